@@ -1,0 +1,79 @@
+"""One affine per image: 2x3 float64 matrices that map (x, y) of one image to (x, y) of another.
+
+Coordinates count pixels from the top left corner without a half-pixel shift: pixel i samples position i, a plain scale
+by s maps x to s*x, and a mirror image of width W maps x to W-1-x. The same matrix moves pixels (cv2.warpAffine) and points.
+"""
+
+import numpy as np
+
+IDENTITY = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+
+
+def letterbox(width: int, height: int, size: tuple[int, int]) -> tuple[np.ndarray, tuple[int, int]]:
+    """The affine that fits an image into `size` (width, height), keeping its aspect; padding goes right and bottom.
+
+    As the reference does it: scale = min(S/w, S/h), new sides rounded, and each axis scaled by new/old.
+
+    Returns:
+        The 2x3 matrix, and the (width, height) of the resized image inside the canvas.
+    """
+    scale = min(size[0] / width, size[1] / height)
+    new_width = min(max(int(round(scale * width)), 1), size[0])
+    new_height = min(max(int(round(scale * height)), 1), size[1])
+    return scaling(new_width / width, new_height / height), (new_width, new_height)
+
+
+def scaling(sx: float, sy: float) -> np.ndarray:
+    return np.array([[sx, 0.0, 0.0], [0.0, sy, 0.0]])
+
+
+def translation(dx: float, dy: float) -> np.ndarray:
+    return np.array([[1.0, 0.0, dx], [0.0, 1.0, dy]])
+
+
+def rotation(degrees: float) -> np.ndarray:
+    """Turns about the origin; positive is clockwise on the screen, because y points down."""
+    angle = np.deg2rad(degrees)
+    return np.array([[np.cos(angle), -np.sin(angle), 0.0], [np.sin(angle), np.cos(angle), 0.0]])
+
+
+def mirror(width: int) -> np.ndarray:
+    """Left becomes right in an image of `width` pixels."""
+    return np.array([[-1.0, 0.0, width - 1.0], [0.0, 1.0, 0.0]])
+
+
+def compose(*affines: np.ndarray) -> np.ndarray:
+    """One affine that does the given ones in order, the first one first."""
+    total = np.eye(3)
+    for affine in affines:
+        total = np.vstack([affine, [0.0, 0.0, 1.0]]) @ total
+    return total[:2]
+
+
+def invert(affine: np.ndarray) -> np.ndarray:
+    """The affine that undoes the given one; raises `numpy.linalg.LinAlgError` when it squashes the image flat."""
+    return np.linalg.inv(np.vstack([affine, [0.0, 0.0, 1.0]]))[:2]
+
+
+def apply_to_points(affine: np.ndarray, points_xy: np.ndarray) -> np.ndarray:
+    """Moves points of shape (..., 2); returns float64 of the same shape."""
+    return np.asarray(points_xy, np.float64) @ affine[:, :2].T + affine[:, 2]
+
+
+def apply_to_boxes(affine: np.ndarray, boxes_xyxy: np.ndarray) -> np.ndarray:
+    """Moves boxes (N, 4) and returns the upright boxes around their moved corners, (N, 4) float64."""
+    boxes = np.asarray(boxes_xyxy, np.float64).reshape(-1, 4)
+    corners = boxes[:, [[0, 1], [2, 1], [2, 3], [0, 3]]]  # (N, 4 corners, 2)
+    moved = apply_to_points(affine, corners)
+    return np.concatenate([moved.min(1), moved.max(1)], axis=1)
+
+
+def clip_boxes(boxes_xyxy: np.ndarray, width: float, height: float) -> np.ndarray:
+    """Boxes (N, 4) cut off at the borders of a `width` x `height` image."""
+    return np.clip(boxes_xyxy, 0, [width, height, width, height])
+
+
+def box_areas(boxes_xyxy: np.ndarray) -> np.ndarray:
+    """(N,) areas; a box turned inside out has area 0."""
+    sides = np.maximum(boxes_xyxy[:, 2:] - boxes_xyxy[:, :2], 0)
+    return sides[:, 0] * sides[:, 1]

@@ -1,0 +1,18 @@
+"""Which maps the network predicts, and how many channels each has: the contract between data, codec and model."""
+
+from centerkp.schema import Schema
+
+STRIDE = 4  # input pixels per grid cell, fixed by the stem
+HEATMAP_HEADS = ("center_heatmap", "keypoint_heatmap")
+
+
+def head_channels(schema: Schema) -> dict[str, int]:
+    """`{head: channels}` in the order in which heads are built; a schema without keypoints has the first three only.
+
+    Channel order inside a head: x before y, width before height; keypoint heads hold x0, y0, x1, y1, ...
+    """
+    heads = {"center_heatmap": schema.num_classes, "center_offset": 2, "box_size": 2}
+    count = schema.num_keypoints
+    if count:
+        heads |= {"keypoint_heatmap": count, "keypoint_offset": 2 * count, "keypoint_regression": 2 * count}
+    return heads

@@ -1,0 +1,233 @@
+"""CenterNet: one model that trains on heat maps and predicts objects."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import keras
+from keras import layers
+
+from centerkp.codec.decode import DecodeOptions, decode
+from centerkp.codec.targets import MASK_RULES, render_targets
+from centerkp.heads import HEATMAP_HEADS, STRIDE, head_channels
+from centerkp.model.hourglass import Hourglass, HourglassBuilder, find_backbone
+from centerkp.model.losses import DEFAULT_WEIGHTS, compute_losses
+from centerkp.schema import Schema
+
+# Red, green, blue of the zoo's training images, on the scale 0..255.
+IMAGE_MEAN = (119.9165958, 114.03422265, 104.01362025)
+IMAGE_STD = (70.9150767, 69.89082075, 73.6027665)
+HEATMAP_BIAS = -2.19  # sigmoid(-2.19) = 0.1: a fresh heat map expects few objects
+
+
+@keras.saving.register_keras_serializable(package="centerkp")
+class CenterNet(keras.Model):
+    """Finds every object's box and keypoints in one pass ("Objects as Points", Zhou et al. 2019).
+
+    Calling the model on RGB images (B, S, S, 3), 0..255, of any numeric type, gives a list with one dictionary `{head: (B, S/4, S/4, channels)}`
+    per stack (`centerkp.heads`). `predict` gives decoded objects (`centerkp.codec.decode`). Both also take `{"image": images, "valid_size": (B, 2)}`,
+    where `valid_size` is the width and height of the picture inside its padding. `fit` takes (image, truth) with the padded ground truth of
+    `centerkp.codec.targets`.
+
+    Args:
+        schema: the classes and keypoints, or their config.
+        backbone: a name ("hourglass_104"), a `Hourglass`, or its config.
+        image_size: (width, height) the model was made for; it computes on any size that is a multiple of `model.multiple`.
+        bn_momentum: share of the old statistics that BatchNormalization keeps each step. The zoo's is 0.1, too little for small batches.
+        loss_weights: factors of the loss terms, by head; those not named keep the zoo's.
+        mask_rule: what an unlabelled keypoint silences, see `codec.targets.render_targets`.
+        decode: options that differ from `DecodeOptions()`.
+    """
+
+    def __init__(
+        self,
+        schema: Schema | Mapping,
+        backbone: str | Mapping | Hourglass = "hourglass_104",
+        image_size: int | Sequence[int] = 512,
+        bn_momentum: float = 0.9,
+        loss_weights: Mapping[str, float] | None = None,
+        mask_rule: str = "labelled",
+        decode: Mapping | None = None,
+        **kwargs,
+    ):
+        schema = schema if isinstance(schema, Schema) else Schema.from_config(schema)
+        backbone = find_backbone(backbone)
+        if mask_rule not in MASK_RULES:
+            raise ValueError(f"mask_rule: found '{mask_rule}', expected one of {list(MASK_RULES)}.")
+        unknown = set(loss_weights or ()) - set(DEFAULT_WEIGHTS)
+        if unknown:
+            raise ValueError(f"loss_weights: found {sorted(unknown)}, expected some of {list(DEFAULT_WEIGHTS)}.")
+        image = keras.Input((None, None, 3), name="image", dtype="float32")
+        super().__init__(inputs=image, outputs=_draw_network(image, schema, backbone, bn_momentum), **kwargs)
+        self.schema = schema
+        self.backbone = backbone
+        self.image_size = check_image_size(image_size, backbone.multiple)
+        self.bn_momentum = bn_momentum
+        self.loss_weights = DEFAULT_WEIGHTS | dict(loss_weights or {})
+        self.mask_rule = mask_rule
+        self.decode_options = DecodeOptions(**(decode or {}))
+        self.loss_trackers = {head: keras.metrics.Mean(name=head) for head in head_channels(schema)}
+
+    @property
+    def multiple(self) -> int:
+        """Input sides must be multiples of this."""
+        return self.backbone.multiple
+
+    def __call__(self, inputs, *args, **kwargs):
+        # Here and not in `call`, whose errors Keras wraps in a print-out of the whole image.
+        image = inputs["image"] if isinstance(inputs, Mapping) else inputs
+        for side, name in ((image.shape[2], "width"), (image.shape[1], "height")):
+            if side is not None and side % self.multiple:
+                raise ValueError(f"Image {name}: found {_nearest_sizes(side, self.multiple)}")
+        return super().__call__(image, *args, **kwargs)
+
+    def call(self, image, training=None, mask=None):
+        outputs = super().call(keras.ops.cast(image, "float32"), training=training, mask=mask)
+        # Keras unwraps a list of one output; one stack and two should look alike.
+        return outputs if isinstance(outputs, list) else [outputs]
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """Renders the targets of `y`, and returns the weighted sum of all terms; each is shown by name, unweighted."""
+        if not isinstance(y, Mapping):
+            raise ValueError(
+                f"fit needs y as a dictionary of padded ground truth (centerkp.codec.targets), found {type(y).__name__}."
+            )
+        map_size = y_pred[0]["center_heatmap"].shape[1:3]
+        targets = render_targets(y, self.schema, map_size, mask_rule=self.mask_rule)
+        terms = compute_losses(y_pred, targets, self.schema.keypoint_mask)
+        for head, value in terms.items():
+            self.loss_trackers[head].update_state(value)
+        return sum(self.loss_weights[head] * value for head, value in terms.items())
+
+    def predict_step(self, *args):
+        """Objects instead of maps; the data come last, behind the state on the JAX backend."""
+        inputs = keras.utils.unpack_x_y_sample_weight(args[-1])[0]
+        valid_size = inputs.get("valid_size") if isinstance(inputs, Mapping) else None
+        image = inputs["image"] if isinstance(inputs, Mapping) else inputs
+        outputs = super().predict_step(*args[:-1], (image,))
+        if keras.backend.backend() == "jax":
+            stacks, state = outputs
+            return self.decode(stacks[-1], valid_size), state
+        return self.decode(outputs[-1], valid_size)
+
+    def decode(self, maps: Mapping, valid_size=None) -> dict:
+        """The objects in the maps of one stack, see `codec.decode.decode`."""
+        return decode(maps, self.schema.keypoint_mask, self.decode_options, valid_size)
+
+    def get_config(self):
+        return {
+            "name": self.name,
+            "trainable": self.trainable,
+            "dtype": keras.saving.serialize_keras_object(self.dtype_policy),
+            "schema": self.schema.get_config(),
+            "backbone": self.backbone.get_config(),
+            "image_size": list(self.image_size),
+            "bn_momentum": self.bn_momentum,
+            "loss_weights": dict(self.loss_weights),
+            "mask_rule": self.mask_rule,
+            "decode": asdict(self.decode_options),
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        config = dict(config)
+        if isinstance(config.get("dtype"), Mapping):
+            config["dtype"] = keras.saving.deserialize_keras_object(config["dtype"])
+        return cls(**config)
+
+
+def _draw_network(image, schema, backbone, bn_momentum) -> list[dict]:
+    normalise = layers.Normalization(mean=IMAGE_MEAN, variance=[s * s for s in IMAGE_STD], name="normalise", dtype="float32")
+    features = HourglassBuilder(backbone, bn_momentum).build(normalise(image))
+    return [
+        {
+            head: _draw_head(feature, head, channels, backbone.hidden_channels(head), f"stack{i}_{head}")
+            for head, channels in head_channels(schema).items()
+        }
+        for i, feature in enumerate(features)
+    ]
+
+
+def _draw_head(feature, head, channels, hidden_channels, name):
+    x = layers.Conv2D(hidden_channels, 3, padding="same", activation="relu", name=f"{name}_hidden")(feature)
+    bias = keras.initializers.Constant(HEATMAP_BIAS) if head in HEATMAP_HEADS else "zeros"
+    # float32 also under mixed precision: losses and coordinates need the digits.
+    return layers.Conv2D(channels, 1, bias_initializer=bias, name=name, dtype="float32")(x)
+
+
+def check_image_size(size: int | Sequence[int], multiple: int) -> tuple[int, int]:
+    """`size` as (width, height); raises ValueError naming the nearest valid sizes when a side is not a multiple of `multiple`."""
+    width, height = (size, size) if isinstance(size, int) else tuple(size)
+    for side, name in ((width, "width"), (height, "height")):
+        if side <= 0 or side % multiple:
+            raise ValueError(f"image_size, {name}: found {_nearest_sizes(side, multiple)}")
+    return int(width), int(height)
+
+
+def _nearest_sizes(side: int, multiple: int) -> str:
+    below = max(side // multiple, 1) * multiple
+    above = max(math.ceil(side / multiple), 1) * multiple
+    nearest = f"{below}" if below == above else f"{below} or {above}"
+    return f"{side}, expected a multiple of {multiple} for this backbone; use {nearest}."
+
+
+def build_model(
+    schema: Schema | None = None,
+    *,
+    num_classes: int | None = None,
+    num_keypoints: int | Sequence[int] = 0,
+    backbone: str | Mapping | Hourglass = "hourglass_104",
+    image_size: int | Sequence[int] = 512,
+    stacks: int | None = None,
+    head_channels: int | Mapping[str, int] | None = None,
+    **options,
+) -> CenterNet:
+    """Builds an untrained detector for a dataset's schema, or for a quick start for so many classes and keypoints.
+
+    Args:
+        schema: from `Schema.from_coco`. Without it, `num_classes` classes with made-up names and `num_keypoints` keypoints each (or one number per class).
+        backbone: "hourglass_104", "hourglass_52", "hourglass_32", "hourglass_20", "hourglass_10", or a `Hourglass` of your own widths.
+        image_size: side, or (width, height), in pixels.
+        stacks, head_channels: change these fields of the backbone.
+        options: further arguments of `CenterNet`.
+
+    Raises:
+        ValueError: no schema and no num_classes, an unknown backbone, or a size the network cannot halve often enough.
+    """
+    if schema is None:
+        if num_classes is None:
+            raise ValueError(
+                "build_model: found neither a schema nor num_classes; pass Schema.from_coco('ann.json') or num_classes=1."
+            )
+        schema = Schema.generic(num_classes, num_keypoints)
+    elif num_classes is not None or num_keypoints:
+        raise ValueError(
+            "build_model: found a schema and num_classes or num_keypoints; the schema already says both, leave them out."
+        )
+    spec = find_backbone(backbone, stacks=stacks, head_channels=head_channels)
+    return CenterNet(schema, spec, image_size, **options)
+
+
+def load_model(path: str | Path) -> CenterNet:
+    """Loads a `.keras` file written by `model.save` or by training; its schema is `model.schema`.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not a centerkp model.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; expected a .keras model written by training or model.save.")
+    try:
+        model = keras.saving.load_model(path, safe_mode=True)
+    except (ValueError, TypeError, KeyError, OSError) as error:
+        raise ValueError(f"{path}: not a readable centerkp model ({error}); train one or name another file.") from error
+    if not isinstance(model, CenterNet):
+        raise ValueError(f"{path}: found a {type(model).__name__}, expected a CenterNet written by centerkp.")
+    return model
+
+
+def map_size(image_size: tuple[int, int]) -> tuple[int, int]:
+    """(H, W) of the maps for images of (width, height)."""
+    return image_size[1] // STRIDE, image_size[0] // STRIDE

@@ -1,0 +1,133 @@
+"""What the detector found: `Detection`, and its JSON."""
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from centerkp.schema import Schema
+
+
+@dataclass(frozen=True, eq=False)
+class Detection:
+    """One object: a box and the keypoints of its own class, in pixels of the source image.
+
+    `box_xyxy` is (4,), `keypoints_xy` (n, 2) and `keypoint_scores` (n,) for the n keypoints of the class (n may be 0);
+    scores lie in 0..1.
+    """
+
+    class_id: int
+    class_name: str
+    category_id: int
+    score: float
+    box_xyxy: np.ndarray
+    keypoint_names: tuple[str, ...]
+    keypoints_xy: np.ndarray
+    keypoint_scores: np.ndarray
+
+    @property
+    def keypoints(self) -> dict[str, tuple[float, float, float]]:
+        """`{name: (x, y, score)}`."""
+        rows = zip(self.keypoint_names, self.keypoints_xy, self.keypoint_scores, strict=True)
+        return {name: (float(xy[0]), float(xy[1]), float(score)) for name, xy, score in rows}
+
+
+def split_objects(decoded: Mapping[str, np.ndarray], schema: Schema, min_score: float = 0.0) -> list[Detection]:
+    """Turns one image's decoded arrays into detections, best first, each with its own class's points only.
+
+    Args:
+        decoded: boxes (M, 4), scores (M,), class_ids (M,), and with keypoints keypoints (M, K, 2), keypoint_scores (M, K).
+        min_score: objects with a lower score, and the empty rows with score 0, are left out.
+    """
+    detections = []
+    for row in np.argsort(-decoded["scores"], kind="stable"):
+        score = float(decoded["scores"][row])
+        if score <= 0 or score < min_score:
+            break
+        class_id = int(decoded["class_ids"][row])
+        kind, own = schema.classes[class_id], schema.keypoint_slice(class_id)
+        has_points = bool(kind.keypoints)
+        detections.append(
+            Detection(
+                class_id=class_id,
+                class_name=kind.name,
+                category_id=kind.category_id,
+                score=score,
+                box_xyxy=np.asarray(decoded["boxes"][row], np.float32),
+                keypoint_names=kind.keypoints,
+                keypoints_xy=decoded["keypoints"][row, own] if has_points else np.zeros((0, 2), np.float32),
+                keypoint_scores=decoded["keypoint_scores"][row, own] if has_points else np.zeros(0, np.float32),
+            )
+        )
+    return detections
+
+
+def to_annotation(detection: Detection, image_id: int, annotation_id: int) -> dict:
+    """One COCO annotation: bbox as x, y, width, height; keypoints as x, y, 2; coordinates rounded to 1/1000 pixel."""
+    x0, y0, x1, y1 = (float(v) for v in detection.box_xyxy)
+    annotation = {
+        "id": annotation_id,
+        "image_id": image_id,
+        "category_id": detection.category_id,
+        "bbox": [round(v, 3) for v in (x0, y0, x1 - x0, y1 - y0)],
+        "area": round((x1 - x0) * (y1 - y0), 3),
+        "iscrowd": 0,
+        "score": round(detection.score, 6),
+    }
+    if detection.keypoint_names:
+        points = [[round(float(x), 3), round(float(y), 3), 2] for x, y in detection.keypoints_xy]
+        annotation |= {
+            "keypoints": [v for point in points for v in point],
+            "num_keypoints": len(points),
+            "keypoint_scores": [round(float(s), 6) for s in detection.keypoint_scores],
+        }
+    return annotation
+
+
+def coco_dataset(images: Sequence[Mapping], detections: Iterable[Sequence[Detection]], schema: Schema) -> dict:
+    """A COCO dataset of predictions: pycocotools scores its annotations and labelling tools open it as pre-labels.
+
+    Args:
+        images: per image a mapping with `id`, `file_name`, `width`, `height`.
+        detections: the detections of each image, in the same order.
+    """
+    annotations = []
+    for image, found in zip(images, detections, strict=True):
+        annotations += [to_annotation(d, image["id"], len(annotations) + i + 1) for i, d in enumerate(found)]
+    return {
+        "info": {"description": "centerkp predictions"},
+        "licenses": [],
+        "images": [dict(image) for image in images],
+        "categories": [coco_category(c) for c in schema.classes],
+        "annotations": annotations,
+    }
+
+
+def coco_category(kind) -> dict:
+    """A class as a COCO category; the skeleton counts from 1 as COCO's does."""
+    category = {"id": kind.category_id, "name": kind.name, "supercategory": ""}
+    if kind.keypoints:
+        category |= {
+            "keypoints": list(kind.keypoints),
+            "skeleton": [[a + 1, b + 1] for a, b in kind.skeleton],
+            "flip_pairs": [[kind.keypoints[a], kind.keypoints[b]] for a, b in kind.flip_pairs],
+            "oks_sigmas": list(kind.oks_sigmas),
+        }
+    return category
+
+
+def write_json(path: str | Path, content, indent: int | None = None) -> Path:
+    """Writes JSON to a temporary name beside `path` and renames it, so that a half-written file never stands there."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".part")
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            json.dump(content, file, indent=indent, ensure_ascii=False)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path

@@ -1,0 +1,133 @@
+"""COCO average precision of boxes and, class by class, of keypoints (OKS), computed by pycocotools.
+
+Inside this module a category is `class_id + 1`: ids of 0, which files may contain, then never reach pycocotools.
+Every number is None where pycocotools answers -1, that is where no annotated object qualifies.
+"""
+
+import contextlib
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from centerkp.results import Detection
+from centerkp.schema import Schema
+
+if TYPE_CHECKING:
+    from centerkp.data.coco import Record
+
+BOX_NUMBERS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
+KEYPOINT_NUMBERS = ("AP", "AP50", "AP75", "APm", "APl", "AR", "AR50", "AR75", "ARm", "ARl")
+MAX_KEYPOINT_DETECTIONS = 20  # per image and class; COCO's limit for OKS AP
+
+
+def build_coco(records: Sequence["Record"], detections: Sequence[Sequence[Detection]], schema: Schema) -> tuple[COCO, COCO]:
+    """The annotated objects and the found ones as pycocotools takes them, both indexed in memory.
+
+    A detection's area, which decides in which size range a false one counts, is that of its box.
+    """
+    truth, found = [], []
+    for record, objects in zip(records, detections, strict=True):
+        truth += [_truth_annotation(record, n, len(truth) + n + 1, schema) for n in range(len(record.class_ids))]
+        found += [_found_annotation(d, record.image_id, len(found) + n + 1) for n, d in enumerate(objects)]
+    images = [{"id": r.image_id, "width": r.width, "height": r.height} for r in records]
+    categories = [{"id": class_id + 1, "name": c.name} for class_id, c in enumerate(schema.classes)]
+    return _index(images, categories, truth), _index(images, categories, found)
+
+
+def box_precision(truth: COCO, found: COCO, schema: Schema) -> tuple[dict[str, float | None], dict[str, float | None]]:
+    """COCO's twelve box numbers over all classes, and AP by class name."""
+    evaluator = _run(COCOeval(truth, found, "bbox"))
+    precision = evaluator.eval["precision"][..., 0, -1]  # (IoU, recall, C): all sizes, 100 detections
+    per_class = {}
+    for class_id, name in enumerate(schema.class_names):
+        known = precision[:, :, class_id][precision[:, :, class_id] > -1]
+        per_class[name] = float(known.mean()) if known.size else None
+    return _numbers(BOX_NUMBERS, evaluator.stats), per_class
+
+
+def keypoint_precision(truth: COCO, found: COCO, schema: Schema) -> dict[str, dict[str, float | None]]:
+    """COCO's ten keypoint numbers by class name, for the classes that have keypoints, each with its own OKS sigmas.
+
+    pycocotools knows one list of sigmas and one keypoint count, so each class has an evaluator of its own. As in COCO,
+    objects without a labelled keypoint are neither hit nor missed.
+    """
+    per_class = {}
+    for class_id, c in enumerate(schema.classes):
+        if c.keypoints:
+            evaluator = COCOeval(truth, found, "keypoints")
+            evaluator.params.catIds = [class_id + 1]
+            evaluator.params.kpt_oks_sigmas = np.array(c.oks_sigmas)
+            evaluator.params.maxDets = [MAX_KEYPOINT_DETECTIONS]
+            per_class[c.name] = _numbers(KEYPOINT_NUMBERS, _run(evaluator).stats)
+    return per_class
+
+
+def mean_over_classes(per_class: dict[str, dict[str, float | None]]) -> dict[str, float | None]:
+    """The mean of each keypoint number over the classes that have it; None where none has."""
+    means = {}
+    for key in KEYPOINT_NUMBERS:
+        known = [numbers[key] for numbers in per_class.values() if numbers[key] is not None]
+        means[key] = float(np.mean(known)) if known else None
+    return means
+
+
+def _truth_annotation(record: "Record", n: int, annotation_id: int, schema: Schema) -> dict:
+    class_id = int(record.class_ids[n])
+    own = schema.keypoint_slice(class_id)
+    visibility = record.visibility[n, own]
+    keypoints = np.column_stack([record.keypoints_xy[n, own], visibility]).astype(np.float64)
+    return {
+        "id": annotation_id,  # counted from 1: pycocotools takes a match with id 0 for no match
+        "image_id": record.image_id,
+        "category_id": class_id + 1,
+        "bbox": _to_xywh(record.boxes_xyxy[n]),
+        "area": float(record.areas[n]),
+        "iscrowd": int(record.is_crowd[n]),
+        "keypoints": keypoints.ravel(),
+        "num_keypoints": int(np.count_nonzero(visibility)),
+    }
+
+
+def _found_annotation(detection: Detection, image_id: int, annotation_id: int) -> dict:
+    bbox = _to_xywh(detection.box_xyxy)
+    keypoints = np.ones((len(detection.keypoint_names), 3))
+    keypoints[:, :2] = detection.keypoints_xy
+    return {
+        "id": annotation_id,
+        "image_id": image_id,
+        "category_id": detection.class_id + 1,
+        "bbox": bbox,
+        "area": bbox[2] * bbox[3],
+        "iscrowd": 0,
+        "score": detection.score,
+        "keypoints": keypoints.ravel(),
+    }
+
+
+def _to_xywh(box_xyxy: np.ndarray) -> list[float]:
+    x0, y0, x1, y1 = (float(v) for v in box_xyxy)
+    return [x0, y0, max(x1 - x0, 0.0), max(y1 - y0, 0.0)]
+
+
+def _index(images: list[dict], categories: list[dict], annotations: list[dict]) -> COCO:
+    coco = COCO()
+    coco.dataset = {"info": {}, "images": images, "categories": categories, "annotations": annotations}
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco.createIndex()
+    return coco
+
+
+def _run(evaluator: COCOeval) -> COCOeval:
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluator.evaluate()
+        evaluator.accumulate()
+        evaluator.summarize()
+    return evaluator
+
+
+def _numbers(names: Sequence[str], stats: np.ndarray) -> dict[str, float | None]:
+    return {name: None if value < 0 else float(value) for name, value in zip(names, stats, strict=True)}

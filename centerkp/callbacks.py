@@ -1,0 +1,157 @@
+"""What happens around the steps of `fit`: progress on the terminal, evaluation, and files that survive a killed process."""
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import keras
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from centerkp.data.coco import Record
+from centerkp.evaluation import Evaluation, evaluate
+from centerkp.inference import detect
+from centerkp.results import Detection
+from centerkp.run_folder import RunFolder
+
+# Heads as columns of an 80-column terminal.
+SHORT_NAMES = {
+    "center_heatmap": "center",
+    "center_offset": "c.offs",
+    "box_size": "size",
+    "keypoint_heatmap": "points",
+    "keypoint_offset": "p.offs",
+    "keypoint_regression": "p.vect",
+}
+
+
+@contextmanager
+def averaged_weights(model: keras.Model) -> Iterator[None]:
+    """Inside, the model has the moving average of its weights, if its optimizer keeps one; afterwards its own again."""
+    optimizer = model.optimizer
+    if not optimizer.use_ema:
+        yield
+        return
+    own = [keras.ops.convert_to_numpy(v) for v in model.trainable_variables]
+    averages = optimizer._model_variables_moving_average
+    for variable, average in zip(model.trainable_variables, averages, strict=True):
+        variable.assign(average)
+    try:
+        yield
+    finally:
+        for variable, value in zip(model.trainable_variables, own, strict=True):
+            variable.assign(value)
+
+
+def detect_records(model: keras.Model, records: Sequence[Record], batch_size: int) -> list[list[Detection]]:
+    """The detections of every record's image, in order; raises ValueError when an image has become unreadable."""
+    found = []
+    for result in detect(model, [r.path for r in records], batch_size=batch_size):
+        if result.error:
+            raise ValueError(f"{result.error} It was readable when the run began.")
+        found.append(result.detections)
+    return found
+
+
+class EpochEnd(keras.callbacks.Callback):
+    """At the end of every epoch: evaluates when it is time, saves the best and the last model, writes the log, prints a line.
+
+    The log is written before `last.keras`, whose optimizer knows how many steps it has seen: a process killed between the two
+    loses nothing, the epoch is done again.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        records: Sequence[Record],
+        validation_batches,
+        *,
+        monitor: str,
+        every: int,
+        epochs: int,
+        batch_size: int,
+        rows: list[dict[str, float]],
+        console: Console,
+    ):
+        super().__init__()
+        self.folder, self.records, self.validation_batches = folder, records, validation_batches
+        self.monitor, self.every, self.epochs, self.batch_size = monitor, every, epochs, batch_size
+        self.rows, self.console = rows, console
+        self.best = max((row["score"] for row in rows if "score" in row), default=None)
+        self.evaluation: Evaluation | None = None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.started = time.monotonic()
+
+    def on_epoch_end(self, epoch, logs=None):
+        row = {"epoch": epoch + 1, "learning_rate": float(self.model.optimizer.learning_rate), **(logs or {})}
+        row["seconds"] = round(time.monotonic() - self.started, 1)
+        if (epoch + 1) % self.every == 0 or epoch + 1 == self.epochs:
+            with averaged_weights(self.model):
+                row |= self._evaluate()
+                score = row.get("score")
+                if score is not None and (self.best is None or score > self.best):
+                    self.best = score
+                    self.folder.save_model(self.model, self.folder.best)
+                    row["best"] = 1
+        self.rows.append(row)
+        self.folder.write_log(self.rows)
+        self.folder.save_model(self.model, self.folder.last)
+        self.console.print(format_row(row))
+
+    def _evaluate(self) -> dict[str, float]:
+        losses = self.model.evaluate(self.validation_batches, verbose=0, return_dict=True)
+        evaluation = evaluate(self.records, detect_records(self.model, self.records, self.batch_size), self.model.schema)
+        numbers = {"box_ap": evaluation.box["AP"], "keypoint_ap": evaluation.keypoints["AP"], "pck": evaluation.pck}
+        numbers["score"] = evaluation.score(self.monitor)
+        return {f"val_{k}": v for k, v in losses.items()} | {k: v for k, v in numbers.items() if v is not None}
+
+
+def format_header(heads: Sequence[str]) -> str:
+    names = [SHORT_NAMES[head] for head in heads]
+    return f"{'epoch':>5} {'loss':>7} " + " ".join(f"{n:>6}" for n in names) + f" {'val':>7} {'boxAP':>5} {'kptAP':>5}"
+
+
+def format_row(row: dict[str, float]) -> str:
+    """One epoch as one line of at most 80 characters."""
+    terms = " ".join(f"{row[head]:6.2f}" for head in SHORT_NAMES if head in row)
+    line = f"{int(row['epoch']):5d} {row['loss']:7.2f} {terms}"
+    if "val_loss" in row:
+        numbers = [f"{row[k]:5.3f}" if k in row else "    -" for k in ("box_ap", "keypoint_ap")]
+        line += f" {row['val_loss']:7.2f} {numbers[0]} {numbers[1]}{' *' if row.get('best') else ''}"
+    return line
+
+
+class ProgressBar(keras.callbacks.Callback):
+    """The bar of the current epoch, with the loss so far; stops training when the loss is no longer a number."""
+
+    def __init__(self, epochs: int, steps: int, console: Console):
+        super().__init__()
+        self.epochs, self.steps = epochs, steps
+        columns = TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), TimeRemainingColumn(compact=True)
+        self.progress = Progress(*columns, console=console, transient=True)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch + 1
+        self.task = self.progress.add_task(f"epoch {self.epoch}/{self.epochs}", total=self.steps)
+        self.progress.start()
+
+    def on_train_batch_end(self, batch, logs=None):
+        loss = float((logs or {}).get("loss", np.nan))
+        if not math.isfinite(loss):
+            self.progress.stop()
+            terms = {k: float(v) for k, v in logs.items()}
+            raise ValueError(
+                f"Epoch {self.epoch}, step {batch + 1}: the loss is {loss} (terms {terms}), expected a finite number; lower "
+                "--learning-rate or --clip-norm, or train in float32. last.keras holds the end of the epoch before."
+            )
+        self.progress.update(self.task, advance=1, description=f"epoch {self.epoch}/{self.epochs}  loss {loss:.2f}")
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.progress.remove_task(self.task)
+        self.progress.stop()
+
+    def on_train_end(self, logs=None):
+        self.progress.stop()

@@ -1,0 +1,133 @@
+"""Settings of a training run: defaults < file < flags; an unknown name is an error with a suggestion."""
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+MONITORS = ("mean", "box_ap", "keypoint_ap")
+
+
+def _setting(default, text: str, *, choices: tuple = (), name: str = ""):
+    """A field with its help text; `name` is the placeholder shown for its value."""
+    return field(default=default, metadata={"help": text, "choices": choices, "name": name})
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Everything a training run depends on besides the data and the random numbers of the machine.
+
+    The same names are the flags of `train.py` (with dashes) and the keys of `settings.json`.
+    """
+
+    coco: str = _setting("", "COCO-format JSON with the training annotations", name="JSON")
+    images: str | None = _setting(None, "folder of the training images; by default found beside the JSON", name="DIR")
+    val: str | None = _setting(None, "COCO JSON for validation; by default a share of --coco is kept back", name="JSON")
+    val_images: str | None = _setting(None, "folder of the validation images; by default as for training", name="DIR")
+    val_fraction: float = _setting(0.2, "share of images kept back for validation when there is no --val")
+    run: str | None = _setting(None, "run folder to write; by default runs/NAME-OF-THE-JSON, numbered", name="DIR")
+
+    backbone: str = _setting("hourglass_104", "network: hourglass_104 (two stacks), _52, _32, _20 or _10", name="NAME")
+    weights: str = _setting("none", "start from a .keras file of the same schema, or 'none' for random weights", name="FILE")
+    image_size: int = _setting(512, "side of the square network input in pixels", name="PIXELS")
+    epochs: int = _setting(100, "times to go through the training images")
+    batch_size: int = _setting(8, "images per step")
+    precision: str = _setting(
+        "float32", "number format of the computation", choices=("float32", "mixed_bfloat16", "mixed_float16")
+    )
+
+    learning_rate: float = _setting(1e-3, "highest learning rate (AdamW), reached after warm-up, then cosine to 2 %")
+    warmup: float = _setting(0.1, "share of all steps over which the learning rate rises")
+    weight_decay: float = _setting(1e-3, "AdamW weight decay, not applied to biases and normalisation")
+    clip_norm: float = _setting(10.0, "largest norm of the gradient")
+    ema: float = _setting(0.99, "decay of the moving average of the weights that is evaluated and kept; 0 turns it off")
+    bn_momentum: float = _setting(0.9, "share of old statistics BatchNormalization keeps each step (the zoo has 0.1)")
+
+    flip: bool = _setting(True, "mirror images, swapping left and right keypoints")
+    flip_pairs: str | None = _setting(
+        None, "keypoints that swap in a mirror, as left_ear:right_ear,l_paw:r_paw ('none': nothing swaps)", name="PAIRS"
+    )
+    scale: tuple[float, float] = _setting((0.6, 1.4), "range of random size relative to the fitted image", name="A,B")
+    rotation: float = _setting(15.0, "largest random turn in degrees")
+    translation: float = _setting(0.1, "largest random shift as a share of the image")
+    color: bool = _setting(True, "vary brightness, contrast, hue and saturation")
+    augmentation: str | None = _setting(
+        None, "Albumentations pipeline saved by albumentations.save, in place of --color", name="FILE"
+    )
+
+    oks_sigmas: str | None = _setting(
+        None, "OKS sigmas of keypoints: one number, or name=0.05,other=0.1", name="SIGMAS"
+    )
+    monitor: str = _setting("mean", "what best.keras is chosen by; mean is that of box AP and keypoint AP", choices=MONITORS)
+    eval_every: int = _setting(5, "epochs between evaluations on the validation images", name="EPOCHS")
+    seed: int = _setting(0, "of the split, the weights, the order of images and the augmentation")
+    threads: int | None = _setting(None, "threads that prepare images; by default one per core")
+    check_images: bool = _setting(True, "decode every image once at the start, to find unreadable ones")
+    tensorboard: bool = _setting(False, "write scalars and pictures for TensorBoard into the run folder")
+
+    def __post_init__(self):
+        object.__setattr__(self, "scale", tuple(self.scale))
+        for one in fields(self):
+            choices = one.metadata["choices"]
+            if choices and getattr(self, one.name) not in choices:
+                raise ValueError(f"{one.name}: found '{getattr(self, one.name)}', expected one of {list(choices)}.")
+        for name in ("image_size", "epochs", "batch_size", "eval_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: found {getattr(self, name)}, expected 1 or more.")
+        limits = {"val_fraction": 1, "warmup": 1, "ema": 1, "bn_momentum": 1}
+        for name, limit in limits.items():
+            if not 0 <= getattr(self, name) < limit:
+                raise ValueError(f"{name}: found {getattr(self, name)}, expected a number from 0 to below {limit}.")
+        if not self.learning_rate > 0:
+            raise ValueError(f"learning_rate: found {self.learning_rate}, expected a number above 0.")
+
+    @classmethod
+    def from_dict(cls, values: Mapping, where: str = "settings") -> "TrainSettings":
+        """Settings by name; names not given keep their defaults, unknown ones raise ValueError with a suggestion."""
+        known = [f.name for f in fields(cls)]
+        for name in values:
+            if name not in known:
+                raise ValueError(f"{where}: unknown setting '{name}'{suggest(name, known)}.")
+        return cls(**values)
+
+    @classmethod
+    def read(cls, path: str | Path) -> "TrainSettings":
+        """The settings of an earlier run, from its `settings.json`."""
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: no such file; expected the settings.json of a run.")
+        return cls.from_dict(json.loads(path.read_text()), str(path))
+
+    def to_dict(self) -> dict:
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """", did you mean 'x'?" for a near miss, else the empty string."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f", did you mean '{near[0]}'?" if near else ""
+
+
+def read_pairs(text: str | None) -> list[tuple[str, str]] | None:
+    """`"a:b,c:d"` as pairs of names; "none" as no pairs at all; None stays None."""
+    if text is None:
+        return None
+    if text.strip().lower() in ("none", ""):
+        return []
+    pairs = [tuple(name.strip() for name in pair.split(":")) for pair in text.split(",")]
+    if any(len(pair) != 2 or not all(pair) for pair in pairs):
+        raise ValueError(f"flip_pairs: found '{text}', expected names as left_ear:right_ear,l_paw:r_paw.")
+    return pairs
+
+
+def read_sigmas(text: str | None) -> float | dict[str, float] | None:
+    """`"0.05"` as a number, `"nose=0.03,tail=0.1"` as a mapping; None stays None."""
+    if text is None:
+        return None
+    try:
+        if "=" not in text:
+            return float(text)
+        return {name.strip(): float(value) for name, value in (part.split("=") for part in text.split(","))}
+    except ValueError:
+        raise ValueError(f"oks_sigmas: found '{text}', expected one number or name=0.05,other=0.1.") from None

@@ -1,0 +1,231 @@
+"""Image files -> upright RGB arrays: whatever a real folder contains, or an error that names the file."""
+
+import os
+import struct
+from io import BytesIO
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from centerkp import geometry
+
+# A file of 1 kB can claim 17000 x 17000 pixels; this many (537 MB of RGB) is where Pillow, too, calls it an attack.
+MAX_PIXELS = 178_956_970
+# Closed list: Pillow would also open documents (EPS, PDF-like) that start other programs, and scientific stacks.
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM", "TGA", "ICO")
+
+_END_MARKERS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND"}
+# EXIF orientation -> (quarter turns counter-clockwise, then mirrored left to right).
+_UPRIGHT = {2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False)}
+_ORIENTATION_TAG = 0x0112
+_PILLOW_ERRORS = (OSError, RuntimeError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, struct.error)
+
+
+def read_image(path: str | os.PathLike) -> np.ndarray:
+    """Reads one image file as the upright picture a viewer shows.
+
+    The EXIF orientation is applied. 16-bit values are scaled to 8 bits (65535 becomes 255), transparent parts are laid
+    over white, CMYK, palettes and gray become RGB, and of an animation the first frame is taken. The content decides
+    the format, not the file's extension.
+
+    Returns:
+        (H, W, 3) uint8, RGB.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is empty, truncated, too large (see `MAX_PIXELS`) or not an image; names the file.
+    """
+    path = Path(path)
+    data = _read_bytes(path)
+    with _open(path, BytesIO(data)) as header:
+        orientation = _read_orientation(header)
+        if header.format in _END_MARKERS and not _is_complete(data, header.format):
+            raise _truncated(path, header)
+        if header.format in _END_MARKERS and header.mode in ("RGB", "L") and "transparency" not in header.info:
+            image = _decode_opencv(data)
+            # Both decoders know the size: a disagreement means that OpenCV read another picture of the file.
+            if image is not None and image.shape[1::-1] == header.size:
+                return _turn(image, orientation)
+        return _turn(_decode_pillow(path, header), orientation)
+
+
+def read_image_size(path: str | os.PathLike) -> tuple[int, int]:
+    """Reads the (width, height) of the upright image from the file's header, without decoding pixels.
+
+    JPEG and PNG files that were cut off are refused here already, by their missing end marker.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: as `read_image`.
+    """
+    path = Path(path)
+    _check_is_file(path)
+    with path.open("rb") as file, _open(path, file) as header:
+        width, height = header.size
+        turned = _read_orientation(header) >= 5
+        if header.format in _END_MARKERS:
+            file.seek(-min(path.stat().st_size, 16), os.SEEK_END)
+            if _END_MARKERS[header.format] not in file.read() and not _is_complete(path.read_bytes(), header.format):
+                raise _truncated(path, header)
+    return (height, width) if turned else (width, height)
+
+
+def letterbox_image(image: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
+    """Fits an image into the network's input, keeping its aspect, with black padding at the right and at the bottom.
+
+    Bilinear without half-pixel shift and without smoothing (source = target * old / new, the last row and column
+    repeated), as the reference resizes. Training, evaluation and inference all go through here.
+
+    Args:
+        image: (H, W, 3) uint8.
+        size: (width, height) of the canvas.
+
+    Returns:
+        The canvas (height, width, 3) uint8; the 2x3 affine from image to canvas; the (width, height) of the resized
+        image inside the canvas.
+    """
+    affine, valid_size = geometry.letterbox(image.shape[1], image.shape[0], size)
+    canvas = np.zeros((size[1], size[0], 3), np.uint8)
+    # Warped at its own size, not at the canvas's: the last row and column must not fade into the black padding.
+    resized = cv2.warpAffine(image, affine, valid_size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    canvas[: valid_size[1], : valid_size[0]] = resized
+    return canvas, affine, valid_size
+
+
+def _check_is_file(path: Path) -> None:
+    if path.is_dir():
+        raise ValueError(f"{path}: found a folder where an image file was expected; give the path of one image.")
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such image file; check the path and the images folder.")
+    if path.stat().st_size == 0:
+        raise ValueError(f"{path}: found an empty file (0 bytes), expected an image; copy or download it again.")
+
+
+def _read_bytes(path: Path) -> bytes:
+    _check_is_file(path)
+    return path.read_bytes()
+
+
+def _open(path: Path, file) -> Image.Image:
+    """Reads the header only; Pillow decodes later, on `load`."""
+    try:
+        header = Image.open(file, formats=FORMATS)
+    except Image.DecompressionBombError:
+        raise _too_large(path, f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels") from None
+    except _PILLOW_ERRORS as error:
+        raise _unreadable(path, error) from None
+    width, height = header.size
+    if width * height > MAX_PIXELS:
+        header.close()
+        raise _too_large(path, f"{width}x{height} pixels")
+    return header
+
+
+def _read_orientation(header: Image.Image) -> int:
+    """The EXIF orientation 1..8 of the stored pixels; 1 where there is none or the EXIF block is damaged."""
+    # Read here rather than by `header.getexif()`, which decodes the whole picture of a PNG, warns about damaged blocks
+    # and also believes XMP, which viewers do not. A TIFF is turned upright by Pillow itself.
+    block = header.info.get("exif")
+    if not isinstance(block, bytes) or header.format == "TIFF":
+        return 1
+    block = block.removeprefix(b"Exif\0\0")
+    order = {b"II": "<", b"MM": ">"}.get(block[:2])
+    if order is None:
+        return 1
+    try:
+        (start,) = struct.unpack_from(f"{order}I", block, 4)
+        (count,) = struct.unpack_from(f"{order}H", block, start)
+        for entry in range(start + 2, start + 2 + 12 * count, 12):
+            tag, kind, _, value = struct.unpack_from(f"{order}HHIH", block, entry)
+            if tag == _ORIENTATION_TAG and kind == 3:
+                return value if value in _UPRIGHT else 1
+    except struct.error:
+        pass
+    return 1
+
+
+def _decode_opencv(data: bytes) -> np.ndarray | None:
+    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+    try:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error:
+        return None
+
+
+def _decode_pillow(path: Path, header: Image.Image) -> np.ndarray:
+    try:
+        header.load()
+    except _PILLOW_ERRORS as error:
+        raise _unreadable(path, error) from None
+    if header.mode == "F" or (header.mode == "I" and header.format != "PNG"):
+        raise ValueError(
+            f"{path}: found {header.format} pixels of 32 bits, whose range is not known, expected 8 or 16 bits; "
+            "save it with 8 or 16 bits per channel."
+        )
+    if header.mode.startswith("I"):  # 16 bits; Pillow's own conversion would clip at 255
+        gray = np.round(np.asarray(header).astype(np.float32) / 257.0).astype(np.uint8)
+        return np.repeat(gray[..., None], 3, axis=2)
+    if header.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in header.info:
+        picture = header.convert("RGBA")
+        white = Image.new("RGBA", picture.size, "white")
+        return np.array(Image.alpha_composite(white, picture).convert("RGB"))
+    return np.array(header.convert("RGB"))
+
+
+def _turn(image: np.ndarray, orientation: int) -> np.ndarray:
+    turns, mirrored = _UPRIGHT.get(orientation, (0, False))
+    image = np.rot90(image, turns)
+    return np.ascontiguousarray(image[:, ::-1] if mirrored else image)
+
+
+def _is_complete(data: bytes, file_format: str) -> bool:
+    """Whether the end marker is there; some OpenCV versions fill what is missing with gray and say nothing."""
+    end = _END_MARKERS[file_format]
+    if end in data[-16:]:
+        return True
+    if file_format == "PNG":
+        return end in data
+    # Walk over the header's segments first: a thumbnail inside EXIF has an end marker of its own. After the start of
+    # scan (0xDA) the marker cannot occur by chance, because every 0xFF of the compressed data is followed by a zero.
+    position = 2
+    while position + 4 <= len(data):
+        if data[position] != 0xFF:
+            position += 1
+            continue
+        marker = data[position + 1]
+        if marker == 0xDA:
+            return data.find(end, position) >= 0
+        if marker in (0x00, 0x01, 0xFF) or 0xD0 <= marker <= 0xD8:  # no length follows
+            position += 1 if marker == 0xFF else 2
+        else:
+            position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+    return False
+
+
+def _truncated(path: Path, header: Image.Image) -> ValueError:
+    return ValueError(
+        f"{path}: found a {header.format} of {header.width}x{header.height} pixels without its end, the file was cut off; "
+        "copy or download it again."
+    )
+
+
+def _too_large(path: Path, found: str) -> ValueError:
+    return ValueError(f"{path}: found a header of {found}, expected at most {MAX_PIXELS}; scale the image down first.")
+
+
+def _unreadable(path: Path, error: Exception) -> ValueError:
+    with path.open("rb") as file:
+        start = file.read(4096)
+    if start[4:8] == b"ftyp":  # AVIF and HEIC: the decoder refuses large pictures and does not say why
+        at = start.find(b"ispe")
+        width, height = struct.unpack(">II", start[at + 8 : at + 16]) if 0 <= at <= len(start) - 16 else (0, 0)
+        if width * height > MAX_PIXELS:
+            return _too_large(path, f"{width}x{height} pixels")
+        found = f"a {start[8:12].decode('latin-1').strip()} picture that cannot be decoded"
+    elif isinstance(error, UnidentifiedImageError):
+        found = f"no image format that is known (the file starts with {start[:8]!r})"
+    else:
+        found = f"a damaged image ({error})"
+    return ValueError(f"{path}: found {found}, expected JPEG, PNG, WebP, TIFF or the like; save it again as JPEG or PNG.")

@@ -1,0 +1,199 @@
+"""Samples -> batches, in an order that depends on the seed and the epoch alone."""
+
+import itertools
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+import keras
+import numpy as np
+
+from centerkp.data.coco import Record
+from centerkp.data.sample import Sampler
+
+
+def make_batches(
+    records: Sequence[Record],
+    sampler: Sampler,
+    batch_size: int,
+    *,
+    seed: int,
+    shuffle: bool,
+    repeat: bool = False,
+    threads: int | None = None,
+    start_epoch: int = 0,
+):
+    """Batches for `fit(..., shuffle=False)` and `evaluate`: tf.data on TensorFlow, a `SamplePyDataset` on other backends.
+
+    Both give the same batches, bit for bit; see `make_dataset` for the arguments.
+    """
+    make = make_dataset if keras.backend.backend() == "tensorflow" else SamplePyDataset
+    return make(
+        records, sampler, batch_size, seed=seed, shuffle=shuffle, repeat=repeat, threads=threads, start_epoch=start_epoch
+    )
+
+
+def make_dataset(
+    records: Sequence[Record],
+    sampler: Sampler,
+    batch_size: int,
+    *,
+    seed: int,
+    shuffle: bool,
+    repeat: bool = False,
+    threads: int | None = None,
+    start_epoch: int = 0,
+):
+    """A `tf.data.Dataset` of batches (image (B, height, width, 3) uint8, truth as `Sampler` with a leading B).
+
+    Each pass over it, also one broken off, is one epoch, with another order and other augmentations; the n-th pass is the
+    same in every run with the same seed, however many threads there are. An error inside names the image file.
+
+    Args:
+        records: at least one.
+        sampler: makes the samples.
+        batch_size: B.
+        seed: of order and augmentations.
+        shuffle: True for training: a new order each epoch, full batches only (what is left over differs from epoch to
+            epoch; fewer records than B are repeated to fill one batch). False keeps the order, and a smaller last batch.
+        repeat: epoch after epoch without end, for `steps_per_epoch`.
+        threads: samples made at the same time; None takes one for each processor.
+        start_epoch: where a resumed run goes on, so that it sees what it would have seen.
+
+    Raises:
+        ValueError: no records, or a batch size below 1.
+    """
+    import tensorflow as tf
+
+    plan = _Plan(records, sampler, batch_size, seed, shuffle)
+    epochs = itertools.count(start_epoch)
+
+    def next_epoch() -> Iterator[tuple[int, np.ndarray]]:
+        epoch = next(epochs)  # counts passes: tf.data starts this generator anew for each
+        yield epoch, plan.order(epoch)
+
+    def make_sample(epoch, position, index):
+        tensors = tf.numpy_function(plan.make_flat, [epoch, position, index], plan.dtypes, stateful=False)
+        image, *truth = (tf.ensure_shape(tensor, shape) for tensor, shape in zip(tensors, plan.shapes, strict=True))
+        return image, dict(zip(plan.names, truth, strict=True))
+
+    def list_samples(epoch, order):
+        samples = tf.data.Dataset.from_tensor_slices(order).enumerate()
+        return samples.map(lambda position, index: (epoch, position, index))
+
+    signature = (tf.TensorSpec((), tf.int64), tf.TensorSpec((None,), tf.int64))
+    dataset = tf.data.Dataset.from_generator(next_epoch, output_signature=signature)
+    if repeat:
+        dataset = dataset.repeat()
+    dataset = dataset.flat_map(list_samples)
+    dataset = dataset.map(make_sample, num_parallel_calls=threads or os.cpu_count() or 1, deterministic=True)
+    dataset = dataset.batch(batch_size, drop_remainder=shuffle)
+    cardinality = tf.data.INFINITE_CARDINALITY if repeat else plan.num_batches
+    return dataset.apply(tf.data.experimental.assert_cardinality(cardinality)).prefetch(2)
+
+
+class SamplePyDataset(keras.utils.PyDataset):
+    """The batches of `make_dataset` without TensorFlow, for the other Keras backends; same arguments, same batches.
+
+    `dataset[i]` is batch i of the present epoch. Each `fit` epoch and each `for` loop over it begins a new epoch. Give `fit`
+    `shuffle=False`: the samples are shuffled already, and Keras would exchange the batches by a chance of its own.
+    """
+
+    def __init__(
+        self,
+        records: Sequence[Record],
+        sampler: Sampler,
+        batch_size: int,
+        *,
+        seed: int,
+        shuffle: bool,
+        repeat: bool = False,
+        threads: int | None = None,
+        start_epoch: int = 0,
+    ):
+        # Two workers: with one, Keras makes batches between the training steps instead of during them.
+        super().__init__(workers=2, max_queue_size=2)
+        self._plan = _Plan(records, sampler, batch_size, seed, shuffle)
+        self._pool = ThreadPoolExecutor(threads or os.cpu_count() or 1)
+        self._repeat = repeat
+        self._next_epoch = self._epoch = start_epoch
+
+    @property
+    def num_batches(self) -> int | None:
+        return None if self._repeat else self._plan.num_batches
+
+    def on_epoch_begin(self) -> None:
+        """Called by Keras."""
+        if not self._repeat:
+            self._epoch, self._next_epoch = self._next_epoch, self._next_epoch + 1
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        ahead, batch = divmod(index, self._plan.num_batches)
+        epoch = self._epoch + ahead
+        order = self._plan.order(epoch)
+        first = batch * self._plan.batch_size
+        positions = range(first, min(first + self._plan.batch_size, len(order)))
+        rows = list(self._pool.map(lambda p: self._plan.make_flat(epoch, p, order[p]), positions))
+        image, *truth = (np.stack(column) for column in zip(*rows, strict=True))
+        return image, dict(zip(self._plan.names, truth, strict=True))
+
+    def __iter__(self):
+        self.on_epoch_begin()
+        index = 0
+        while self.num_batches is None or index < self.num_batches:
+            yield self[index]
+            index += 1
+
+
+class _Plan:
+    """Which sample stands where in which epoch: what both kinds of dataset share."""
+
+    def __init__(self, records: Sequence[Record], sampler: Sampler, batch_size: int, seed: int, shuffle: bool):
+        if not records:
+            raise ValueError(
+                "Found no records to make batches of, expected at least one image; check the dataset and its split."
+            )
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}, expected 1 or more.")
+        self._records, self._sampler = list(records), sampler
+        self._seed, self._shuffle = seed, shuffle
+        self.batch_size = batch_size
+        # The samples already run side by side, one thread each; OpenCV's own threads inside them would only compete.
+        cv2.setNumThreads(1)
+        count, (width, height) = sampler.max_objects, sampler.size
+        points = sampler.schema.num_keypoints
+        layout = {
+            "image": (np.uint8, (height, width, 3)),
+            "boxes_xyxy": (np.float32, (count, 4)),
+            "class_ids": (np.int32, (count,)),
+            "object_weights": (np.float32, (count,)),
+            "is_crowd": (np.float32, (count,)),
+            "keypoints_xy": (np.float32, (count, points, 2)),
+            "visibility": (np.int32, (count, points)),
+            "valid_size": (np.float32, (2,)),
+        }
+        self.names = list(layout)[1:]
+        self.dtypes = [dtype for dtype, _ in layout.values()]
+        self.shapes = [shape for _, shape in layout.values()]
+
+    @property
+    def num_batches(self) -> int:
+        full, rest = divmod(len(self._records), self.batch_size)
+        return max(full, 1) if self._shuffle else full + (rest > 0)
+
+    def order(self, epoch: int) -> np.ndarray:
+        """The record indices of one epoch, int64."""
+        count = len(self._records)
+        if not self._shuffle:
+            return np.arange(count)
+        order = np.random.default_rng([self._seed, epoch]).permutation(count)
+        # Batch normalisation wants full batches: a tiny dataset fills one by repetition.
+        return np.resize(order, self.num_batches * self.batch_size)
+
+    def make_flat(self, epoch: int, position: int, index: int) -> list[np.ndarray]:
+        """The sample at one position of one epoch as a list: the image, then the truth in the order of `names`."""
+        # The position, not the record, seeds it: a record that stands twice in an epoch is augmented in two ways.
+        rng = np.random.default_rng([self._seed, int(epoch), int(position)])
+        image, truth = self._sampler(self._records[int(index)], rng)
+        return [image, *(truth[name] for name in self.names)]

@@ -1,0 +1,314 @@
+"""Pictures of what was labelled, what was found, and what the network is asked to learn.
+
+Every image is (height, width, 3) uint8 RGB; nothing is drawn into the image that was given. A keypoint whose partner under a
+mirror is known is blue when it is the left one and orange when it is the right one; every other has a colour of its own.
+"""
+
+import colorsys
+import os
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw
+
+from centerkp.geometry import clip_boxes, letterbox
+from centerkp.lettering import draw_title, find_place, fit_text, font_size
+from centerkp.results import Detection
+from centerkp.schema import Schema
+
+# Okabe and Ito's colours, which stay apart for colour-blind readers.
+CLASS_PALETTE = ((86, 180, 233), (230, 159, 0), (0, 158, 115), (240, 228, 66), (204, 121, 167), (213, 94, 0), (0, 114, 178))
+LONE_HUES = (0.36, 0.86, 0.22, 0.93, 0.43, 0.79)  # between green and pink, apart from blue and orange
+PAPER = (24, 26, 30)  # behind the cells of a mosaic
+EDGE = (16, 16, 16)  # around lines and dots, so that they show on any ground
+SUB_BITS = 4  # OpenCV takes coordinates in 1/16 pixel
+IMAGE_SUFFIXES = {".jpg": (cv2.IMWRITE_JPEG_QUALITY, 92), ".jpeg": (cv2.IMWRITE_JPEG_QUALITY, 92), ".png": (), ".webp": ()}
+
+
+class Truth(Protocol):
+    """The labelled objects of one image, as the dataset's records hold them: N objects, K flat keypoints."""
+
+    boxes_xyxy: np.ndarray  # (N, 4)
+    class_ids: np.ndarray  # (N,)
+    keypoints_xy: np.ndarray  # (N, K, 2)
+    visibility: np.ndarray  # (N, K)
+
+
+def class_colors(schema: Schema) -> np.ndarray:
+    """(C, 3) uint8: one colour per class; after seven classes they return darker."""
+    rounds = [0.72 ** (i // len(CLASS_PALETTE)) for i in range(schema.num_classes)]
+    return np.array([np.multiply(CLASS_PALETTE[i % len(CLASS_PALETTE)], f) for i, f in enumerate(rounds)]).astype(np.uint8)
+
+
+def keypoint_colors(schema: Schema) -> np.ndarray:
+    """(K, 3) uint8: shades of blue for left, of orange for right, green to pink for keypoints without a partner."""
+    colors = []
+    for kind in schema.classes:
+        hues = {}
+        for number, pair in enumerate(kind.flip_pairs):
+            shade = 0.12 * (number / max(len(kind.flip_pairs) - 1, 1) - 0.5)
+            left, right = pair if _is_left(kind.keypoints[pair[0]], kind.keypoints[pair[1]]) else pair[::-1]
+            hues[left], hues[right] = 0.57 + shade, 0.075 + shade / 2
+        lone = [i for i in range(len(kind.keypoints)) if i not in hues]
+        # Without pairs the whole circle is free; with them, blue and orange are taken.
+        free = LONE_HUES if hues else np.linspace(0, 1, len(lone), endpoint=False)
+        hues |= {i: float(free[n % len(free)]) for n, i in enumerate(lone)}
+        colors += [[round(255 * v) for v in colorsys.hsv_to_rgb(hues[i], 0.85, 1.0)] for i in range(len(kind.keypoints))]
+    return np.array(colors, np.uint8).reshape(-1, 3)
+
+
+def _is_left(name: str, partner: str) -> bool:
+    """Partners differ first in the l and the r of their sides: left_eye and right_eye, eye_L and eye_R."""
+    first = next(((a, b) for a, b in zip(name.lower(), partner.lower(), strict=False) if a != b), ("l", "r"))
+    return first[0] != "r"
+
+
+def draw_detections(
+    image_rgb: np.ndarray,
+    detections: Sequence[Detection],
+    schema: Schema,
+    *,
+    min_keypoint_score: float = 0.1,
+    labels: bool = True,
+) -> np.ndarray:
+    """Draws boxes with class name and score, skeletons and keypoints.
+
+    Keypoints that score less than `min_keypoint_score`, and the skeleton lines that end there, are left out, as is whatever is
+    not a finite number. Without detections the image comes back as it is.
+
+    Raises:
+        ValueError: the image is not (height, width, 3) uint8.
+    """
+    pen = _Pen(image_rgb, schema)
+    for found in reversed(detections):
+        seen = np.where(np.asarray(found.keypoint_scores) >= min_keypoint_score, 2, 0)
+        pen.draw_object(found.class_id, found.box_xyxy, found.keypoints_xy, seen)
+    if labels:
+        pen.draw_labels([(f"{d.class_name} {d.score:.2f}", d.class_id, d.box_xyxy) for d in detections])
+    return pen.canvas
+
+
+def draw_record(
+    image_rgb: np.ndarray,
+    boxes_xyxy: np.ndarray,
+    class_ids: np.ndarray,
+    keypoints_xy: np.ndarray,
+    visibility: np.ndarray,
+    schema: Schema,
+    *,
+    labels: bool = True,
+) -> np.ndarray:
+    """Draws labelled objects: a full dot for a visible keypoint (2), one with a dark core for a hidden one (1), none for 0.
+
+    Args:
+        boxes_xyxy, class_ids, keypoints_xy, visibility: (N, 4), (N,), (N, K, 2) and (N, K); N may be 0, and K.
+
+    Raises:
+        ValueError: the image is not (height, width, 3) uint8.
+    """
+    pen = _Pen(image_rgb, schema)
+    class_ids = [int(class_id) for class_id in class_ids]
+    for class_id, box, points, seen in zip(class_ids, boxes_xyxy, keypoints_xy, visibility, strict=True):
+        own = schema.keypoint_slice(class_id)
+        pen.draw_object(class_id, box, points[own], seen[own])
+    if labels:
+        pen.draw_labels([(schema.class_names[i], i, box) for i, box in zip(class_ids, boxes_xyxy, strict=True)])
+    return pen.canvas
+
+
+def draw_comparison(image_rgb: np.ndarray, truth: Truth, detections: Sequence[Detection], schema: Schema) -> np.ndarray:
+    """The labelled objects beside the detected ones, with titles."""
+    labelled = draw_record(image_rgb, truth.boxes_xyxy, truth.class_ids, truth.keypoints_xy, truth.visibility, schema)
+    return make_mosaic([labelled, draw_detections(image_rgb, detections, schema)], 2, ("ground truth", "prediction"))
+
+
+def draw_targets(image_rgb: np.ndarray, heatmap: np.ndarray, colors: np.ndarray) -> np.ndarray:
+    """Lays maps over a darkened image, each channel in its colour.
+
+    Args:
+        heatmap: (h, w, channels) in 0..1, stretched to the image; where channels overlap, their colours mix and the highest
+            sets the strength.
+        colors: (channels, 3) uint8, for example of `class_colors` or `keypoint_colors`.
+
+    Raises:
+        ValueError: the image is not (height, width, 3) uint8, or colours and channels differ in number.
+    """
+    image, heatmap = _copy_checked(image_rgb), np.clip(np.asarray(heatmap, np.float32), 0, 1)
+    if heatmap.ndim != 3 or heatmap.shape[-1] != len(colors):
+        raise ValueError(
+            f"draw_targets: found a heatmap of shape {heatmap.shape} with {len(colors)} colors, expected (h, w, channels) "
+            "with one color per channel; pass the colors of the same schema."
+        )
+    if not heatmap.size:
+        return (image * np.float32(0.45)).astype(np.uint8)
+    strength = heatmap.max(-1)
+    mixed = heatmap @ np.asarray(colors, np.float32) / np.maximum(heatmap.sum(-1, keepdims=True), 1e-6)
+    layers = np.dstack([mixed * strength[..., None], strength])
+    layers = cv2.resize(layers, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    return (image * (0.45 * (1 - layers[..., 3:])) + layers[..., :3]).astype(np.uint8)
+
+
+def draw_training_sample(
+    image_rgb: np.ndarray, truth: Mapping[str, np.ndarray], targets: Mapping[str, np.ndarray], schema: Schema
+) -> np.ndarray:
+    """One training sample as the network meets it: its objects, its center maps, its keypoint maps, side by side.
+
+    Args:
+        image_rgb: (S, S, 3) uint8 network input.
+        truth: padded ground truth in input pixels: boxes_xyxy (M, 4), class_ids (M,), object_weights (M,),
+            keypoints_xy (M, K, 2), visibility (M, K); rows of weight 0 are not drawn.
+        targets: center_heatmap (H, W, C) and, with keypoints, keypoint_heatmap (H, W, K).
+    """
+    real = np.asarray(truth["object_weights"]) > 0
+    names = ("boxes_xyxy", "class_ids", "keypoints_xy", "visibility")
+    panels = {"sample": draw_record(image_rgb, *(np.asarray(truth[name])[real] for name in names), schema)}
+    for name, colors in (("center_heatmap", class_colors(schema)), ("keypoint_heatmap", keypoint_colors(schema))):
+        if len(colors) and name in targets:
+            panels[name] = draw_targets(image_rgb, targets[name], colors)
+    return make_mosaic(list(panels.values()), len(panels), list(panels))
+
+
+def make_mosaic(
+    images: Sequence[np.ndarray],
+    columns: int | None = None,
+    titles: Sequence[str] | None = None,
+    width: int | None = None,
+) -> np.ndarray:
+    """Sets images into a grid of equal cells, row by row; each keeps its aspect and stands in the middle of its cell.
+
+    Args:
+        images: of any sizes, at least one.
+        columns: as many as make the grid square unless given.
+        titles: one above each image.
+        width: of the whole picture in pixels; the cells fit the largest image unless given.
+
+    Raises:
+        ValueError: there are no images, titles and images differ in number, or the columns find no room.
+    """
+    images = [_copy_checked(image) for image in images]
+    columns = min(columns or int(np.ceil(np.sqrt(len(images)))), len(images))
+    if not images or columns < 1 or (titles is not None and len(titles) != len(images)):
+        found = f"{len(images)} images, {columns} columns, {'no' if titles is None else len(titles)} titles"
+        raise ValueError(
+            f"make_mosaic: found {found}, expected at least one image and one title each; pass lists of one length."
+        )
+    gap, cell_w, cell_h = _size_cells(images, columns, width)
+    bar = 0 if titles is None else 2 * font_size(cell_w, cell_h)
+    rows = -(-len(images) // columns)
+    total_w = width or columns * (cell_w + gap) + gap
+    canvas = np.full((rows * (cell_h + bar + gap) + gap, total_w, 3), PAPER, np.uint8)
+    for index, image in enumerate(images):
+        x, y = gap + index % columns * (cell_w + gap), gap + index // columns * (cell_h + bar + gap)
+        if titles is not None:
+            canvas[y : y + bar, x : x + cell_w] = draw_title(titles[index], cell_w, bar, PAPER)
+        fitted = _fit(image, cell_w, cell_h)
+        h, w = fitted.shape[:2]
+        y, x = y + bar + (cell_h - h) // 2, x + (cell_w - w) // 2
+        canvas[y : y + h, x : x + w] = fitted
+    return canvas
+
+
+def _size_cells(images: Sequence[np.ndarray], columns: int, width: int | None) -> tuple[int, int, int]:
+    """The gap between cells, and their width and height."""
+    cell_h, cell_w = np.max([image.shape[:2] for image in images], axis=0).tolist()
+    gap = max(cell_w // 80, 2)
+    if width is None:
+        return gap, cell_w, cell_h
+    room = (width - gap * (columns + 1)) // columns
+    if room < 1:
+        raise ValueError(f"make_mosaic: found width {width} for {columns} columns, expected more; make it wider.")
+    return gap, room, max(round(cell_h * room / cell_w), 1)
+
+
+def write_image(path: str | Path, image_rgb: np.ndarray) -> Path:
+    """Writes an image, making folders as needed; a half-written file never stands under its name.
+
+    Raises:
+        ValueError: the extension is none of .jpg, .jpeg, .png, .webp, or the image is not (height, width, 3) uint8.
+    """
+    path, image = Path(path), _copy_checked(image_rgb)
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
+        raise ValueError(f"{path}: found extension '{path.suffix}', expected one of {list(IMAGE_SUFFIXES)}; rename the file.")
+    coded = cv2.imencode(path.suffix.lower(), image[..., ::-1], IMAGE_SUFFIXES[path.suffix.lower()])[1]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{uuid.uuid4().hex}{path.suffix}")
+    try:
+        temporary.write_bytes(coded.tobytes())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def _copy_checked(image_rgb: np.ndarray) -> np.ndarray:
+    image = np.array(image_rgb, order="C")
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+        raise ValueError(
+            f"image: found {image.dtype} of shape {image.shape}, expected uint8 (height, width, 3) in RGB; convert it first."
+        )
+    return image
+
+
+class _Pen:
+    """A copy of an image, and lines, dots and letters in proportion to it."""
+
+    def __init__(self, image_rgb: np.ndarray, schema: Schema):
+        self.canvas, self.schema = _copy_checked(image_rgb), schema
+        self.class_colors, self.keypoint_colors = class_colors(schema).tolist(), keypoint_colors(schema).tolist()
+        height, width = self.canvas.shape[:2]
+        side = (width * height) ** 0.5
+        self.line, self.radius = max(round(side / 350), 1), max(side / 120, 2.0)
+
+    def draw_object(self, class_id: int, box_xyxy, points_xy, seen) -> None:
+        """`points_xy` (n, 2) and `seen` (n,) are those of the class: 2 draws a full dot, 1 one with a dark core, 0 none."""
+        height, width = self.canvas.shape[:2]
+        color, points = self.class_colors[class_id], np.asarray(points_xy, np.float64)
+        if np.isfinite(box_xyxy).all():
+            x0, y0, x1, y1 = (round(float(v)) for v in clip_boxes(np.asarray(box_xyxy), width, height))
+            cv2.rectangle(self.canvas, (x0, y0), (max(x1 - 1, x0), max(y1 - 1, y0)), color, self.line)
+        seen = np.where(np.isfinite(points).all(-1), seen, 0)
+        far = 4 * max(width, height)  # keeps wild coordinates within OpenCV's integers
+        spots = np.round(np.clip(np.nan_to_num(points), -far, far) * 2**SUB_BITS).astype(int).tolist()
+        for a, b in self.schema.classes[class_id].skeleton:
+            if seen[a] and seen[b]:
+                for shade, thickness in ((EDGE, self.line + 1), (color, self.line)):
+                    cv2.line(self.canvas, spots[a], spots[b], shade, thickness, cv2.LINE_AA, SUB_BITS)
+        dots = self.keypoint_colors[self.schema.keypoint_slice(class_id)]
+        for spot, state, dot in zip(spots, seen, dots, strict=True):
+            if state:
+                self._draw_dot(spot, dot, hollow=state == 1)
+
+    def _draw_dot(self, spot, color, hollow: bool) -> None:
+        rings = [(self.radius + 1, EDGE), (self.radius, color), *([(0.5 * self.radius, EDGE)] if hollow else [])]
+        for radius, shade in rings:
+            cv2.circle(self.canvas, spot, round(radius * 2**SUB_BITS), shade, -1, cv2.LINE_AA, SUB_BITS)
+
+    def draw_labels(self, labels: Sequence[tuple[str, int, np.ndarray]]) -> None:
+        """Sets (text, class_id, box) on plates at their boxes, where they fit and, if possible, cover no earlier plate."""
+        height, width = self.canvas.shape[:2]
+        size = font_size(width, height)
+        pad, plate_h = max(size // 4, 2), round(1.35 * size)
+        image, taken = Image.fromarray(self.canvas), []
+        pencil = ImageDraw.Draw(image)
+        for text, class_id, box in labels:
+            text, font = fit_text(text, width - 2 * pad, size)
+            if not text or plate_h > height or not np.isfinite(box).all():
+                continue
+            plate_w = int(np.ceil(font.getlength(text))) + 2 * pad
+            x, y = find_place(plate_w, plate_h, clip_boxes(np.asarray(box), width, height), (width, height), taken)
+            taken.append((x, y, x + plate_w, y + plate_h))
+            color = self.class_colors[class_id]
+            pencil.rectangle((x, y, x + plate_w - 1, y + plate_h - 1), fill=tuple(color))
+            ink = (0, 0, 0) if np.dot(color, (0.299, 0.587, 0.114)) > 110 else (255, 255, 255)
+            pencil.text((x + pad, y + plate_h / 2), text, fill=ink, font=font, anchor="lm")
+        self.canvas[:] = np.asarray(image)
+
+
+def _fit(image: np.ndarray, width: int, height: int) -> np.ndarray:
+    _, size = letterbox(image.shape[1], image.shape[0], (width, height))
+    shrinks = size[0] < image.shape[1]
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)

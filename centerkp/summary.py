@@ -1,0 +1,79 @@
+"""What training understood of the data, printed before the first step: nothing is guessed in silence."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from centerkp.data.coco import LabelCounts, Record, count_labels
+from centerkp.schema import ObjectClass, Schema
+
+_FLIP_SOURCES = {
+    "json": "from the JSON",
+    "flag": "as given",
+    "names": "read from the names",
+    "none": "no keypoint has a side",
+    "unpaired": "names look sided but no partner was found: images are NOT mirrored; give flip_pairs",
+}
+_SIGMA_SOURCES = {
+    "json": "from the JSON",
+    "flag": "as given",
+    "coco": "COCO's, because the names are COCO's",
+    "guess": "a guess; set oks_sigmas in the JSON for fair keypoint AP",
+}
+
+
+def print_dataset(console: Console, train: Sequence[Record], val: Sequence[Record], schema: Schema, notes: Sequence[str]) -> None:
+    """Images, objects per class, labelled points per keypoint, flip pairs and OKS sigmas, and where each came from."""
+    counts, held = count_labels(train, schema), count_labels(val, schema)
+    console.print(f"[bold]{len(train)} training images, {len(val)} validation images[/]")
+    for note in notes:
+        console.print(f"  {note}", style="yellow", markup=False)
+    console.print(_class_table(schema, counts, held))
+    if schema.num_keypoints:
+        console.print(_keypoint_table(schema, counts, held))
+    grid = Table.grid(padding=(0, 2))
+    for kind in schema.classes:
+        if kind.keypoints:
+            grid.add_row(Text(f" {kind.name}", "bold"), "flip pairs", Text(_describe_flips(kind)))
+            grid.add_row("", "OKS sigmas", Text(_describe_sigmas(kind)))
+    if schema.num_keypoints:
+        console.print(grid)
+
+
+def _class_table(schema: Schema, counts: LabelCounts, held: LabelCounts) -> Table:
+    table = Table("class", "category id", "train objects", "in images", "val objects", box=None, header_style="dim")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for i, kind in enumerate(schema.classes):
+        crowds = f" (+{counts.crowds[i]} crowds)" if counts.crowds[i] else ""
+        numbers = f"{counts.objects[i]}{crowds}", str(counts.images[i]), str(held.objects[i])
+        table.add_row(kind.name, str(kind.category_id), *numbers)
+    return table
+
+
+def _keypoint_table(schema: Schema, counts: LabelCounts, held: LabelCounts) -> Table:
+    table = Table("keypoint", "labelled", "visible", "hidden", "of objects", "val labelled", box=None, header_style="dim")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for class_id, kind in enumerate(schema.classes):
+        own, objects = schema.keypoint_slice(class_id), counts.objects[class_id]
+        for k in range(own.start, own.stop):
+            share = f"{counts.labelled[k] / objects:.0%}" if objects else "-"
+            numbers = counts.labelled[k], counts.visible[k], counts.occluded[k], share, held.labelled[k]
+            table.add_row(schema.keypoint_names[k], *map(str, numbers))
+    return table
+
+
+def _describe_flips(kind: ObjectClass) -> str:
+    names = ", ".join(f"{kind.keypoints[a]} <-> {kind.keypoints[b]}" for a, b in kind.flip_pairs) or "none"
+    return f"{names} ({_FLIP_SOURCES[kind.flip_source]})"
+
+
+def _describe_sigmas(kind: ObjectClass) -> str:
+    same = len(set(kind.oks_sigmas)) == 1
+    values = f"{kind.oks_sigmas[0]:g} each" if same else ", ".join(
+        f"{k} {s:g}" for k, s in zip(kind.keypoints, kind.oks_sigmas, strict=True)
+    )  # fmt: skip
+    return f"{values} ({_SIGMA_SOURCES[kind.sigma_source]})"

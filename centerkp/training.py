@@ -1,0 +1,234 @@
+"""Training: data, model, schedule and fit, and what is left in the run folder."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import keras
+import numpy as np
+from rich.console import Console
+
+from centerkp.callbacks import EpochEnd, ProgressBar, detect_records, format_header
+from centerkp.codec.targets import render_targets
+from centerkp.config import TrainSettings, read_pairs, read_sigmas
+from centerkp.data.augment import Augmentation, read_compose
+from centerkp.data.coco import Record, read_coco, require_labels, split_records
+from centerkp.data.image import read_image
+from centerkp.data.pipeline import make_batches
+from centerkp.data.sample import Sampler
+from centerkp.drawing import draw_comparison, draw_training_sample, make_mosaic, write_image
+from centerkp.dry_run import dry_run
+from centerkp.evaluation import Evaluation, evaluate, print_evaluation
+from centerkp.heads import head_channels
+from centerkp.model.center_net import CenterNet, build_model, check_image_size, load_model, map_size
+from centerkp.model.hourglass import find_backbone
+from centerkp.model.transfer import transfer_weights
+from centerkp.results import coco_dataset, write_json
+from centerkp.run_folder import RunFolder
+from centerkp.schema import Schema
+from centerkp.summary import print_dataset
+
+MAX_OBJECTS = 100  # per training image, as in the zoo
+PICTURES = 12  # validation images drawn
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """Where the run is, and how good its best model: the evaluation of best.keras on the validation images."""
+
+    folder: RunFolder
+    evaluation: Evaluation
+
+
+def train(settings: TrainSettings, *, resume: str | Path | None = None, console: Console | None = None) -> TrainResult:
+    """Trains a detector and leaves everything in its run folder.
+
+    Args:
+        resume: the folder of an interrupted run, continued from its last whole epoch with its own settings (but `settings.epochs`
+            may be raised).
+
+    Raises:
+        ValueError, FileNotFoundError, FileExistsError: something in the data or the settings would waste the run; says what.
+    """
+    console = console or Console()
+    folder = RunFolder(resume) if resume else None
+    keras.utils.set_random_seed(settings.seed)
+    if settings.precision != "float32":
+        keras.config.set_dtype_policy(settings.precision)
+    check_image_size(settings.image_size, find_backbone(settings.backbone).multiple)
+    schema, train_records, val_records, notes = read_records(settings)
+    print_dataset(console, train_records, val_records, schema, notes)
+    require_labels(train_records, schema)
+    for line in dry_run(build_probe(schema, settings), train_records):
+        console.print(f"dry run: {line}", highlight=False)
+
+    if resume:
+        if not folder.last.exists():
+            raise FileNotFoundError(f"{folder.last}: no such file; the run ended before its first epoch, start it again.")
+        model = load_model(folder.last)
+    else:
+        folder = RunFolder.create(settings)
+        model = start_model(schema, settings, console)
+        folder.write_start(settings, schema)
+    fit(model, train_records, val_records, settings, folder, console)
+    return finish(folder, val_records, settings, console)
+
+
+def read_records(settings: TrainSettings) -> tuple[Schema, list[Record], list[Record], list[str]]:
+    """Schema, training and validation records, and the notes of reading; the validation set is split off when none is given."""
+    overrides = {"flip_pairs": read_pairs(settings.flip_pairs), "oks_sigmas": read_sigmas(settings.oks_sigmas)}
+    dataset = read_coco(settings.coco, images_dir=settings.images, check_images=settings.check_images, **overrides)
+    notes = list(dataset.notes)
+    if settings.val:
+        held = read_coco(
+            settings.val, images_dir=settings.val_images, schema=dataset.schema, check_images=settings.check_images
+        )
+        return dataset.schema, list(dataset.records), list(held.records), notes + [f"validation: {n}" for n in held.notes]
+    train_records, val_records = split_records(dataset.records, settings.val_fraction, settings.seed)
+    notes.append(f"validation: {settings.val_fraction:g} of the images, drawn with seed {settings.seed}")
+    return dataset.schema, train_records, val_records, notes
+
+
+def build_probe(schema: Schema, settings: TrainSettings) -> CenterNet:
+    """The smallest model with this schema and input size: all that the dry run needs of one."""
+    tiny = {"stem_channels": 1, "channels": (1, 1), "blocks": (1, 1), "stacks": 1}
+    return build_model(schema, backbone=tiny, image_size=settings.image_size)
+
+
+def start_model(schema: Schema, settings: TrainSettings, console: Console) -> CenterNet:
+    """A compiled model with fresh weights, or with those of `settings.weights` moved by name."""
+    model = build_model(
+        schema, backbone=settings.backbone, image_size=settings.image_size, bn_momentum=settings.bn_momentum
+    )
+    if settings.weights != "none":
+        for line in transfer_weights(load_model(settings.weights), model).lines():
+            console.print(f"weights: {line}", highlight=False)
+    size = model.count_params() / 1e6
+    console.print(f"{settings.backbone}: {size:.1f} M parameters, {model.image_size[0]}x{model.image_size[1]} pixels in")
+    return model
+
+
+def make_optimizer(settings: TrainSettings, total_steps: int) -> keras.optimizers.Optimizer:
+    """AdamW with warm-up, cosine decay, gradient clipping and a moving average of the weights."""
+    warmup = min(max(int(settings.warmup * total_steps), 1), total_steps - 1) if total_steps > 1 else 0
+    rate = keras.optimizers.schedules.CosineDecay(
+        settings.learning_rate * 0.01 if warmup else settings.learning_rate,
+        decay_steps=max(total_steps - warmup, 1),
+        alpha=0.02,
+        warmup_target=settings.learning_rate if warmup else None,
+        warmup_steps=warmup,
+    )
+    optimizer = keras.optimizers.AdamW(
+        rate,
+        weight_decay=settings.weight_decay,
+        global_clipnorm=settings.clip_norm,
+        use_ema=settings.ema > 0,
+        ema_momentum=settings.ema or 0.99,
+    )
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer
+
+
+def fit(
+    model: CenterNet,
+    train_records: Sequence[Record],
+    val_records: Sequence[Record],
+    settings: TrainSettings,
+    folder: RunFolder,
+    console: Console,
+) -> None:
+    """Trains from wherever the model's optimizer stands to the last epoch."""
+    steps = max(len(train_records) // settings.batch_size, 1)
+    if not model.compiled:
+        model.compile(make_optimizer(settings, steps * settings.epochs))
+        # A dataset of its own: every pass over one counts as an epoch of its random order.
+        draw_first_batch(next(iter(make_training_batches(model, train_records, val_records, settings, 0)[0])), model, folder)
+    first_epoch = int(model.optimizer.iterations) // steps
+    if first_epoch:
+        console.print(f"continuing after epoch {first_epoch}")
+    batches, val_batches = make_training_batches(model, train_records, val_records, settings, first_epoch)
+    rows = folder.read_log()[:first_epoch]
+    callbacks = [
+        ProgressBar(settings.epochs, steps, console),
+        EpochEnd(
+            folder,
+            val_records,
+            val_batches,
+            monitor=settings.monitor,
+            every=settings.eval_every,
+            epochs=settings.epochs,
+            batch_size=settings.batch_size,
+            rows=rows,
+            console=console,
+        ),
+    ]
+    if settings.tensorboard:
+        callbacks.append(keras.callbacks.TensorBoard(str(folder.tensorboard), write_graph=False))
+    heads = list(head_channels(model.schema))
+    console.print(
+        f"{settings.epochs} epochs of {steps} steps, learning rate up to {settings.learning_rate:g}; best.keras: highest "
+        f"{_describe_monitor(settings.monitor)}, every {settings.eval_every} epochs (*)"
+    )
+    console.print(format_header(heads), style="bold", highlight=False)
+    started = time.monotonic()
+    model.fit(
+        batches, epochs=settings.epochs, initial_epoch=first_epoch, shuffle=False, verbose=0, callbacks=callbacks
+    )
+    console.print(f"trained for {(time.monotonic() - started) / 60:.1f} minutes")
+
+
+def _describe_monitor(monitor: str) -> str:
+    return {"mean": "mean of box AP and keypoint AP", "box_ap": "box AP", "keypoint_ap": "keypoint AP"}[monitor]
+
+
+def make_training_batches(model, train_records, val_records, settings, start_epoch):
+    """Training batches from `start_epoch` on, and validation batches."""
+    augmentation = Augmentation(
+        flip=settings.flip,
+        scale=settings.scale,
+        rotation=settings.rotation,
+        translation=settings.translation,
+        color=settings.color,
+        custom=read_compose(settings.augmentation) if settings.augmentation else None,
+    )
+    busiest = max(len(r.boxes_xyxy) for r in [*train_records, *val_records])
+    max_objects = min(max(busiest, 1), MAX_OBJECTS)
+    sampler = Sampler(model.schema, model.image_size, max_objects, augmentation)
+    common = {"threads": settings.threads, "seed": settings.seed}
+    batches = make_batches(train_records, sampler, settings.batch_size, shuffle=True, start_epoch=start_epoch, **common)
+    plain = replace(sampler, augmentation=None)
+    val_batches = make_batches(val_records, plain, settings.batch_size, shuffle=False, **common)
+    return batches, val_batches
+
+
+def draw_first_batch(batch, model: CenterNet, folder: RunFolder) -> None:
+    """The first training batch with its targets, as the network will meet it."""
+    images, truth = np.asarray(batch[0]), {k: np.asarray(v) for k, v in batch[1].items()}
+    targets = render_targets(truth, model.schema, map_size(model.image_size))
+    maps = {k: keras.ops.convert_to_numpy(targets[k]) for k in ("center_heatmap", "keypoint_heatmap") if k in targets}
+    rows = [
+        draw_training_sample(
+            images[i], {k: v[i] for k, v in truth.items()}, {k: v[i] for k, v in maps.items()}, model.schema
+        )
+        for i in range(min(len(images), 4))
+    ]
+    write_image(folder.pictures / "first_batch.jpg", make_mosaic(rows, columns=1))
+
+
+def finish(folder: RunFolder, val_records: Sequence[Record], settings: TrainSettings, console: Console) -> TrainResult:
+    """Evaluates best.keras and writes its numbers, predictions and pictures."""
+    model = load_model(folder.best)
+    detections = detect_records(model, val_records, settings.batch_size)
+    evaluation = evaluate(val_records, detections, model.schema)
+    write_json(folder.metrics, evaluation.to_dict(), indent=2)
+    images = [{"id": r.image_id, "file_name": r.file_name, "width": r.width, "height": r.height} for r in val_records]
+    write_json(folder.predictions, coco_dataset(images, detections, model.schema))
+    for record, found in list(zip(val_records, detections, strict=True))[:PICTURES]:
+        shown = [d for d in found if d.score >= 0.3]
+        picture = draw_comparison(read_image(record.path), record, shown, model.schema)
+        write_image(folder.pictures / "validation" / f"{record.path.stem}_{record.image_id}.jpg", picture)
+    print_evaluation(evaluation, console)
+    for name, path in (("model", folder.best), ("numbers", folder.metrics), ("pictures", folder.pictures)):
+        console.print(f"{name:>9}: {path}", highlight=False)
+    return TrainResult(folder, evaluation)

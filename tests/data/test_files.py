@@ -1,0 +1,233 @@
+import json
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from centerkp.data import files
+from centerkp.data.coco import read_coco
+from centerkp.data.files import find_images, image_folders, measure_images, read_json
+
+CATEGORY = {"id": 1, "name": "tool", "keypoints": ["tip"]}
+
+
+def coco(*images, category=CATEGORY):
+    """One object on each image, its box and its point in the frame of the JSON's 64x48."""
+    entry = {"category_id": 1, "bbox": [8, 8, 16, 16], "area": 256, "iscrowd": 0, "keypoints": [20, 10, 2], "num_keypoints": 1}
+    annotations = [entry | {"id": i + 1, "image_id": image["id"]} for i, image in enumerate(images)]
+    return {"images": list(images), "annotations": annotations, "categories": [category]}
+
+
+def image(number, name, width=64, height=48):
+    return {"id": number, "file_name": name, "width": width, "height": height}
+
+
+def write_image(path, width=64, height=48):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), np.full((height, width, 3), 90, np.uint8))
+
+
+def write_json(folder, content):
+    path = folder / "ann.json"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return path
+
+
+FOREIGN = [
+    (b"", "an empty file"),
+    (b" \n ", "an empty file"),
+    (b"\xef\xbb\xbf", "an empty file"),
+    (b'<?xml version="1.0"?><annotations/>', "XML, as CVAT"),
+    (b"<!DOCTYPE html><html></html>", "a web page"),
+    (b"0 0.5 0.5 0.1 0.2 0.4 0.4 2\n1 0.1 0.1 0.1 0.1 0.2 0.2 1\n", "a YOLO label file"),
+    (b"\x08" + b"\0" * 7 + b"abcd" + b"x" * 8 + b"abcd", "a TFRecord"),
+    (b"PK\x03\x04....", "a zip archive"),
+    (b"\xff\xd8\xff\xe0....", "an image"),
+    (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
+    (b'{"images": [', "JSON that is cut off or damaged"),
+    (b"[" * 100_000, "JSON that is cut off or damaged"),
+    (b"hello", "no JSON at all"),
+    (b"5", "nothing but one int"),
+    (b"[]", "a JSON list of 0 entries"),
+    (b'[{"image_id": 1, "category_id": 1, "score": 0.5, "keypoints": []}]', "a COCO results file"),
+    (b'[{"id": 1, "image_id": 1, "category_id": 1, "bbox": []}]', "the 'annotations' list of a COCO dataset alone"),
+    (b'[{"id": 1, "annotations": [{"result": []}], "data": {}}]', "a Label Studio task list"),
+    (b'[{"id": 1, "predictions": [{"result": []}]}]', "a Label Studio task list"),
+    (b'{"shapes": [], "imagePath": "a.jpg", "version": "5"}', "a labelme file"),
+    (b'{"_via_img_metadata": {}, "_via_settings": {}}', "VGG Image Annotator"),
+    (b'{"a.jpg123": {"filename": "a.jpg", "regions": []}}', "VGG Image Annotator"),
+    (b'{"images": [], "annotations": {}}', "without the list 'annotations' and 'categories'"),
+]
+
+
+class TestJson:
+    @pytest.mark.parametrize(("data", "found"), FOREIGN)
+    def test_says_what_the_file_seems_to_be(self, tmp_path, data, found):
+        path = tmp_path / "ann.json"
+        path.write_bytes(data)
+        with pytest.raises(ValueError) as caught:
+            read_json(path)
+        message = str(caught.value)
+        assert message.startswith(f"{path}: found what seems to be ") and found in message
+        assert "expected a COCO dataset" in message and ";" in message
+
+    @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+    def test_reads_json_with_and_without_a_byte_order_mark(self, tmp_path, encoding):
+        path = tmp_path / "ann.json"
+        path.write_text(json.dumps(coco(image(1, "ä.png")), ensure_ascii=False), encoding=encoding)
+        assert read_json(path)["images"][0]["file_name"] == "ä.png"
+
+    def test_no_such_file_and_a_folder(self, tmp_path):
+        with pytest.raises(FileNotFoundError, match="no such file"):
+            read_json(tmp_path / "none.json")
+        write_json(tmp_path, {})
+        with pytest.raises(ValueError, match=r"a folder with the JSON files \['ann.json'\]"):
+            read_json(tmp_path)
+
+
+QUIRKS = [
+    ("a.png", "a.png"),
+    ("./sub/a.png", "sub/a.png"),
+    ("images\\one.png", "images/one.png"),
+    ("images\\1/two.png", "images/1/two.png"),
+    ("images\\3__data%5Cpage.png", "images/3__data%5Cpage.png"),
+    ("my%20photo%20(1).png", "my photo (1).png"),
+    ("C:\\Users\\me\\shots\\bird (1).png", "bird (1).png"),
+    ("/home/me/set/shots/a.png", "shots/a.png"),
+    ("set/shots/a.png", "shots/a.png"),
+    ("photo (1).png", "deep/er/photo (1).png"),
+    ("Photo.PNG", "photo.png"),
+    ("SUB/Photo.PNG", "sub/photo.png"),
+    ("caf\u00e9.png", "cafe\u0301.png"),
+]
+
+
+class TestFinding:
+    @pytest.mark.parametrize(("name", "on_disk"), QUIRKS)
+    def test_names_as_exports_write_them(self, tmp_path, name, on_disk):
+        (tmp_path / on_disk).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / on_disk).touch()
+        (tmp_path / "other.png").touch()
+        assert find_images([name], [tmp_path]) == [[tmp_path / on_disk]]
+
+    def test_the_longest_matching_path_wins_and_equals_are_all_named(self, tmp_path):
+        for place in ("x/cam1/0.png", "x/cam2/0.png", "x/cam3/1.png"):
+            (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / place).touch()
+        found = find_images(["set/cam2/0.png", "0.png", "9.png", "", "..", "a\0b", "n" * 5000], [tmp_path])
+        assert found == [[tmp_path / "x/cam2/0.png"], [tmp_path / "x/cam1/0.png", tmp_path / "x/cam2/0.png"]] + [[]] * 5
+
+    def test_hidden_folders_are_not_searched(self, tmp_path):
+        (tmp_path / ".trash").mkdir()
+        (tmp_path / ".trash" / "a.png").touch()
+        assert find_images(["a.png"], [tmp_path]) == [[]]
+
+    @pytest.mark.parametrize("place", ["set/labels", "set/labels/images", "set/images"])
+    def test_looks_beside_the_json(self, tmp_path, place):
+        write_image(tmp_path / place / "a.png")
+        (tmp_path / "set/labels").mkdir(exist_ok=True)
+        dataset = read_coco(write_json(tmp_path / "set/labels", coco(image(1, "a.png"))))
+        assert dataset.records[0].path.samefile(tmp_path / place / "a.png")
+
+    def test_a_json_inside_the_images_folder_does_not_see_it_twice(self, tmp_path, monkeypatch):
+        write_image(tmp_path / "images" / "deep" / "a.png")
+        write_json(tmp_path / "images", coco(image(1, "a.png")))
+        monkeypatch.chdir(tmp_path)
+        assert len(read_coco("images/ann.json").records) == 1
+
+    def test_images_dir_is_the_only_place_when_given(self, tmp_path):
+        write_image(tmp_path / "a.png")
+        path = write_json(tmp_path, coco(image(1, "a.png")))
+        (tmp_path / "empty").mkdir()
+        assert image_folders(path, tmp_path / "empty") == [tmp_path / "empty"]
+        with pytest.raises(ValueError, match=r"missing images \(1\)"):
+            read_coco(path, images_dir=tmp_path / "empty")
+        with pytest.raises(FileNotFoundError, match="no such folder"):
+            read_coco(path, images_dir=tmp_path / "nowhere")
+
+    def test_several_fitting_files_are_a_fault_that_lists_them(self, tmp_path):
+        for place in ("p/a.png", "q/a.png"):
+            write_image(tmp_path / place)
+        with pytest.raises(ValueError) as caught:
+            read_coco(write_json(tmp_path, coco(image(1, "a.png"))))
+        message = str(caught.value)
+        assert "several files fit" in message and str(tmp_path / "p/a.png") in message and str(tmp_path / "q/a.png") in message
+
+    def test_two_names_that_lead_to_one_file_are_a_fault(self, tmp_path):
+        write_image(tmp_path / "0.png")
+        with pytest.raises(ValueError, match=r"share one file under different names \(2\)"):
+            read_coco(write_json(tmp_path, coco(image(1, "cam1/0.png"), image(2, "cam2/0.png"))))
+
+    def test_one_name_under_two_ids_is_noted(self, tmp_path):
+        write_image(tmp_path / "0.png")
+        dataset = read_coco(write_json(tmp_path, coco(image(1, "0.png"), image(2, "./0.png"))))
+        assert dataset.notes == ("2 images: listed with a file that another image id has too; merge the two",)
+
+    def test_files_found_elsewhere_are_noted(self, tmp_path):
+        write_image(tmp_path / "a.png")
+        dataset = read_coco(write_json(tmp_path, coco(image(1, "D:\\x\\a.png"))))
+        assert dataset.notes == (
+            f"1 image: found under another path than 'file_name' says: D:\\x\\a.png -> {tmp_path / 'a.png'}",
+        )
+
+
+class TestFrames:
+    def test_a_resized_image_scales_its_annotations(self, tmp_path):
+        write_image(tmp_path / "a.png", 32, 24)
+        record = (dataset := read_coco(write_json(tmp_path, coco(image(1, "a.png"))))).records[0]
+        assert (record.width, record.height) == (32, 24)
+        np.testing.assert_array_equal(record.boxes_xyxy, [[4, 4, 12, 12]])
+        np.testing.assert_array_equal(record.keypoints_xy, [[[10, 5]]])
+        assert record.areas.tolist() == [64]
+        assert dataset.notes == ("1 image: smaller or larger than the JSON says, annotations scaled to the file",)
+
+    def test_missing_sizes_come_from_the_file(self, tmp_path):
+        write_image(tmp_path / "a.png")
+        path = write_json(tmp_path, coco({"id": 1, "file_name": "a.png", "width": 0}))
+        for check in (True, False):
+            dataset = read_coco(path, check_images=check)
+            assert (dataset.records[0].width, dataset.records[0].height) == (64, 48)
+            assert dataset.notes == ("1 image: no width and height in the JSON, taken from the file",)
+
+    def test_labels_on_stored_pixels_of_a_turned_photo_are_left_out(self, tmp_path):
+        exif = Image.Exif()
+        exif[0x0112] = 6  # the stored 64x48 is shown as 48x64
+        for name in ("stored.jpg", "upright.jpg"):
+            Image.new("RGB", (64, 48)).save(tmp_path / name, exif=exif)
+        dataset = read_coco(write_json(tmp_path, coco(image(1, "stored.jpg"), image(2, "upright.jpg", 48, 64))))
+        assert [(r.file_name, r.width, r.height) for r in dataset.records] == [("upright.jpg", 48, 64)]
+        (note,) = dataset.notes
+        assert note.startswith("1 image: left out with 1 annotation, width and height exchanged")
+        assert note.endswith("stored.jpg (64x48 in the JSON, 48x64 on disk)")
+
+    def test_another_shape_is_left_out_by_name(self, tmp_path):
+        write_image(tmp_path / "a.png")
+        write_image(tmp_path / "b.png", 64, 40)
+        dataset = read_coco(write_json(tmp_path, coco(image(1, "a.png"), image(2, "b.png"))))
+        assert [r.file_name for r in dataset.records] == ["a.png"]
+        assert "b.png (64x48 in the JSON, 64x40 on disk)" in dataset.notes[0]
+
+    def test_unreadable_images_are_left_out_and_named(self, tmp_path):
+        write_image(tmp_path / "a.png")
+        (tmp_path / "b.png").write_bytes(b"")
+        (tmp_path / "c.png").write_bytes((tmp_path / "a.png").read_bytes()[:60])
+        path = write_json(tmp_path, coco(image(1, "a.png"), image(2, "b.png"), image(3, "c.png")))
+        dataset = read_coco(path)
+        assert [r.image_id for r in dataset.records] == [1]
+        (note,) = dataset.notes
+        assert note.startswith("2 images: left out with 2 annotations, unreadable") and note.endswith("b.png, c.png")
+
+    def test_no_image_left_is_an_error_with_the_reasons(self, tmp_path):
+        (tmp_path / "a.png").write_bytes(b"no image")
+        with pytest.raises(ValueError, match=r"found no usable image(.|\n)*1 image: left out(.|\n)*a.png"):
+            read_coco(write_json(tmp_path, coco(image(1, "a.png"))))
+
+    def test_a_progress_bar_stands_on_a_terminal_only(self, tmp_path, monkeypatch, capsys):
+        write_image(tmp_path / "a.png")
+        monkeypatch.setattr(files, "BAR_FROM", 0)
+        assert measure_images([tmp_path / "a.png"], decode=True) == [(64, 48)]
+        assert capsys.readouterr().err == ""
+        monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+        assert measure_images([tmp_path / "a.png"] * 3, decode=False) == [(64, 48)] * 3
+        assert "Reading images" in capsys.readouterr().err

@@ -4,14 +4,18 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 
 import keras
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from centerkp.config import TrainSettings
 from centerkp.data.coco import Record
-from centerkp.evaluation import Evaluation, evaluate
+from centerkp.data.image import read_image
+from centerkp.drawing import draw_comparison
+from centerkp.evaluation import evaluate
 from centerkp.inference import detect
 from centerkp.results import Detection
 from centerkp.run_folder import RunFolder
@@ -67,20 +71,15 @@ class EpochEnd(keras.callbacks.Callback):
         folder: RunFolder,
         records: Sequence[Record],
         validation_batches,
-        *,
-        monitor: str,
-        every: int,
-        epochs: int,
-        batch_size: int,
+        settings: TrainSettings,
         rows: list[dict[str, float]],
         console: Console,
     ):
         super().__init__()
         self.folder, self.records, self.validation_batches = folder, records, validation_batches
-        self.monitor, self.every, self.epochs, self.batch_size = monitor, every, epochs, batch_size
-        self.rows, self.console = rows, console
+        self.settings, self.rows, self.console = settings, rows, console
         self.best = max((row["score"] for row in rows if "score" in row), default=None)
-        self.evaluation: Evaluation | None = None
+        self.detections: list[list[Detection]] = []
 
     def on_epoch_begin(self, epoch, logs=None):
         self.started = time.monotonic()
@@ -88,7 +87,7 @@ class EpochEnd(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         row = {"epoch": epoch + 1, "learning_rate": float(self.model.optimizer.learning_rate), **(logs or {})}
         row["seconds"] = round(time.monotonic() - self.started, 1)
-        if (epoch + 1) % self.every == 0 or epoch + 1 == self.epochs:
+        if (epoch + 1) % self.settings.eval_every == 0 or epoch + 1 == self.settings.epochs:
             with averaged_weights(self.model):
                 row |= self._evaluate()
                 score = row.get("score")
@@ -103,10 +102,39 @@ class EpochEnd(keras.callbacks.Callback):
 
     def _evaluate(self) -> dict[str, float]:
         losses = self.model.evaluate(self.validation_batches, verbose=0, return_dict=True)
-        evaluation = evaluate(self.records, detect_records(self.model, self.records, self.batch_size), self.model.schema)
+        self.detections = detect_records(self.model, self.records, self.settings.batch_size)
+        evaluation = evaluate(self.records, self.detections, self.model.schema)
         numbers = {"box_ap": evaluation.box["AP"], "keypoint_ap": evaluation.keypoints["AP"], "pck": evaluation.pck}
-        numbers["score"] = evaluation.score(self.monitor)
+        numbers["score"] = evaluation.score(self.settings.monitor)
         return {f"val_{k}": v for k, v in losses.items()} | {k: v for k, v in numbers.items() if v is not None}
+
+
+class TensorBoardLog(keras.callbacks.Callback):
+    """The rows of the log as scalars, and after every evaluation validation images beside their predictions."""
+
+    def __init__(self, epoch_end: EpochEnd, pictures: int = 4):
+        super().__init__()
+        try:
+            from tensorboardX import SummaryWriter
+        except ImportError:
+            raise ValueError("--tensorboard: found no package tensorboardX; install it with pip install 'centerkp[tensorboard]'.") from None
+        self.epoch_end, self.pictures = epoch_end, pictures
+        self.writer = SummaryWriter(str(epoch_end.folder.tensorboard))
+
+    def on_epoch_end(self, epoch, logs=None):
+        row = self.epoch_end.rows[-1]
+        for name, value in row.items():
+            self.writer.add_scalar(name, value, epoch + 1)
+        if "score" in row:
+            pairs = zip(self.epoch_end.records, self.epoch_end.detections, strict=True)
+            for i, (record, found) in enumerate(islice(pairs, self.pictures)):
+                shown = [d for d in found if d.score >= 0.3]
+                picture = draw_comparison(read_image(record.path), record, shown, self.model.schema)
+                self.writer.add_image(f"validation/{i}", picture, epoch + 1, dataformats="HWC")
+        self.writer.flush()
+
+    def on_train_end(self, logs=None):
+        self.writer.close()
 
 
 def format_header(heads: Sequence[str]) -> str:
@@ -131,7 +159,8 @@ class ProgressBar(keras.callbacks.Callback):
         super().__init__()
         self.epochs, self.steps = epochs, steps
         columns = TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), TimeRemainingColumn(compact=True)
-        self.progress = Progress(*columns, console=console, transient=True)
+        # Without a terminal every redrawing would be a line of its own.
+        self.progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch = epoch + 1

@@ -111,7 +111,7 @@ def run_train(options: argparse.Namespace) -> None:
 
     given = {f.name: getattr(options, f.name) for f in fields(TrainSettings) if hasattr(options, f.name)}
     if options.resume:
-        saved = TrainSettings.read(RunFolder(options.resume).settings)
+        saved = RunFolder(options.resume).read_settings()
         ignored = sorted(set(given) - {"threads"})
         if ignored:
             raise ValueError(f"--resume: found {ignored} beside it; a resumed run keeps its settings, leave them out.")

@@ -60,6 +60,10 @@ class RunFolder:
                 versions[package] = None
         write_json(self.path / "versions.json", versions, indent=2)
 
+    def read_settings(self) -> TrainSettings:
+        """The settings the run was started with; FileNotFoundError when this is no run folder."""
+        return TrainSettings.read(self.settings)
+
     def save_model(self, model: keras.Model, path: Path) -> None:
         """Saves under a temporary name and renames, so that `path` is never half-written."""
         temporary = path.with_name(f"part-{path.name}")

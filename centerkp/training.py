@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from rich.console import Console
 
-from centerkp.callbacks import EpochEnd, ProgressBar, detect_records, format_header
+from centerkp.callbacks import EpochEnd, ProgressBar, TensorBoardLog, detect_records, format_header
 from centerkp.codec.targets import render_targets
 from centerkp.config import TrainSettings, read_pairs, read_sigmas
 from centerkp.data.augment import Augmentation, read_compose
@@ -149,22 +149,10 @@ def fit(
         console.print(f"continuing after epoch {first_epoch}")
     batches, val_batches = make_training_batches(model, train_records, val_records, settings, first_epoch)
     rows = folder.read_log()[:first_epoch]
-    callbacks = [
-        ProgressBar(settings.epochs, steps, console),
-        EpochEnd(
-            folder,
-            val_records,
-            val_batches,
-            monitor=settings.monitor,
-            every=settings.eval_every,
-            epochs=settings.epochs,
-            batch_size=settings.batch_size,
-            rows=rows,
-            console=console,
-        ),
-    ]
+    epoch_end = EpochEnd(folder, val_records, val_batches, settings, rows, console)
+    callbacks = [ProgressBar(settings.epochs, steps, console), epoch_end]
     if settings.tensorboard:
-        callbacks.append(keras.callbacks.TensorBoard(str(folder.tensorboard), write_graph=False))
+        callbacks.append(TensorBoardLog(epoch_end))
     heads = list(head_channels(model.schema))
     console.print(
         f"{settings.epochs} epochs of {steps} steps, learning rate up to {settings.learning_rate:g}; best.keras: highest "

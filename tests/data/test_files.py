@@ -118,6 +118,19 @@ class TestFinding:
         found = find_images(["set/cam2/0.png", "0.png", "9.png", "", "..", "a\0b", "n" * 5000], [tmp_path])
         assert found == [[tmp_path / "x/cam2/0.png"], [tmp_path / "x/cam1/0.png", tmp_path / "x/cam2/0.png"]] + [[]] * 5
 
+    def test_case_does_not_hide_the_right_folder(self, tmp_path):
+        for place in ("cam1/0.png", "cam2/0.png"):
+            (tmp_path / place).parent.mkdir()
+            (tmp_path / place).touch()
+        assert find_images(["CAM2/0.PNG"], [tmp_path, tmp_path / "cam2"]) == [[tmp_path / "cam2/0.png"]]
+
+    def test_a_link_to_the_images_is_followed(self, tmp_path):
+        write_image(tmp_path / "disk" / "deep" / "a.png")
+        (tmp_path / "set").mkdir()
+        (tmp_path / "set" / "images").symlink_to(tmp_path / "disk", target_is_directory=True)
+        dataset = read_coco(write_json(tmp_path / "set", coco(image(1, "a.png"))))
+        assert dataset.records[0].path == tmp_path / "set" / "images" / "deep" / "a.png"
+
     def test_hidden_folders_are_not_searched(self, tmp_path):
         (tmp_path / ".trash").mkdir()
         (tmp_path / ".trash" / "a.png").touch()

@@ -1,0 +1,28 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+BACKEND_TESTS := tests/codec tests/model
+
+.PHONY: demo test bench clean
+
+demo: $(VENV)/installed  ## draw a dataset, train, evaluate and predict on it
+	$(BIN)/centerkp demo
+
+test: $(VENV)/installed  ## style, then all tests on TensorFlow, then what the model runs on JAX
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest
+	KERAS_BACKEND=jax $(BIN)/python -m pytest $(BACKEND_TESTS)
+
+bench: $(VENV)/installed  ## measure this machine; writes benchmarks/RESULTS.md
+	$(BIN)/python benchmarks/run.py
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "centerkp needs Python 3.11 or newer, $(PYTHON) is `$(PYTHON) --version`; try make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --constraint constraints.txt --editable ".[dev]"
+	@touch $@
+
+clean:
+	rm -rf $(VENV)

@@ -117,7 +117,9 @@ class TensorBoardLog(keras.callbacks.Callback):
         try:
             from tensorboardX import SummaryWriter
         except ImportError:
-            raise ValueError("--tensorboard: found no package tensorboardX; install it with pip install 'centerkp[tensorboard]'.") from None
+            raise ValueError(
+                "--tensorboard: found no package tensorboardX; install it with pip install 'centerkp[tensorboard]'."
+            ) from None
         self.epoch_end, self.pictures = epoch_end, pictures
         self.writer = SummaryWriter(str(epoch_end.folder.tensorboard))
 

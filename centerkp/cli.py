@@ -65,7 +65,9 @@ def build_parser() -> argparse.ArgumentParser:
     infer = _add_command(commands, "infer", run_infer, "find objects and keypoints in images")
     infer.add_argument("sources", nargs="+", metavar="PATH", help="image files, folders, or glob patterns")
     infer.add_argument("--weights", required=True, metavar="FILE", help="model to use, e.g. runs/NAME/best.keras")
-    infer.add_argument("--out", default="predictions", metavar="DIR", help="folder for pictures and JSON (default: predictions)")
+    infer.add_argument(
+        "--out", default="predictions", metavar="DIR", help="folder for pictures and JSON (default: predictions)"
+    )
     infer.add_argument("--score", type=float, default=0.3, help="least score of an object (default: 0.3)")
     infer.add_argument("--keypoint-score", type=float, default=0.1, help="least score of a drawn keypoint (default: 0.1)")
     infer.add_argument("--batch-size", type=int, default=8, help="images per step (default: 8)")

@@ -56,9 +56,7 @@ class TrainSettings:
         None, "Albumentations pipeline saved by albumentations.save, in place of --color", name="FILE"
     )
 
-    oks_sigmas: str | None = _setting(
-        None, "OKS sigmas of keypoints: one number, or name=0.05,other=0.1", name="SIGMAS"
-    )
+    oks_sigmas: str | None = _setting(None, "OKS sigmas of keypoints: one number, or name=0.05,other=0.1", name="SIGMAS")
     monitor: str = _setting("mean", "what best.keras is chosen by; mean is that of box AP and keypoint AP", choices=MONITORS)
     eval_every: int = _setting(5, "epochs between evaluations on the validation images", name="EPOCHS")
     seed: int = _setting(0, "of the split, the weights, the order of images and the augmentation")
@@ -104,7 +102,7 @@ class TrainSettings:
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """", did you mean 'x'?" for a near miss, else the empty string."""
+    """ ", did you mean 'x'?" for a near miss, else the empty string."""
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f", did you mean '{near[0]}'?" if near else ""
 

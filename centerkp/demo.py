@@ -19,7 +19,9 @@ def run(data: Path, run_folder: str | None, epochs: int, console: Console | None
     console = console or Console()
     files = write_demo(data)
     console.print(f"demonstration dataset: {data}")
-    settings = replace(SETTINGS, coco=str(files.train_json), val=str(files.val_json), run=run_folder or _free_folder(), epochs=epochs)
+    settings = replace(
+        SETTINGS, coco=str(files.train_json), val=str(files.val_json), run=run_folder or _free_folder(), epochs=epochs
+    )
     folder = train(settings, console=console).folder
     held_out = sorted(files.images_dir.glob("test_*.jpg"))
     console.print(f"\n{len(held_out)} images that training never saw:")

@@ -11,10 +11,10 @@ from centerkp.codec.targets import render_targets
 from centerkp.data.coco import Record
 from centerkp.data.sample import Sampler
 from centerkp.evaluation import evaluate, ground_truth_as_detections
+from centerkp.geometry import letterbox
 from centerkp.heads import STRIDE
 from centerkp.inference import to_source
 from centerkp.model.center_net import CenterNet, map_size
-from centerkp.geometry import letterbox
 from centerkp.results import split_objects
 
 
@@ -30,7 +30,9 @@ def dry_run(model: CenterNet, records: Sequence[Record]) -> list[str]:
         ValueError: the annotations do not survive; training would learn something else than what they say.
     """
     shared = {id(r): count_shared_cells(r, model.image_size) for r in records}
-    busiest = sorted((r for r in records if len(r.boxes_xyxy)), key=lambda r: (shared[id(r)], -len(r.boxes_xyxy), r.image_id))[:2]
+    busiest = sorted((r for r in records if len(r.boxes_xyxy)), key=lambda r: (shared[id(r)], -len(r.boxes_xyxy), r.image_id))[
+        :2
+    ]
     if not busiest:
         raise ValueError("Training data: found no image with an object, expected at least one; check the annotations.")
     sampler = Sampler(model.schema, model.image_size, max(len(r.boxes_xyxy) for r in busiest))
@@ -59,9 +61,9 @@ def dry_run(model: CenterNet, records: Sequence[Record]) -> list[str]:
         if ours < best - 1e-6 and not in_these:
             names = ", ".join(r.file_name for r in busiest)
             raise ValueError(
-                f"Dry run on {names}: the annotations, encoded and decoded again, reach {name} {ours:.3f}, expected {best:.3f}; "
-                f"objects may be too small for {model.image_size[0]}x{model.image_size[1]} pixels (try a larger image size), or "
-                "keypoints lie far outside the image."
+                f"Dry run on {names}: the annotations, encoded and decoded again, reach {name} {ours:.3f}, expected "
+                f"{best:.3f}; objects may be too small for {model.image_size[0]}x{model.image_size[1]} pixels (try a larger "
+                "image size), or keypoints lie far outside the image."
             )
     total = sum(shared.values())
     if total:

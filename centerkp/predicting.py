@@ -24,8 +24,8 @@ def predict_files(
 ) -> Path:
     """Draws what the model finds in image files, folders and patterns, and writes it as a COCO dataset.
 
-    Pictures keep their file names inside `out`, and sub-folders where the images have the same name. `predictions.json` holds the objects
-    in source pixels; pycocotools scores its annotations, and labelling tools open it as pre-labels.
+    Pictures keep their file names inside `out`, and sub-folders where the images have the same name. `predictions.json`
+    holds the objects in source pixels; pycocotools scores its annotations, and labelling tools open it as pre-labels.
 
     Returns:
         The path of `predictions.json`.
@@ -52,10 +52,14 @@ def predict_files(
         picture = draw_detections(result.image, result.detections, model.schema, min_keypoint_score=min_keypoint_score)
         write_image(out / "images" / name.with_suffix(".jpg"), picture)
     if not images:
-        raise ValueError(f"{sources[0]}: found {len(failed)} images and none readable, expected at least one; see the lines above.")
+        raise ValueError(
+            f"{sources[0]}: found {len(failed)} images and none readable, expected at least one; see the lines above."
+        )
     path = write_json(out / "predictions.json", coco_dataset(images, detections, model.schema))
     found = sum(map(len, detections))
-    console.print(f"{found} objects with score {min_score:g} or more in {len(images)} images ({len(failed)} left out)", highlight=False)
+    console.print(
+        f"{found} objects with score {min_score:g} or more in {len(images)} images ({len(failed)} left out)", highlight=False
+    )
     console.print(f"pictures: {out / 'images'}\n  objects: {path}", highlight=False)
     return path
 

@@ -39,7 +39,9 @@ class RunFolder:
         if settings.run:
             folder = cls(settings.run)
             if folder.settings.exists():
-                raise FileExistsError(f"{folder.path}: already holds a run; continue it with --resume, or choose another --run.")
+                raise FileExistsError(
+                    f"{folder.path}: already holds a run; continue it with --resume, or choose another --run."
+                )
         else:
             stem, number = Path("runs") / Path(settings.coco).stem, 2
             folder = cls(stem)

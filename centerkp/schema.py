@@ -59,7 +59,8 @@ class ObjectClass:
         used = [i for pair in self.flip_pairs for i in pair]
         if len(used) != len(set(used)) or any(not 0 <= i < count for i in used):
             raise ValueError(
-                f"category '{self.name}': flip pairs {list(self.flip_pairs)} must pair different keypoints of 0..{count - 1}, each once."
+                f"category '{self.name}': flip pairs {list(self.flip_pairs)} must pair different keypoints of "
+                f"0..{count - 1}, each once."
             )
 
 
@@ -89,8 +90,8 @@ class Schema:
         """Builds the schema from a COCO JSON (a path, or the loaded dictionary); classes are ordered by category id.
 
         A category may carry `flip_pairs` (pairs of keypoint names) and `oks_sigmas` (one number, or one per keypoint).
-        The arguments override them: `flip_pairs` for every class that has both names (a mapping `{class: pairs}` names the class;
-        an empty list says that nothing swaps), `oks_sigmas` as one number or `{keypoint name: sigma}`.
+        The arguments override them: `flip_pairs` for every class that has both names (a mapping `{class: pairs}` names the
+        class; an empty list says that nothing swaps), `oks_sigmas` as one number or `{keypoint name: sigma}`.
 
         Raises:
             ValueError: the file is not a COCO dataset, or a category contradicts itself.

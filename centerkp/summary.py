@@ -24,7 +24,9 @@ _SIGMA_SOURCES = {
 }
 
 
-def print_dataset(console: Console, train: Sequence[Record], val: Sequence[Record], schema: Schema, notes: Sequence[str]) -> None:
+def print_dataset(
+    console: Console, train: Sequence[Record], val: Sequence[Record], schema: Schema, notes: Sequence[str]
+) -> None:
     """Images, objects per class, labelled points per keypoint, flip pairs and OKS sigmas, and where each came from."""
     counts, held = count_labels(train, schema), count_labels(val, schema)
     console.print(f"[bold]{len(train)} training images, {len(val)} validation images[/]")
@@ -57,7 +59,7 @@ def _keypoint_table(schema: Schema, counts: LabelCounts, held: LabelCounts) -> T
     table = Table("keypoint", "labelled", "visible", "hidden", "of objects", "val labelled", box=None, header_style="dim")
     for column in table.columns[1:]:
         column.justify = "right"
-    for class_id, kind in enumerate(schema.classes):
+    for class_id in range(schema.num_classes):
         own, objects = schema.keypoint_slice(class_id), counts.objects[class_id]
         for k in range(own.start, own.stop):
             share = f"{counts.labelled[k] / objects:.0%}" if objects else "-"

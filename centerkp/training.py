@@ -45,8 +45,8 @@ def train(settings: TrainSettings, *, resume: str | Path | None = None, console:
     """Trains a detector and leaves everything in its run folder.
 
     Args:
-        resume: the folder of an interrupted run, continued from its last whole epoch with its own settings (but `settings.epochs`
-            may be raised).
+        resume: the folder of an interrupted run, continued from its last whole epoch with its own settings (but
+            `settings.epochs` may be raised).
 
     Raises:
         ValueError, FileNotFoundError, FileExistsError: something in the data or the settings would waste the run; says what.
@@ -98,9 +98,7 @@ def build_probe(schema: Schema, settings: TrainSettings) -> CenterNet:
 
 def start_model(schema: Schema, settings: TrainSettings, console: Console) -> CenterNet:
     """A compiled model with fresh weights, or with those of `settings.weights` moved by name."""
-    model = build_model(
-        schema, backbone=settings.backbone, image_size=settings.image_size, bn_momentum=settings.bn_momentum
-    )
+    model = build_model(schema, backbone=settings.backbone, image_size=settings.image_size, bn_momentum=settings.bn_momentum)
     if settings.weights != "none":
         for line in transfer_weights(load_model(settings.weights), model).lines():
             console.print(f"weights: {line}", highlight=False)
@@ -160,9 +158,7 @@ def fit(
     )
     console.print(format_header(heads), style="bold", highlight=False)
     started = time.monotonic()
-    model.fit(
-        batches, epochs=settings.epochs, initial_epoch=first_epoch, shuffle=False, verbose=0, callbacks=callbacks
-    )
+    model.fit(batches, epochs=settings.epochs, initial_epoch=first_epoch, shuffle=False, verbose=0, callbacks=callbacks)
     console.print(f"trained for {(time.monotonic() - started) / 60:.1f} minutes")
 
 
@@ -196,9 +192,7 @@ def draw_first_batch(batch, model: CenterNet, folder: RunFolder) -> None:
     targets = render_targets(truth, model.schema, map_size(model.image_size))
     maps = {k: keras.ops.convert_to_numpy(targets[k]) for k in ("center_heatmap", "keypoint_heatmap") if k in targets}
     rows = [
-        draw_training_sample(
-            images[i], {k: v[i] for k, v in truth.items()}, {k: v[i] for k, v in maps.items()}, model.schema
-        )
+        draw_training_sample(images[i], {k: v[i] for k, v in truth.items()}, {k: v[i] for k, v in maps.items()}, model.schema)
         for i in range(min(len(images), 4))
     ]
     write_image(folder.pictures / "first_batch.jpg", make_mosaic(rows, columns=1))

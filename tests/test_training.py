@@ -34,8 +34,8 @@ def run(demo, tmp_path_factory):
     """A whole run: `train.py` as a function call, with the terminal's text."""
     folder = tmp_path_factory.mktemp("runs") / "whole"
     settings = TrainSettings(
-        coco=str(demo.train_json), val=str(demo.val_json), run=str(folder), backbone="hourglass_10", image_size=64, batch_size=4,
-        eval_every=2, epochs=4, tensorboard=True,
+        coco=str(demo.train_json), val=str(demo.val_json), run=str(folder), backbone="hourglass_10", image_size=64,
+        batch_size=4, eval_every=2, epochs=4, tensorboard=True,
     )  # fmt: skip
     console = Console(record=True, width=80)
     result = train(settings, console=console)

@@ -1,7 +1,8 @@
 """Maps -> objects: the only other place that thinks in grid cells.
 
-One vectorised pass over images, classes and keypoints, in `keras.ops`, so that it runs inside the predict graph and in every export.
-Follows TensorFlow's CenterNet post-processing (2021) with its defaults; unlike it, centers in the padding are not detections.
+One vectorised pass over images, classes and keypoints, in `keras.ops`, so that it runs inside the predict graph and in
+every export. Follows TensorFlow's CenterNet post-processing (2021) with its defaults; unlike it, centers in the padding are
+not detections.
 """
 
 from dataclasses import dataclass
@@ -48,8 +49,9 @@ def decode(maps: dict, keypoint_mask: np.ndarray, options: DecodeOptions = Decod
         valid_size: (B, 2) width and height of the image inside the canvas in input pixels; None when it fills the canvas.
 
     Returns:
-        boxes (B, M, 4) xyxy in input pixels clipped to the image, scores (B, M) in descending order, class_ids (B, M) int32; with
-        K > 0 keypoints (B, M, K, 2) in input pixels and keypoint_scores (B, M, K), both 0 for the keypoints of other classes. Rows with score 0 are empty.
+        boxes (B, M, 4) xyxy in input pixels clipped to the image, scores (B, M) in descending order, class_ids (B, M)
+        int32; with K > 0 keypoints (B, M, K, 2) in input pixels and keypoint_scores (B, M, K), both 0 for the keypoints of
+        other classes. Rows with score 0 are empty.
     """
     maps = {head: ops.cast(values, "float32") for head, values in maps.items()}
     height, width, classes = maps["center_heatmap"].shape[1:]
@@ -118,7 +120,10 @@ def find_candidates(maps: dict, options: DecodeOptions):
 
 
 def _snap_keypoints(maps, index, cell, low, high, options):
-    """Regressed points (B, M, K, 2) in cells, each moved to its nearest candidate where the rules allow, and scores (B, M, K)."""
+    """Regressed points (B, M, K, 2) in cells, each moved to its nearest candidate where the rules allow, and scores.
+
+    The scores are (B, M, K).
+    """
     count = maps["keypoint_heatmap"].shape[-1]
     vectors = ops.reshape(take_cells(maps["keypoint_regression"], index), (-1, index.shape[1], count, 2))
     regressed = cell[:, :, None] + vectors

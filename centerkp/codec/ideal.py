@@ -23,7 +23,9 @@ def ideal_maps(targets: dict, schema) -> dict[str, np.ndarray]:
     if schema.num_keypoints:
         shape = (batch, height, width, 2 * schema.num_keypoints)
         for head in ("keypoint_offset", "keypoint_regression"):
-            own_cell = {k: v.reshape(batch, -1, len(NEIGHBOURS), *v.shape[2:])[:, :, _ON_PEAK] for k, v in targets[head].items()}
+            own_cell = {
+                k: v.reshape(batch, -1, len(NEIGHBOURS), *v.shape[2:])[:, :, _ON_PEAK] for k, v in targets[head].items()
+            }
             maps[head] = _scatter(own_cell, shape)
     return maps
 

@@ -1,7 +1,7 @@
 """Objects -> maps: what the network should have answered, rendered in `keras.ops` on the training device.
 
-Works in grid cells: input pixels / 4, cell index = floor, no half-cell shift. The rules are those of TensorFlow's CenterNet (2021) for
-"Objects as Points" (Zhou et al. 2019, equations 1 to 4), and where this package differs by default it says so.
+Works in grid cells: input pixels / 4, cell index = floor, no half-cell shift. The rules are those of TensorFlow's CenterNet
+(2021) for "Objects as Points" (Zhou et al. 2019, equations 1 to 4), and where this package differs by default it says so.
 Memory: maps are kept as a running maximum over objects, so it grows as H x W x (C + K) plus M x K, never as M x K x H x W.
 """
 
@@ -44,20 +44,22 @@ def render_targets(truth: dict, schema, map_size: tuple[int, int], *, mask_rule:
     """Renders padded ground truth of a batch into training targets.
 
     Args:
-        truth: boxes_xyxy (B, M, 4), class_ids (B, M), object_weights (B, M), keypoints_xy (B, M, K, 2), visibility (B, M, K), valid_size
-            (B, 2) as width and height, all in input pixels, and optionally is_crowd (B, M). Weight 0 marks padding.
+        truth: boxes_xyxy (B, M, 4), class_ids (B, M), object_weights (B, M), keypoints_xy (B, M, K, 2), visibility
+            (B, M, K), valid_size (B, 2) as width and height, all in input pixels, and optionally is_crowd (B, M).
+            Weight 0 marks padding.
         map_size: (H, W) in cells.
         mask_rule: where an unlabelled keypoint silences its heat map, since it may well be in the picture:
             "labelled" (default) inside the box of its own object, but never within a labelled point's own peak;
             "zoo_2020" only objects of the class with no labelled point at all, in all the class's maps;
             "zoo_2021" in every box without that keypoint, boxes of other classes included.
-        keypoint_std: (K,) width of each keypoint's Gaussian relative to its object's; by default 10 times its OKS sigma, which is
-            the zoo's own ratio for COCO.
+        keypoint_std: (K,) width of each keypoint's Gaussian relative to its object's; by default 10 times its OKS sigma,
+            which is the zoo's own ratio for COCO.
 
     Returns:
-        `center_heatmap` and `center_mask` (B, H, W, C); with keypoints `keypoint_heatmap` and `keypoint_mask` (B, H, W, K), `keypoint_counts` (B, K);
-        and for each of `center_offset`, `box_size` (N = M) and `keypoint_offset`, `keypoint_regression` (N = M * K * 29) a
-        dictionary of `index` (B, N) into the flattened map, `value` (B, N, 2) in cells, and `weight` (B, N).
+        `center_heatmap` and `center_mask` (B, H, W, C); with keypoints `keypoint_heatmap` and `keypoint_mask` (B, H, W, K),
+        `keypoint_counts` (B, K); and for each of `center_offset`, `box_size` (N = M) and `keypoint_offset`,
+        `keypoint_regression` (N = M * K * 29) a dictionary of `index` (B, N) into the flattened map, `value` (B, N, 2) in
+        cells, and `weight` (B, N).
     """
     if mask_rule not in MASK_RULES:
         raise ValueError(f"mask_rule: found '{mask_rule}', expected one of {list(MASK_RULES)}.")
@@ -186,7 +188,10 @@ def render_gaussians(points_cell, sigma, weights, map_size: tuple[int, int]):
 
 
 def _blank_boxes(boxes, blank, map_size, closed: bool = False):
-    """(B, H, W, K): 0 inside the boxes (B, M, 4) whose `blank` (B, M, K) is 1, else 1; the far edges belong to it if `closed`."""
+    """(B, H, W, K): 0 inside the boxes (B, M, 4) whose `blank` (B, M, K) is 1, else 1.
+
+    The far edges belong to it if `closed`.
+    """
     rows, columns = (ops.arange(n, dtype="float32")[None, :] for n in map_size)
 
     def within(axis, low, high):

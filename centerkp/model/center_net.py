@@ -25,16 +25,17 @@ HEATMAP_BIAS = -2.19  # sigmoid(-2.19) = 0.1: a fresh heat map expects few objec
 class CenterNet(keras.Model):
     """Finds every object's box and keypoints in one pass ("Objects as Points", Zhou et al. 2019).
 
-    Calling the model on RGB images (B, S, S, 3), 0..255, of any numeric type, gives a list with one dictionary `{head: (B, S/4, S/4, channels)}`
-    per stack (`centerkp.heads`). `predict` gives decoded objects (`centerkp.codec.decode`). Both also take `{"image": images, "valid_size": (B, 2)}`,
-    where `valid_size` is the width and height of the picture inside its padding. `fit` takes (image, truth) with the padded ground truth of
-    `centerkp.codec.targets`.
+    Calling the model on RGB images (B, S, S, 3), 0..255, of any numeric type, gives a list with one dictionary
+    `{head: (B, S/4, S/4, channels)}` per stack (`centerkp.heads`). `predict` gives decoded objects (`centerkp.codec.decode`).
+    Both also take `{"image": images, "valid_size": (B, 2)}`, where `valid_size` is the width and height of the picture inside
+    its padding. `fit` takes (image, truth) with the padded ground truth of `centerkp.codec.targets`.
 
     Args:
         schema: the classes and keypoints, or their config.
         backbone: a name ("hourglass_104"), a `Hourglass`, or its config.
         image_size: (width, height) the model was made for; it computes on any size that is a multiple of `model.multiple`.
-        bn_momentum: share of the old statistics that BatchNormalization keeps each step. The zoo's is 0.1, too little for small batches.
+        bn_momentum: share of the old statistics that BatchNormalization keeps each step. The zoo's is 0.1, too little for
+            small batches.
         loss_weights: factors of the loss terms, by head; those not named keep the zoo's.
         mask_rule: what an unlabelled keypoint silences, see `codec.targets.render_targets`.
         decode: options that differ from `DecodeOptions()`.
@@ -157,7 +158,11 @@ def _draw_head(feature, head, channels, hidden_channels, name):
 
 
 def check_image_size(size: int | Sequence[int], multiple: int) -> tuple[int, int]:
-    """`size` as (width, height); raises ValueError naming the nearest valid sizes when a side is not a multiple of `multiple`."""
+    """`size` as (width, height).
+
+    Raises:
+        ValueError: a side is not a multiple of `multiple`; names the nearest valid sizes.
+    """
     width, height = (size, size) if isinstance(size, int) else tuple(size)
     for side, name in ((width, "width"), (height, "height")):
         if side <= 0 or side % multiple:
@@ -186,8 +191,10 @@ def build_model(
     """Builds an untrained detector for a dataset's schema, or for a quick start for so many classes and keypoints.
 
     Args:
-        schema: from `Schema.from_coco`. Without it, `num_classes` classes with made-up names and `num_keypoints` keypoints each (or one number per class).
-        backbone: "hourglass_104", "hourglass_52", "hourglass_32", "hourglass_20", "hourglass_10", or a `Hourglass` of your own widths.
+        schema: from `Schema.from_coco`. Without it, `num_classes` classes with made-up names and `num_keypoints` keypoints
+            each (or one number per class).
+        backbone: "hourglass_104", "hourglass_52", "hourglass_32", "hourglass_20", "hourglass_10", or a `Hourglass` of your
+            own widths.
         image_size: side, or (width, height), in pixels.
         stacks, head_channels: change these fields of the backbone.
         options: further arguments of `CenterNet`.

@@ -1,8 +1,8 @@
 """The stacked hourglass network: images -> one feature map per stack.
 
-"Stacked Hourglass Networks" (Newell et al. 2016) as CornerNet (Law & Deng 2018) and CenterNet use it, in the exact form of TensorFlow's
-CenterNet: explicit symmetric padding before strided convolutions, the shortcut and the down path both start from a level's input, nearest upsampling.
-Layer names are the map of the network: `stack0_stage2_down_block1_conv1`.
+"Stacked Hourglass Networks" (Newell et al. 2016) as CornerNet (Law & Deng 2018) and CenterNet use it, in the exact form of
+TensorFlow's CenterNet: explicit symmetric padding before strided convolutions, the shortcut and the down path both start
+from a level's input, nearest upsampling. Layer names are the map of the network: `stack0_stage2_down_block1_conv1`.
 """
 
 from dataclasses import asdict, dataclass, replace
@@ -37,7 +37,8 @@ class Hourglass:
         object.__setattr__(self, "blocks", tuple(self.blocks))
         if len(self.channels) != len(self.blocks) or len(self.blocks) < 2:
             raise ValueError(
-                f"Hourglass: found {len(self.channels)} channels and {len(self.blocks)} blocks; give one of each per stage, two at least."
+                f"Hourglass: found {len(self.channels)} channels and {len(self.blocks)} blocks; give one of each per stage, "
+                "two at least."
             )
         if self.stacks < 1 or min(self.channels + self.blocks) < 1:
             raise ValueError(f"Hourglass: stacks, channels and blocks must be 1 or more, found {self}.")
@@ -58,8 +59,8 @@ class Hourglass:
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 
 
-# The reference's variants. In the small ones the heads are as wide as the backbone's full map (the reference has 256 everywhere), because
-# six 3x3x256 convolutions at full resolution would cost more than the backbone itself.
+# The reference's variants. In the small ones the heads are as wide as the backbone's full map (the reference has 256
+# everywhere), because six 3x3x256 convolutions at full resolution would cost more than the backbone itself.
 BACKBONES = {
     "hourglass_104": Hourglass(),
     "hourglass_52": Hourglass(64, (128, 128, 192, 192, 192, 256), (2, 2, 2, 2, 2, 4), stacks=1),

@@ -1,6 +1,7 @@
 """Losses of one training step, by name: focal for the heat maps, masked L1 for everything else.
 
-Penalty-reduced focal loss with exponents 2 and 4: "Objects as Points" (Zhou et al. 2019), equation 1. Normalisers as in TensorFlow's CenterNet.
+Penalty-reduced focal loss with exponents 2 and 4: "Objects as Points" (Zhou et al. 2019), equation 1. Normalisers as in
+TensorFlow's CenterNet.
 """
 
 from collections.abc import Mapping, Sequence
@@ -45,8 +46,8 @@ def compute_losses(
     Args:
         stacks: the network's output, one `{head: (B, H, W, channels)}` per stack.
         targets: from `codec.targets.render_targets`.
-        keypoint_mask: (C, K) bool. The keypoint terms are normalised class by class, so that a class with few labelled points counts
-            as much as one with many, and then summed.
+        keypoint_mask: (C, K) bool. The keypoint terms are normalised class by class, so that a class with few labelled
+            points counts as much as one with many, and then summed.
         class_weights: (C,) factors for the keypoint terms of each class; 1 by default.
     """
     groups = ops.convert_to_tensor(keypoint_mask.astype("float32"))

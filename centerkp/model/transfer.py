@@ -12,7 +12,10 @@ from centerkp.schema import Schema
 
 @dataclass(frozen=True)
 class TransferReport:
-    """What came from where: `backbone` variables moved, and per class and keypoint the source's name, or None for fresh ones."""
+    """What came from where.
+
+    `backbone` variables moved, and per class and keypoint the source's name, or None for fresh ones.
+    """
 
     backbone: int
     classes: dict[str, str | None]
@@ -38,11 +41,13 @@ def transfer_weights(source: CenterNet, target: CenterNet, keypoint_map: Mapping
         ValueError: the backbones differ in any variable, or `keypoint_map` names a keypoint that is not there.
     """
     ours, theirs = _backbone(target), _backbone(source)
-    differing = [n for n, v in ours.items() if n not in theirs or theirs[n].shape != v.shape] + [n for n in theirs if n not in ours]
+    differing = [n for n, v in ours.items() if n not in theirs or theirs[n].shape != v.shape] + [
+        n for n in theirs if n not in ours
+    ]
     if differing:
         raise ValueError(
-            f"Weights: {len(differing)} of {len(ours)} backbone variables differ, the first is {differing[0]}; the weights are of "
-            f"{source.backbone}, build the model with the same backbone."
+            f"Weights: {len(differing)} of {len(ours)} backbone variables differ, the first is {differing[0]}; the weights "
+            f"are of {source.backbone}, build the model with the same backbone."
         )
     for name, variable in ours.items():
         variable.assign(theirs[name])
@@ -84,7 +89,8 @@ def _match_keypoints(source: Schema, target: Schema, keypoint_map: Mapping[str, 
     ]
     if unknown:
         raise ValueError(
-            f"map_keypoint: found no keypoint {unknown}; the weights have {sorted(by_name)}, the dataset {list(target.keypoint_names)}."
+            f"map_keypoint: found no keypoint {unknown}; the weights have {sorted(by_name)}, the dataset "
+            f"{list(target.keypoint_names)}."
         )
     pairs = {}
     for i, full in enumerate(target.keypoint_names):
@@ -100,7 +106,9 @@ def _move_head(source: CenterNet, target: CenterNet, name: str, pairs: dict[int,
     hidden, last = f"{name}_hidden", name
     for ours, theirs in zip(target.get_layer(hidden).weights, source.get_layer(hidden).weights, strict=True):
         if ours.shape != theirs.shape:
-            raise ValueError(f"Weights: {hidden} has shape {theirs.shape}, expected {ours.shape}; build with the same head_channels.")
+            raise ValueError(
+                f"Weights: {hidden} has shape {theirs.shape}, expected {ours.shape}; build with the same head_channels."
+            )
         ours.assign(theirs)
     to, fro = (np.array([width * i + j for i in side for j in range(width)]) for side in (pairs.keys(), pairs.values()))
     for ours, theirs in zip(target.get_layer(last).weights, source.get_layer(last).weights, strict=True):

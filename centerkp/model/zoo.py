@@ -1,7 +1,8 @@
 """The checkpoints of TensorFlow's model zoo: what their variables are called, and how they become this package's.
 
-Keys are those of an object-based checkpoint without the suffix `/.ATTRIBUTES/VARIABLE_VALUE`. Two things are turned on the way: the first
-convolution reads red, green, blue instead of blue, green, red, and the last convolutions answer x before y, width before height.
+Keys are those of an object-based checkpoint without the suffix `/.ATTRIBUTES/VARIABLE_VALUE`. Two things are turned on the
+way: the first convolution reads red, green, blue instead of blue, green, red, and the last convolutions answer x before y,
+width before height.
 """
 
 import re
@@ -42,7 +43,8 @@ def backbone_key(layer_name: str, levels: int) -> str:
         return f"{BACKBONE}/{_BETWEEN[place[5:]]}/{stack}/{inner}{leaf}"
     level, part, block = re.fullmatch(r"(?:stage(\d+)_)?(\w+)_block(\d+)", place).groups()
     depth = levels - 1 if part == "bottom" else int(level)
-    return f"{BACKBONE}/hourglass_network/{stack}/{'inner_block/0/' * depth}{_PARTS.get(part, 'inner_block')}/{block}/{inner}{leaf}"
+    where = f"{'inner_block/0/' * depth}{_PARTS.get(part, 'inner_block')}"
+    return f"{BACKBONE}/hourglass_network/{stack}/{where}/{block}/{inner}{leaf}"
 
 
 def head_keys(stack: int, head: str, tasks: Mapping[int, str]) -> list[str]:
@@ -56,7 +58,8 @@ def head_keys(stack: int, head: str, tasks: Mapping[int, str]) -> list[str]:
 def port_weights(model: CenterNet, read: Reader, tasks: Mapping[int, str]) -> Iterator[tuple[str, np.ndarray]]:
     """Every weight of `model`, made from a checkpoint: pairs of our variable path and value, in the model's order.
 
-    Several keypoint tasks become one flat axis exactly: their hidden layers stand side by side, and the last convolution is block-diagonal.
+    Several keypoint tasks become one flat axis exactly: their hidden layers stand side by side, and the last convolution is
+    block-diagonal.
 
     Args:
         read: gives the array of a key.

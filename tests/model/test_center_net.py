@@ -41,7 +41,9 @@ def test_fit_predict_save_load(tmp_path):
 
     before = model.predict({"image": images, "valid_size": truth["valid_size"]}, verbose=0)
     assert {k: v.shape for k, v in before.items()} == {
-        "boxes": (4, 100, 4), "scores": (4, 100), "class_ids": (4, 100), "keypoints": (4, 100, 3, 2), "keypoint_scores": (4, 100, 3)}  # fmt: skip
+        "boxes": (4, 100, 4), "scores": (4, 100), "class_ids": (4, 100),
+        "keypoints": (4, 100, 3, 2), "keypoint_scores": (4, 100, 3),
+    }  # fmt: skip
     model.save(tmp_path / "m.keras")
     loaded = centerkp.load_model(tmp_path / "m.keras")
     assert loaded.schema == SCHEMA and loaded.image_size == (48, 32) and loaded.backbone == SPEC
@@ -114,7 +116,8 @@ def test_images_that_cannot_be_halved():
 
 @pytest.mark.parametrize(
     "arguments, words",
-    [({}, "num_classes"), ({"schema": SCHEMA, "num_classes": 2}, "leave them out"), ({"schema": SCHEMA, "mask_rule": "x"}, "labelled"),
+    [({}, "num_classes"), ({"schema": SCHEMA, "num_classes": 2}, "leave them out"),
+     ({"schema": SCHEMA, "mask_rule": "x"}, "labelled"),
      ({"schema": SCHEMA, "loss_weights": {"center": 1}}, "center_heatmap"), ({"num_classes": 0}, "at least one class")],
 )  # fmt: skip
 def test_wrong_arguments(arguments, words):

@@ -13,7 +13,10 @@ from centerkp.schema import Schema
 
 
 def letterboxed_synth(size):
-    """The formula image of the goldens, 640 x 480, fitted into size x size by plain bilinear sampling without a half-pixel shift."""
+    """The formula image of the goldens, 640 x 480, fitted into size x size.
+
+    By plain bilinear sampling without a half-pixel shift.
+    """
     x, y = np.meshgrid(np.arange(640), np.arange(480))
     red = (7 * x + 3 * y + x * y // 11) % 256
     green = (128 + 100 * np.sin(x / 9) * np.cos(y / 13)).astype(int) % 256

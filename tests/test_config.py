@@ -1,0 +1,56 @@
+import pytest
+
+from centerkp.cli import build_parser, main
+from centerkp.config import TrainSettings, read_pairs, read_sigmas
+
+
+def test_round_trip(tmp_path):
+    settings = TrainSettings(coco="a.json", scale=(0.5, 2))
+    assert TrainSettings.from_dict(settings.to_dict()) == settings
+    with pytest.raises(FileNotFoundError, match="settings.json"):
+        TrainSettings.read(tmp_path / "settings.json")
+
+
+@pytest.mark.parametrize(
+    "values, words",
+    [({"epoch": 3}, "did you mean 'epochs'"), ({"epochs": 0}, "1 or more"), ({"monitor": "ap"}, "box_ap"),
+     ({"val_fraction": 1.5}, "from 0 to below 1"), ({"learning_rate": 0}, "above 0"), ({"zzzz": 1}, "unknown setting 'zzzz'.")],
+)  # fmt: skip
+def test_wrong_settings(values, words):
+    with pytest.raises(ValueError, match=words):
+        TrainSettings.from_dict(values)
+
+
+def test_every_setting_is_a_flag_with_help(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    text = capsys.readouterr().out
+    for name, one in TrainSettings.__dataclass_fields__.items():
+        assert f"--{name.replace('_', '-')}" in text and one.metadata["help"]
+    assert "(default: 0.6,1.4)" in text and "--no-flip" in text
+
+
+def test_flags_have_the_right_types():
+    options = build_parser().parse_args(
+        ["train", "--coco", "a.json", "--no-flip", "--scale", "0.5,2", "--threads", "3", "--learning-rate", "2e-3", "--val", "v"]
+    )
+    assert (options.flip, options.scale, options.threads, options.learning_rate, options.val) == (False, (0.5, 2.0), 3, 2e-3, "v")
+    assert not hasattr(options, "epochs")  # not given: stays out, so that a file's value can hold
+
+
+@pytest.mark.parametrize("flag, words", [("--epoch", "did you mean '--epochs'"), ("--zzzz", "see --help")])
+def test_unknown_flags(flag, words, capsys):
+    with pytest.raises(SystemExit) as error:
+        main(["train", "--coco", "a.json", flag, "3"])
+    assert error.value.code == 2 and words in capsys.readouterr().err
+
+
+def test_pairs_and_sigmas():
+    assert read_pairs(None) is None and read_pairs("none") == [] and read_pairs("a:b, c:d") == [("a", "b"), ("c", "d")]
+    assert read_sigmas(None) is None and read_sigmas("0.1") == 0.1 and read_sigmas("a=0.1, b=2") == {"a": 0.1, "b": 2.0}
+    for wrong in ("a=x", "ten"):
+        with pytest.raises(ValueError, match="oks_sigmas"):
+            read_sigmas(wrong)
+    for wrong in ("a-b", "a:b:c", ":b"):
+        with pytest.raises(ValueError, match="flip_pairs"):
+            read_pairs(wrong)

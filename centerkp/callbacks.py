@@ -90,9 +90,8 @@ class EpochEnd(keras.callbacks.Callback):
         if (epoch + 1) % self.settings.eval_every == 0 or epoch + 1 == self.settings.epochs:
             with averaged_weights(self.model):
                 row |= self._evaluate()
-                score = row.get("score")
-                if score is not None and (self.best is None or score > self.best):
-                    self.best = score
+                if self.best is None or row["score"] > self.best:
+                    self.best = row["score"]
                     self.folder.save_model(self.model, self.folder.best)
                     row["best"] = 1
         self.rows.append(row)

@@ -85,7 +85,7 @@ class _Loaded:
 def _load(path: Path, size: tuple[int, int]) -> _Loaded:
     try:
         image = read_image(path)
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         return _Loaded(path, error=str(error))
     return _Loaded(path, image, *letterbox_image(image, size))
 

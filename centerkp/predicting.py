@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
-from centerkp.drawing import draw_detections, write_image
+from centerkp.drawing import IMAGE_SUFFIXES, draw_detections, write_image
 from centerkp.inference import detect, find_images
 from centerkp.model.center_net import load_model
 from centerkp.results import coco_dataset, write_json
@@ -24,7 +24,7 @@ def predict_files(
 ) -> Path:
     """Draws what the model finds in image files, folders and patterns, and writes it as a COCO dataset.
 
-    Pictures keep their file names inside `out`, and sub-folders where the images have the same name. `predictions.json`
+    Pictures keep their file names inside `out/images`, and sub-folders where the images have the same name. `predictions.json`
     holds the objects in source pixels; pycocotools scores its annotations, and labelling tools open it as pre-labels.
 
     Returns:
@@ -50,7 +50,8 @@ def predict_files(
         images.append({"id": len(images) + 1, "file_name": name.as_posix(), "width": width, "height": height})
         detections.append(result.detections)
         picture = draw_detections(result.image, result.detections, model.schema, min_keypoint_score=min_keypoint_score)
-        write_image(out / "images" / name.with_suffix(".jpg"), picture)
+        # A format that is read but not written gets a second ending, so that no picture replaces that of a namesake.
+        write_image(out / "images" / (name if name.suffix.lower() in IMAGE_SUFFIXES else f"{name}.jpg"), picture)
     if not images:
         raise ValueError(
             f"{sources[0]}: found {len(failed)} images and none readable, expected at least one; see the lines above."

@@ -19,7 +19,7 @@ from centerkp.data.pipeline import make_batches
 from centerkp.data.sample import Sampler
 from centerkp.drawing import draw_comparison, draw_training_sample, make_mosaic, write_image
 from centerkp.dry_run import dry_run
-from centerkp.evaluation import Evaluation, evaluate, print_evaluation
+from centerkp.evaluation import Evaluation, evaluate, ground_truth_as_detections, print_evaluation
 from centerkp.heads import head_channels
 from centerkp.model.center_net import CenterNet, build_model, check_image_size, load_model, map_size
 from centerkp.model.hourglass import find_backbone
@@ -60,6 +60,8 @@ def train(settings: TrainSettings, *, resume: str | Path | None = None, console:
     schema, train_records, val_records, notes = read_records(settings)
     print_dataset(console, train_records, val_records, schema, notes)
     require_labels(train_records, schema)
+    # Raises now, and not at the first evaluation, when the validation images cannot decide what to choose the best model by.
+    evaluate(val_records, ground_truth_as_detections(val_records, schema), schema).score(settings.monitor)
     for line in dry_run(build_probe(schema, settings), train_records):
         console.print(f"dry run: {line}", highlight=False)
 
@@ -67,9 +69,13 @@ def train(settings: TrainSettings, *, resume: str | Path | None = None, console:
         if not folder.last.exists():
             raise FileNotFoundError(f"{folder.last}: no such file; the run ended before its first epoch, start it again.")
         model = load_model(folder.last)
+        if model.schema != schema:
+            raise ValueError(
+                f"{settings.coco}: its classes or keypoints differ from those {folder.last} was trained on; start a new run."
+            )
     else:
-        folder = RunFolder.create(settings)
         model = start_model(schema, settings, console)
+        folder = RunFolder.create(settings)
         folder.write_start(settings, schema)
     fit(model, train_records, val_records, settings, folder, console)
     return finish(folder, val_records, settings, console)
@@ -124,7 +130,6 @@ def make_optimizer(settings: TrainSettings, total_steps: int) -> keras.optimizer
         use_ema=settings.ema > 0,
         ema_momentum=settings.ema or 0.99,
     )
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     return optimizer
 
 
@@ -142,7 +147,14 @@ def fit(
         model.compile(make_optimizer(settings, steps * settings.epochs))
         # A dataset of its own: every pass over one counts as an epoch of its random order.
         draw_first_batch(next(iter(make_training_batches(model, train_records, val_records, settings, 0)[0])), model, folder)
-    first_epoch = int(model.optimizer.iterations) // steps
+    # Not part of what Keras saves with an optimizer, so a resumed one has to be told as well.
+    model.optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    first_epoch, rest = divmod(int(model.optimizer.iterations), steps)
+    if rest:
+        raise ValueError(
+            f"{folder.last}: found {int(model.optimizer.iterations)} steps done, expected a multiple of {steps}; the number of "
+            "training images has changed since the run began, start a new run."
+        )
     if first_epoch:
         console.print(f"continuing after epoch {first_epoch}")
     batches, val_batches = make_training_batches(model, train_records, val_records, settings, first_epoch)
@@ -158,7 +170,10 @@ def fit(
     )
     console.print(format_header(heads), style="bold", highlight=False)
     started = time.monotonic()
-    model.fit(batches, epochs=settings.epochs, initial_epoch=first_epoch, shuffle=False, verbose=0, callbacks=callbacks)
+    try:
+        model.fit(batches, epochs=settings.epochs, initial_epoch=first_epoch, shuffle=False, verbose=0, callbacks=callbacks)
+    finally:
+        callbacks[0].progress.stop()  # gives an interrupted terminal its cursor back
     console.print(f"trained for {(time.monotonic() - started) / 60:.1f} minutes")
 
 

@@ -32,9 +32,28 @@ def test_every_setting_is_a_flag_with_help(capsys):
 
 def test_flags_have_the_right_types():
     options = build_parser().parse_args(
-        ["train", "--coco", "a.json", "--no-flip", "--scale", "0.5,2", "--threads", "3", "--learning-rate", "2e-3", "--val", "v"]
+        [
+            "train",
+            "--coco",
+            "a.json",
+            "--no-flip",
+            "--scale",
+            "0.5,2",
+            "--threads",
+            "3",
+            "--learning-rate",
+            "2e-3",
+            "--val",
+            "v",
+        ]
     )
-    assert (options.flip, options.scale, options.threads, options.learning_rate, options.val) == (False, (0.5, 2.0), 3, 2e-3, "v")
+    assert (options.flip, options.scale, options.threads, options.learning_rate, options.val) == (
+        False,
+        (0.5, 2.0),
+        3,
+        2e-3,
+        "v",
+    )
     assert not hasattr(options, "epochs")  # not given: stays out, so that a file's value can hold
 
 

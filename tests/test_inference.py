@@ -52,7 +52,7 @@ def test_detect_keeps_order_size_and_errors(images):
     first = results[0].detections
     assert [d.score for d in first] == sorted((d.score for d in first), reverse=True)
     assert set(next(d for d in first if d.class_name == "cup").keypoints) == {"rim", "foot"}
-    assert next((d for d in first if d.class_name == "lid")).keypoints == {}
+    assert next(d for d in first if d.class_name == "lid").keypoints == {}
     assert list(detect(model, paths[:1], min_score=0.9999))[0].detections == []
 
 

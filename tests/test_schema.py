@@ -87,8 +87,15 @@ def test_config_round_trip(tmp_path):
         Schema.from_config({"classes": [{"name": "a", "category_id": 1, "colour": "red"}]})
 
 
-@pytest.mark.parametrize("content, words", [("{", "not readable as JSON"), ("[]", "no list 'categories'"),
-                                            ('{"categories": []}', "no list"), ('{"categories": [{"id": 1}]}', "lack 'id' or 'name'")])
+@pytest.mark.parametrize(
+    "content, words",
+    [
+        ("{", "not readable as JSON"),
+        ("[]", "no list 'categories'"),
+        ('{"categories": []}', "no list"),
+        ('{"categories": [{"id": 1}]}', "lack 'id' or 'name'"),
+    ],
+)
 def test_files_that_are_not_coco(tmp_path, content, words):
     (tmp_path / "x.json").write_text(content)
     with pytest.raises(ValueError, match=words):

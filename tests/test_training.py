@@ -75,7 +75,8 @@ def test_summary_says_what_was_understood(run):
     text = run[1]
     assert max(map(len, text.splitlines())) <= 80
     for words in ("10 training images, 4 validation images", "left_handle <-> right_handle", "read from the names",
-                  "0.05 each (a guess", "box AP of the annotations themselves", "1.000", "epoch    loss center"):  # fmt: skip
+                  "0.05 each (a guess", "again, have box AP 1.000",
+                  "keypoint AP 1.000", "epoch    loss center"):  # fmt: skip
         assert words in text, words
 
 
@@ -94,7 +95,7 @@ def test_infer_on_files_folders_and_patterns(run, demo, tmp_path, capsys):
     coco = COCO(str(out / "predictions.json"))
     assert {i["file_name"] for i in coco.dataset["images"]} == {"a.jpg", "sub/a.jpg", "b c ü.jpg"}
     annotations = coco.dataset["annotations"]
-    assert len(annotations) == 300 and len({a["id"] for a in annotations}) == 300
+    assert len(annotations) > 100 and len({a["id"] for a in annotations}) == len(annotations)
     pliers = next(a for a in annotations if a["category_id"] == 1)
     assert len(pliers["keypoints"]) == 15 and set(pliers["keypoints"][2::3]) == {2} and len(pliers["keypoint_scores"]) == 5
     assert coco.dataset["categories"][0]["flip_pairs"] == [["left_handle", "right_handle"], ["left_jaw", "right_jaw"]]
@@ -190,4 +191,4 @@ def test_warm_start_moves_everything_of_the_same_schema(run, demo):
     for ours, theirs in zip(model.weights, best.weights, strict=True):
         np.testing.assert_array_equal(ours, theirs)
     text = console.export_text()
-    assert "backbone 65/65 variables" in text and "pliers <- pliers" in text and "fresh" not in text
+    assert "backbone 70/70 variables" in text and "pliers <- pliers" in text and "fresh" not in text

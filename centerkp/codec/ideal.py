@@ -3,6 +3,7 @@
 import numpy as np
 
 from centerkp.codec.targets import NEIGHBOURS
+from centerkp.heads import STRIDE
 
 _ON_PEAK = int(np.flatnonzero((NEIGHBOURS == 0).all(axis=1))[0])
 
@@ -28,6 +29,19 @@ def ideal_maps(targets: dict, schema) -> dict[str, np.ndarray]:
             }
             maps[head] = _scatter(own_cell, shape)
     return maps
+
+
+def count_shared_cells(boxes_xyxy: np.ndarray, keypoints_xy: np.ndarray, visibility: np.ndarray) -> tuple[int, int]:
+    """How much of one image cannot survive, since a cell holds one answer: objects whose center shares its cell with an earlier
+    one's, of whatever class, and labelled keypoints that share theirs with the same keypoint of an earlier object.
+
+    Args:
+        boxes_xyxy, keypoints_xy, visibility: (N, 4), (N, K, 2) in pixels of the network's input, and (N, K).
+    """
+    centers = np.floor((boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2 / STRIDE)
+    rows, channels = np.nonzero(visibility)
+    points = np.column_stack([np.floor(keypoints_xy[rows, channels] / STRIDE), channels])
+    return len(centers) - len(np.unique(centers, axis=0)), len(points) - len(np.unique(points, axis=0))
 
 
 def _scatter(target: dict, shape: tuple[int, ...]) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 "Stacked Hourglass Networks" (Newell et al. 2016) as CornerNet (Law & Deng 2018) and CenterNet use it, in the exact form of
 TensorFlow's CenterNet: explicit symmetric padding before strided convolutions, the shortcut and the down path both start
-from a level's input, nearest upsampling. Layer names are the map of the network: `stack0_stage2_down_block1_conv1`.
+from a level's input, nearest upsampling. Layer names are the map of the network: `stack0_stage2_down_block1_1_conv`.
 """
 
 from dataclasses import asdict, dataclass, replace

@@ -1,0 +1,63 @@
+"""Time, memory and the machine's own speed, taken in the same way by every benchmark."""
+
+import ctypes
+import gc
+import resource
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+LEAST = 5  # repetitions behind every median, unless a case says otherwise
+MATRIX_SIDE = 3072
+
+
+def sample_times(call: Callable[[], object], least: int = LEAST, seconds: float = 1.0) -> list[float]:
+    """Seconds of each of `least` calls or more: short ones are repeated until `seconds` have passed, 100 times at most."""
+    times: list[float] = []
+    while len(times) < least or (sum(times) < seconds and len(times) < 100):
+        started = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - started)
+    return times
+
+
+def sample_rates(dtype: str = "float32", count: int = LEAST) -> list[float]:
+    """Operations per second (two per multiply-add) of `count` products of square matrices, on Keras's backend and device."""
+    import keras
+
+    rng = keras.random.SeedGenerator(0)
+    a, b = (keras.random.uniform((MATRIX_SIDE, MATRIX_SIDE), dtype=dtype, seed=rng) for _ in range(2))
+
+    def multiply():
+        # Reading one number waits for the whole product on backends that only queue it.
+        keras.ops.convert_to_numpy(keras.ops.matmul(a, b)[0, 0])
+
+    multiply()
+    return [2 * MATRIX_SIDE**3 / seconds for seconds in sample_times(multiply, count, 0.0)]
+
+
+def release_memory() -> None:
+    """Gives freed memory back to the system, so that the next peak is not hidden in what is already held."""
+    gc.collect()
+    with suppress(AttributeError):  # a C library other than glibc
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def read_rss() -> int:
+    """Bytes of memory that this process holds now."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def read_peak_rss() -> int:
+    """The most bytes this process held at once, since it started or since `reset_peak_rss`.
+
+    On Linux a process begins with the peak of the one that started it, so the starting program must stay small.
+    """
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def reset_peak_rss() -> None:
+    """Starts the peak anew at what is held now; where the system forbids it, the peak stays that of the whole process."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")

@@ -61,11 +61,12 @@ def measure_case(task: str, backbone: str, size: int, precision: str, batch: int
     from centerkp.schema import Schema
 
     keras.utils.set_random_seed(0)
-    rates, start_rss = measure.sample_rates(), measure.read_rss()
+    rates = measure.sample_rates()
     narrow_rates = measure.sample_rates("bfloat16") if precision == "mixed_bfloat16" else []
     keras.config.set_dtype_policy(precision)
     measure.release_memory()
     measure.reset_peak_rss()
+    start_rss = measure.read_rss()
     model = build_model(Schema.generic(1, KEYPOINTS), backbone=backbone, image_size=size)
     call = make_training_step(model, batch) if task == "train" else make_prediction(model, batch)
     for _ in range(2):
@@ -138,7 +139,7 @@ def write_section(rows: list[dict]) -> str:
     for task, title in (("train", "Training step"), ("predict", "Predict")):
         chosen = [row for row in rows if row["task"] == task and row["precision"] == "float32"]
         parts += [f"## {title}", _write_table(chosen)]
-    parts += [METHOD, "## bfloat16", _write_narrow_table(rows), BFLOAT_METHOD]
+    parts += [page.paragraph(METHOD), "## bfloat16", _write_narrow_table(rows), page.paragraph(BFLOAT_METHOD)]
     return "\n\n".join(parts) + "\n"
 
 

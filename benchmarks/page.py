@@ -4,6 +4,7 @@ import datetime
 import os
 import platform
 import statistics
+import textwrap
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +14,11 @@ PACKAGES = ("keras", "tensorflow", "jax", "numpy", "opencv-python-headless", "al
 MATRIX_FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "avx_vnni", "amx_bf16", "amx_int8")
 
 median = statistics.median
+
+
+def paragraph(text: str) -> str:
+    """The text in lines of one width, whatever was put into it."""
+    return textwrap.fill(" ".join(text.split()), 110, break_long_words=False, break_on_hyphens=False)
 
 
 def table(header: Sequence[str], lines: Iterable[Sequence]) -> str:

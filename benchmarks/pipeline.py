@@ -117,4 +117,4 @@ def write_section(rows: list[dict]) -> str:
         spread = f"{min(speeds):.0f} to {max(speeds):.0f}"
         work = seconds * page.median(row["rates"]) / 1e9
         lines.append([*start, f"{1 / seconds:.0f}", spread, f"{seconds * 1e3:.2f}", f"{work:.2f}", f"{row['kilobytes']:.0f}"])
-    return f"## Input pipeline\n\n{page.table(header, lines)}\n\n{METHOD.format(images=rows[0]['images'])}\n"
+    return f"## Input pipeline\n\n{page.table(header, lines)}\n\n{page.paragraph(METHOD.format(images=rows[0]['images']))}\n"

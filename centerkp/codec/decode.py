@@ -28,6 +28,7 @@ class DecodeOptions:
         box_scale: candidates must lie inside the object's box enlarged by this factor about its center.
         search_scale: and no further from where the vector points than this share of the enlarged box's longer side.
         clip_keypoints: moves keypoints outside the image to its border with score 0 (what the zoo's 2020 exports do).
+        ignored_classes: class channels that never become detections, such as the gaps in COCO's ids.
     """
 
     max_objects: int = 100
@@ -38,6 +39,10 @@ class DecodeOptions:
     box_scale: float = 1.2
     search_scale: float = 0.3
     clip_keypoints: bool = False
+    ignored_classes: tuple[int, ...] = ()
+
+    def __post_init__(self):
+        object.__setattr__(self, "ignored_classes", tuple(self.ignored_classes))
 
 
 def decode(maps: dict, keypoint_mask: np.ndarray, options: DecodeOptions = DecodeOptions(), valid_size=None) -> dict:
@@ -60,6 +65,8 @@ def decode(maps: dict, keypoint_mask: np.ndarray, options: DecodeOptions = Decod
     scores = ops.sigmoid(maps["center_heatmap"])
     if valid_size is not None:
         scores = scores * _cells_within(ops.ceil(limit / STRIDE), height, width)
+    if options.ignored_classes:
+        scores = scores * np.isin(np.arange(classes), options.ignored_classes, invert=True).astype("float32")
     peaks = keep_peaks(scores, options.peak_kernel)
     k = min(options.max_objects, height * width * classes)
     scores, flat = ops.top_k(ops.reshape(peaks, (-1, height * width * classes)), k)

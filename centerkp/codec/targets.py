@@ -184,7 +184,7 @@ def render_gaussians(points_cell, sigma, weights, map_size: tuple[int, int]):
         return ops.maximum(heatmap, peak)
 
     empty = ops.zeros((ops.shape(weights)[0], height, width, weights.shape[-1]))
-    return ops.fori_loop(0, _last_used(weights), draw, empty)
+    return _fold(_last_used(weights), draw, empty)
 
 
 def _blank_boxes(boxes, blank, map_size, closed: bool = False):
@@ -204,7 +204,20 @@ def _blank_boxes(boxes, blank, map_size, closed: bool = False):
         return ops.minimum(mask, 1 - area[..., None] * blank[:, i][:, None, None])
 
     full = ops.ones((ops.shape(blank)[0], *map_size, blank.shape[-1]))
-    return ops.fori_loop(0, _last_used(blank), cover, full)
+    return _fold(_last_used(blank), cover, full)
+
+
+def _fold(count, step, maps):
+    """`step(i, maps)` for i = 0 .. count - 1, one after another."""
+
+    def advance(i, maps):
+        maps = step(i, maps)
+        # No map exceeds 1, so this adds 1. That the next index needs this map keeps TensorFlow from running ten steps side by
+        # side, which took six times the memory and was slower.
+        return i + 1 + ops.cast(ops.reshape(maps, (-1,))[0] > 2, "int32"), maps
+
+    first = ops.convert_to_tensor(0, "int32")
+    return ops.while_loop(lambda i, _: i < count, advance, (first, maps))[1]
 
 
 def _last_used(weights):

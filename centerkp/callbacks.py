@@ -41,7 +41,7 @@ def averaged_weights(model: keras.Model) -> Iterator[None]:
     own = [keras.ops.convert_to_numpy(v) for v in model.trainable_variables]
     averages = optimizer._model_variables_moving_average
     for variable, average in zip(model.trainable_variables, averages, strict=True):
-        variable.assign(average)
+        variable.assign(keras.ops.copy(average))  # JAX gives a model's own arrays away when it evaluates
     try:
         yield
     finally:

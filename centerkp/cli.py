@@ -1,4 +1,4 @@
-"""The commands: `centerkp train`, `centerkp infer`, `centerkp demo`."""
+"""The commands: `centerkp train`, `centerkp infer`, `centerkp convert`, `centerkp demo`."""
 
 import argparse
 import os
@@ -64,7 +64,9 @@ def build_parser() -> argparse.ArgumentParser:
 
     infer = _add_command(commands, "infer", run_infer, "find objects and keypoints in images")
     infer.add_argument("sources", nargs="+", metavar="PATH", help="image files, folders, or glob patterns")
-    infer.add_argument("--weights", required=True, metavar="FILE", help="model to use, e.g. runs/NAME/best.keras")
+    infer.add_argument(
+        "--weights", required=True, metavar="FILE", help="model to use, e.g. runs/NAME/best.keras, or coco for the model zoo's"
+    )
     infer.add_argument(
         "--out", default="predictions", metavar="DIR", help="folder for pictures and JSON (default: predictions)"
     )
@@ -72,10 +74,28 @@ def build_parser() -> argparse.ArgumentParser:
     infer.add_argument("--keypoint-score", type=float, default=0.1, help="least score of a drawn keypoint (default: 0.1)")
     infer.add_argument("--batch-size", type=int, default=8, help="images per step (default: 8)")
 
+    infer.add_argument("--image-size", type=int, metavar="PIXELS", help="side of the network input (default: the model's own)")
+    infer.add_argument(
+        "--stacks", type=int, metavar="N", help="use the model's first so many hourglasses alone, which is faster"
+    )
+
+    convert = _add_command(commands, "convert", run_convert, "port an Object Detection API CenterNet-Hourglass checkpoint")
+    convert.add_argument(
+        "checkpoint", metavar="CHECKPOINT", help="archive, extracted folder, checkpoint prefix, or SavedModel folder"
+    )
+    convert.add_argument("out", metavar="OUT.keras", help="file to write")
+    convert.add_argument("--coco", metavar="JSON", help="COCO JSON it was trained on, for the names")
+    convert.add_argument("--label-map", metavar="PBTXT", help="label map it was trained with, for the names")
+    convert.add_argument("--pipeline", metavar="CONFIG", help="pipeline.config (default: the one beside the checkpoint)")
+    convert.add_argument(
+        "--image-size", type=int, metavar="PIXELS", help="side of the input (default: the pipeline's, else 512)"
+    )
+    convert.add_argument("--stacks", type=int, metavar="N", help="keep the first so many hourglasses alone")
+
     demo = _add_command(commands, "demo", run_demo, "draw a dataset, train on it, evaluate and predict")
     demo.add_argument("--data", default="data/demo", metavar="DIR", help="where the dataset is drawn (default: data/demo)")
     demo.add_argument("--run", default=None, metavar="DIR", help="run folder (default: runs/demo, numbered)")
-    demo.add_argument("--epochs", type=int, default=20, help="times to go through the images (default: 20)")
+    demo.add_argument("--epochs", type=int, default=30, help="times to go through the images (default: 30)")
     return parser
 
 
@@ -99,7 +119,17 @@ def _add_settings(parser: argparse.ArgumentParser, settings: type) -> None:
         convert = _read_range if isinstance(one.default, tuple) else kind
         choices = one.metadata["choices"] or None
         metavar = None if choices else one.metadata["name"] or ("N" if kind is int else "X")
+        if one.metadata["repeat"]:
+            common["action"] = _Join
         parser.add_argument(flag, type=convert, choices=choices, metavar=metavar, **common)
+
+
+class _Join(argparse.Action):
+    """A flag given several times is the list of its values."""
+
+    def __call__(self, parser, namespace, value, option_string=None):
+        before = getattr(namespace, self.dest, None)
+        setattr(namespace, self.dest, f"{before},{value}" if before else value)
 
 
 def _read_range(text: str) -> tuple[float, float]:
@@ -134,6 +164,22 @@ def run_infer(options: argparse.Namespace) -> None:
         min_score=options.score,
         min_keypoint_score=options.keypoint_score,
         batch_size=options.batch_size,
+        image_size=options.image_size,
+        stacks=options.stacks,
+    )
+
+
+def run_convert(options: argparse.Namespace) -> None:
+    from centerkp.model.convert import convert
+
+    convert(
+        options.checkpoint,
+        options.out,
+        coco=options.coco,
+        label_map=options.label_map,
+        pipeline=options.pipeline,
+        image_size=options.image_size,
+        stacks=options.stacks,
     )
 
 

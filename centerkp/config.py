@@ -3,15 +3,18 @@
 import difflib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 MONITORS = ("mean", "box_ap", "keypoint_ap")
+FREEZABLE = ("none", "stem", "backbone")
+SCRATCH_RATE, FINE_TUNING_RATE = 1e-3, 2.5e-4
 
 
-def _setting(default, text: str, *, choices: tuple = (), name: str = ""):
-    """A field with its help text; `name` is the placeholder shown for its value."""
-    return field(default=default, metadata={"help": text, "choices": choices, "name": name})
+def _setting(default, text: str, *, choices: tuple = (), name: str = "", repeat: bool = False):
+    """A field with its help text; `name` is the placeholder shown for its value, a flag that may `repeat` joins its values
+    by commas."""
+    return field(default=default, metadata={"help": text, "choices": choices, "name": name, "repeat": repeat})
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,16 @@ class TrainSettings:
     run: str | None = _setting(None, "run folder to write; by default runs/NAME-OF-THE-JSON, numbered", name="DIR")
 
     backbone: str = _setting("hourglass_104", "network: hourglass_104 (two stacks), _52, _32, _20 or _10", name="NAME")
-    weights: str = _setting("none", "start from a .keras file of the same schema, or 'none' for random weights", name="FILE")
+    weights: str = _setting(
+        "auto",
+        "what to start from: 'coco' (the model zoo's, fetched once into weights/), a .keras file or a COCO checkpoint, moved "
+        "by name; 'none' for random weights; 'auto' is coco for hourglass_104 and none for the others",
+        name="FILE",
+    )
+    map_keypoint: str | None = _setting(
+        None, "keypoints that take the weights of others, as snout=nose,paw=left_wrist", name="OWN=THEIRS", repeat=True
+    )
+    stacks: int | None = _setting(None, "use the first so many hourglasses alone, with their own trained heads", name="N")
     image_size: int = _setting(512, "side of the square network input in pixels", name="PIXELS")
     epochs: int = _setting(100, "times to go through the training images")
     batch_size: int = _setting(8, "images per step")
@@ -37,12 +49,24 @@ class TrainSettings:
         "float32", "number format of the computation", choices=("float32", "mixed_bfloat16", "mixed_float16")
     )
 
-    learning_rate: float = _setting(1e-3, "highest learning rate (AdamW), reached after warm-up, then cosine to 2 %")
+    learning_rate: float | None = _setting(
+        None,
+        "highest learning rate (AdamW), reached after warm-up, then cosine to 2 %; by default 0.001 from random weights and "
+        "0.00025 from trained ones",
+    )
     warmup: float = _setting(0.1, "share of all steps over which the learning rate rises")
     weight_decay: float = _setting(1e-3, "AdamW weight decay, not applied to biases and normalisation")
     clip_norm: float = _setting(10.0, "largest norm of the gradient")
     ema: float = _setting(0.99, "decay of the moving average of the weights that is evaluated and kept; 0 turns it off")
     bn_momentum: float = _setting(0.9, "share of old statistics BatchNormalization keeps each step (the zoo has 0.1)")
+    loss_weights: str | None = _setting(
+        None, "weights of loss terms that differ from the zoo's, as box_size=0.2,keypoint_regression=0.1", name="WEIGHTS"
+    )
+    freeze: str = _setting("none", "what does not train; the backbone is everything but the heads", choices=FREEZABLE)
+    freeze_bn: bool = _setting(False, "train no BatchNormalization and keep its statistics, also after --unfreeze-at")
+    unfreeze_at: int = _setting(
+        0, "epochs after which what is frozen trains as well, with a warm-up and cosine of its own; 0 for never", name="EPOCHS"
+    )
 
     flip: bool = _setting(True, "mirror images, swapping left and right keypoints")
     flip_pairs: str | None = _setting(
@@ -77,8 +101,14 @@ class TrainSettings:
         for name, limit in limits.items():
             if not 0 <= getattr(self, name) < limit:
                 raise ValueError(f"{name}: found {getattr(self, name)}, expected a number from 0 to below {limit}.")
-        if not self.learning_rate > 0:
+        if self.learning_rate is not None and not self.learning_rate > 0:
             raise ValueError(f"learning_rate: found {self.learning_rate}, expected a number above 0.")
+        if self.unfreeze_at and (self.freeze == "none" or not 0 < self.unfreeze_at < self.epochs):
+            raise ValueError(
+                f"unfreeze_at: found {self.unfreeze_at} with freeze '{self.freeze}' and {self.epochs} epochs, expected an "
+                "epoch between the first and the last, and something frozen until then (--freeze backbone or stem)."
+            )
+        read_keypoint_map(self.map_keypoint)
 
     @classmethod
     def from_dict(cls, values: Mapping, where: str = "settings") -> "TrainSettings":
@@ -96,6 +126,14 @@ class TrainSettings:
         if not path.is_file():
             raise FileNotFoundError(f"{path}: no such file; expected the settings.json of a run.")
         return cls.from_dict(json.loads(path.read_text()), str(path))
+
+    def resolve(self) -> "TrainSettings":
+        """The same with every default that depends on others decided, as a run keeps them in its settings.json."""
+        weights = self.weights
+        if weights == "auto":
+            weights = "coco" if self.backbone == "hourglass_104" else "none"
+        rate = self.learning_rate or (SCRATCH_RATE if weights == "none" else FINE_TUNING_RATE)
+        return replace(self, weights=weights, learning_rate=rate)
 
     def to_dict(self) -> dict:
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
@@ -119,13 +157,27 @@ def read_pairs(text: str | None) -> list[tuple[str, str]] | None:
     return pairs
 
 
+def read_keypoint_map(text: str | None) -> dict[str, str]:
+    """`"snout=nose,paw=left_wrist"` as a mapping; None as an empty one."""
+    pairs = [tuple(name.strip() for name in pair.split("=")) for pair in (text or "").split(",") if pair.strip()]
+    if any(len(pair) != 2 or not all(pair) for pair in pairs):
+        raise ValueError(f"map_keypoint: found '{text}', expected names as snout=nose,paw=left_wrist.")
+    return dict(pairs)
+
+
 def read_sigmas(text: str | None) -> float | dict[str, float] | None:
     """`"0.05"` as a number, `"nose=0.03,tail=0.1"` as a mapping; None stays None."""
-    if text is None:
-        return None
+    if text is None or "=" in text:
+        return read_numbers(text, "oks_sigmas") or None
     try:
-        if "=" not in text:
-            return float(text)
-        return {name.strip(): float(value) for name, value in (part.split("=") for part in text.split(","))}
+        return float(text)
     except ValueError:
         raise ValueError(f"oks_sigmas: found '{text}', expected one number or name=0.05,other=0.1.") from None
+
+
+def read_numbers(text: str | None, setting: str) -> dict[str, float]:
+    """`"nose=0.03,tail=0.1"` as a mapping; None as an empty one."""
+    try:
+        return {name.strip(): float(value) for name, value in (part.split("=") for part in (text or "").split(",") if part)}
+    except ValueError:
+        raise ValueError(f"{setting}: found '{text}', expected names with numbers, as name=0.05,other=0.1.") from None

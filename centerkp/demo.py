@@ -8,10 +8,11 @@ from rich.console import Console
 from centerkp.config import TrainSettings
 from centerkp.data.demo import write_demo
 from centerkp.predicting import predict_files
+from centerkp.run_folder import free_folder
 from centerkp.training import train
 
 # What fits into ten minutes on two processor cores.
-SETTINGS = TrainSettings(backbone="hourglass_10", image_size=256, eval_every=5, learning_rate=2e-3)
+SETTINGS = TrainSettings(backbone="hourglass_10", image_size=256, batch_size=4, learning_rate=2e-3, ema=0.998, eval_every=10)
 
 
 def run(data: Path, run_folder: str | None, epochs: int, console: Console | None = None) -> None:
@@ -20,16 +21,13 @@ def run(data: Path, run_folder: str | None, epochs: int, console: Console | None
     files = write_demo(data)
     console.print(f"demonstration dataset: {data}")
     settings = replace(
-        SETTINGS, coco=str(files.train_json), val=str(files.val_json), run=run_folder or _free_folder(), epochs=epochs
+        SETTINGS,
+        coco=str(files.train_json),
+        val=str(files.val_json),
+        run=run_folder or str(free_folder(Path("runs/demo"))),
+        epochs=epochs,
     )
     folder = train(settings, console=console).folder
     held_out = sorted(files.images_dir.glob("test_*.jpg"))
     console.print(f"\n{len(held_out)} images that training never saw:")
     predict_files(held_out, folder.best, folder.path / "held_out", console=console)
-
-
-def _free_folder() -> str:
-    folder, number = Path("runs/demo"), 2
-    while folder.exists():
-        folder, number = Path(f"runs/demo-{number}"), number + 1
-    return str(folder)

@@ -17,6 +17,7 @@ from centerkp.average_precision import (
     keypoint_precision,
     mean_over_classes,
 )
+from centerkp.config import MONITORS
 from centerkp.keypoint_error import measure_keypoint_errors
 from centerkp.results import Detection
 from centerkp.schema import Schema
@@ -24,7 +25,6 @@ from centerkp.schema import Schema
 if TYPE_CHECKING:
     from centerkp.data.coco import Record
 
-MONITORS = ("mean", "box_ap", "keypoint_ap")
 _SIZES = {"small": "APs", "medium": "APm", "large": "APl"}
 _SIGMA_SOURCES = {"json": "the JSON", "flag": "given", "coco": "COCO", "guess": "a guess"}
 _LEGEND = (

@@ -8,7 +8,8 @@ from rich.progress import track
 
 from centerkp.drawing import IMAGE_SUFFIXES, draw_detections, write_image
 from centerkp.inference import detect, find_images
-from centerkp.model.center_net import load_model
+from centerkp.model.convert import keep_stacks
+from centerkp.model.weights import load_weights
 from centerkp.results import coco_dataset, write_json
 
 
@@ -20,12 +21,19 @@ def predict_files(
     min_score: float = 0.3,
     min_keypoint_score: float = 0.1,
     batch_size: int = 8,
+    image_size: int | None = None,
+    stacks: int | None = None,
     console: Console | None = None,
 ) -> Path:
     """Draws what the model finds in image files, folders and patterns, and writes it as a COCO dataset.
 
     Pictures keep their file names inside `out/images`, and sub-folders where the images have the same name. `predictions.json`
     holds the objects in source pixels; pycocotools scores its annotations, and labelling tools open it as pre-labels.
+
+    Args:
+        weights: a `.keras` file, "coco" for the model zoo's, or what else `load_weights` takes.
+        image_size: side of the network's input; by default the model's own.
+        stacks: uses only so many of the model's hourglasses, with their own heads.
 
     Returns:
         The path of `predictions.json`.
@@ -36,7 +44,9 @@ def predict_files(
     """
     console = console or Console()
     paths = find_images(sources)
-    model = load_model(weights)
+    model = load_weights(weights, image_size, console)
+    if stacks is not None and stacks != model.backbone.stacks:
+        model = keep_stacks(model, stacks)
     root = _common_folder(paths)
     images, detections, failed = [], [], []
     results = detect(model, paths, batch_size=batch_size, min_score=min_score)

@@ -9,10 +9,19 @@ from pathlib import Path
 import keras
 
 from centerkp.config import TrainSettings
+from centerkp.model.center_net import save_model
 from centerkp.results import write_json
 from centerkp.schema import Schema
 
 _PACKAGES = ("centerkp", "keras", "tensorflow", "jax", "numpy", "opencv-python-headless", "albumentations", "pycocotools")
+
+
+def free_folder(path: Path) -> Path:
+    """The path itself if nothing is there, else with the first free number behind it."""
+    free, number = path, 2
+    while free.exists():
+        free, number = path.with_name(f"{path.name}-{number}"), number + 1
+    return free
 
 
 class RunFolder:
@@ -43,10 +52,7 @@ class RunFolder:
                     f"{folder.path}: already holds a run; continue it with --resume, or choose another --run."
                 )
         else:
-            stem, number = Path("runs") / Path(settings.coco).stem, 2
-            folder = cls(stem)
-            while folder.path.exists():
-                folder, number = cls(f"{stem}-{number}"), number + 1
+            folder = cls(free_folder(Path("runs") / Path(settings.coco).stem))
         folder.path.mkdir(parents=True, exist_ok=True)
         return folder
 
@@ -68,12 +74,7 @@ class RunFolder:
 
     def save_model(self, model: keras.Model, path: Path) -> None:
         """Saves under a temporary name and renames, so that `path` is never half-written."""
-        temporary = path.with_name(f"part-{path.name}")
-        try:
-            model.save(temporary)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        save_model(model, path)
 
     def read_log(self) -> list[dict[str, float]]:
         """The rows of log.csv as numbers; empty cells are left out."""

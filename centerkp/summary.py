@@ -56,7 +56,7 @@ def _class_table(schema: Schema, counts: LabelCounts, held: LabelCounts) -> Tabl
 
 
 def _keypoint_table(schema: Schema, counts: LabelCounts, held: LabelCounts) -> Table:
-    table = Table("keypoint", "labelled", "visible", "hidden", "of objects", "val labelled", box=None, header_style="dim")
+    table = Table("keypoint", "labelled", "visible", "hidden", "share", "val", box=None, header_style="dim")
     for column in table.columns[1:]:
         column.justify = "right"
     for class_id in range(schema.num_classes):

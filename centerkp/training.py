@@ -1,5 +1,6 @@
 """Training: data, model, schedule and fit, and what is left in the run folder."""
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from rich.console import Console
 
 from centerkp.callbacks import EpochEnd, ProgressBar, TensorBoardLog, detect_records, format_header
 from centerkp.codec.targets import render_targets
-from centerkp.config import TrainSettings, read_pairs, read_sigmas
+from centerkp.config import TrainSettings, read_keypoint_map, read_numbers, read_pairs, read_sigmas
 from centerkp.data.augment import Augmentation, read_compose
 from centerkp.data.coco import Record, read_coco, require_labels, split_records
 from centerkp.data.image import read_image
@@ -22,8 +23,9 @@ from centerkp.dry_run import dry_run
 from centerkp.evaluation import Evaluation, evaluate, ground_truth_as_detections, print_evaluation
 from centerkp.heads import head_channels
 from centerkp.model.center_net import CenterNet, build_model, check_image_size, load_model, map_size
+from centerkp.model.cost import describe_cost
 from centerkp.model.hourglass import find_backbone
-from centerkp.model.transfer import transfer_weights
+from centerkp.model.weights import build_from_weights
 from centerkp.results import coco_dataset, write_json
 from centerkp.run_folder import RunFolder
 from centerkp.schema import Schema
@@ -52,6 +54,7 @@ def train(settings: TrainSettings, *, resume: str | Path | None = None, console:
         ValueError, FileNotFoundError, FileExistsError: something in the data or the settings would waste the run; says what.
     """
     console = console or Console()
+    chosen, settings = settings.weights, settings.resolve()
     folder = RunFolder(resume) if resume else None
     keras.utils.set_random_seed(settings.seed)
     if settings.precision != "float32":
@@ -74,6 +77,7 @@ def train(settings: TrainSettings, *, resume: str | Path | None = None, console:
                 f"{settings.coco}: its classes or keypoints differ from those {folder.last} was trained on; start a new run."
             )
     else:
+        console.print(f"weights: {settings.weights}{' (by default)' if chosen == 'auto' else ''}", highlight=False)
         model = start_model(schema, settings, console)
         folder = RunFolder.create(settings)
         folder.write_start(settings, schema)
@@ -103,13 +107,23 @@ def build_probe(schema: Schema, settings: TrainSettings) -> CenterNet:
 
 
 def start_model(schema: Schema, settings: TrainSettings, console: Console) -> CenterNet:
-    """A compiled model with fresh weights, or with those of `settings.weights` moved by name."""
-    model = build_model(schema, backbone=settings.backbone, image_size=settings.image_size, bn_momentum=settings.bn_momentum)
-    if settings.weights != "none":
-        for line in transfer_weights(load_model(settings.weights), model).lines():
+    """A model with fresh weights, or with those of `settings.weights` moved by name."""
+    options = {
+        "backbone": settings.backbone,
+        "image_size": settings.image_size,
+        "stacks": settings.stacks,
+        "bn_momentum": settings.bn_momentum,
+        "loss_weights": read_numbers(settings.loss_weights, "loss_weights"),
+    }
+    if settings.weights == "none":
+        model = build_model(schema, **options)
+    else:
+        partners = read_keypoint_map(settings.map_keypoint)
+        model, report = build_from_weights(schema, settings.weights, map_keypoint=partners, console=console, **options)
+        for line in report.lines():
             console.print(f"weights: {line}", highlight=False)
-    size = model.count_params() / 1e6
-    console.print(f"{settings.backbone}: {size:.1f} M parameters, {model.image_size[0]}x{model.image_size[1]} pixels in")
+    count = model.backbone.stacks
+    console.print(f"{settings.backbone}, {count} stack{'s' if count > 1 else ''}: {describe_cost(model)}", highlight=False)
     return model
 
 
@@ -143,38 +157,90 @@ def fit(
 ) -> None:
     """Trains from wherever the model's optimizer stands to the last epoch."""
     steps = max(len(train_records) // settings.batch_size, 1)
+    parts = plan_parts(settings)
     if not model.compiled:
-        model.compile(make_optimizer(settings, steps * settings.epochs))
+        compile_part(model, parts[0], settings, steps)
         # A dataset of its own: every pass over one counts as an epoch of its random order.
         draw_first_batch(next(iter(make_training_batches(model, train_records, val_records, settings, 0)[0])), model, folder)
-    # Not part of what Keras saves with an optimizer, so a resumed one has to be told as well.
-    model.optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    first_epoch, rest = divmod(int(model.optimizer.iterations), steps)
+    current = [part.frozen for part in parts].index(model.frozen)
+    console.print(
+        f"{settings.epochs} epochs of {steps} steps, learning rate up to {settings.learning_rate:g}; best.keras: highest "
+        f"{_describe_monitor(settings.monitor)}, every {settings.eval_every} epochs (*)"
+    )
+    started = time.monotonic()
+    for part in parts[current:]:
+        if model.frozen != part.frozen:
+            compile_part(model, part, settings, steps)
+        # Not part of what Keras saves with an optimizer, so a resumed one has to be told as well.
+        model.optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+        fit_part(model, part, steps, train_records, val_records, settings, folder, console)
+    console.print(f"trained for {(time.monotonic() - started) / 60:.1f} minutes")
+
+
+@dataclass(frozen=True)
+class Part:
+    """Epochs from `first` to before `end`, during which `frozen` does not train."""
+
+    first: int
+    end: int
+    frozen: str
+
+
+def plan_parts(settings: TrainSettings) -> list[Part]:
+    """One part, or two when something is unfrozen on the way."""
+    if not settings.unfreeze_at:
+        return [Part(0, settings.epochs, settings.freeze)]
+    return [Part(0, settings.unfreeze_at, settings.freeze), Part(settings.unfreeze_at, settings.epochs, "none")]
+
+
+def compile_part(model: CenterNet, part: Part, settings: TrainSettings, steps: int) -> None:
+    """Freezes what the part says and gives the model a fresh optimizer.
+
+    Fresh also in the second part: the moments and the moving average of what was frozen start from nothing, and Adam corrects
+    for that in its first steps only.
+    """
+    model.freeze(part.frozen, settings.freeze_bn)
+    model.compile(make_optimizer(settings, steps * (part.end - part.first)))
+
+
+def fit_part(
+    model: CenterNet,
+    part: Part,
+    steps: int,
+    train_records: Sequence[Record],
+    val_records: Sequence[Record],
+    settings: TrainSettings,
+    folder: RunFolder,
+    console: Console,
+) -> None:
+    """Trains to the end of one part; nothing happens when the model has got there already."""
+    done, rest = divmod(int(model.optimizer.iterations), steps)
     if rest:
         raise ValueError(
             f"{folder.last}: found {int(model.optimizer.iterations)} steps done, expected a multiple of {steps}; the number of "
             "training images has changed since the run began, start a new run."
         )
+    first_epoch = part.first + done
+    if first_epoch >= part.end:
+        # As Keras does at the end of fit: the next part starts from the moving average.
+        model.optimizer.finalize_variable_values(model.trainable_variables)
+        return
     if first_epoch:
         console.print(f"continuing after epoch {first_epoch}")
+    if part.frozen != "none" or settings.freeze_bn:
+        frozen = [part.frozen] * (part.frozen != "none") + ["BatchNormalization"] * settings.freeze_bn
+        count = sum(math.prod(v.shape) for v in model.trainable_variables)
+        console.print(f"frozen: {' and '.join(frozen)}; {count / 1e6:.2f} M parameters train", highlight=False)
     batches, val_batches = make_training_batches(model, train_records, val_records, settings, first_epoch)
-    rows = folder.read_log()[:first_epoch]
-    epoch_end = EpochEnd(folder, val_records, val_batches, settings, rows, console)
+    epoch_end = EpochEnd(folder, val_records, val_batches, settings, folder.read_log()[:first_epoch], console)
     callbacks = [ProgressBar(settings.epochs, steps, console), epoch_end]
     if settings.tensorboard:
         callbacks.append(TensorBoardLog(epoch_end))
-    heads = list(head_channels(model.schema))
-    console.print(
-        f"{settings.epochs} epochs of {steps} steps, learning rate up to {settings.learning_rate:g}; best.keras: highest "
-        f"{_describe_monitor(settings.monitor)}, every {settings.eval_every} epochs (*)"
-    )
-    console.print(format_header(heads), style="bold", highlight=False)
-    started = time.monotonic()
+    console.print(format_header(list(head_channels(model.schema))), style="bold", highlight=False)
     try:
-        model.fit(batches, epochs=settings.epochs, initial_epoch=first_epoch, shuffle=False, verbose=0, callbacks=callbacks)
+        model.fit(batches, epochs=part.end, initial_epoch=first_epoch, shuffle=False, verbose=0, callbacks=callbacks)
     finally:
         callbacks[0].progress.stop()  # gives an interrupted terminal its cursor back
-    console.print(f"trained for {(time.monotonic() - started) / 60:.1f} minutes")
 
 
 def _describe_monitor(monitor: str) -> str:

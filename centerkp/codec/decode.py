@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from keras import ops
 
+from centerkp.codec.cells import take_cells, take_pairs, valid_cells
 from centerkp.heads import STRIDE
 
 FAR = 1e5  # distance given to candidates that do not count, in cells
@@ -64,7 +65,7 @@ def decode(maps: dict, keypoint_mask: np.ndarray, options: DecodeOptions = Decod
     limit = extent * STRIDE if valid_size is None else ops.cast(valid_size, "float32")  # (1 or B, 2)
     scores = ops.sigmoid(maps["center_heatmap"])
     if valid_size is not None:
-        scores = scores * _cells_within(ops.ceil(limit / STRIDE), height, width)
+        scores = scores * valid_cells(valid_size, (height, width))
     if options.ignored_classes:
         scores = scores * np.isin(np.arange(classes), options.ignored_classes, invert=True).astype("float32")
     peaks = keep_peaks(scores, options.peak_kernel)
@@ -97,20 +98,6 @@ def keep_peaks(scores, kernel: int):
     return ops.where(ops.abs(scores - highest) < 1e-6, scores, 0.0)
 
 
-def take_cells(values, index):
-    """Rows of a map (B, H, W, channels) at flattened cells `index` (B, N): (B, N, channels)."""
-    height, width, channels = values.shape[1:]
-    first = ops.arange(ops.shape(values)[0], dtype="int32")[:, None] * (height * width)
-    return ops.take(ops.reshape(values, (-1, channels)), index + first, axis=0)
-
-
-def _cells_within(limit, height, width):
-    """(B, H, W, 1): 1 for cells left of and above `limit` (B, 2) as x, y."""
-    rows = ops.arange(height, dtype="float32")[None, :] < limit[:, 1:]
-    columns = ops.arange(width, dtype="float32")[None, :] < limit[:, :1]
-    return ops.cast(ops.logical_and(rows[:, :, None], columns[:, None]), "float32")[..., None]
-
-
 def find_candidates(maps: dict, options: DecodeOptions):
     """The best heat map peaks of every keypoint: positions (B, K, P, 2) in cells and scores (B, K, P)."""
     height, width, count = maps["keypoint_heatmap"].shape[1:]
@@ -119,11 +106,8 @@ def find_candidates(maps: dict, options: DecodeOptions):
     scores, index = ops.top_k(by_channel, min(options.candidates, height * width))
     index = ops.cast(index, "int32")
     cell = ops.cast(ops.stack([index % width, index // width], axis=-1), "float32")
-    # The offset map (B, H, W, 2K) seen as (B, H, W * K, 2): a keypoint's own pair of channels at its own cell.
-    offsets = ops.reshape(maps["keypoint_offset"], (-1, height, width * count, 2))
-    channel = np.arange(count, dtype="int32")[:, None]
-    flat = ops.reshape(index * count + channel, (-1, count * index.shape[-1]))
-    return cell + ops.reshape(take_cells(offsets, flat), (-1, *cell.shape[1:])), scores
+    own_pair = ops.reshape(index * count + np.arange(count, dtype="int32")[:, None], (-1, count * index.shape[-1]))
+    return cell + ops.reshape(take_pairs(maps["keypoint_offset"], own_pair), (-1, *cell.shape[1:])), scores
 
 
 def _snap_keypoints(maps, index, cell, low, high, options):

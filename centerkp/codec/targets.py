@@ -8,6 +8,7 @@ Memory: maps are kept as a running maximum over objects, so it grows as H x W x 
 import numpy as np
 from keras import ops
 
+from centerkp.codec.cells import valid_cells
 from centerkp.heads import STRIDE
 
 MASK_RULES = ("labelled", "zoo_2020", "zoo_2021")
@@ -70,7 +71,7 @@ def render_targets(truth: dict, schema, map_size: tuple[int, int], *, mask_rule:
         cells["center_cell"][:, :, None], cells["sigma"][:, :, None], one_hot * cells["weights"][..., None], map_size
     )
     crowd = one_hot * cells["is_crowd"][..., None]
-    inside = _valid_cells(truth["valid_size"], map_size)
+    inside = valid_cells(truth["valid_size"], map_size)
     center_mask = inside * _blank_boxes(cells["boxes"], crowd, map_size)
     index = cells["center_cell"][..., 1] * width + cells["center_cell"][..., 0]
     index, weights = _inside_only(cells["center_cell"], index, cells["weights"], map_size)
@@ -224,15 +225,6 @@ def _last_used(weights):
     """How many leading objects of (B, M, K) have to be looked at: rows behind the last non-zero weight are padding."""
     used = ops.any(weights > 0, axis=(0, 2))
     return ops.max(ops.where(used, ops.arange(1, weights.shape[1] + 1, dtype="int32"), 0))
-
-
-def _valid_cells(valid_size, map_size):
-    """(B, H, W, 1): 1 where the image is, 0 in the padding right of and below it."""
-    height, width = map_size
-    limit = ops.ceil(ops.cast(valid_size, "float32") / STRIDE)
-    rows = ops.cast(ops.arange(height, dtype="float32") < limit[:, 1:], "float32")
-    columns = ops.cast(ops.arange(width, dtype="float32") < limit[:, :1], "float32")
-    return (rows[:, :, None] * columns[:, None])[..., None]
 
 
 def _inside_only(cell, index, weights, map_size):

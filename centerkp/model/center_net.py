@@ -1,6 +1,8 @@
 """CenterNet: one model that trains on heat maps and predicts objects."""
 
 import math
+import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +12,7 @@ from keras import layers
 
 from centerkp.codec.decode import DecodeOptions, decode
 from centerkp.codec.targets import MASK_RULES, render_targets
+from centerkp.config import FREEZABLE
 from centerkp.heads import HEATMAP_HEADS, STRIDE, head_channels
 from centerkp.model.hourglass import Hourglass, HourglassBuilder, find_backbone
 from centerkp.model.losses import DEFAULT_WEIGHTS, compute_losses
@@ -39,6 +42,7 @@ class CenterNet(keras.Model):
         loss_weights: factors of the loss terms, by head; those not named keep the zoo's.
         mask_rule: what an unlabelled keypoint silences, see `codec.targets.render_targets`.
         decode: options that differ from `DecodeOptions()`.
+        frozen, frozen_bn: what does not train, see `freeze`.
     """
 
     def __init__(
@@ -50,6 +54,8 @@ class CenterNet(keras.Model):
         loss_weights: Mapping[str, float] | None = None,
         mask_rule: str = "labelled",
         decode: Mapping | None = None,
+        frozen: str = "none",
+        frozen_bn: bool = False,
         **kwargs,
     ):
         schema = schema if isinstance(schema, Schema) else Schema.from_config(schema)
@@ -69,6 +75,25 @@ class CenterNet(keras.Model):
         self.mask_rule = mask_rule
         self.decode_options = DecodeOptions(**(decode or {}))
         self.loss_trackers = {head: keras.metrics.Mean(name=head) for head in head_channels(schema)}
+        self.freeze(frozen, frozen_bn)
+
+    def freeze(self, part: str = "none", batch_norm: bool = False) -> None:
+        """Says what does not train: "backbone" (everything but the heads), "stem", or "none".
+
+        With `batch_norm` no BatchNormalization trains; frozen, it keeps its statistics as well. Compile the model
+        afterwards. A saved model remembers what is frozen.
+        """
+        if part not in FREEZABLE:
+            raise ValueError(f"freeze: found '{part}', expected one of {list(FREEZABLE)}.")
+        for layer in self.layers:
+            inside = {"none": False, "stem": layer.name.startswith("stem"), "backbone": not self.find_head(layer.name)}[part]
+            layer.trainable = not (inside or (batch_norm and isinstance(layer, layers.BatchNormalization)))
+        self.frozen, self.frozen_bn = part, batch_norm
+
+    def find_head(self, layer_name: str) -> tuple[int, str] | None:
+        """Stack and head of a head's layer such as `stack0_box_size_hidden`; None for layers of the backbone."""
+        match = re.fullmatch(r"stack(\d+)_(\w+?)(_hidden)?", layer_name)
+        return (int(match[1]), match[2]) if match and match[2] in self.loss_weights else None
 
     @property
     def multiple(self) -> int:
@@ -128,6 +153,8 @@ class CenterNet(keras.Model):
             "loss_weights": dict(self.loss_weights),
             "mask_rule": self.mask_rule,
             "decode": asdict(self.decode_options),
+            "frozen": self.frozen,
+            "frozen_bn": self.frozen_bn,
         }
 
     @classmethod
@@ -186,9 +213,11 @@ def build_model(
     image_size: int | Sequence[int] = 512,
     stacks: int | None = None,
     head_channels: int | Mapping[str, int] | None = None,
+    weights: str | Path = "none",
+    map_keypoint: Mapping[str, str] | None = None,
     **options,
 ) -> CenterNet:
-    """Builds an untrained detector for a dataset's schema, or for a quick start for so many classes and keypoints.
+    """Builds a detector for a dataset's schema, or for a quick start for so many classes and keypoints.
 
     Args:
         schema: from `Schema.from_coco`. Without it, `num_classes` classes with made-up names and `num_keypoints` keypoints
@@ -197,23 +226,39 @@ def build_model(
             own widths.
         image_size: side, or (width, height), in pixels.
         stacks, head_channels: change these fields of the backbone.
+        weights: "coco" starts from the model zoo's COCO keypoint model, fetched once into the folder `weights`; a path, from
+            that `.keras` file or checkpoint; "none", from random numbers. With a schema they move by name and a report is
+            printed, without one the model detects what the weights detect.
+        map_keypoint: `{own keypoint: the weights' keypoint}` for those whose names differ.
         options: further arguments of `CenterNet`.
 
     Raises:
-        ValueError: no schema and no num_classes, an unknown backbone, or a size the network cannot halve often enough.
+        ValueError: no schema and no num_classes, an unknown backbone, a size the network cannot halve often enough, or weights
+            that do not fit.
+        FileNotFoundError: the weights are not there and cannot be fetched.
     """
-    if schema is None:
-        if num_classes is None:
-            raise ValueError(
-                "build_model: found neither a schema nor num_classes; pass Schema.from_coco('ann.json') or num_classes=1."
-            )
+    if schema is None and num_classes is not None:
         schema = Schema.generic(num_classes, num_keypoints)
+    elif schema is None and weights == "none":
+        raise ValueError(
+            "build_model: found neither a schema nor num_classes; pass Schema.from_coco('ann.json'), num_classes=1 or "
+            "weights='coco'."
+        )
     elif num_classes is not None or num_keypoints:
         raise ValueError(
             "build_model: found a schema and num_classes or num_keypoints; the schema already says both, leave them out."
         )
-    spec = find_backbone(backbone, stacks=stacks, head_channels=head_channels)
-    return CenterNet(schema, spec, image_size, **options)
+    if weights == "none":
+        return CenterNet(schema, find_backbone(backbone, stacks=stacks, head_channels=head_channels), image_size, **options)
+    if head_channels is not None:
+        raise ValueError("build_model: found weights and head_channels; the weights say how wide the heads are, leave it out.")
+    from centerkp.model.weights import build_from_weights  # which needs this module
+
+    model, report = build_from_weights(
+        schema, weights, backbone=backbone, image_size=image_size, stacks=stacks, map_keypoint=map_keypoint, **options
+    )
+    print(*report.lines(), sep="\n")
+    return model
 
 
 def load_model(path: str | Path) -> CenterNet:
@@ -233,6 +278,17 @@ def load_model(path: str | Path) -> CenterNet:
     if not isinstance(model, CenterNet):
         raise ValueError(f"{path}: found a {type(model).__name__}, expected a CenterNet written by centerkp.")
     return model
+
+
+def save_model(model: keras.Model, path: str | Path) -> None:
+    """Saves under a temporary name and renames, so that `path` is never half-written."""
+    path = Path(path)
+    temporary = path.with_name(f"part-{path.name}")
+    try:
+        model.save(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def map_size(image_size: tuple[int, int]) -> tuple[int, int]:

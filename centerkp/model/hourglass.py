@@ -81,6 +81,16 @@ def find_backbone(backbone: "str | dict | Hourglass", **changes) -> Hourglass:
     return replace(backbone, **{k: v for k, v in changes.items() if v is not None})
 
 
+def same_body(one: Hourglass, other: Hourglass) -> bool:
+    """Whether two networks are the same but for the number of stacks and the width of the heads."""
+    return replace(one, stacks=1, head_channels=1) == replace(other, stacks=1, head_channels=1)
+
+
+def name_backbone(spec: Hourglass) -> str | None:
+    """The name of the variant a network is, whatever its stacks and heads; None for one of its own widths."""
+    return next((name for name, variant in BACKBONES.items() if same_body(variant, spec)), None)
+
+
 class HourglassBuilder:
     """Draws the network on symbolic tensors; a class only because every layer needs the BatchNormalization momentum."""
 
@@ -142,6 +152,10 @@ class HourglassBuilder:
             padding = "valid"
             if kernel > 1:
                 x = layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(x)
+            elif x.shape[-1] < 16:
+                # The same numbers. TensorFlow 2.21 writes outside its memory in the gradient of a 1x1 convolution with a stride
+                # and so few channels, on processors with AVX-512 (oneDNN).
+                x, stride = x[:, ::stride, ::stride], 1
         x = layers.Conv2D(channels, kernel, stride, padding, use_bias=False, name=f"{name}_conv")(x)
         x = layers.BatchNormalization(momentum=self.bn_momentum, epsilon=1e-5, name=f"{name}_bn")(x)
         return layers.ReLU(name=f"{name}_relu")(x) if relu else x

@@ -9,6 +9,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from keras import ops
 
+from centerkp.codec.cells import take_pairs
+from centerkp.codec.targets import NEIGHBOURS
+
 # The weights of the zoo's training configuration.
 DEFAULT_WEIGHTS = {
     "center_heatmap": 1.0,
@@ -31,11 +34,7 @@ def focal_loss(logits, target):
 
 def sparse_l1(values, target: Mapping):
     """|prediction - target| summed over x and y, times weight: (B, N) for a map (B, H, W, 2n) and N indexed targets."""
-    pairs = ops.reshape(values, (-1, 2))
-    cells = int(np.prod(values.shape[1:])) // 2
-    first = ops.arange(ops.shape(values)[0], dtype="int32")[:, None] * cells
-    predicted = ops.take(pairs, target["index"] + first, axis=0)
-    return ops.sum(ops.abs(predicted - target["value"]), axis=-1) * target["weight"]
+    return ops.sum(ops.abs(take_pairs(values, target["index"]) - target["value"]), axis=-1) * target["weight"]
 
 
 def compute_losses(
@@ -78,5 +77,5 @@ def compute_losses(
 def _sum_points(values, keypoint_mask):
     """(B, M * K * 29) -> (K,) sums."""
     count = keypoint_mask.shape[1]
-    objects = values.shape[1] // (count * 29)
-    return ops.sum(ops.reshape(values, (-1, objects, count, 29)), axis=(0, 1, 3))
+    objects = values.shape[1] // (count * len(NEIGHBOURS))
+    return ops.sum(ops.reshape(values, (-1, objects, count, len(NEIGHBOURS))), axis=(0, 1, 3))

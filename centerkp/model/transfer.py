@@ -1,10 +1,13 @@
 """Weights between schemas: the backbone and box heads as a whole, class and keypoint channels by name, the rest fresh."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import keras
 import numpy as np
 
+from centerkp.config import suggest
 from centerkp.heads import head_channels
 from centerkp.model.center_net import CenterNet
 from centerkp.schema import Schema
@@ -12,66 +15,102 @@ from centerkp.schema import Schema
 
 @dataclass(frozen=True)
 class TransferReport:
-    """What came from where.
+    """What came from where: for every class and keypoint the source's name, or None for fresh ones.
 
-    `backbone` variables moved, and per class and keypoint the source's name, or None for fresh ones.
+    `backbone` counts the variables moved, `left_behind` those of stacks that the target does not have; `source` is what the
+    source is called in the lines, e.g. "coco".
     """
 
     backbone: int
+    left_behind: int
     classes: dict[str, str | None]
     keypoints: dict[str, str | None]
+    source: str = ""
 
     def lines(self) -> list[str]:
-        """For the terminal, one line per head group."""
-        lines = [f"backbone {self.backbone}/{self.backbone} variables, box_size and center_offset whole"]
+        """For the terminal, one line per group of heads."""
+        rest = f" ({self.left_behind} of further stacks left behind)" if self.left_behind else ""
+        lines = [f"backbone {self.backbone}/{self.backbone} variables{rest}, box_size and center_offset whole"]
+        prefix = f"{self.source}:" if self.source else ""
         for head, names in (("center_heatmap", self.classes), ("keypoint heads", self.keypoints)):
+            moved = [f"{k} <- {prefix}{v}" for k, v in names.items() if v]
+            fresh = [f"{k} fresh" for k, v in names.items() if not v]
+            if len(moved) > 40:  # COCO as it is
+                moved = [f"{len(moved)} of {len(names)} <- {self.source or 'the same names'}"]
             if names:
-                lines.append(f"{head}: " + ", ".join(f"{k} <- {v}" if v else f"{k} fresh" for k, v in names.items()))
+                lines.append(f"{head}: " + ", ".join(moved + fresh))
         return lines
 
 
-def transfer_weights(source: CenterNet, target: CenterNet, keypoint_map: Mapping[str, str] | None = None) -> TransferReport:
+def transfer_weights(
+    source: CenterNet, target: CenterNet, keypoint_map: Mapping[str, str] | None = None, *, source_name: str = ""
+) -> TransferReport:
     """Moves what means the same from `source` into `target`.
 
     Class channels move when the names agree, keypoint channels when the names of the keypoints agree (those of the same class
-    first), ignoring case; `keypoint_map` gives further `{target keypoint: source keypoint}`. Channels without a partner stay
-    fresh: equal shapes with other meanings do not move.
+    first), ignoring case. Channels without a partner stay fresh: equal shapes with other meanings do not move. A target of
+    fewer stacks takes the source's first ones, with their own heads.
+
+    Args:
+        keypoint_map: further partners, `{target keypoint: source keypoint}`, as "snout" or "dog/snout".
+        source_name: what to call the source in the report.
 
     Raises:
-        ValueError: the backbones differ in any variable, or `keypoint_map` names a keypoint that is not there.
+        ValueError: the target's backbone is not wholly in the source, or `keypoint_map` names a keypoint that is not there.
     """
-    ours, theirs = _backbone(target), _backbone(source)
-    differing = [n for n, v in ours.items() if n not in theirs or theirs[n].shape != v.shape] + [
-        n for n in theirs if n not in ours
-    ]
-    if differing:
-        raise ValueError(
-            f"Weights: {len(differing)} of {len(ours)} backbone variables differ, the first is {differing[0]}; the weights "
-            f"are of {source.backbone}, build the model with the same backbone."
-        )
-    for name, variable in ours.items():
-        variable.assign(theirs[name])
     classes = _match_classes(source.schema, target.schema)
     keypoints = _match_keypoints(source.schema, target.schema, keypoint_map or {})
+    heads = {head: keypoints for head in head_channels(target.schema)}
+    heads |= {"center_heatmap": classes, "center_offset": {0: 0}, "box_size": {0: 0}}
+    _check_heads(source, target, [head for head, pairs in heads.items() if pairs])
+    ours, theirs = _backbone(target), _backbone(source)
+    _check_backbone(source, target, ours, theirs)
+    for name, variable in ours.items():
+        variable.assign(theirs[name])
     for stack in range(target.backbone.stacks):
-        for head in head_channels(target.schema):
-            width = 1 if head.endswith("heatmap") else 2
-            pairs = {"center_heatmap": classes, "center_offset": {0: 0}, "box_size": {0: 0}}.get(head, keypoints)
+        for head, pairs in heads.items():
             if pairs:
-                _move_head(source, target, f"stack{stack}_{head}", pairs, width)
+                _move_head(source, target, f"stack{stack}_{head}", pairs, 1 if head.endswith("heatmap") else 2)
     name_of = source.schema.keypoint_names
     return TransferReport(
         len(ours),
+        len(theirs) - len(ours),
         {n: source.schema.class_names[classes[i]] if i in classes else None for i, n in enumerate(target.schema.class_names)},
         {n: name_of[keypoints[i]] if i in keypoints else None for i, n in enumerate(target.schema.keypoint_names)},
+        source_name,
     )
 
 
 def _backbone(model: CenterNet) -> dict:
-    heads = {f"stack{i}_{head}{part}" for i in range(model.backbone.stacks) for head in head_channels(model.schema)
-             for part in ("", "_hidden")}  # fmt: skip
-    layers = [layer for layer in model.layers if layer.name not in heads and layer.name != "normalise"]
+    layers = [layer for layer in model.layers if not model.find_head(layer.name) and layer.name != "normalise"]
     return {f"{layer.name}/{variable.name}": variable for layer in layers for variable in layer.weights}
+
+
+def _check_backbone(source: CenterNet, target: CenterNet, ours: Mapping, theirs: Mapping) -> None:
+    stacks = target.backbone.stacks
+
+    def is_further(name: str) -> bool:
+        """Whether the variable serves only stacks that the target does not have."""
+        stack = re.match(r"stack(\d+)_(next_)?", name)
+        return bool(stack) and int(stack[1]) + bool(stack[2]) >= stacks
+
+    differing = [n for n, v in ours.items() if n not in theirs or tuple(theirs[n].shape) != tuple(v.shape)]
+    differing += [n for n in theirs if n not in ours and not is_further(n)]
+    if differing:
+        raise ValueError(
+            f"Weights: {len(differing)} of {len(ours)} backbone variables differ, the first is {differing[0]}; found weights "
+            f"of {source.backbone}, expected {target.backbone}; build the model with the weights' own backbone."
+        )
+
+
+def _check_heads(source: CenterNet, target: CenterNet, heads: list[str]) -> None:
+    for head in heads:
+        found, expected = (model.backbone.hidden_channels(head) for model in (source, target))
+        if found != expected:
+            raise ValueError(
+                f"Weights: the hidden layer of {head} has {found} channels, expected {expected}; build the model with "
+                f"head_channels={source.backbone.head_channels}."
+            )
 
 
 def _match_classes(source: Schema, target: Schema) -> dict[int, int]:
@@ -79,39 +118,41 @@ def _match_classes(source: Schema, target: Schema) -> dict[int, int]:
     return {i: theirs[name.lower()] for i, name in enumerate(target.class_names) if name.lower() in theirs}
 
 
+def _list_keypoints(schema: Schema) -> list[tuple[str, str]]:
+    """Class and keypoint of every place on the flat axis, in lower case."""
+    return [(kind.name.lower(), name.lower()) for kind in schema.classes for name in kind.keypoints]
+
+
 def _match_keypoints(source: Schema, target: Schema, keypoint_map: Mapping[str, str]) -> dict[int, int]:
     """Flat target keypoint -> flat source keypoint."""
-    by_class = {full.lower(): i for i, full in reversed(list(enumerate(source.keypoint_names)))}
-    by_name = {full.split("/", 1)[1].lower(): i for i, full in reversed(list(enumerate(source.keypoint_names)))}
+    theirs, ours = _list_keypoints(source), _list_keypoints(target)
+    # The first of several equal names wins, hence the reversed order; "class/keypoint" is a name as well.
+    by_name = {name: i for i, (_, name) in reversed(list(enumerate(theirs)))}
+    by_name |= {f"{kind}/{name}": i for i, (kind, name) in enumerate(theirs)}
     wanted = {k.lower(): v.lower() for k, v in keypoint_map.items()}
-    unknown = [v for v in wanted.values() if v not in by_name] + [
-        k for k in wanted if k not in {n.split("/", 1)[1].lower() for n in target.keypoint_names}
-    ]
-    if unknown:
-        raise ValueError(
-            f"map_keypoint: found no keypoint {unknown}; the weights have {sorted(by_name)}, the dataset "
-            f"{list(target.keypoint_names)}."
-        )
+    own_names = {name for _, name in ours} | {f"{kind}/{name}" for kind, name in ours}
+    asked = [(name, by_name, "weights") for name in wanted.values()] + [(name, own_names, "dataset") for name in wanted]
+    for name, known, where in asked:
+        if name not in known:
+            raise ValueError(
+                f"map_keypoint: found '{name}', expected a keypoint of the {where}{suggest(name, known)}; it has "
+                f"{sorted(known)}."
+            )
     pairs = {}
-    for i, full in enumerate(target.keypoint_names):
-        kind, name = full.lower().split("/", 1)
-        name = wanted.get(name, name)
-        partner = by_class.get(f"{kind}/{name}", by_name.get(name))
+    for i, (kind, own) in enumerate(ours):
+        name = wanted.get(f"{kind}/{own}", wanted.get(own, own))
+        partner = by_name.get(f"{kind}/{name}", by_name.get(name))
         if partner is not None:
             pairs[i] = partner
     return pairs
 
 
-def _move_head(source: CenterNet, target: CenterNet, name: str, pairs: dict[int, int], width: int) -> None:
-    hidden, last = f"{name}_hidden", name
-    for ours, theirs in zip(target.get_layer(hidden).weights, source.get_layer(hidden).weights, strict=True):
-        if ours.shape != theirs.shape:
-            raise ValueError(
-                f"Weights: {hidden} has shape {theirs.shape}, expected {ours.shape}; build with the same head_channels."
-            )
+def _move_head(source: CenterNet, target: CenterNet, name: str, pairs: Mapping[int, int], width: int) -> None:
+    hidden, last = ([model.get_layer(n).weights for model in (target, source)] for n in (f"{name}_hidden", name))
+    for ours, theirs in zip(*hidden, strict=True):
         ours.assign(theirs)
     to, fro = (np.array([width * i + j for i in side for j in range(width)]) for side in (pairs.keys(), pairs.values()))
-    for ours, theirs in zip(target.get_layer(last).weights, source.get_layer(last).weights, strict=True):
-        values = np.array(ours)
-        values[..., to] = np.array(theirs)[..., fro]
+    for ours, theirs in zip(*last, strict=True):
+        values = np.array(keras.ops.convert_to_numpy(ours))
+        values[..., to] = keras.ops.convert_to_numpy(theirs)[..., fro]
         ours.assign(values)

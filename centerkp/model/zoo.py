@@ -1,12 +1,15 @@
 """The checkpoints of TensorFlow's model zoo: what their variables are called, and how they become this package's.
 
-Keys are those of an object-based checkpoint without the suffix `/.ATTRIBUTES/VARIABLE_VALUE`. Two things are turned on the
-way: the first convolution reads red, green, blue instead of blue, green, red, and the last convolutions answer x before y,
-width before height.
+Keys are those of an object-based checkpoint without the suffix `/.ATTRIBUTES/VARIABLE_VALUE`. Two things are turned on the way:
+the first convolution reads red, green, blue instead of blue, green, red, and the last convolutions answer x before y, width
+before height.
 """
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import accumulate, pairwise
 
 import numpy as np
 
@@ -14,12 +17,42 @@ from centerkp.model.center_net import CenterNet
 
 BACKBONE = "model/_feature_extractor/_network"
 HEADS = "model/_prediction_head_dict"
-_BOX_HEADS = {"center_heatmap": "object_center", "center_offset": "box.Soffset", "box_size": "box.Sscale"}
+BOX_HEADS = {"center_heatmap": "object_center", "center_offset": "box.Soffset", "box_size": "box.Sscale"}
 _PARTS = {"shortcut": "encoder_block1", "down": "encoder_block2", "up": "decoder_block"}
 _CONVOLUTIONS = {"1": "conv_block/", "2": "", "skip": "skip/"}
 _BETWEEN = {"input": "intermediate_conv1", "feature": "intermediate_conv2", "block": "intermediate_residual"}
 
 Reader = Callable[[str], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Task:
+    """The keypoints of one class, as a checkpoint has them.
+
+    Attributes:
+        name: what its heads' keys begin with.
+        keypoints: how many.
+        hidden: `{our head: width of the hidden layer}`; for the heads not named, an equal share of ours.
+        shared_offset: there is one offset for all its keypoints instead of one for each.
+    """
+
+    name: str
+    keypoints: int
+    hidden: Mapping[str, int] = field(default_factory=dict)
+    shared_offset: bool = False
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a part of one of our variables comes from: the checkpoint's key and shape, and the part of ours that it fills.
+
+    `turn` changes the order of channels from theirs to ours.
+    """
+
+    key: str
+    shape: tuple[int, ...]
+    where: tuple[slice, ...]
+    turn: Callable[[np.ndarray], np.ndarray]
 
 
 def backbone_key(layer_name: str, levels: int) -> str:
@@ -43,61 +76,108 @@ def backbone_key(layer_name: str, levels: int) -> str:
         return f"{BACKBONE}/{_BETWEEN[place[5:]]}/{stack}/{inner}{leaf}"
     level, part, block = re.fullmatch(r"(?:stage(\d+)_)?(\w+)_block(\d+)", place).groups()
     depth = levels - 1 if part == "bottom" else int(level)
-    where = f"{'inner_block/0/' * depth}{_PARTS.get(part, 'inner_block')}"
-    return f"{BACKBONE}/hourglass_network/{stack}/{where}/{block}/{inner}{leaf}"
+    part = "inner_block/0/" * depth + _PARTS.get(part, "inner_block")
+    return f"{BACKBONE}/hourglass_network/{stack}/{part}/{block}/{inner}{leaf}"
 
 
-def head_keys(stack: int, head: str, tasks: Mapping[int, str]) -> list[str]:
-    """The checkpoint's heads behind one of ours: one per keypoint task for the keypoint heads, in the order of class ids."""
-    if head in _BOX_HEADS:
-        return [f"{HEADS}/{_BOX_HEADS[head]}/{stack}"]
-    leaf = head.removeprefix("keypoint_")
-    return [f"{HEADS}/{tasks[class_id]}.Skeypoint.S{leaf}/{stack}" for class_id in sorted(tasks)]
+def weight_sources(model: CenterNet, tasks: Mapping[int, Task]) -> dict[str, list[Source]]:
+    """For every variable of `model`, by path, the checkpoint's variables it is made of: one, or several where keypoint tasks
+    meet.
 
-
-def port_weights(model: CenterNet, read: Reader, tasks: Mapping[int, str]) -> Iterator[tuple[str, np.ndarray]]:
-    """Every weight of `model`, made from a checkpoint: pairs of our variable path and value, in the model's order.
-
-    Several keypoint tasks become one flat axis exactly: their hidden layers stand side by side, and the last convolution is
+    Several tasks become one flat axis exactly: their hidden layers stand side by side, and the last convolution is
     block-diagonal.
 
     Args:
-        read: gives the array of a key.
-        tasks: the checkpoint's task name of each class that has keypoints.
+        tasks: the task of each class that has keypoints, by class id.
     """
     levels = len(model.backbone.channels) - 1
+    sources = {}
     for layer in model.layers:
-        variables = {v.name: v for v in layer.weights}
-        head = re.fullmatch(r"stack(\d+)_(\w+?)(_hidden)?", layer.name)
-        if not variables or layer.name == "normalise":
-            continue
-        if head and head[2] in model.loss_weights:
-            values = _port_head(read, head_keys(int(head[1]), head[2], tasks), head[2], hidden=bool(head[3]))
+        found = model.find_head(layer.name)
+        for variable in layer.weights if layer.name != "normalise" else ():
+            if found:
+                parts = _head_parts(model, *found, tasks)
+                sources[variable.path] = _head_sources(variable, parts, found[1], hidden=layer.name.endswith("_hidden"))
+            else:
+                turn = _reverse_inputs if (layer.name, variable.name) == ("stem_conv", "kernel") else _keep
+                key = f"{backbone_key(layer.name, levels)}/{variable.name}"
+                sources[variable.path] = [Source(key, tuple(variable.shape), (slice(None),), turn)]
+    return sources
+
+
+def port_weights(model: CenterNet, read: Reader, tasks: Mapping[int, Task]) -> Iterator[tuple[str, np.ndarray]]:
+    """Every weight of `model`, made from a checkpoint: pairs of our variable path and value, one variable in memory at a time.
+
+    Args:
+        read: gives the array of a key.
+        tasks: the task of each class that has keypoints, by class id.
+    """
+    shapes = {v.path: tuple(v.shape) for v in model.weights}
+    for path, sources in weight_sources(model, tasks).items():
+        value = np.zeros(shapes[path], np.float32)
+        for source in sources:
+            value[source.where] = source.turn(read(source.key))
+        yield path, value
+
+
+@dataclass(frozen=True)
+class _HeadPart:
+    """A checkpoint's head behind one of ours: its key, its hidden width, the channels it fills and those it has itself."""
+
+    key: str
+    hidden: int
+    channels: int
+    own_channels: int
+
+
+def _head_parts(model: CenterNet, stack: int, head: str, tasks: Mapping[int, Task]) -> list[_HeadPart]:
+    hidden = model.backbone.hidden_channels(head)
+    if head in BOX_HEADS:
+        channels = model.schema.num_classes if head == "center_heatmap" else 2
+        return [_HeadPart(f"{HEADS}/{BOX_HEADS[head]}/{stack}", hidden, channels, channels)]
+    leaf = head.removeprefix("keypoint_")
+    parts = []
+    for class_id in sorted(tasks):
+        task = tasks[class_id]
+        channels = task.keypoints * (1 if leaf == "heatmap" else 2)
+        own = 2 if leaf == "offset" and task.shared_offset else channels
+        key = f"{HEADS}/{task.name}.Skeypoint.S{leaf}/{stack}"
+        parts.append(_HeadPart(key, task.hidden.get(head, hidden // len(tasks)), channels, own))
+    return parts
+
+
+def _head_sources(variable, parts: list[_HeadPart], head: str, hidden: bool) -> list[Source]:
+    sources = []
+    rows = _slices([part.hidden for part in parts])
+    columns = rows if hidden else _slices([part.channels for part in parts])
+    for part, row, column in zip(parts, rows, columns, strict=True):
+        key = f"{part.key}/layer_with_weights-{0 if hidden else 1}/{variable.name}"
+        width = part.hidden if hidden else part.own_channels
+        if variable.name == "bias":
+            shape, where = (width,), (column,)
+        elif hidden:
+            shape, where = (*variable.shape[:3], width), (..., column)
         else:
-            key = backbone_key(layer.name, levels)
-            values = {name: read(f"{key}/{name}") for name in variables}
-            if layer.name == "stem_conv":
-                values["kernel"] = values["kernel"][:, :, ::-1]
-        for name, variable in variables.items():
-            yield variable.path, values[name]
+            shape, where = (1, 1, part.hidden, width), (slice(None), slice(None), row, column)
+        # One offset shared by a task's keypoints becomes the same offset for each.
+        pairs = not hidden and not head.endswith("heatmap")
+        turn = partial(_swap_pairs, times=part.channels // width) if pairs else _keep
+        sources.append(Source(key, tuple(shape), where, turn))
+    return sources
 
 
-def _port_head(read: Reader, keys: list[str], head: str, hidden: bool) -> dict[str, np.ndarray]:
-    part = f"layer_with_weights-{0 if hidden else 1}"
-    kernels, biases = ([read(f"{key}/{part}/{leaf}") for key in keys] for leaf in ("kernel", "bias"))
-    if hidden:
-        return {"kernel": np.concatenate(kernels, axis=-1), "bias": np.concatenate(biases)}
-    if not head.endswith("heatmap"):
-        kernels, biases = ([_swap_pairs(a) for a in arrays] for arrays in (kernels, biases))
-    kernel = np.zeros((1, 1, *np.sum([k.shape[2:] for k in kernels], axis=0)), np.float32)
-    row = column = 0
-    for block in kernels:
-        rows, columns = block.shape[2:]
-        kernel[:, :, row : row + rows, column : column + columns] = block
-        row, column = row + rows, column + columns
-    return {"kernel": kernel, "bias": np.concatenate(biases)}
+def _slices(widths: list[int]) -> list[slice]:
+    return [slice(*ends) for ends in pairwise(accumulate(widths, initial=0))]
 
 
-def _swap_pairs(values: np.ndarray) -> np.ndarray:
-    """(..., 2n) channels y0, x0, y1, x1, ... -> x0, y0, x1, y1, ..."""
-    return values.reshape(*values.shape[:-1], -1, 2)[..., ::-1].reshape(values.shape)
+def _keep(values: np.ndarray) -> np.ndarray:
+    return values
+
+
+def _reverse_inputs(values: np.ndarray) -> np.ndarray:
+    return values[:, :, ::-1]
+
+
+def _swap_pairs(values: np.ndarray, times: int = 1) -> np.ndarray:
+    """(..., 2n) channels y0, x0, y1, x1, ... -> x0, y0, x1, y1, ..., all of them `times` over."""
+    return np.tile(values.reshape(*values.shape[:-1], -1, 2)[..., ::-1].reshape(values.shape), times)

@@ -143,6 +143,20 @@ def test_peak_kernel_and_candidates():
     assert decode_one(maps, candidates=1)["keypoint_scores"][0] == pytest.approx(0.1)
 
 
+def test_ignored_classes_are_never_found():
+    """Not even where they are the best, and those they hid are found in their place."""
+    maps = hand_maps() | {"center_heatmap": np.full((1, 16, 16, 3), -9.0, "float32")}
+    maps["center_heatmap"][0, 5, 6] = 1, 8, 2
+    mask = np.array([[True], [False], [False]])
+    found = decode(maps, mask, DecodeOptions(max_objects=2))
+    assert ops.convert_to_numpy(found["class_ids"])[0].tolist() == [1, 2]
+    found = decode(maps, mask, DecodeOptions(max_objects=2, ignored_classes=[1]))
+    assert ops.convert_to_numpy(found["class_ids"])[0].tolist() == [2, 0]
+    everything = decode(maps, mask, DecodeOptions(max_objects=768, ignored_classes=[1]))
+    scores, classes = (ops.convert_to_numpy(everything[k])[0] for k in ("scores", "class_ids"))
+    assert not np.any(classes[scores > 0] == 1)
+
+
 def test_no_keypoints_and_tiny_map():
     maps = {k: v[:, :2, :2] for k, v in hand_maps().items() if not k.startswith("keypoint")}
     found = decode(maps, np.zeros((1, 0), bool))

@@ -1,66 +1,37 @@
-import json
-
 import keras
 import numpy as np
 import pytest
 import reference
-import weights_recipe
+from keras import ops
 
 from centerkp.model.center_net import build_model
+from centerkp.model.cost import count_gmac
 from centerkp.model.hourglass import BACKBONES, Hourglass, find_backbone
-from centerkp.model.zoo import port_weights
-from centerkp.schema import Schema
-
-
-def letterboxed_synth(size):
-    """The formula image of the goldens, 640 x 480, fitted into size x size.
-
-    By plain bilinear sampling without a half-pixel shift.
-    """
-    x, y = np.meshgrid(np.arange(640), np.arange(480))
-    red = (7 * x + 3 * y + x * y // 11) % 256
-    green = (128 + 100 * np.sin(x / 9) * np.cos(y / 13)).astype(int) % 256
-    blue = 180 * ((x // 16 + y // 16) % 2) + (x * x + y) % 64
-    sampled = np.stack([red, green, blue], axis=-1).astype("uint8").astype("float32")
-    for axis, length in ((0, size * 3 // 4), (1, size)):
-        where = np.arange(length) * (640 / size)
-        low = np.floor(where).astype(int)
-        high = np.minimum(low + 1, sampled.shape[axis] - 1)
-        share = np.expand_dims((where - low).astype("float32"), (1, 2) if axis == 0 else (0, 2))
-        sampled = sampled.take(low, axis) * (1 - share) + sampled.take(high, axis) * share
-    return np.pad(sampled, [(0, size - sampled.shape[0]), (0, 0), (0, 0)])[None]
 
 
 @pytest.fixture(scope="module")
-def hg104():
-    """The full network with the weights of the goldens, which a recipe makes from every checkpoint key and shape."""
-    manifest = json.loads((reference.GOLDEN / "hg104_manifest.json").read_text())
-    model = build_model(Schema.generic(90, [17] + [0] * 89), backbone="hourglass_104")
-
-    def read(key):
-        return weights_recipe.make_variable(key + weights_recipe.SUFFIX, manifest[key][0])
-
-    variables = {v.path: v for v in model.weights}
-    for path, value in port_weights(model, read, {0: "human_pose"}):
-        variables[path].assign(value)
-    return model
+def stacks_128(hg104):
+    return hg104(reference.letterbox(reference.draw_synth(), 128))
 
 
-def test_hg104_heads_of_both_stacks_at_128(hg104):
+@pytest.fixture(scope="module")
+def stacks_512(hg104):
+    return hg104(reference.letterbox(reference.draw_synth(), 512))
+
+
+def test_hg104_heads_of_both_stacks_at_128(stacks_128):
     golden = reference.load("hg104_128")
-    stacks = hg104(letterboxed_synth(128))
-    assert len(stacks) == 2
-    for i, stack in enumerate(stacks):
+    assert len(stacks_128) == 2
+    for i, stack in enumerate(stacks_128):
         for head, values in stack.items():
             expected = reference.read_head(golden, "synth/pred", head, ("human_pose",), f"/{i}")
             np.testing.assert_allclose(keras.ops.convert_to_numpy(values), expected, atol=1e-4, rtol=0, err_msg=f"{head} {i}")
 
 
-def test_hg104_heads_at_512(hg104):
+def test_hg104_heads_at_512(stacks_512):
     """Every fourth row and column, and mean and deviation of every channel over the whole map."""
     golden = reference.load("hg104_512")
-    maps = hg104(letterboxed_synth(512))[-1]
-    for head, values in maps.items():
+    for head, values in stacks_512[-1].items():
         values = keras.ops.convert_to_numpy(values)
         expected = reference.read_head(golden, "synth/pred_sub", head, ("human_pose",), "/1")
         np.testing.assert_allclose(values[:, 1::4, 1::4], expected, atol=1e-4, rtol=0, err_msg=head)
@@ -69,6 +40,29 @@ def test_hg104_heads_at_512(hg104):
             np.testing.assert_allclose(
                 getattr(values.astype("float64"), statistic)((0, 1, 2)), expected, atol=1e-4, err_msg=head
             )
+
+
+def check_golden_detections(hg104, maps, name):
+    golden = reference.load(name)
+    found = {k: ops.convert_to_numpy(v)[0] for k, v in hg104.decode(maps).items()}
+    expected = {k: golden[f"synth/post/detection_{k}"][0] for k in reference.DETECTIONS}
+    assert len(expected["scores"]) == 100 and expected["scores"].min() > 0.6
+    reference.check_detections(found, expected, golden["synth/true_shape"][0, 1::-1].astype("float32"))
+
+
+def test_hg104_detections_at_128(hg104, stacks_128):
+    check_golden_detections(hg104, stacks_128[-1], "hg104_128")
+
+
+def test_hg104_detections_at_512(hg104, stacks_512):
+    check_golden_detections(hg104, stacks_512[-1], "hg104_512")
+
+
+def test_hg104_cost(hg104):
+    """Both stacks' heads count in training; the last stack's alone is what prediction computes, and one hourglass about half
+    of it."""
+    assert count_gmac(hg104, (512, 512)) == pytest.approx(293, abs=0.5)
+    assert count_gmac(hg104, (512, 512), all_heads=True) == pytest.approx(351, abs=0.5)
 
 
 def test_hg104_size(hg104):

@@ -1,0 +1,255 @@
+"""Reading TensorFlow 2 checkpoints of CenterNet-Hourglass models: which variables there are, and of what network."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from centerkp.model.archive import open_files
+from centerkp.model.hourglass import Hourglass
+from centerkp.model.zoo import BACKBONE, BOX_HEADS, HEADS, Task
+
+SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
+GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
+_LEAVES = {"kernel", "bias", "gamma", "beta", "moving_mean", "moving_variance"}
+_BACKBONE_NAMES = _LEAVES | {
+    "downsample_input", "conv_block", "residual_block", "conv", "norm", "skip", "hourglass_network", "encoder_block1",
+    "encoder_block2", "inner_block", "decoder_block", "output_conv", "intermediate_conv1", "intermediate_conv2",
+    "intermediate_residual",
+}  # fmt: skip
+# What other models of the same API call their parts.
+_OTHER_MODELS = {
+    "_first_stage": "a Faster R-CNN",
+    "_box_predictor": "an SSD, RetinaNet or EfficientDet",
+    "_prediction_head_dict": "a CenterNet with another backbone",
+    "FeatureExtractor/": "a TensorFlow 1 model",
+    "layer_with_weights-": "a plain Keras model",
+}
+
+
+class Checkpoint:
+    """The variables of a CenterNet-Hourglass checkpoint under the names that `centerkp.model.zoo` uses.
+
+    `shapes` is `{key: shape}`, with those that belong to the model but to no known part of it; `types` likewise. `path`
+    names the checkpoint in messages.
+    """
+
+    def __init__(self, prefix: Path, pipeline: Path | None = None, path: str | Path | None = None):
+        try:
+            import tensorflow as tf  # the only reader of the format
+        except ImportError:
+            raise ValueError(
+                f"{path or prefix}: found no TensorFlow, which alone reads checkpoints; convert it on a machine that has it "
+                "(centerkp convert) and copy the .keras file."
+            ) from None
+        self.path, self.pipeline = Path(path or prefix), pipeline
+        try:
+            self._reader = tf.train.load_checkpoint(str(prefix))
+            shapes, types = self._reader.get_variable_to_shape_map(), self._reader.get_variable_to_dtype_map()
+            self._keys = self._find_names({k for k in shapes if k.endswith(SUFFIX) and ".OPTIMIZER_SLOT" not in k})
+        except (tf.errors.OpError, ValueError, IndexError, RuntimeError) as error:
+            raise ValueError(
+                f"{self.path}: not readable as a TensorFlow checkpoint ({_first_line(error)}); fetch it again."
+            ) from None
+        if f"{BACKBONE}/hourglass_network/0" not in {key.split("/encoder", 1)[0] for key in self._keys}:
+            raise ValueError(
+                f"{self.path}: found {_describe(shapes)} with {len(shapes)} variables such as {min(shapes, key=len)}, "
+                f"expected a CenterNet-Hourglass with variables such as "
+                f"{BACKBONE}/hourglass_network/0/encoder_block1/0/conv/kernel; give an archive whose name begins with "
+                "centernet_hg104, or your own training of one."
+            )
+        self.shapes = {key: tuple(shapes[name]) for key, name in self._keys.items()}
+        self.types = {key: types[name].name for key, name in self._keys.items()}
+
+    def read(self, key: str) -> np.ndarray:
+        """The value of a variable; ValueError when the file is damaged there."""
+        import tensorflow as tf
+
+        try:
+            return self._reader.get_tensor(self._keys[key])
+        except (tf.errors.OpError, IndexError, RuntimeError) as error:
+            raise ValueError(
+                f"{self.path}: {key} cannot be read ({_first_line(error)}); the file is damaged, fetch it again."
+            ) from None
+
+    def _find_names(self, raw: set[str]) -> dict[str, str]:
+        """Our key -> the file's."""
+        names = {name: key for name, key in self._walk_graph().items() if key in raw}
+        parts = {key: re.fullmatch(r"(.*?)((?:_feature_extractor/_network|_prediction_head_dict)/.+)", key) for key in raw}
+        roots = Counter(match[1] for match in parts.values() if match)
+        root = roots.most_common(1)[0][0] if roots else None
+        taken = set(names.values())
+        for key in sorted(raw - taken) if root is not None else ():
+            if key.startswith(root):
+                names.setdefault(_plain_name("model/" + key.removeprefix(root)), key)
+        return names
+
+    def _walk_graph(self) -> dict[str, str]:
+        """Names read from the graph of objects in the file: a SavedModel may store a variable under any of the ways to it."""
+        from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
+
+        if not self._reader.has_tensor(GRAPH):
+            return {}
+        nodes = TrackableObjectGraph.FromString(self._reader.get_tensor(GRAPH)).nodes
+        children = [{child.local_name: child.node_id for child in node.children} for node in nodes]
+        model = next((c for c in children if {"_feature_extractor", "_prediction_head_dict"} <= c.keys()), None)
+        network = children[model["_feature_extractor"]].get("_network") if model else None
+        if network is None:
+            return {}
+        found = {}
+
+        def walk(node: int, name: str, allowed) -> None:
+            for attribute in nodes[node].attributes:
+                found[_plain_name(name + SUFFIX)] = attribute.checkpoint_key
+            for child, index in children[node].items():
+                if allowed(child):
+                    walk(index, f"{name}/{child}", allowed)
+
+        walk(network, BACKBONE, lambda name: name in _BACKBONE_NAMES or name.isdigit())
+        for head, index in children[model["_prediction_head_dict"]].items():
+            walk(index, f"{HEADS}/{escape(head)}", lambda name: name in _LEAVES or re.fullmatch(r"\d+|layer[\w-]*-\d+", name))
+        return found
+
+
+@contextmanager
+def open_checkpoint(path: str | Path, scratch: Path | None = None) -> Iterator[Checkpoint]:
+    """The CenterNet-Hourglass checkpoint in an archive, a folder, a SavedModel, or at a prefix; see `archive.open_files`.
+
+    Raises:
+        FileNotFoundError: no checkpoint is there.
+        ValueError: it is damaged, or of another model; says of which.
+    """
+    with open_files(path, scratch) as files:
+        yield Checkpoint(files.prefix, files.pipeline, path)
+
+
+def escape(name: str) -> str:
+    """A name as it stands in keys: "box/scale" -> "box.Sscale"."""
+    return name.replace(".", "..").replace("/", ".S")
+
+
+def _plain_name(key: str) -> str:
+    """Without the suffix, and with layers counted as those that have weights: convolution 0, ReLU 1, convolution 2."""
+    counted = re.sub(r"/layer-(\d+)/", lambda match: f"/layer_with_weights-{int(match[1]) // 2}/", key)
+    return counted.removesuffix(SUFFIX)
+
+
+def _describe(keys) -> str:
+    return next((text for part, text in _OTHER_MODELS.items() if any(part in key for key in keys)), "an unknown model")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(getattr(error, "message", "") or error).splitlines() or [type(error).__name__])[0]
+
+
+@dataclass(frozen=True)
+class Structure:
+    """What network a checkpoint holds: its backbone with the heads' hidden widths, its class channels, its keypoint tasks."""
+
+    backbone: Hourglass
+    num_classes: int
+    tasks: tuple[Task, ...]
+
+
+def read_structure(checkpoint: Checkpoint) -> Structure:
+    """Reads the structure from names and shapes alone; a single missing or misshapen variable does not lead it astray.
+
+    Raises:
+        ValueError: a part is missing altogether, or there are heads that keypoint detection does not have.
+    """
+    shapes, where = checkpoint.shapes, str(checkpoint.path)
+    first = f"{BACKBONE}/hourglass_network/0/"
+    levels = 0
+    while any(key.startswith(f"{first}{'inner_block/0/' * levels}encoder_block1/") for key in shapes):
+        levels += 1
+    stages = [f"{first}{'inner_block/0/' * level}encoder_block1/" for level in range(levels)]
+    stages.append(f"{first}{'inner_block/0/' * (levels - 1)}inner_block/")
+    hidden, channels = _read_heads(shapes, where)
+    names = sorted({head.split(".Skeypoint.S")[0] for head in channels if ".Skeypoint.S" in head})
+    tasks = tuple(_read_task(name, hidden, channels, where) for name in names)
+    widths = {head: hidden[key] for head, key in BOX_HEADS.items()}
+    for head in tasks[0].hidden if tasks else ():
+        widths[head] = sum(task.hidden[head] for task in tasks)
+    backbone = Hourglass(
+        stem_channels=_width(shapes, f"{BACKBONE}/downsample_input/conv_block/", where),
+        channels=tuple(_width(shapes, f"{stage}0/", where) for stage in stages),
+        blocks=tuple(_count(shapes, stage) for stage in stages),
+        stacks=_count(shapes, f"{BACKBONE}/hourglass_network/"),
+        feature_channels=_width(shapes, f"{BACKBONE}/output_conv/0/", where),
+        head_channels=widths if len(set(widths.values())) > 1 else next(iter(widths.values())),
+    )
+    return Structure(backbone, channels[BOX_HEADS["center_heatmap"]], tasks)
+
+
+def _read_heads(shapes: Mapping[str, tuple], where: str) -> tuple[dict[str, int], dict[str, int]]:
+    """Hidden width and channels of every head, by the checkpoint's name."""
+    votes: dict[tuple[str, str], Counter] = {}
+    for key, shape in shapes.items():
+        match = re.fullmatch(rf"{HEADS}/([^/]+)/\d+/layer_with_weights-([01])/(?:kernel|bias)", key)
+        if match and shape:
+            votes.setdefault((match[1], match[2]), Counter())[shape[-1]] += 1
+    widths = [{name: c.most_common(1)[0][0] for (name, part), c in votes.items() if part == wanted} for wanted in "01"]
+    expected = [*BOX_HEADS.values(), *(f"TASK.Skeypoint.S{leaf}" for leaf in ("heatmap", "offset", "regression"))]
+    other = [n for n in widths[1] if n not in expected[:3] and not re.search(r"\.Skeypoint\.S(heatmap|offset|regression)$", n)]
+    missing = [n for n in expected[:3] if n not in widths[0] or n not in widths[1]]
+    if other or missing:
+        raise ValueError(
+            f"{where}: found the heads {sorted(widths[1])}, expected {expected} (unknown: {other}, missing: {missing}); only "
+            "models for boxes and keypoints can be converted."
+        )
+    return widths[0], widths[1]
+
+
+def _read_task(name: str, hidden: Mapping[str, int], channels: Mapping[str, int], where: str) -> Task:
+    keys = {f"keypoint_{leaf}": f"{name}.Skeypoint.S{leaf}" for leaf in ("heatmap", "offset", "regression")}
+    lacking = [key for key in keys.values() if key not in hidden or key not in channels]
+    if lacking:
+        raise ValueError(f"{where}: found the keypoint task '{name}' without {lacking}, expected all of {list(keys.values())}.")
+    count = channels[keys["keypoint_heatmap"]]
+    shared = channels[keys["keypoint_offset"]] == 2 != 2 * count
+    return Task(name, count, {head: hidden[key] for head, key in keys.items()}, shared)
+
+
+def _width(shapes: Mapping[str, tuple], prefix: str, where: str) -> int:
+    """The last dimension that most variables below `prefix` have: the channels of the block."""
+    votes = Counter(shape[-1] for key, shape in shapes.items() if key.startswith(prefix) and shape)
+    if not votes:
+        raise ValueError(f"{where}: found no variable {prefix}..., expected a whole CenterNet-Hourglass; fetch it again.")
+    return votes.most_common(1)[0][0]
+
+
+def _count(shapes: Mapping[str, tuple], prefix: str) -> int:
+    numbers = [re.match(r"\d+", key[len(prefix) :]) for key in shapes if key.startswith(prefix)]
+    return 1 + max(int(n[0]) for n in numbers if n)
+
+
+def check_complete(checkpoint: Checkpoint, expected: Mapping[str, tuple[int, ...]]) -> None:
+    """Every expected variable is there, in its shape and as float32, and the model has no other.
+
+    Raises:
+        ValueError: names the first one missing, of another shape or unknown, and how many there are.
+    """
+    found, where = checkpoint.shapes, checkpoint.path
+    missing = [key for key in expected if key not in found]
+    if missing:
+        raise ValueError(
+            f"{where}: {len(missing)} of {len(expected)} variables are missing, the first is {missing[0]} with shape "
+            f"{expected[missing[0]]}; the checkpoint is incomplete or of another network, fetch it again."
+        )
+    for key, shape in expected.items():
+        if (found[key], checkpoint.types[key]) != (shape, "float32"):
+            wrong = sum((found[k], checkpoint.types[k]) != (s, "float32") for k, s in expected.items())
+            raise ValueError(
+                f"{where}: {wrong} of {len(expected)} variables differ, the first is {key}: found {checkpoint.types[key]} "
+                f"{found[key]}, expected float32 {shape}; the checkpoint is of another network."
+            )
+    unknown = sorted(set(found) - set(expected))
+    if unknown:
+        raise ValueError(
+            f"{where}: {len(unknown)} variables belong to no part of the network, the first is {unknown[0]}, expected the "
+            f"{len(expected)} of a CenterNet-Hourglass for boxes and keypoints only."
+        )

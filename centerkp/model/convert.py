@@ -1,0 +1,118 @@
+"""From a checkpoint of the Object Detection API to a model of this package, exactly."""
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import keras
+from rich.console import Console
+
+from centerkp.model.archive import is_archive
+from centerkp.model.center_net import CenterNet, build_model, save_model
+from centerkp.model.checkpoint import Checkpoint, Structure, check_complete, open_checkpoint, read_structure
+from centerkp.model.coco_schema import unused_classes
+from centerkp.model.cost import describe_cost
+from centerkp.model.hourglass import name_backbone
+from centerkp.model.naming import name_channels, read_names
+from centerkp.model.text_format import read_pipeline
+from centerkp.model.transfer import transfer_weights
+from centerkp.model.zoo import Task, port_weights, weight_sources
+from centerkp.schema import Schema
+
+DEFAULT_SIZE = 512
+
+
+def convert(
+    source: str | Path,
+    out: str | Path,
+    *,
+    coco: str | Path | None = None,
+    label_map: str | Path | None = None,
+    pipeline: str | Path | None = None,
+    image_size: int | None = None,
+    stacks: int | None = None,
+    console: Console | None = None,
+) -> CenterNet:
+    """Ports an Object Detection API CenterNet-Hourglass checkpoint into a `.keras` file, and says where each name came from.
+
+    Args:
+        source: an archive, an extracted folder, a checkpoint prefix, or a SavedModel folder.
+        out: the `.keras` file to write.
+        coco, label_map: where class and keypoint names come from, one of them. Not needed for the zoo's COCO models.
+        pipeline: pipeline.config, which names the class of each keypoint task; by default the one beside the checkpoint.
+        image_size: side in pixels; by default that of the pipeline.config, else 512.
+        stacks: keeps only so many hourglasses, with their own heads.
+
+    Raises:
+        ValueError, FileNotFoundError: nothing to convert there, or the names do not fit it; says what to pass.
+    """
+    console, out, started = console or Console(), Path(out), time.monotonic()
+    if out.suffix != ".keras":
+        raise ValueError(f"{out}: found the ending '{out.suffix}', expected a file to write such as model.keras.")
+    if Path(source).suffix == ".keras":
+        raise ValueError(f"{source}: already a .keras file, expected a TensorFlow checkpoint; load it as it is.")
+    names = read_names(coco, label_map)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with open_checkpoint(source, scratch=out.parent if is_archive(Path(source)) else None) as checkpoint:
+        found = pipeline or checkpoint.pipeline
+        facts = read_pipeline(found) if found else None
+        structure = read_structure(checkpoint)
+        schema, tasks, notes = name_channels(structure, names, facts, str(source))
+        if image_size is None and facts and facts.image_size:
+            size, origin = facts.image_size, str(facts.path)
+        else:
+            size, origin = image_size or DEFAULT_SIZE, "given" if image_size else "the default"
+        model = port_checkpoint(checkpoint, structure, schema, tasks, size)
+        count = len(checkpoint.shapes)
+    if stacks is not None and stacks != model.backbone.stacks:
+        model = keep_stacks(model, stacks)
+    save_model(model, out)
+    spec = model.backbone
+    lines = [
+        f"checkpoint: {source}, {count} of {count} variables in place",
+        f"network: {name_backbone(spec) or 'hourglass'}, {spec.stacks} stack{'s' if spec.stacks > 1 else ''}, stem "
+        f"{spec.stem_channels}, channels {list(spec.channels)}, blocks {list(spec.blocks)}, heads {spec.head_channels}",
+        f"cost: {describe_cost(model)} (size: {origin})",
+        *notes,
+        f"model: {out} in {time.monotonic() - started:.0f} s",
+    ]
+    for line in lines:
+        console.print(line, highlight=False, markup=False)
+    return model
+
+
+def port_checkpoint(
+    checkpoint: Checkpoint, structure: Structure, schema: Schema, tasks: Mapping[int, Task], image_size: int | Sequence[int]
+) -> CenterNet:
+    """The model of a checkpoint, after a check that every one of its variables is there in its shape and no other.
+
+    Raises:
+        ValueError: the checkpoint is incomplete or of another network.
+    """
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")  # the file keeps its numbers whatever the run computes in
+    try:
+        ignored = {"ignored_classes": unused_classes(schema)}
+        model = CenterNet(schema, structure.backbone, image_size, decode=ignored)
+    finally:
+        keras.config.set_dtype_policy(policy)
+    sources = weight_sources(model, tasks)
+    check_complete(checkpoint, {source.key: source.shape for parts in sources.values() for source in parts})
+    variables = {variable.path: variable for variable in model.weights}
+    for path, value in port_weights(model, checkpoint.read, tasks):
+        variables[path].assign(value)
+    return model
+
+
+def keep_stacks(model: CenterNet, stacks: int) -> CenterNet:
+    """The first hourglasses of a trained model alone, with their own trained heads: about half the cost for one of two.
+
+    Raises:
+        ValueError: the model does not have so many.
+    """
+    if not 1 <= stacks <= model.backbone.stacks:
+        raise ValueError(f"stacks: found {stacks}, expected 1 to {model.backbone.stacks}, which is what the weights have.")
+    config = {k: v for k, v in model.get_config().items() if k not in ("name", "trainable", "dtype", "schema", "backbone")}
+    smaller = build_model(model.schema, backbone=model.backbone, stacks=stacks, **config)
+    transfer_weights(model, smaller)
+    return smaller

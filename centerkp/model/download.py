@@ -1,0 +1,112 @@
+"""Fetching the zoo's archives: resumable, under a temporary name, and the same bytes as the first time."""
+
+import errno
+import hashlib
+import http.client
+import os
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+TIMEOUT = 30  # seconds without a byte
+_CHUNK = 1 << 20
+
+
+def download(url: str, part: Path, console: Console) -> None:
+    """Fetches `url` into `part`, from where an earlier attempt left off; a broken connection is taken up again while it gets
+    further.
+
+    A server that cannot resume sends the whole file again. What has arrived stays in `part` when the connection fails for good.
+
+    Raises:
+        ConnectionError: not everything arrived; says why.
+    """
+    part.parent.mkdir(parents=True, exist_ok=True)
+    columns = TextColumn("{task.description}"), BarColumn(24), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
+    # Without a terminal every redrawing would be a line of its own.
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(part.stem, total=None)
+        while True:
+            before = _size(part)
+            try:
+                _fetch_rest(url, part, lambda done, total: progress.update(task, completed=done, total=total))
+                return
+            except (OSError, http.client.HTTPException, ValueError) as error:
+                if getattr(error, "errno", None) == errno.ENOSPC:
+                    raise
+                if _size(part) <= before:
+                    raise ConnectionError(f"{error} after {_size(part) / 1e6:.0f} MB") from None
+
+
+def _fetch_rest(url: str, part: Path, report: Callable[[int, int | None], None]) -> None:
+    """Appends what is missing of `part`; raises OSError when the connection ends early."""
+    have = _size(part)
+    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+    try:
+        response = urllib.request.urlopen(request, timeout=TIMEOUT)
+    except urllib.error.HTTPError as error:
+        if error.code != http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
+            raise
+        total = re.fullmatch(r"bytes \*/(\d+)", error.headers.get("Content-Range", ""))
+        if total and int(total[1]) == have:
+            return  # everything had arrived before
+        part.unlink()
+        return _fetch_rest(url, part, report)
+    with response:
+        span = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
+        resumed = response.status == http.client.PARTIAL_CONTENT and span is not None and int(span[1]) == have
+        length = response.headers.get("Content-Length")
+        done = have if resumed else 0
+        total = int(span[2]) if resumed else int(length) if length else None
+        with open(part, "ab" if resumed else "wb") as file:
+            while chunk := response.read(_CHUNK):
+                file.write(chunk)
+                done += len(chunk)
+                report(done, total)
+    if total is not None and done != total:
+        raise ConnectionError(f"the connection ended at {done} of {total} bytes")
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def compute_digest(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_file(archive: Path) -> Path:
+    """Where the SHA-256 of an archive is recorded."""
+    return archive.with_name(archive.name + ".sha256")
+
+
+def check_digest(archive: Path, digest: str) -> None:
+    """Compares with what was recorded when the archive was first used, if it was.
+
+    Raises:
+        ValueError: it is not the file it was.
+    """
+    record = digest_file(archive)
+    if not record.exists():
+        return
+    expected = record.read_text().split()[:1]
+    if [digest] != expected:
+        raise ValueError(
+            f"{archive}: found SHA-256 {digest}, expected {' '.join(expected) or 'one'} as recorded in {record} on first "
+            "use; the file was changed or damaged on the way: delete it to fetch it again, or delete the record if you trust "
+            "the new file."
+        )
+
+
+def record_digest(archive: Path, digest: str) -> None:
+    """Writes the record that `check_digest` compares with, in the form that sha256sum reads."""
+    temporary = digest_file(archive).with_suffix(".part")
+    temporary.write_text(f"{digest}  {archive.name}\n")
+    os.replace(temporary, digest_file(archive))

@@ -1,0 +1,171 @@
+"""Trained weights to start from: the zoo's COCO models by one word, a `.keras` file, or a checkpoint."""
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from rich.console import Console
+
+from centerkp.model.archive import ARCHIVE_SUFFIXES, is_archive
+from centerkp.model.center_net import CenterNet, check_image_size, load_model, save_model
+from centerkp.model.checkpoint import open_checkpoint, read_structure
+from centerkp.model.convert import port_checkpoint
+from centerkp.model.download import check_digest, compute_digest, download, record_digest
+from centerkp.model.hourglass import Hourglass, find_backbone, name_backbone, same_body
+from centerkp.model.naming import is_coco, name_channels
+from centerkp.model.transfer import TransferReport, transfer_weights
+from centerkp.schema import Schema
+
+ZOO = "http://download.tensorflow.org/models/object_detection/tf2/20200711/"
+ARCHIVES = {
+    512: "centernet_hg104_512x512_kpts_coco17_tpu-32.tar.gz",
+    1024: "centernet_hg104_1024x1024_kpts_coco17_tpu-32.tar.gz",
+}
+URL_VARIABLE = "CENTERKP_WEIGHTS_URL"
+FOLDER = Path("weights")  # in the working directory
+
+
+def load_weights(
+    weights: str | Path, image_size: int | Sequence[int] | None = None, console: Console | None = None
+) -> CenterNet:
+    """Loads trained weights.
+
+    Args:
+        weights: "coco" for the zoo's COCO keypoint model, fetched into `weights/` on first use; a `.keras` file; or a
+            checkpoint of such a COCO model as an archive, a folder or a prefix. The environment variable
+            CENTERKP_WEIGHTS_URL names another address or a local path for "coco".
+        image_size: side or (width, height) to use the model at. From 1024 on, "coco" is the model trained at 1024 pixels. By
+            default the size the weights were made for.
+
+    Raises:
+        FileNotFoundError: nothing is there, or it could not be fetched; says what to put where.
+        ValueError: not weights of a CenterNet-Hourglass, or not what they were on first use.
+    """
+    console = console or Console()
+    path = Path(weights)
+    if weights == "coco":
+        model = _load_coco(image_size or 512, console)
+    elif path.suffix == ".keras" or (path.is_file() and not is_archive(path) and path.suffix not in (".index",)):
+        model = load_model(path)
+    else:
+        model = _port_coco(path, image_size or 512, scratch=None)
+    if image_size:
+        model.image_size = check_image_size(image_size, model.multiple)
+    return model
+
+
+def build_from_weights(
+    schema: Schema | None,
+    weights: str | Path,
+    *,
+    backbone: str | Mapping | Hourglass,
+    image_size: int | Sequence[int],
+    stacks: int | None = None,
+    map_keypoint: Mapping[str, str] | None = None,
+    console: Console | None = None,
+    **options,
+) -> tuple[CenterNet, TransferReport]:
+    """A model for `schema` (None: the weights' own) that starts from trained weights, moved by name.
+
+    The hidden widths of the heads are those of the weights; `stacks` keeps only the first hourglasses.
+
+    Raises:
+        ValueError: the weights are of another backbone, or as in `load_weights` and `transfer_weights`.
+    """
+    expected = find_backbone(backbone, stacks=stacks)
+    source = load_weights(weights, image_size, console)
+    if not same_body(source.backbone, expected):
+        name = name_backbone(source.backbone)
+        remedy = f"use --backbone {name}" if name else f"build the model with backbone={source.backbone.get_config()}"
+        raise ValueError(
+            f"Weights {weights}: found {name or source.backbone}, expected {name_backbone(expected) or expected}; {remedy}, "
+            "or other weights."
+        )
+    spec = replace(source.backbone, stacks=stacks or source.backbone.stacks)
+    if schema is None:
+        options.setdefault("decode", asdict(source.decode_options))
+    model = CenterNet(schema or source.schema, spec, image_size, **options)
+    name = "coco" if weights == "coco" else ""
+    return model, transfer_weights(source, model, map_keypoint, source_name=name)
+
+
+def _load_coco(image_size: int | Sequence[int], console: Console) -> CenterNet:
+    """The ported model kept in `weights/`; without it, from the archive there; without that, from the network."""
+    longer = image_size if isinstance(image_size, int) else max(image_size)
+    size = 1024 if longer >= 1024 else 512
+    address = os.environ.get(URL_VARIABLE) or ZOO + ARCHIVES[size]
+    local = Path(address.removeprefix("file://"))
+    is_url = "://" in address and not address.startswith("file://")
+    name = Path(urlsplit(address).path).name or "coco"
+    ported = FOLDER / f"{_strip_suffix(name)}.keras"
+    if ported.exists() and (is_url or _is_newer(ported, local)):
+        try:
+            return load_model(ported)
+        except ValueError as error:
+            raise ValueError(f"{error} It was ported from {name}; delete it to have it made again.") from None
+    FOLDER.mkdir(exist_ok=True)
+    started = time.monotonic()
+    if is_url:
+        model = _port_download(address, FOLDER / name, size, console)
+    else:
+        model = _port_coco(local, size, scratch=FOLDER)
+    save_model(model, ported)
+    console.print(f"weights: ported to {ported} in {time.monotonic() - started:.0f} s", highlight=False)
+    return model
+
+
+def _port_download(url: str, archive: Path, size: int, console: Console) -> CenterNet:
+    """Ports `archive`, fetched first if it is not there; it gets its name when everything in it is in place."""
+    file = archive
+    if not archive.exists():
+        file = archive.with_name(archive.name + ".part")
+        console.print(f"weights: fetching {url} into {archive.parent}/ (once)", highlight=False, soft_wrap=True)
+        try:
+            download(url, file, console)
+        except ConnectionError as error:
+            raise FileNotFoundError(
+                f"{archive}: not there, and could not be fetched from {url} ({error}); start again to go on where it "
+                f"stopped, or fetch {archive.name} by other means and put it there, or name another address or path in "
+                f"{URL_VARIABLE}, or train from scratch with --weights none."
+            ) from None
+    try:
+        digest = compute_digest(file)
+        check_digest(archive, digest)
+        model = _port_coco(file, size, scratch=archive.parent)
+    except (ValueError, FileNotFoundError) as error:
+        if file != archive:
+            file.unlink()
+        raise type(error)(str(error).replace(str(file), str(archive))) from None
+    if file != archive:
+        os.replace(file, archive)
+    record_digest(archive, digest)
+    return model
+
+
+def _port_coco(path: Path, image_size: int | Sequence[int], scratch: Path | None) -> CenterNet:
+    """The model of a checkpoint with the channels of the zoo's COCO keypoint models."""
+    with open_checkpoint(path, scratch) as checkpoint:
+        structure = read_structure(checkpoint)
+        if not is_coco(structure):
+            raise ValueError(
+                f"{path}: found {structure.num_classes} classes and keypoint tasks of "
+                f"{[t.keypoints for t in structure.tasks]} points, expected the 90 classes and 17 keypoints of COCO; give it "
+                "names with centerkp convert, and use the file that makes."
+            )
+        schema, tasks, _ = name_channels(structure, None, None, str(path))
+        return port_checkpoint(checkpoint, structure, schema, tasks, image_size)
+
+
+def _strip_suffix(name: str) -> str:
+    for suffix in ARCHIVE_SUFFIXES:
+        name = name.removesuffix(suffix)
+    return name
+
+
+def _is_newer(ported: Path, source: Path) -> bool:
+    """Whether a local source has not changed since it was ported; a folder counts by its newest file."""
+    files = [p for p in source.rglob("*") if p.is_file()] if source.is_dir() else [source, Path(f"{source}.index")]
+    return all(p.stat().st_mtime <= ported.stat().st_mtime for p in files if p.exists())

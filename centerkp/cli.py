@@ -60,6 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     train = _add_command(commands, "train", run_train, "train a detector on a COCO JSON")
     train.add_argument("--resume", metavar="RUN", help="continue the interrupted run in this folder (its settings hold)")
+    train.add_argument("--settings", metavar="FILE", help="settings.json of another run to start from; flags win over it")
     _add_settings(train, TrainSettings)
 
     infer = _add_command(commands, "infer", run_infer, "find objects and keypoints in images")
@@ -95,7 +96,7 @@ def build_parser() -> argparse.ArgumentParser:
     demo = _add_command(commands, "demo", run_demo, "draw a dataset, train on it, evaluate and predict")
     demo.add_argument("--data", default="data/demo", metavar="DIR", help="where the dataset is drawn (default: data/demo)")
     demo.add_argument("--run", default=None, metavar="DIR", help="run folder (default: runs/demo, numbered)")
-    demo.add_argument("--epochs", type=int, default=30, help="times to go through the images (default: 30)")
+    demo.add_argument("--epochs", type=int, default=24, help="times to go through the images (default: 24)")
     return parser
 
 
@@ -149,7 +150,9 @@ def run_train(options: argparse.Namespace) -> None:
             raise ValueError(f"--resume: found {ignored} beside it; a resumed run keeps its settings, leave them out.")
         train(TrainSettings.from_dict(saved.to_dict() | given), resume=options.resume)
         return
-    if "coco" not in given:
+    if options.settings:
+        given = TrainSettings.read(options.settings).to_dict() | {"run": None} | given
+    if not given.get("coco"):
         raise ValueError("train: found no --coco; give the COCO JSON of your annotations, as in --coco ann.json.")
     train(TrainSettings.from_dict(given))
 

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from centerkp.cli import build_parser, main
@@ -55,6 +57,15 @@ def test_flags_have_the_right_types():
         "v",
     )
     assert not hasattr(options, "epochs")  # not given: stays out, so that a file's value can hold
+
+
+def test_defaults_then_file_then_flags(tmp_path, monkeypatch):
+    path = tmp_path / "settings.json"
+    path.write_text(json.dumps(TrainSettings(coco="a.json", run="runs/old", epochs=7, rotation=3).to_dict()))
+    got = []
+    monkeypatch.setattr("centerkp.training.train", got.append)
+    assert main(["train", "--settings", str(path), "--epochs", "9"]) == 0
+    assert got == [TrainSettings(coco="a.json", epochs=9, rotation=3)]
 
 
 @pytest.mark.parametrize("flag, words", [("--epoch", "did you mean '--epochs'"), ("--zzzz", "see --help")])

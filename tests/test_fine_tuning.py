@@ -69,18 +69,20 @@ def test_start_from_a_model_with_a_part_frozen(demo, trained, tmp_path, capsys):
 
 
 def test_frozen_then_unfrozen_and_interrupted(demo, trained, tmp_path, monkeypatch):
-    """Four epochs, the backbone frozen during the first two: every number of it stays, statistics too, and trains afterwards.
+    """Three epochs, the backbone frozen during the first two: every number of it stays, statistics too, and trains afterwards.
 
-    Interrupted after each of the first three epochs, while frozen, on the border and behind it, and resumed: the same run.
+    Interrupted while frozen and on the border, and resumed: the same run.
     """
     whole, folder = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "interrupted")
-    flags = ["--weights", str(trained.best), "--freeze", "backbone", "--unfreeze-at", "2", "--epochs", "4", "--eval-every", "4"]
+    flags = ["--weights", str(trained.best), "--freeze", "backbone", "--unfreeze-at", "2", "--epochs", "3", "--eval-every", "3"]
     assert train(demo, whole, *flags) == 0
     rows = whole.read_log()
-    assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
     # Each part warms up and decays by itself: low at its end.
     rates = [row["learning_rate"] for row in rows]
-    assert max(rates[1], rates[3]) < 2e-5 < 5e-5 < min(rates[0], rates[2])
+    assert max(rates[1], rates[2]) < 2e-5 < 5e-5 < rates[0]
+    model = centerkp.load_model(whole.last)
+    assert model.frozen == "none" and int(model.optimizer.iterations) == 2  # the two steps of the second part
 
     original = EpochEnd.on_epoch_end
 
@@ -90,14 +92,14 @@ def test_frozen_then_unfrozen_and_interrupted(demo, trained, tmp_path, monkeypat
 
     monkeypatch.setattr(EpochEnd, "on_epoch_end", interrupted)
     assert train(demo, folder, *flags) == 130
-    for epoch in (1, 2, 3):
+    for epoch in (1, 2):
         model = centerkp.load_model(folder.last)
-        assert model.frozen == ("backbone" if epoch <= 2 else "none")
-        assert int(model.optimizer.iterations) == (epoch if epoch <= 2 else epoch - 2) * 2  # two steps an epoch
-        assert bool(changed(read_backbone(trained.best), read_backbone(folder.last))) == (epoch > 2)
-        if epoch == 3:
+        assert model.frozen == "backbone" and int(model.optimizer.iterations) == 2 * epoch
+        assert not changed(read_backbone(trained.best), read_backbone(folder.last))
+        if epoch == 2:
             monkeypatch.undo()
-        assert main(["train", "--resume", str(folder.path)]) == (130 if epoch < 3 else 0)
+        assert main(["train", "--resume", str(folder.path)]) == (130 if epoch < 2 else 0)
+    assert len(changed(read_backbone(trained.best), read_backbone(folder.last))) > 30
     for ours, theirs in zip(folder.read_log(), rows, strict=True):
         for name in ("epoch", "loss", "learning_rate", *(n for n in ("val_loss",) if n in theirs)):
             assert ours[name] == pytest.approx(theirs[name], rel=2e-3), (ours["epoch"], name)
@@ -156,13 +158,13 @@ def coco_archive(tmp_path_factory):
 
 
 def test_train_from_coco_by_name(robots, coco_archive, tmp_path, monkeypatch, capsys):
-    """The whole way: fetched, ported, moved by name into a dataset that shares some names, trained for an epoch, and used."""
+    """The whole way: fetched, ported, moved by name into a dataset that shares some names, trained, and used."""
     monkeypatch.chdir(tmp_path)
     with checkpoints.serve({coco_archive.name: coco_archive}) as server:
         monkeypatch.setenv("CENTERKP_WEIGHTS_URL", server.address(coco_archive.name))
-        command = ["train", "--coco", str(robots), "--weights", "coco", "--map-keypoint", "snout=left_ear", "--run", "run",
-                   "--map-keypoint", "antenna=right_ear", "--backbone", "hourglass_10", "--image-size", "64", "--batch-size", "2",
-                   "--epochs", "1", "--learning-rate", "1e-9"]  # fmt: skip
+        command = ["train", "--coco", str(robots), "--run", "run", "--weights", "coco", "--map-keypoint", "snout=left_ear",
+                   "--map-keypoint", "antenna=right_ear", "--backbone", "hourglass_10", "--image-size", "64",
+                   "--batch-size", "2", "--epochs", "1", "--learning-rate", "1e-9"]  # fmt: skip
         assert main(command) == 0
     text = " ".join(capsys.readouterr().out.split())
     for words in ("fetching http", "ported to weights/coco_hg10.keras", "center_heatmap: person <- coco:person, plier fresh",

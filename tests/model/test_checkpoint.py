@@ -244,7 +244,7 @@ def test_check_complete_counts_all(tiny):
 def test_recipe_and_structure_of_other_widths(tmp_path):
     """Heads of different widths, and a backbone that has no name."""
     heads = ("center_heatmap", "center_offset", "box_size", "keypoint_heatmap", "keypoint_offset", "keypoint_regression")
-    spec = Hourglass(4, (8, 12, 16), (1, 2, 3), 1, 8, dict(zip(heads, (4, 6, 8, 10, 5, 7), strict=True)))
+    spec = Hourglass(4, (8, 12), (2, 3), 1, 8, dict(zip(heads, (4, 6, 8, 10, 5, 7), strict=True)))
     schema = Schema.generic(2, [3, 0])
     model = build_model(schema, backbone=spec, image_size=32)
     shapes = expected_shapes(model, {0: Task("t.1", 3)})

@@ -46,7 +46,7 @@ def test_channels_move_by_name():
     source, target = build(SOURCE), build_model(TARGET, backbone=TWO, image_size=32)
     fresh = {v.path: ops.convert_to_numpy(v) for v in target.weights}
     report = transfer_weights(source, target, {"snout": "nose", "robot/antenna": "person/left_wrist"}, source_name="coco")
-    # robot's points: right_eye 2, left_eye 1, snout <- nose 0 of person, antenna 3; dog's: tail 5, its own nose 4 and not person's.
+    # robot's points: right_eye 2, left_eye 1, snout 0 (nose), antenna 3; dog's: tail 5, its own nose 4 and not person's 0.
     points = {0: 2, 1: 1, 2: 0, 3: 3, 4: 5, 5: 4}
     for stack in (0, 1):
         for kind in ("kernel", "bias"):

@@ -1,7 +1,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-BACKEND_TESTS := tests/codec tests/model
+BACKEND_TESTS := tests/codec $(addprefix tests/model/test_,losses.py hourglass.py center_net.py small_checkpoints.py)
 
 .PHONY: demo test bench clean
 

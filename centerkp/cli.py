@@ -96,7 +96,7 @@ def build_parser() -> argparse.ArgumentParser:
     demo = _add_command(commands, "demo", run_demo, "draw a dataset, train on it, evaluate and predict")
     demo.add_argument("--data", default="data/demo", metavar="DIR", help="where the dataset is drawn (default: data/demo)")
     demo.add_argument("--run", default=None, metavar="DIR", help="run folder (default: runs/demo, numbered)")
-    demo.add_argument("--epochs", type=int, default=24, help="times to go through the images (default: 24)")
+    demo.add_argument("--epochs", type=int, default=30, help="times to go through the images (default: 30)")
     return parser
 
 

@@ -12,7 +12,7 @@ from centerkp.run_folder import free_folder
 from centerkp.training import train
 
 # What fits into ten minutes on two processor cores.
-SETTINGS = TrainSettings(backbone="hourglass_20", image_size=192, batch_size=4, learning_rate=1.5e-3, ema=0.998, eval_every=8)
+SETTINGS = TrainSettings(backbone="hourglass_10", image_size=256, batch_size=4, learning_rate=2e-3, ema=0.998, eval_every=10)
 
 
 def run(data: Path, run_folder: str | None, epochs: int, console: Console | None = None) -> None:

@@ -41,6 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     started, load = time.monotonic(), os.getloadavg()[0]
     if load > 0.5:
         print(f"The machine is busy (load {load:.1f}): expect slow and scattered times.")
+    output = options.output or (None if options.quick or options.only else RESULTS)
     names = [options.only] if options.only else list(PARTS)
     cases = [(name, case) for name in names for case in PARTS[name].list_cases(options.quick)]
     rows: dict[str, list[dict]] = {name: [] for name in names}
@@ -49,16 +50,15 @@ def main(arguments: list[str] | None = None) -> int:
         row = case | start_case(name, case)
         print(row.get("error") or PARTS[name].describe(row), flush=True)
         rows[name].append(row)
-    everything = [row for part in rows.values() for row in part]
-    sections = [START, page.machine_facts(everything, load), *(PARTS[name].write_section(rows[name]) for name in names)]
-    minutes = (time.monotonic() - started) / 60
-    text = "\n\n".join(section.strip() for section in sections) + f"\n\nThe whole run took {minutes:.1f} minutes.\n"
-    if options.output or not (options.quick or options.only):
-        output = options.output or RESULTS
-        output.write_text(text, encoding="utf-8")
-        print(f"wrote {output} after {minutes:.1f} minutes")
-    else:
-        print(f"\n{text}")
+        everything = [row for part in rows.values() for row in part]
+        sections = [START, page.machine_facts(everything, load)]
+        sections += [PARTS[n].write_section(rows[n]) for n in names if rows[n]]
+        minutes = (time.monotonic() - started) / 60
+        sections.append(f"{number} of {len(cases)} cases, {minutes:.1f} minutes.")
+        text = "\n\n".join(section.strip() for section in sections) + "\n"
+        if output:  # after every case, so that an interrupted run leaves what it has measured
+            output.write_text(text, encoding="utf-8")
+    print(f"wrote {output} after {minutes:.1f} minutes" if output else f"\n{text}")
     return int(any("error" in row for row in everything))
 
 

@@ -50,13 +50,15 @@ def main(arguments: list[str] | None = None) -> int:
         row = case | start_case(name, case)
         print(row.get("error") or PARTS[name].describe(row), flush=True)
         rows[name].append(row)
+        if number < len(cases) and cases[number][0] == name:
+            continue
         everything = [row for part in rows.values() for row in part]
         sections = [START, page.machine_facts(everything, load)]
         sections += [PARTS[n].write_section(rows[n]) for n in names if rows[n]]
         minutes = (time.monotonic() - started) / 60
         sections.append(f"{number} of {len(cases)} cases, {minutes:.1f} minutes.")
         text = "\n\n".join(section.strip() for section in sections) + "\n"
-        if output:  # after every case, so that an interrupted run leaves what it has measured
+        if output:  # after every part, so that an interrupted run leaves what it has measured
             output.write_text(text, encoding="utf-8")
     print(f"wrote {output} after {minutes:.1f} minutes" if output else f"\n{text}")
     return int(any("error" in row for row in everything))

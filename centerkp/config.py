@@ -12,8 +12,7 @@ SCRATCH_RATE, FINE_TUNING_RATE = 1e-3, 2.5e-4
 
 
 def _setting(default, text: str, *, choices: tuple = (), name: str = "", repeat: bool = False):
-    """A field with its help text; `name` is the placeholder shown for its value, a flag that may `repeat` joins its values
-    by commas."""
+    """A field with its help text; `name` is shown for its value, values of a flag that may `repeat` are joined by commas."""
     return field(default=default, metadata={"help": text, "choices": choices, "name": name, "repeat": repeat})
 
 

@@ -221,12 +221,14 @@ def fit_part(
             "training images has changed since the run began, start a new run."
         )
     first_epoch = part.first + done
+    if done:
+        console.print(f"continuing after epoch {first_epoch}")
+    elif part.first:
+        console.print(f"from epoch {first_epoch + 1} on what was frozen trains as well")
     if first_epoch >= part.end:
         # As Keras does at the end of fit: the next part starts from the moving average.
         model.optimizer.finalize_variable_values(model.trainable_variables)
         return
-    if first_epoch:
-        console.print(f"continuing after epoch {first_epoch}")
     if part.frozen != "none" or settings.freeze_bn:
         frozen = [part.frozen] * (part.frozen != "none") + ["BatchNormalization"] * settings.freeze_bn
         count = sum(math.prod(v.shape) for v in model.trainable_variables)

@@ -80,8 +80,10 @@ def coco_shapes(name: str = "small_tiny2") -> dict[str, tuple[int, ...]]:
 
 
 def write_small(name: str, folder: Path) -> Path:
-    """small_hg10 or small_tiny2 as TensorFlow wrote it, bit for bit: the recipe's weights cut to 5 bits of mantissa, in the
-    order of the graph of objects, which stands behind them. Returns the prefix."""
+    """small_hg10 or small_tiny2 as TensorFlow wrote it, bit for bit; returns the prefix.
+
+    The recipe's weights cut to 5 bits of mantissa, in the order of the graph of objects, which stands behind them.
+    """
     golden = reference.load(name)
     parts = []
     for key, shape in zip(golden["checkpoint/keys"], golden["checkpoint/shapes"], strict=True):

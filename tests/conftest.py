@@ -1,5 +1,4 @@
-"""The one large model of the suite: made once, by the whole way a user's `--weights coco` goes, and used by every test that
-needs it."""
+"""The one large model of the suite, made once and by the whole way that a user's `--weights coco` goes."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +11,7 @@ ARCHIVE = "centernet_hg104_512x512_kpts_coco17_tpu-32.tar.gz"
 
 @dataclass
 class Route:
-    """What `--weights coco` left behind: the model, the folder `weights`, what was printed, and what the server was asked
-    for."""
+    """What `--weights coco` left behind: the model, the folder `weights`, what was printed, what the server was asked for."""
 
     model: object
     folder: Path
@@ -23,8 +21,7 @@ class Route:
 
 @pytest.fixture(scope="session")
 def hg104_route(tmp_path_factory):
-    """The recipe's weights as a checkpoint, packed like the zoo's archive, served over HTTP, fetched, checked, ported and
-    loaded."""
+    """The recipe's weights as a checkpoint, packed like the zoo's archive, served over HTTP, fetched, ported and loaded."""
     from rich.console import Console
 
     from centerkp.model.weights import load_weights

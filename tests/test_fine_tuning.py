@@ -50,8 +50,7 @@ def changed(one, other):
 
 
 def test_start_from_a_model_with_a_part_frozen(demo, trained, tmp_path, capsys):
-    """By name, at the lower learning rate, which is printed and kept with the settings. What is frozen stays, the rest trains,
-    in the evaluated average as well."""
+    """By name, at the lower learning rate; what is frozen stays, the rest trains, in the evaluated average as well."""
     folder = RunFolder(tmp_path / "run")
     flags = ["--weights", str(trained.best), "--freeze", "stem", "--freeze-bn", "--epochs", "2", "--eval-every", "1"]
     assert train(demo, folder, *flags) == 0

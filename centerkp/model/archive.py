@@ -48,8 +48,7 @@ def is_archive(path: Path) -> bool:
 
 
 def find_files(path: Path) -> CheckpointFiles:
-    """The checkpoint in a folder or at a prefix; of several in a folder the latest, and a SavedModel only when there is no
-    other."""
+    """The checkpoint in a folder or at a prefix; of several in a folder the latest, a SavedModel only without any other."""
     if path.is_dir():
         found = _find_prefix(path)
         if found is None:

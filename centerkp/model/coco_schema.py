@@ -22,8 +22,10 @@ UNUSED = "unused_"  # followed by the category id
 
 
 def coco_schema() -> Schema:
-    """The classes of the zoo's COCO models, one for each of their 90 channels; `unused_12` and nine more are the gaps in
-    COCO's ids."""
+    """The classes of the zoo's COCO models, one for each of their 90 channels.
+
+    `unused_12` and nine more stand for the gaps in COCO's ids.
+    """
     classes = []
     for category_id, name in enumerate(_NAMES, start=1):
         name = f"{UNUSED}{category_id}" if name == "-" else name

@@ -7,7 +7,6 @@ from pathlib import Path
 import keras
 from rich.console import Console
 
-from centerkp.model.archive import is_archive
 from centerkp.model.center_net import CenterNet, build_model, save_model
 from centerkp.model.checkpoint import Checkpoint, Structure, check_complete, open_checkpoint, read_structure
 from centerkp.model.coco_schema import unused_classes
@@ -52,8 +51,7 @@ def convert(
     if Path(source).suffix == ".keras":
         raise ValueError(f"{source}: already a .keras file, expected a TensorFlow checkpoint; load it as it is.")
     names = read_names(coco, label_map)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with open_checkpoint(source, scratch=out.parent if is_archive(Path(source)) else None) as checkpoint:
+    with open_checkpoint(source, scratch=out.parent if out.parent.is_dir() else None) as checkpoint:
         found = pipeline or checkpoint.pipeline
         facts = read_pipeline(found) if found else None
         structure = read_structure(checkpoint)
@@ -66,6 +64,7 @@ def convert(
         count = len(checkpoint.shapes)
     if stacks is not None and stacks != model.backbone.stacks:
         model = keep_stacks(model, stacks)
+    out.parent.mkdir(parents=True, exist_ok=True)
     save_model(model, out)
     spec = model.backbone
     lines = [

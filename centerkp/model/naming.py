@@ -15,8 +15,10 @@ COCO_SHAPE = 90, (17,)  # class channels, keypoints of the tasks
 
 @dataclass(frozen=True)
 class Names:
-    """Classes as a label map or a COCO JSON has them; `origin` is the file, `labels` what else a pipeline.config may call
-    them."""
+    """Classes as a label map or a COCO JSON has them.
+
+    `origin` is the file, and `labels` says what a pipeline.config may call them instead, `{label: name}`.
+    """
 
     schema: Schema
     origin: str

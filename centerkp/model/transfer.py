@@ -65,8 +65,9 @@ def transfer_weights(
     _check_heads(source, target, [head for head, pairs in heads.items() if pairs])
     ours, theirs = _backbone(target), _backbone(source)
     _check_backbone(source, target, ours, theirs)
+    # Copies: on JAX a model gives its own arrays away when it computes, and both may be used afterwards.
     for name, variable in ours.items():
-        variable.assign(theirs[name])
+        variable.assign(keras.ops.copy(theirs[name]))
     for stack in range(target.backbone.stacks):
         for head, pairs in heads.items():
             if pairs:
@@ -150,7 +151,7 @@ def _match_keypoints(source: Schema, target: Schema, keypoint_map: Mapping[str, 
 def _move_head(source: CenterNet, target: CenterNet, name: str, pairs: Mapping[int, int], width: int) -> None:
     hidden, last = ([model.get_layer(n).weights for model in (target, source)] for n in (f"{name}_hidden", name))
     for ours, theirs in zip(*hidden, strict=True):
-        ours.assign(theirs)
+        ours.assign(keras.ops.copy(theirs))
     to, fro = (np.array([width * i + j for i in side for j in range(width)]) for side in (pairs.keys(), pairs.values()))
     for ours, theirs in zip(*last, strict=True):
         values = np.array(keras.ops.convert_to_numpy(ours))

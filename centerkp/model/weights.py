@@ -48,7 +48,7 @@ def load_weights(
     path = Path(weights)
     if weights == "coco":
         model = _load_coco(image_size or 512, console)
-    elif path.suffix == ".keras" or (path.is_file() and not is_archive(path) and path.suffix not in (".index",)):
+    elif path.suffix == ".keras" or (path.is_file() and not is_archive(path) and path.suffix != ".index"):
         model = load_model(path)
     else:
         model = _port_coco(path, image_size or 512, scratch=None)

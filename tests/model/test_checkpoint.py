@@ -1,8 +1,8 @@
-"""The names of a checkpoint: a bijection with ours, however the file spells them, and clear words when something is not
-there."""
+"""The names of a checkpoint: a bijection with ours, however the file spells them, and clear words when something is wrong."""
 
 import json
 import re
+import tarfile
 import zlib
 
 import checkpoints
@@ -47,8 +47,7 @@ def check_equal(model, expected):
 
 
 def test_hg104_names_are_a_bijection(hg104):
-    """848 variables on either side, none twice, none left over, each in its shape; the model's seven others normalise the
-    input."""
+    """848 variables on either side, none twice, none left over, each in its shape; the others normalise the input."""
     manifest = checkpoints.hg104_shapes()
     sources = weight_sources(hg104, {0: Task("human_pose", 17)})
     assert len(manifest) == len(sources) == 848 and {len(parts) for parts in sources.values()} == {1}
@@ -65,8 +64,7 @@ def test_hg104_names_are_a_bijection(hg104):
 
 
 def test_hg104_ported_every_number(hg104):
-    """By the manifest's check sums of the recipe, every variable of the model that came the whole way; the turned ones are
-    turned back."""
+    """By the manifest's check sums, every variable of the model that came the whole way; the turned ones are turned back."""
     manifest = json.loads((reference.GOLDEN / "hg104_manifest.json").read_text())
     variables = {v.path: v for v in hg104.weights}
     for path, (source,) in weight_sources(hg104, {0: Task("human_pose", 17)}).items():
@@ -110,8 +108,7 @@ def test_training_checkpoint_with_an_optimizer(tiny, tmp_path):
 
 
 def test_saved_model_by_other_names(tiny, tmp_path):
-    """A SavedModel has the root `_model`, and stores a variable under the shortest way to it, here through a list of all
-    variables."""
+    """A SavedModel has the root `_model` and stores a variable under the shortest way to it, here through a list of all."""
     import tensorflow as tf
 
     class Node(tf.Module):
@@ -136,6 +133,16 @@ def test_saved_model_by_other_names(tiny, tmp_path):
     assert any("all_of_them" in key for key in keys) and not any(key.startswith("model/") for key in keys)
     check_equal(port(folder), tiny[2])
     check_equal(port(folder / "variables" / "variables"), tiny[2])
+
+
+def test_archive_with_nothing_but_a_saved_model(tiny, tmp_path):
+    """Its variables are taken when there is no checkpoint beside it; what was unpacked is gone afterwards."""
+    renamed = {key.replace("model/", "_model/", 1): value for key, value in tiny[0].items()}
+    checkpoints.write_checkpoint(tmp_path / "NAME" / "saved_model" / "variables" / "variables", renamed)
+    with tarfile.open(tmp_path / "NAME.tar.gz", "w:gz", compresslevel=1) as tar:
+        tar.add(tmp_path / "NAME", "NAME")
+    check_equal(port(tmp_path / "NAME.tar.gz", scratch=tmp_path), tiny[2])
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["NAME", "NAME.tar.gz"]
 
 
 def test_one_offset_for_all_keypoints(tiny, tmp_path):

@@ -59,8 +59,7 @@ def test_hg104_detections_at_512(hg104, stacks_512):
 
 
 def test_hg104_cost(hg104):
-    """Both stacks' heads count in training; the last stack's alone is what prediction computes, and one hourglass about half
-    of it."""
+    """Both stacks' heads count in training; the last stack's alone is what prediction computes."""
     assert count_gmac(hg104, (512, 512)) == pytest.approx(293, abs=0.5)
     assert count_gmac(hg104, (512, 512), all_heads=True) == pytest.approx(351, abs=0.5)
 

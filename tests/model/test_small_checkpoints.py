@@ -86,8 +86,7 @@ def make_batch(ported):
 
 
 def run_training_step(model, images, truth):
-    """Loss terms, gradients by variable path, and non-trainable variables afterwards, of one forward and backward in
-    training mode."""
+    """One forward and backward in training mode: total and terms, maps, gradients and later statistics by variable path."""
     targets = render_targets(
         truth,
         reference.SCHEMA,
@@ -160,8 +159,11 @@ def test_training_predictions(ported, step):
 
 
 def test_gradients(ported, step):
-    """Norm and sum of every checkpoint variable's gradient, within three times what the reference's own move by when the input
-    gets noise of 1e-5; 3e-4 where that is less, since ReLU and the absolute error have kinks."""
+    """Norm and sum of every checkpoint variable's gradient.
+
+    Within three times what the reference's own move by when the input gets noise of 1e-5, or 3e-4 where that is less, since
+    ReLU and the absolute error have kinks.
+    """
     golden = ported.golden
     gradients = step[1][3]
     ours = {}

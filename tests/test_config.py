@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from centerkp.cli import build_parser, main
+from centerkp.cli.commands import build_parser, main
 from centerkp.config import TrainSettings, read_pairs, read_sigmas
 
 

@@ -12,7 +12,7 @@ import pytest
 
 import centerkp
 from centerkp.callbacks import EpochEnd
-from centerkp.cli import build_parser, main
+from centerkp.cli.commands import build_parser, main
 from centerkp.config import TrainSettings, read_keypoint_map
 from centerkp.data.demo import write_demo
 from centerkp.drawing import write_image

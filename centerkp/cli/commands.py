@@ -1,0 +1,68 @@
+"""Which commands there are, and `main`."""
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from importlib import import_module
+
+from centerkp import __version__
+from centerkp.config import suggest
+
+# Each is a module beside this one with HELP, add_arguments(parser) and run(options) -> exit code or None.
+COMMANDS = ("train", "infer", "convert", "demo")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code: 0, 2 for wrong input, 130 when interrupted, or what the command says."""
+    parser = build_parser()
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        flags = [flag for action in options.parser._actions for flag in action.option_strings]
+        hints = [f"{u.split('=')[0]}{suggest(u.split('=')[0], flags)}" for u in unknown if u.startswith("-")] or unknown
+        options.parser.error(f"unknown argument {'; '.join(hints)}" + ("" if "did you mean" in hints[0] else "; see --help"))
+    try:
+        if options.needs_keras:
+            _import_quietly()
+        return options.run_command(options) or 0
+    except (ValueError, FileNotFoundError, FileExistsError) as error:
+        print(f"\nerror: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\ninterrupted; a training run continues with --resume RUN", file=sys.stderr)
+        return 130
+
+
+def _import_quietly() -> None:
+    """Imports Keras and its backend without the native libraries' greetings, which would bury what matters."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as heard:
+        os.dup2(heard.fileno(), 2)
+        try:
+            import keras  # noqa: F401
+        except BaseException:
+            heard.seek(0)
+            os.write(kept, heard.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("centerkp", description="Keypoint detection for your own objects.", allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name in COMMANDS:
+        module = import_module(f"centerkp.cli.{name}")
+        text = module.HELP
+        command = commands.add_parser(
+            name.replace("_", "-"), help=text, description=text.capitalize() + ".", allow_abbrev=False
+        )
+        command.set_defaults(run_command=module.run, parser=command, needs_keras=getattr(module, "NEEDS_KERAS", True))
+        module.add_arguments(command)
+    return parser

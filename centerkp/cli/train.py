@@ -1,0 +1,67 @@
+"""`centerkp train`."""
+
+import argparse
+from dataclasses import fields
+from types import UnionType
+from typing import get_args
+
+from centerkp.config import TrainSettings
+
+HELP = "train a detector on a COCO JSON"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--resume", metavar="RUN", help="continue the interrupted run in this folder (its settings hold)")
+    parser.add_argument("--settings", metavar="FILE", help="settings.json of another run to start from; flags win over it")
+    _add_settings(parser, TrainSettings)
+
+
+def run(options: argparse.Namespace) -> None:
+    from centerkp.run_folder import RunFolder
+    from centerkp.training import train
+
+    given = {f.name: getattr(options, f.name) for f in fields(TrainSettings) if hasattr(options, f.name)}
+    if options.resume:
+        saved = RunFolder(options.resume).read_settings()
+        ignored = sorted(set(given) - {"threads"})
+        if ignored:
+            raise ValueError(f"--resume: found {ignored} beside it; a resumed run keeps its settings, leave them out.")
+        train(TrainSettings.from_dict(saved.to_dict() | given), resume=options.resume)
+        return
+    if options.settings:
+        given = TrainSettings.read(options.settings).to_dict() | {"run": None} | given
+    if not given.get("coco"):
+        raise ValueError("train: found no --coco; give the COCO JSON of your annotations, as in --coco ann.json.")
+    train(TrainSettings.from_dict(given))
+
+
+def _add_settings(parser: argparse.ArgumentParser, settings: type) -> None:
+    """One flag per field of a settings dataclass. A flag not given stays out, so that a file's value can hold."""
+    for one in fields(settings):
+        flag = "--" + one.name.replace("_", "-")
+        default = ",".join(map(str, one.default)) if isinstance(one.default, tuple) else one.default
+        text = one.metadata["help"].replace("%", "%%") + ("" if default in (None, "") else f" (default: {default})")
+        common = {"dest": one.name, "default": argparse.SUPPRESS, "help": text}
+        if one.type is bool:
+            parser.add_argument(flag, action=argparse.BooleanOptionalAction, **common)
+            continue
+        kind = get_args(one.type)[0] if isinstance(one.type, UnionType) else one.type
+        convert = _read_range if isinstance(one.default, tuple) else kind
+        choices = one.metadata["choices"] or None
+        metavar = None if choices else one.metadata["name"] or ("N" if kind is int else "X")
+        if one.metadata["repeat"]:
+            common["action"] = _Join
+        parser.add_argument(flag, type=convert, choices=choices, metavar=metavar, **common)
+
+
+class _Join(argparse.Action):
+    """A flag given several times is the list of its values."""
+
+    def __call__(self, parser, namespace, value, option_string=None):
+        before = getattr(namespace, self.dest, None)
+        setattr(namespace, self.dest, f"{before},{value}" if before else value)
+
+
+def _read_range(text: str) -> tuple[float, float]:
+    low, high = (float(part) for part in text.split(","))
+    return low, high

@@ -166,7 +166,7 @@ def test_left_is_left_of_the_axis_also_in_the_mirror(files):
     schema = Schema.from_coco(files.train_json)
     order = schema.flip_permutation[:5]
     checked = 0
-    for path in (files.train_json, files.val_json):
+    for path in (files.train_json, files.val_json, files.test_json):
         for a in read(path)["annotations"]:
             points = np.array(a.get("keypoints", [])).reshape(-1, 3)
             if len(points) == 5 and points[:, 2].all():

@@ -30,3 +30,20 @@ def describe_cost(model: CenterNet) -> str:
     gmac = count_gmac(model)
     digits = 0 if gmac >= 10 else 2
     return f"{model.count_params() / 1e6:.1f} M parameters, {gmac:.{digits}f} GMAC per image of {width}x{height}"
+
+
+def measure_reach(model: CenterNet) -> int:
+    """Side, in input pixels, of the square that one cell of the maps can see: the receptive field of the deepest path."""
+    seen: dict[int, tuple[float, float]] = {}  # of every tensor: its reach, and the input pixels between its cells
+    for layer in model.operations:
+        reach, stride = max((seen[id(tensor)] for tensor in keras.tree.flatten(_inputs_of(layer))), default=(1, 1))
+        if isinstance(layer, keras.layers.Conv2D):
+            reach, stride = reach + (layer.kernel_size[0] - 1) * stride, stride * layer.strides[0]
+        elif isinstance(layer, keras.layers.UpSampling2D):
+            stride /= layer.size[0]
+        seen |= {id(tensor): (reach, stride) for tensor in keras.tree.flatten(layer.output)}
+    return int(max(seen.values())[0])
+
+
+def _inputs_of(layer: keras.Operation):
+    return [] if isinstance(layer, keras.layers.InputLayer) else layer.input

@@ -90,7 +90,7 @@ def make_training_step(model, batch: int):
     rng = np.random.default_rng(0)
     images = _random_images(model, batch, rng)
     truth = make_truth(batch, OBJECTS, KEYPOINTS, model.image_size[0], rng)
-    model.compile(make_optimizer(TrainSettings(), total_steps=1000))
+    model.compile(make_optimizer(TrainSettings().resolve(), total_steps=1000))
     return lambda: model.train_on_batch(images, truth)
 
 

@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -27,6 +28,13 @@ class TrainSettings:
     images: str | None = _setting(None, "folder of the training images; by default found beside the JSON", name="DIR")
     val: str | None = _setting(None, "COCO JSON for validation; by default a share of --coco is kept back", name="JSON")
     val_images: str | None = _setting(None, "folder of the validation images; by default as for training", name="DIR")
+    tfrecord: str | None = _setting(
+        None, "in place of --coco: TFRecords of the Object Detection API, as 'train.record-?????-of-00010'", name="PATTERN"
+    )
+    label_map: str | None = _setting(
+        None, "label_map.pbtxt of the records, or the COCO JSON, which also has flip pairs and OKS sigmas", name="FILE"
+    )
+    val_tfrecord: str | None = _setting(None, "in place of --val: TFRecords for validation", name="PATTERN")
     val_fraction: float = _setting(0.2, "share of images kept back for validation when there is no --val")
     run: str | None = _setting(None, "run folder to write; by default runs/NAME-OF-THE-JSON, numbered", name="DIR")
 
@@ -107,6 +115,11 @@ class TrainSettings:
                 f"unfreeze_at: found {self.unfreeze_at} with freeze '{self.freeze}' and {self.epochs} epochs, expected an "
                 "epoch between the first and the last, and something frozen until then (--freeze backbone or stem)."
             )
+        for one, other in (("coco", "tfrecord"), ("val", "val_tfrecord")):
+            if getattr(self, one) and getattr(self, other):
+                raise ValueError(f"settings: found {one} and {other}, expected one of the two; both name the same images.")
+        if self.label_map and not (self.tfrecord or self.val_tfrecord):
+            raise ValueError("settings: found label_map without tfrecord, expected both; a COCO JSON names its classes itself.")
         read_keypoint_map(self.map_keypoint)
 
     @classmethod
@@ -133,6 +146,12 @@ class TrainSettings:
             weights = "coco" if self.backbone == "hourglass_104" else "none"
         rate = self.learning_rate or (SCRATCH_RATE if weights == "none" else FINE_TUNING_RATE)
         return replace(self, weights=weights, learning_rate=rate)
+
+    @property
+    def data_name(self) -> str:
+        """What the training data are called, for the name of the run folder."""
+        name = re.split(r"[-_.]?\?|[*\[]", Path(self.coco or self.tfrecord or "").name)[0]
+        return Path(name).stem or "records"
 
     def to_dict(self) -> dict:
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}

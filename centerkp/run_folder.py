@@ -40,7 +40,7 @@ class RunFolder:
 
     @classmethod
     def create(cls, settings: TrainSettings) -> "RunFolder":
-        """A new folder for a run; without a given name runs/NAME-OF-THE-JSON, numbered if it is taken.
+        """A new folder for a run; without a given name runs/NAME-OF-THE-DATA, numbered if it is taken.
 
         Raises:
             FileExistsError: the named folder already holds a run.
@@ -52,7 +52,7 @@ class RunFolder:
                     f"{folder.path}: already holds a run; continue it with --resume, or choose another --run."
                 )
         else:
-            folder = cls(free_folder(Path("runs") / Path(settings.coco).stem))
+            folder = cls(free_folder(Path("runs") / settings.data_name))
         folder.path.mkdir(parents=True, exist_ok=True)
         return folder
 

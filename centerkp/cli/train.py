@@ -30,8 +30,11 @@ def run(options: argparse.Namespace) -> None:
         return
     if options.settings:
         given = TrainSettings.read(options.settings).to_dict() | {"run": None} | given
-    if not given.get("coco"):
-        raise ValueError("train: found no --coco; give the COCO JSON of your annotations, as in --coco ann.json.")
+    if not given.get("coco") and not given.get("tfrecord"):
+        raise ValueError(
+            "train: found no --coco; give the COCO JSON of your annotations, as in --coco ann.json, or TFRecords, as in "
+            "--tfrecord 'train.record-?????-of-00010'."
+        )
     train(TrainSettings.from_dict(given))
 
 

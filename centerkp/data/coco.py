@@ -7,56 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from centerkp import geometry
-from centerkp.data.faults import Annotations, Faults, Table, add_note, count_of, read_annotations, read_categories
-from centerkp.data.files import find_paths, fit_frames, image_folders, read_json
+from centerkp.data.faults import Faults, Table, count_of, read_annotations, read_categories
+from centerkp.data.files import find_paths, image_folders, read_json
+from centerkp.data.records import Dataset, Images, Record, build_dataset
 from centerkp.schema import Schema
 
-ROUNDING = 0.01  # pixels over the border that come from rounded numbers, not from a label outside the image
-
-
-@dataclass(frozen=True, eq=False)
-class Record:
-    """One image and its objects, in pixels of the upright image of `width` x `height`.
-
-    N objects, 0 for an image without any: `boxes_xyxy` (N, 4) float32 inside the image, with positive area; `class_ids`
-    (N,) int32 in schema order; `keypoints_xy` (N, K, 2) float32 on the schema's flat axis, 0 where not labelled;
-    `visibility` (N, K) uint8, 0 not labelled or another class's keypoint, 1 or 2 as in the file; `is_crowd` (N,) bool;
-    `areas` (N,) float32 as in the file, the box's where it has none; `annotation_ids` (N,) int64.
-    """
-
-    image_id: int
-    path: Path
-    file_name: str
-    width: int
-    height: int
-    boxes_xyxy: np.ndarray
-    class_ids: np.ndarray
-    keypoints_xy: np.ndarray
-    visibility: np.ndarray
-    is_crowd: np.ndarray
-    areas: np.ndarray
-    annotation_ids: np.ndarray
-
-
-@dataclass(frozen=True, eq=False)
-class Dataset:
-    """What a COCO file holds: its schema, a record for each usable image, and a line for all that was mended or left out."""
-
-    path: Path
-    schema: Schema
-    records: tuple[Record, ...]
-    notes: tuple[str, ...]
-
-
-@dataclass(eq=False)
-class _Images:
-    """The list of images as columns; `sizes` is (n, 2) width and height of the JSON, 0 where it says nothing usable."""
-
-    ids: list[int]
-    names: list[str]
-    paths: list[Path]
-    sizes: np.ndarray
+__all__ = ["Dataset", "LabelCounts", "Record", "count_labels", "read_coco", "read_schema", "require_labels", "split_records"]
 
 
 def read_coco(
@@ -83,22 +39,35 @@ def read_coco(
     """
     path = Path(path)
     content, faults, notes = read_json(path), Faults(path), []
-    categories = read_categories(Table(content, "categories", faults, notes))
-    faults.raise_if_any()  # without classes nothing else can be judged
-    schema, places = _match_schema(path, categories, schema, flip_pairs, oks_sigmas)
+    categories = _read_categories(content, faults, notes)
+    schema, places = match_schema(path, categories, schema, flip_pairs, oks_sigmas)
     images = _read_images(Table(content, "images", faults, notes), path, images_dir)
     rows = {image_id: row for row, image_id in enumerate(images.ids) if image_id is not None}
     annotations = read_annotations(Table(content, "annotations", faults, notes), rows, images.names, places, schema)
     faults.raise_if_any()
-    sizes, scales = fit_frames(images.names, images.paths, images.sizes, annotations.image_rows, check_images, notes)
-    if not sizes.any():
-        report = "\n".join(f"    {note}" for note in notes)
-        raise ValueError(f"{path}: found no usable image, expected at least one; mend the images or their entries:\n{report}")
-    records = _build_records(images, sizes, scales, annotations, notes)
-    return Dataset(path, schema, tuple(records), tuple(notes))
+    return build_dataset(path, schema, images, annotations, check_images, notes)
 
 
-def _match_schema(path, categories, schema, flip_pairs, oks_sigmas) -> tuple[Schema, dict[int, tuple[int, list[int]]]]:
+def read_schema(path: str | Path, *, flip_pairs=None, oks_sigmas=None) -> Schema:
+    """The classes and keypoints of a COCO file alone; its images and annotations are not looked at.
+
+    Args:
+        flip_pairs, oks_sigmas: as in `Schema.from_coco`.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_coco`.
+    """
+    path = Path(path)
+    return match_schema(path, _read_categories(read_json(path), Faults(path), []), None, flip_pairs, oks_sigmas)[0]
+
+
+def _read_categories(content: Mapping, faults: Faults, notes: list[str]) -> list[dict]:
+    categories = read_categories(Table(content, "categories", faults, notes))
+    faults.raise_if_any()  # without classes nothing else can be judged
+    return categories
+
+
+def match_schema(path, categories, schema, flip_pairs, oks_sigmas) -> tuple[Schema, dict[int, tuple[int, list[int]]]]:
     """The schema, and for each category id its class id and the places of the class's keypoints in the file's vectors."""
     try:
         own = Schema.from_coco({"categories": categories}, flip_pairs=flip_pairs, oks_sigmas=oks_sigmas)
@@ -124,7 +93,7 @@ def _match_schema(path, categories, schema, flip_pairs, oks_sigmas) -> tuple[Sch
     return schema, places
 
 
-def _read_images(table: Table, path: Path, images_dir: str | Path | None) -> _Images:
+def _read_images(table: Table, path: Path, images_dir: str | Path | None) -> Images:
     ids = table.integers("id")
     table.refuse_repeated(ids)
     names = [name if isinstance(name, str) else "" for name in table.column("file_name")]
@@ -132,74 +101,7 @@ def _read_images(table: Table, path: Path, images_dir: str | Path | None) -> _Im
     sides = [[side or 0 for side in table.integers(key, optional=True)] for key in ("width", "height")]
     sizes = np.array(sides, np.float64).T
     sizes[(sizes <= 0).any(1)] = 0
-    return _Images(ids, names, find_paths(table, names, image_folders(path, images_dir)), sizes)
-
-
-def _build_records(images: _Images, sizes, scales, annotations: Annotations, notes: list[str]) -> list[Record]:
-    """Hands each usable image its mended annotations; `sizes` is 0 for images that were left out."""
-    usable = sizes[:, 0] > 0
-    order = np.argsort(annotations.image_rows, kind="stable")
-    order = order[usable[annotations.image_rows[order]]]
-    own = Annotations(**{name: column[order] for name, column in vars(annotations).items()})
-    before = np.bincount(own.image_rows, minlength=len(usable))
-    image_rows, columns = _mend(own, sizes[own.image_rows], scales[own.image_rows], notes)
-    starts = np.searchsorted(image_rows, np.arange(len(usable) + 1))
-    is_empty = usable & (np.diff(starts) == 0)
-    add_note(notes, "image", int((is_empty & (before == 0)).sum()), "no annotations, kept as negatives")
-    add_note(notes, "image", int((is_empty & (before > 0)).sum()), "all annotations left out, kept as negatives")
-    records = []
-    for row in np.flatnonzero(usable).tolist():
-        width, height = sizes[row].astype(int).tolist()
-        arrays = {name: column[starts[row] : starts[row + 1]] for name, column in columns.items()}
-        records.append(Record(images.ids[row], images.paths[row], images.names[row], width, height, **arrays))
-    return records
-
-
-def _mend(a: Annotations, sizes, scales, notes: list[str]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Moves annotations into the frame of the files, `sizes` (N, 2), and makes every box lie inside with positive area.
-
-    Returns:
-        The image rows of the annotations that are kept, and the arrays of `Record`, all images in one.
-    """
-    xy = a.keypoints_xy * scales[:, None]
-    outside = (a.visibility > 0) & ((xy < -ROUNDING) | (xy > sizes[:, None] + ROUNDING)).any(-1)
-    xy = np.clip(xy, 0, sizes[:, None])
-    visibility = np.where(outside, 0, a.visibility).astype(np.uint8)
-    labelled = (visibility > 0)[..., None]
-    whole = a.boxes_xywh * np.tile(scales, 2)
-    whole[:, 2:] += whole[:, :2]
-    boxes = np.clip(whole, 0, np.tile(sizes, 2)).astype(np.float32)
-    low = np.where(labelled, xy, np.inf).min(1, initial=np.inf)
-    high = np.where(labelled, xy, -np.inf).max(1, initial=-np.inf)
-    spans = np.concatenate([low, high], axis=1).astype(np.float32)
-    usable, rebuilt = geometry.box_areas(boxes) > 0, geometry.box_areas(spans) > 0
-    reached_over = usable & (np.abs(boxes - whole) > ROUNDING).any(1)
-    boxes = np.where(usable[:, None], boxes, spans)
-    areas = (a.areas * scales.prod(1)).astype(np.float32)
-    kept, lacking = usable | rebuilt, areas <= 0
-    areas = np.where(lacking, geometry.box_areas(boxes), areas)
-    add_note(notes, "keypoint", int(outside.sum()), "outside the image, read as not labelled")
-    add_note(notes, "annotation", int(reached_over.sum()), "box reached over the image border, clipped")
-    add_note(notes, "annotation", int((rebuilt & ~usable).sum()), "no usable box, rebuilt from the labelled keypoints")
-    add_note(notes, "annotation", int((kept & lacking).sum()), "'area' missing or zero, the box's area used")
-    _note_left_out(a.ids, whole, kept, notes)
-    columns = {
-        "boxes_xyxy": boxes,
-        "class_ids": a.class_ids.astype(np.int32),
-        "keypoints_xy": np.where(labelled, xy, 0).astype(np.float32),
-        "visibility": visibility,
-        "is_crowd": a.is_crowd,
-        "areas": areas,
-        "annotation_ids": a.ids,
-    }
-    return a.image_rows[kept], {name: column[kept] for name, column in columns.items()}
-
-
-def _note_left_out(ids: np.ndarray, boxes: np.ndarray, kept: np.ndarray, notes: list[str]) -> None:
-    missing, flat = np.isnan(boxes).any(1), (boxes[:, 2:] <= boxes[:, :2]).any(1)
-    for why, mask in (("missing", missing), ("of zero or negative size", flat), ("outside the image", ~missing & ~flat)):
-        left_out = ids[mask & ~kept]
-        add_note(notes, "annotation", len(left_out), f"box {why}, left out; the ids", left_out)
+    return Images(ids, names, find_paths(table, names, image_folders(path, images_dir)), sizes)
 
 
 def split_records(records: Iterable[Record], fraction: float, seed: int) -> tuple[list[Record], list[Record]]:

@@ -39,8 +39,8 @@ def add_note(notes: list[str], noun: str, number: int, text: str, names: Iterabl
 class Faults:
     """Collects what is wrong with a file, and raises it as one readable error."""
 
-    def __init__(self, path: Path):
-        self.path = path
+    def __init__(self, path: Path, expected: str = "a consistent COCO dataset"):
+        self.path, self.expected = path, expected
         self._kinds: dict[tuple[str, str], list[str]] = {}
         self._counts: Counter = Counter()
 
@@ -56,7 +56,7 @@ class Faults:
         if not self._kinds:
             return
         total, kinds = count_of(sum(self._counts.values()), "fault"), count_of(len(self._kinds), "kind")
-        report = [f"{self.path}: found {total} of {kinds}, expected a consistent COCO dataset; mend what is listed here."]
+        report = [f"{self.path}: found {total} of {kinds}, expected {self.expected}; mend what is listed here."]
         for (kind, remedy), lines in self._kinds.items():
             count = self._counts[kind, remedy]
             more = [f"    and {count - len(lines)} more"] if count > len(lines) else []
@@ -142,7 +142,9 @@ def _to_floats(numbers: Iterable) -> np.ndarray:
 
 
 def _is_name(value) -> bool:
-    return (isinstance(value, str) and bool(value.strip())) or type(value) in (int, float)
+    # Half of a surrogate pair can be written in JSON, but not shown or saved.
+    is_text = isinstance(value, str) and bool(value.strip()) and value.encode("utf-8", "ignore").decode() == value
+    return is_text or is_number(value)
 
 
 def _are_names(value) -> bool:

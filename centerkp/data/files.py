@@ -6,32 +6,24 @@ import re
 import sys
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import parse_qs, unquote
 
 import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from centerkp.data.faults import Table, add_note, count_of
+from centerkp.data.faults import Table, add_note, count_of, show
+from centerkp.data.foreign import recognise_bytes, recognise_list, recognise_object
 from centerkp.data.image import read_image, read_image_size
 
 LISTS = ("images", "annotations", "categories")
 BAR_FROM = 200  # images; fewer are decoded before a bar could be read
 SAME_ASPECT = 0.01  # width and height scaled by factors this close: the image was resized, not changed
-_EXPORT_AGAIN = "export the labels again in COCO format"
-_SIGNATURES = (
-    (b"PK\x03\x04", "a zip archive", "unpack it and give the JSON inside"),
-    (b"\x1f\x8b", "a gzip archive", "unpack it and give the JSON inside"),
-    (b"\x89HDF", "an HDF5 file as SLEAP and DeepLabCut write it", _EXPORT_AGAIN),
-    (b"\x89PNG", "an image", "give the JSON that holds the labels"),
-    (b"\xff\xd8\xff", "an image", "give the JSON that holds the labels"),
-    (b"version https://git-lfs", "a Git LFS pointer, not the file itself", "fetch the file with 'git lfs pull'"),
-)
 
 
 def read_json(path: Path) -> dict:
@@ -51,78 +43,43 @@ def read_json(path: Path) -> dict:
         raise FileNotFoundError(f"{path}: found no such file, expected a COCO JSON; check the path.")
     data = path.read_bytes()
     try:
-        content = json.loads(data)
+        content = json.loads(data, object_pairs_hook=_read_object)
+    except _RepeatedKey as error:
+        raise ValueError(f"{path}: {error}") from None
     except (ValueError, RecursionError) as error:
-        raise _not_coco(path, *_recognise_bytes(path, data, error)) from None
+        raise _not_coco(path, *recognise_bytes(path, data, error)) from None
     if not isinstance(content, dict):
-        raise _not_coco(path, *_recognise_list(content))
+        raise _not_coco(path, *recognise_list(content))
     lacking = [key for key in LISTS if not isinstance(content.get(key), list)]
     if lacking:
-        raise _not_coco(path, *_recognise_object(content, lacking))
+        raise _not_coco(path, *recognise_object(content, lacking))
     for key in ("images", "categories"):
         if not content[key]:
             raise ValueError(f"{path}: found an empty list '{key}', expected at least one entry; check the export's settings.")
     return content
 
 
+class _RepeatedKey(ValueError):
+    pass
+
+
+def _read_object(pairs: list[tuple[str, object]]) -> dict:
+    """A JSON object; where a key stands twice with different values, the one that a dictionary would drop is not lost."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        strange = next((key for key, value in pairs if value is not content[key] and value != content[key]), None)
+        if strange is not None:
+            where = f"the object with id {show(content['id'])}" if "id" in content else f"the object of {show(list(content))}"
+            raise _RepeatedKey(
+                f"found the key {strange!r} twice with different values in {where}, expected it once; join the two, or delete "
+                "one."
+            )
+    return content
+
+
 def _not_coco(path: Path, found: str, remedy: str) -> ValueError:
     expected = "a COCO dataset (a JSON object with the lists 'images', 'annotations' and 'categories')"
     return ValueError(f"{path}: found what seems to be {found}, expected {expected}; {remedy}.")
-
-
-def _recognise_bytes(path: Path, data: bytes, error: Exception) -> tuple[str, str]:
-    """What a file that is not JSON seems to be, and what to do."""
-    for signature, found, remedy in _SIGNATURES:
-        if data.startswith(signature):
-            return found, remedy
-    text = data[:4096].decode("utf-8", "replace").lstrip("\ufeff \t\r\n")
-    if not text:
-        return "an empty file", _EXPORT_AGAIN
-    if re.match(r"<!doctype html|<html", text, re.IGNORECASE):
-        return "a web page, perhaps of a download that asked for a login", "download the file again"
-    if text.startswith("<"):
-        return "XML, as CVAT and Pascal VOC write it", _EXPORT_AGAIN
-    first_record = int.from_bytes(data[:8], "little")  # a TFRecord starts with the length of its first record
-    if "tfrecord" in path.name.lower() or path.suffix == ".record" or 0 < first_record <= len(data) - 16:
-        return "a TFRecord", "give the COCO JSON that it was made from"
-    if all(re.fullmatch(r"\d+(\s+[-+.\deE]+){4,}", line.strip()) for line in text.splitlines()[:3]):
-        return "a YOLO label file (one line of numbers an object)", _EXPORT_AGAIN
-    if text[0] in "{[":
-        return f"JSON that is cut off or damaged ({error})", "export or copy it again"
-    return f"no JSON at all ({error})", _EXPORT_AGAIN
-
-
-def _is_label_studio(item) -> bool:
-    found = [item.get(key) for key in ("annotations", "predictions")] if isinstance(item, Mapping) else []
-    results = chain.from_iterable(results for results in found if isinstance(results, list))
-    return any(isinstance(result, Mapping) and "result" in result for result in results)
-
-
-def _recognise_list(content) -> tuple[str, str]:
-    """What JSON that is not an object seems to be, and what to do."""
-    if not isinstance(content, list):
-        return f"JSON with nothing but one {type(content).__name__}", _EXPORT_AGAIN
-    keys = set(content[0]) if content and isinstance(content[0], Mapping) else set()
-    if {"image_id", "category_id", "score"} <= keys:
-        return "a COCO results file (predictions with scores)", "give the dataset's own JSON, with the labels"
-    if {"image_id", "category_id"} <= keys:
-        return "the 'annotations' list of a COCO dataset alone", "give the whole dataset"
-    if content and _is_label_studio(content[0]):
-        return "a Label Studio task list", _EXPORT_AGAIN
-    return f"a JSON list of {len(content)} entries", _EXPORT_AGAIN
-
-
-def _recognise_object(content: dict, lacking: list[str]) -> tuple[str, str]:
-    """What a JSON object without COCO's lists seems to be, and what to do."""
-    first = next(iter(content.values()), None)
-    if {"shapes", "imagePath"} <= set(content):
-        return "a labelme file of one image", "convert the folder of labelme files into one COCO JSON"
-    if "_via_img_metadata" in content or (isinstance(first, Mapping) and {"regions", "filename"} <= set(first)):
-        return "a project of the VGG Image Annotator (VIA)", _EXPORT_AGAIN
-    if _is_label_studio(content):
-        return "a Label Studio task", _EXPORT_AGAIN
-    keys = ", ".join(repr(key) for key in list(content)[:10]) or "none"
-    return f"a JSON object without the list {' and '.join(map(repr, lacking))} (its keys: {keys})", _EXPORT_AGAIN
 
 
 def image_folders(path: Path, images_dir: str | Path | None) -> list[Path]:
@@ -139,8 +96,9 @@ def image_folders(path: Path, images_dir: str | Path | None) -> list[Path]:
 def find_images(names: Sequence[str], folders: Sequence[Path]) -> list[list[Path]]:
     """For each `file_name` of a JSON the files that it can mean: one when found, none when missing, several when unclear.
 
-    Each name is tried as written, with "/" for a backslash, percent-decoded, and with leading folders taken away one by
-    one (longest first). Only when that fails are the folders walked, once, and searched without regard to case.
+    Each name is tried as written, with "/" for a backslash, percent-decoded, without the "?..." of an address, and with
+    leading folders taken away one by one (longest first). Only when that fails are the folders walked, once, and searched
+    without regard to case.
     """
     found, tree = [], None
     for name in names:
@@ -152,8 +110,14 @@ def find_images(names: Sequence[str], folders: Sequence[Path]) -> list[list[Path
 
 
 def _spellings(name: str) -> Iterator[list[str]]:
-    """The parts of a path from any system, as written and percent-decoded; "." and ".." are left out."""
-    for text in dict.fromkeys((name, unquote(name))):
+    """The parts of a path from any system or of an address, as written and percent-decoded; "." and ".." are left out."""
+    texts = [name, name.strip()]
+    if "?" in name:  # an address; Label Studio's for local files has the path in "d"
+        address, _, query = name.partition("?")
+        texts += [address, *parse_qs(query).get("d", ())]
+    texts += [unquote(text) for text in texts]
+    texts += [unquote(text) for text in texts]  # some are encoded twice
+    for text in dict.fromkeys(texts):
         parts = [part for part in re.split(r"[\\/]+", text) if part not in ("", ".", "..")]
         if parts:
             yield parts
@@ -257,15 +221,15 @@ def _measured_sizes(paths: Sequence[Path], written: np.ndarray, check_images: bo
 def fit_frames(
     names: Sequence[str], paths: Sequence[Path], written: np.ndarray, image_rows: np.ndarray, check: bool, notes: list[str]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Compares the sizes that the JSON gives with the files', and notes what does not fit.
+    """Compares the sizes that the labels give with the files', and notes what does not fit.
 
     Args:
-        written: (n, 2) width and height in the JSON, 0 where it does not say.
+        written: (n, 2) width and height in the labels, 0 where they do not say.
         image_rows: (N,) the image of each annotation, to say how many are left out with an image.
         check: decode every file; otherwise `written` is trusted, and only headers are read where it is 0.
 
     Returns:
-        (n, 2) upright sizes, 0 for images that must be left out, and (n, 2) factors from the JSON's frame to the file's.
+        (n, 2) upright sizes, 0 for images that must be left out, and (n, 2) factors from the labels' frame to the file's.
     """
     sizes, errors = _measured_sizes(paths, written, check)
     scales = np.divide(sizes, written, out=np.ones_like(sizes), where=written > 0)
@@ -273,8 +237,8 @@ def fit_frames(
     swapped = (scales != 1).any(1) & (sizes == written[:, ::-1]).all(1)
     resized = (scales != 1).any(1) & ~swapped & (np.abs(scales[:, 0] / scales[:, 1] - 1) <= SAME_ASPECT)
     reshaped = (scales != 1).any(1) & ~swapped & ~resized
-    add_note(notes, "image", int((~known & ~broken).sum()), "no width and height in the JSON, taken from the file")
-    add_note(notes, "image", int(resized.sum()), "smaller or larger than the JSON says, annotations scaled to the file")
+    add_note(notes, "image", int((~known & ~broken).sum()), "no width and height given, taken from the file")
+    add_note(notes, "image", int(resized.sum()), "smaller or larger than the labels say, annotations scaled to the file")
 
     def leave_out(mask: np.ndarray, why: str, name: Callable[[int], str]) -> None:
         lost = count_of(int(mask[image_rows].sum()), "annotation")
@@ -282,9 +246,9 @@ def fit_frames(
 
     def with_sizes(row: int) -> str:
         (w, h), (width, height) = written[row], sizes[row]
-        return f"{names[row]} ({w:.0f}x{h:.0f} in the JSON, {width:.0f}x{height:.0f} on disk)"
+        return f"{names[row]} ({w:.0f}x{h:.0f} in the labels, {width:.0f}x{height:.0f} on disk)"
 
     leave_out(broken, f"unreadable (the first: {next(iter(errors.values()), '')})", names.__getitem__)
-    leave_out(swapped, "width and height exchanged (labelled without the EXIF rotation, or wrong in the JSON)", with_sizes)
-    leave_out(reshaped, "the JSON's size has another shape than the file's", with_sizes)
+    leave_out(swapped, "width and height exchanged (labelled without the EXIF rotation, or wrong in the labels)", with_sizes)
+    leave_out(reshaped, "the file has another shape than the labels say", with_sizes)
     return np.where((broken | swapped | reshaped)[:, None], 0, sizes), scales

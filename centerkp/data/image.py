@@ -4,6 +4,7 @@ import os
 import struct
 from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO, Protocol
 
 import cv2
 import numpy as np
@@ -23,8 +24,14 @@ _ORIENTATION_TAG = 0x0112
 _PILLOW_ERRORS = (OSError, RuntimeError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, struct.error)
 
 
-def read_image(path: str | os.PathLike) -> np.ndarray:
-    """Reads one image file as the upright picture a viewer shows.
+class PackedImage(Protocol):
+    """An encoded image that has no file of its own; its `str()` is what messages call it."""
+
+    def read_bytes(self) -> bytes: ...
+
+
+def read_image(path: str | os.PathLike | PackedImage) -> np.ndarray:
+    """Reads one image file, or an image packed into another file, as the upright picture a viewer shows.
 
     The EXIF orientation is applied. 16-bit values are scaled to 8 bits (65535 becomes 255), transparent parts are laid
     over white, CMYK, palettes and gray become RGB, and of an animation the first frame is taken. The content decides
@@ -37,7 +44,7 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
         FileNotFoundError: there is no such file.
         ValueError: the file is empty, truncated, too large (see `MAX_PIXELS`) or not an image; names the file.
     """
-    path = Path(path)
+    path = _to_path(path)
     data = _read_bytes(path)
     with _open(path, BytesIO(data)) as header:
         orientation = _read_orientation(header)
@@ -48,10 +55,10 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
             # Both decoders know the size: a disagreement means that OpenCV read another picture of the file.
             if image is not None and image.shape[1::-1] == header.size:
                 return _turn(image, orientation)
-        return _turn(_decode_pillow(path, header), orientation)
+        return _turn(_decode_pillow(path, header, data), orientation)
 
 
-def read_image_size(path: str | os.PathLike) -> tuple[int, int]:
+def read_image_size(path: str | os.PathLike | PackedImage) -> tuple[int, int]:
     """Reads the (width, height) of the upright image from the file's header, without decoding pixels.
 
     JPEG and PNG files that were cut off are refused here already, by their missing end marker.
@@ -60,16 +67,32 @@ def read_image_size(path: str | os.PathLike) -> tuple[int, int]:
         FileNotFoundError: there is no such file.
         ValueError: as `read_image`.
     """
-    path = Path(path)
-    _check_is_file(path)
-    with path.open("rb") as file, _open(path, file) as header:
+    path = _to_path(path)
+    with _open_bytes(path) as file, _open(path, file) as header:
         width, height = header.size
         turned = _read_orientation(header) >= 5
         if header.format in _END_MARKERS:
-            file.seek(-min(path.stat().st_size, 16), os.SEEK_END)
+            file.seek(-min(file.seek(0, os.SEEK_END), 16), os.SEEK_END)
             if _END_MARKERS[header.format] not in file.read() and not _is_complete(path.read_bytes(), header.format):
                 raise _truncated(path, header)
     return (height, width) if turned else (width, height)
+
+
+def plain_format(path: str | os.PathLike | PackedImage) -> str | None:
+    """ "jpeg" or "png" when every decoder sees in the file what `read_image` does, else None.
+
+    None for other formats, an EXIF orientation, more than 8 bits, CMYK and transparent parts.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_image_size`.
+    """
+    path = _to_path(path)
+    with _open_bytes(path) as file, _open(path, file) as header:
+        name = {"JPEG": "jpeg", "MPO": "jpeg", "PNG": "png"}.get(header.format)
+        plain = header.mode in ("RGB", "L") and "transparency" not in header.info and _read_orientation(header) == 1
+        # Pillow opens 16 bits per colour as RGB too; the depth stands behind the size in the first chunk.
+        file.seek(24)
+        return name if plain and (name != "png" or file.read(1) == b"\x08") else None
 
 
 def letterbox_image(image: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
@@ -94,6 +117,17 @@ def letterbox_image(image: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarra
     return canvas, affine, valid_size
 
 
+def _to_path(path: str | os.PathLike | PackedImage) -> Path | PackedImage:
+    return Path(path) if isinstance(path, str | os.PathLike) else path
+
+
+def _open_bytes(path: Path | PackedImage) -> BinaryIO:
+    if not isinstance(path, Path):
+        return BytesIO(path.read_bytes())
+    _check_is_file(path)
+    return path.open("rb")
+
+
 def _check_is_file(path: Path) -> None:
     if path.is_dir():
         raise ValueError(f"{path}: found a folder where an image file was expected; give the path of one image.")
@@ -103,19 +137,21 @@ def _check_is_file(path: Path) -> None:
         raise ValueError(f"{path}: found an empty file (0 bytes), expected an image; copy or download it again.")
 
 
-def _read_bytes(path: Path) -> bytes:
-    _check_is_file(path)
+def _read_bytes(path: Path | PackedImage) -> bytes:
+    if isinstance(path, Path):
+        _check_is_file(path)
     return path.read_bytes()
 
 
-def _open(path: Path, file) -> Image.Image:
+def _open(path: Path | PackedImage, file: BinaryIO) -> Image.Image:
     """Reads the header only; Pillow decodes later, on `load`."""
     try:
         header = Image.open(file, formats=FORMATS)
     except Image.DecompressionBombError:
         raise _too_large(path, f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels") from None
     except _PILLOW_ERRORS as error:
-        raise _unreadable(path, error) from None
+        file.seek(0)
+        raise _unreadable(path, error, file.read(4096)) from None
     width, height = header.size
     if width * height > MAX_PIXELS:
         header.close()
@@ -154,11 +190,11 @@ def _decode_opencv(data: bytes) -> np.ndarray | None:
         return None
 
 
-def _decode_pillow(path: Path, header: Image.Image) -> np.ndarray:
+def _decode_pillow(path: Path | PackedImage, header: Image.Image, data: bytes) -> np.ndarray:
     try:
         header.load()
     except _PILLOW_ERRORS as error:
-        raise _unreadable(path, error) from None
+        raise _unreadable(path, error, data) from None
     if header.mode == "F" or (header.mode == "I" and header.format != "PNG"):
         raise ValueError(
             f"{path}: found {header.format} pixels of 32 bits, whose range is not known, expected 8 or 16 bits; "
@@ -204,26 +240,29 @@ def _is_complete(data: bytes, file_format: str) -> bool:
     return False
 
 
-def _truncated(path: Path, header: Image.Image) -> ValueError:
+def _truncated(path: Path | PackedImage, header: Image.Image) -> ValueError:
     return ValueError(
         f"{path}: found a {header.format} of {header.width}x{header.height} pixels without its end, the file was cut off; "
         "copy or download it again."
     )
 
 
-def _too_large(path: Path, found: str) -> ValueError:
+def _too_large(path: Path | PackedImage, found: str) -> ValueError:
     return ValueError(f"{path}: found a header of {found}, expected at most {MAX_PIXELS}; scale the image down first.")
 
 
-def _unreadable(path: Path, error: Exception) -> ValueError:
-    with path.open("rb") as file:
-        start = file.read(4096)
+def _unreadable(path: Path | PackedImage, error: Exception, start: bytes) -> ValueError:
+    """Says what a file seems to be; `start` holds its first bytes."""
     if start[4:8] == b"ftyp":  # AVIF and HEIC: the decoder refuses large pictures and does not say why
         at = start.find(b"ispe")
         width, height = struct.unpack(">II", start[at + 8 : at + 16]) if 0 <= at <= len(start) - 16 else (0, 0)
         if width * height > MAX_PIXELS:
             return _too_large(path, f"{width}x{height} pixels")
         found = f"a {start[8:12].decode('latin-1').strip()} picture that cannot be decoded"
+    elif not start:
+        found = "no bytes at all"
+    elif isinstance(error, UnidentifiedImageError) and start.startswith((b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF")):
+        found = "a damaged image (its header cannot be read)"
     elif isinstance(error, UnidentifiedImageError):
         found = f"no image format that is known (the file starts with {start[:8]!r})"
     else:

@@ -15,6 +15,7 @@ from centerkp.codec.targets import MASK_RULES, render_targets
 from centerkp.config import FREEZABLE
 from centerkp.heads import HEATMAP_HEADS, STRIDE, head_channels
 from centerkp.model.hourglass import Hourglass, HourglassBuilder, find_backbone
+from centerkp.model.keras_file import check_keras_file
 from centerkp.model.losses import DEFAULT_WEIGHTS, compute_losses
 from centerkp.schema import Schema
 
@@ -139,7 +140,7 @@ class CenterNet(keras.Model):
 
     def decode(self, maps: Mapping, valid_size=None) -> dict:
         """The objects in the maps of one stack, see `codec.decode.decode`."""
-        return decode(maps, self.schema.keypoint_mask, self.decode_options, valid_size)
+        return decode(maps, self.schema.keypoint_mask, self.decode_options, valid_size, 10 * self.schema.oks_sigmas)
 
     def get_config(self):
         return {
@@ -264,19 +265,20 @@ def build_model(
 def load_model(path: str | Path) -> CenterNet:
     """Loads a `.keras` file written by `model.save` or by training; its schema is `model.schema`.
 
+    The file need not be trusted: one that holds anything but a CenterNet is refused before Keras reads it.
+
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not a centerkp model.
+        ValueError: not a centerkp model, or one with foreign code; see `keras_file.check_keras_file`.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; expected a .keras model written by training or model.save.")
+    check_keras_file(path)
     try:
         model = keras.saving.load_model(path, safe_mode=True)
     except (ValueError, TypeError, KeyError, OSError) as error:
         raise ValueError(f"{path}: not a readable centerkp model ({error}); train one or name another file.") from error
-    if not isinstance(model, CenterNet):
-        raise ValueError(f"{path}: found a {type(model).__name__}, expected a CenterNet written by centerkp.")
     return model
 
 

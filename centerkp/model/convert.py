@@ -13,7 +13,7 @@ from centerkp.model.coco_schema import unused_classes
 from centerkp.model.cost import describe_cost
 from centerkp.model.hourglass import name_backbone
 from centerkp.model.naming import name_channels, read_names
-from centerkp.model.text_format import read_pipeline
+from centerkp.model.pipeline_config import read_pipeline
 from centerkp.model.transfer import transfer_weights
 from centerkp.model.zoo import Task, port_weights, weight_sources
 from centerkp.schema import Schema

@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from centerkp.label_map import read_label_map
 from centerkp.model.checkpoint import Structure, escape
 from centerkp.model.coco_schema import UNUSED, coco_schema, unused_classes
-from centerkp.model.text_format import Pipeline, read_label_map
+from centerkp.model.pipeline_config import Pipeline
 from centerkp.model.zoo import Task
 from centerkp.schema import ObjectClass, Schema
 

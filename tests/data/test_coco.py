@@ -7,7 +7,7 @@ import time
 import cv2
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from centerkp.data.coco import Dataset, Record, count_labels, read_coco, require_labels, split_records
@@ -281,7 +281,17 @@ class TestFaults:
 
     @pytest.mark.parametrize(
         "values",
-        [{"id": None}, {"name": ""}, {"keypoints": 5}, {"keypoints": [None]}, {"flip_pairs": [["tip"]]}, {"oks_sigmas": "big"}],
+        [
+            {"id": None},
+            {"name": ""},
+            {"name": "\ud800"},
+            {"name": math.nan},
+            {"keypoints": ["a\udfff"]},
+            {"keypoints": 5},
+            {"keypoints": [None]},
+            {"flip_pairs": [["tip"]]},
+            {"oks_sigmas": "big"},
+        ],
     )
     def test_unusable_categories(self, folder, values):
         content = small_coco()
@@ -399,61 +409,3 @@ class TestLabels:
     def test_passes_with_one_labelled_point_and_without_keypoint_names(self):
         require_labels([record(1, [1], [[0, 1, 0]])], self.schema)
         require_labels([], Schema.generic(2))
-
-
-JUNK = st.sampled_from(
-    [
-        None,
-        True,
-        -1,
-        0,
-        2,
-        2.5,
-        10**30,
-        10**400,
-        math.nan,
-        -math.inf,
-        1e300,
-        "",
-        "7",
-        "nan",
-        "\ud800",
-        [],
-        {},
-        [[1]],
-        {"a": [None]},
-    ]
-)
-
-
-def places(value, path=()):
-    """Every place inside nested JSON, as a tuple of keys."""
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [path] + [place for key, child in inner for place in places(child, (*path, key))]
-
-
-@given(data=st.data())
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-def test_any_damage_gives_a_dataset_or_a_readable_error(folder, data):
-    content = small_coco()
-    for _ in range(data.draw(st.integers(1, 4))):
-        *parents, key = data.draw(st.sampled_from(places(content)[1:] or [(None,)]))
-        holder = content
-        for step in parents:
-            holder = holder[step]
-        if key is None:
-            break
-        if data.draw(st.booleans()):
-            holder[key] = copy.deepcopy(data.draw(JUNK))
-        else:
-            del holder[key]
-    try:
-        dataset = read(folder, content, check_images=data.draw(st.booleans()))
-    except (ValueError, FileNotFoundError) as error:
-        assert len(str(error)) > 30
-        return
-    for r in dataset.records:
-        assert (r.boxes_xyxy[:, 2:] > r.boxes_xyxy[:, :2]).all()
-        assert (r.boxes_xyxy >= 0).all() and (r.boxes_xyxy <= [r.width, r.height, r.width, r.height]).all()
-        assert np.isfinite(r.keypoints_xy).all() and (r.keypoints_xy[r.visibility == 0] == 0).all()
-        assert (r.areas > 0).all() and r.visibility.max(initial=0) <= 2

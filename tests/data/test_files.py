@@ -86,6 +86,22 @@ class TestJson:
             read_json(tmp_path)
 
 
+class TestRepeatedKeys:
+    def test_a_key_that_stands_twice_is_not_read_half(self, tmp_path):
+        text = json.dumps(coco(image(1, "a.png")))
+        (tmp_path / "ann.json").write_text(text[:-1] + ', "annotations": []}')
+        with pytest.raises(ValueError, match=r"ann.json: found the key 'annotations' twice .* join the two"):
+            read_json(tmp_path / "ann.json")
+        (tmp_path / "ann.json").write_text(text.replace('"category_id": 1', '"category_id": 1, "category_id": 2'))
+        with pytest.raises(ValueError, match="'category_id' twice with different values in the object with id 1"):
+            read_json(tmp_path / "ann.json")
+
+    def test_the_same_twice_is_no_harm(self, tmp_path):
+        text = json.dumps(coco(image(1, "a.png"))).replace('"category_id": 1', '"category_id": 1, "category_id": 1')
+        (tmp_path / "ann.json").write_text(text)
+        assert read_json(tmp_path / "ann.json")["annotations"][0]["category_id"] == 1
+
+
 QUIRKS = [
     ("a.png", "a.png"),
     ("./sub/a.png", "sub/a.png"),
@@ -100,6 +116,20 @@ QUIRKS = [
     ("Photo.PNG", "photo.png"),
     ("SUB/Photo.PNG", "sub/photo.png"),
     ("caf\u00e9.png", "cafe\u0301.png"),
+    ("cafe\u0301/1.png", "caf\u00e9/1.png"),
+    (" blank before and after.png ", "blank before and after.png"),
+    ("blank at the end .png", "blank at the end .png"),
+    (".\\sub\\..\\a.png", "a.png"),
+    ("//server/share/set/a.png", "set/a.png"),
+    ("file:///home/me/my%20set/a.png", "my set/a.png"),
+    ("https://host/bucket/shots/a.png?token=x%2Fy", "shots/a.png"),
+    ("/data/local-files/?d=set%5Cshots%5Ca.png", "shots/a.png"),
+    ("twice%2520encoded.png", "twice encoded.png"),
+    ("100%.png", "100%.png"),
+    ("what?.png", "what?.png"),
+    ("a+b.png", "a+b.png"),
+    ("IMAGES/Set/A.PNG", "set/a.png"),
+    ("\u0130mage.png", "\u0130MAGE.PNG"),
 ]
 
 
@@ -193,7 +223,7 @@ class TestFrames:
         np.testing.assert_array_equal(record.boxes_xyxy, [[4, 4, 12, 12]])
         np.testing.assert_array_equal(record.keypoints_xy, [[[10, 5]]])
         assert record.areas.tolist() == [64]
-        assert dataset.notes == ("1 image: smaller or larger than the JSON says, annotations scaled to the file",)
+        assert dataset.notes == ("1 image: smaller or larger than the labels say, annotations scaled to the file",)
 
     def test_missing_sizes_come_from_the_file(self, tmp_path):
         write_image(tmp_path / "a.png")
@@ -201,7 +231,7 @@ class TestFrames:
         for check in (True, False):
             dataset = read_coco(path, check_images=check)
             assert (dataset.records[0].width, dataset.records[0].height) == (64, 48)
-            assert dataset.notes == ("1 image: no width and height in the JSON, taken from the file",)
+            assert dataset.notes == ("1 image: no width and height given, taken from the file",)
 
     def test_labels_on_stored_pixels_of_a_turned_photo_are_left_out(self, tmp_path):
         exif = Image.Exif()
@@ -212,14 +242,14 @@ class TestFrames:
         assert [(r.file_name, r.width, r.height) for r in dataset.records] == [("upright.jpg", 48, 64)]
         (note,) = dataset.notes
         assert note.startswith("1 image: left out with 1 annotation, width and height exchanged")
-        assert note.endswith("stored.jpg (64x48 in the JSON, 48x64 on disk)")
+        assert note.endswith("stored.jpg (64x48 in the labels, 48x64 on disk)")
 
     def test_another_shape_is_left_out_by_name(self, tmp_path):
         write_image(tmp_path / "a.png")
         write_image(tmp_path / "b.png", 64, 40)
         dataset = read_coco(write_json(tmp_path, coco(image(1, "a.png"), image(2, "b.png"))))
         assert [r.file_name for r in dataset.records] == ["a.png"]
-        assert "b.png (64x48 in the JSON, 64x40 on disk)" in dataset.notes[0]
+        assert "b.png (64x48 in the labels, 64x40 on disk)" in dataset.notes[0]
 
     def test_unreadable_images_are_left_out_and_named(self, tmp_path):
         write_image(tmp_path / "a.png")

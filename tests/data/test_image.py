@@ -1,13 +1,15 @@
+import resource
 import struct
+import time
 import zlib
 from io import BytesIO
 
 import cv2
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, TiffImagePlugin
 
-from centerkp.data.image import letterbox_image, read_image, read_image_size
+from centerkp.data.image import letterbox_image, plain_format, read_image, read_image_size
 
 
 def _picture(width=32, height=24):
@@ -91,6 +93,98 @@ def test_gray_palette_cmyk_and_wrong_extension_become_rgb(tmp_path):
     assert (read_image(tmp_path / "inside.jpg") == _picture()).all()
 
 
+def _raw_png(values, *, bits, color, interlaced=False):
+    """A PNG of raw rows, also in layouts that Pillow does not write: 16 bits with colours or alpha, Adam7 interlacing."""
+    height, width = values.shape[:2]
+    steps = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]
+    passes = [values[y::dy, x::dx] for y, x, dy, dx in steps] if interlaced else [values]
+    rows = b"".join(b"\0" + row.astype(f">u{bits // 8}").tobytes() for part in passes if part.size for row in part)
+    header = struct.pack(">IIBBBBB", width, height, bits, color, 0, 0, int(interlaced))
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(_png_chunk(*chunk) for chunk in chunks)
+
+
+def test_rare_layouts_become_rgb(tmp_path):
+    path, ramp = tmp_path / "file", np.arange(32 * 32).reshape(32, 32) * 64
+    path.write_bytes(_raw_png(ramp, bits=16, color=0, interlaced=True))
+    assert np.abs(read_image(path)[..., 1] - ramp / 257).max() <= 0.5 and read_image_size(path) == (32, 32)
+    rgba = np.stack([ramp, ramp[::-1], ramp.T, np.full_like(ramp, 65535)], axis=-1)
+    rgba[0, 0, 3] = 0
+    path.write_bytes(_raw_png(rgba, bits=16, color=6))
+    found = read_image(path)
+    assert found[0, 0].tolist() == [255, 255, 255]
+    assert np.abs(found.astype(float) - rgba[..., :3] / 257)[1:].max() <= 1
+    Image.fromarray(_picture()).save(path, "JPEG", progressive=True, quality=95)
+    assert np.abs(read_image(path).astype(int) - _picture()).mean() < 3
+    for kind in ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP"):
+        Image.new("RGB", (1, 1), (0, 0, 0)).save(path, kind)
+        assert read_image(path).shape == (1, 1, 3) and read_image_size(path) == (1, 1)
+    Image.new("CMYK", (1, 1)).save(path, "TIFF")
+    assert read_image(path).tolist() == [[[255, 255, 255]]]
+    exif = Image.Exif()
+    exif[0x011A] = TiffImagePlugin.IFDRational(1, 0)  # a resolution that is divided by zero
+    Image.fromarray(_picture()).save(path, "JPEG", exif=exif)
+    assert read_image(path).shape == (24, 32, 3)
+
+
+class _Packed:
+    """Bytes without a file of their own."""
+
+    def __init__(self, data):
+        self.data = data
+
+    def __str__(self):
+        return "pack: a.png"
+
+    def read_bytes(self):
+        return self.data
+
+
+def test_images_inside_other_files(tmp_path):
+    for kind in ("PNG", "JPEG", "WEBP"):
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        Image.fromarray(_picture()).save(tmp_path / "a", kind, exif=exif)
+        packed = _Packed((tmp_path / "a").read_bytes())
+        np.testing.assert_array_equal(read_image(packed), read_image(tmp_path / "a"))
+        assert read_image_size(packed) == (24, 32)
+    for data, words in ((b"", "no bytes"), (b"junk", "no image format"), (packed.data[:50], "damaged")):
+        for read in (read_image, read_image_size):
+            with pytest.raises(ValueError, match=f"^pack: a.png: found .*{words}"):
+                read(_Packed(data))
+    with pytest.raises(ValueError, match="^pack: a.png: .*cut off"):
+        read_image(_Packed(_jpeg_with_thumbnail()[:-100]))
+
+
+def test_what_every_decoder_shows_alike(tmp_path):
+    picture, path = Image.fromarray(_picture()), tmp_path / "file"
+    turned, upright = Image.Exif(), Image.Exif()
+    turned[0x0112], upright[0x0112] = 3, 1
+    cases = [
+        (picture, "JPEG", {}, "jpeg"),
+        (picture, "JPEG", {"exif": upright}, "jpeg"),
+        (picture, "JPEG", {"exif": turned}, None),
+        (picture.convert("L"), "JPEG", {}, "jpeg"),
+        (picture.convert("CMYK"), "JPEG", {}, None),
+        (picture, "PNG", {}, "png"),
+        (picture, "PNG", {"exif": turned}, None),
+        (picture.convert("RGBA"), "PNG", {}, None),
+        (picture.convert("P"), "PNG", {}, None),
+        (picture, "PNG", {"transparency": (0, 0, 0)}, None),
+        (picture, "WEBP", {}, None),
+        (picture, "BMP", {}, None),
+    ]
+    for image, kind, options, expected in cases:
+        image.save(path, kind, **options)
+        assert plain_format(path) == plain_format(_Packed(path.read_bytes())) == expected, (image.mode, kind, options)
+    for color, shape in ((0, (4, 4)), (2, (4, 4, 3))):
+        path.write_bytes(_raw_png(np.zeros(shape, int), bits=16, color=color))
+        assert plain_format(path) is None
+    path.write_bytes(b"")
+    with pytest.raises(ValueError, match="0 bytes"):
+        plain_format(path)
+
+
 def test_first_frame_of_an_animation(tmp_path):
     frames = [Image.new("RGB", (8, 6), color) for color in ("red", "blue")]
     for name in ("moving.gif", "moving.webp"):
@@ -152,6 +246,19 @@ def test_bombs_are_refused_from_their_header(tmp_path):
     size_box = b"ispe" + struct.pack(">III", 0, 17000, 17000)
     path.write_bytes(b"\0\0\0\x1cftypavif\0\0\0\0avifmif1miaf" + b"\0\0\0\x14" + size_box)
     _refused(path, "17000x17000", "scale")
+
+
+def test_a_bomb_takes_neither_memory_nor_time(tmp_path):
+    """A whole file of a few kB whose pixels would be 1.2 GB."""
+    path, row = tmp_path / "bomb.png", zlib.compressobj(9)
+    header = struct.pack(">IIBBBBB", 20000, 20000, 8, 2, 0, 0, 0)
+    packed = b"".join(row.compress(bytes(60001)) for _ in range(200)) + row.flush()
+    chunks = [(b"IHDR", header), (b"IDAT", packed), (b"IEND", b"")]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(_png_chunk(*chunk) for chunk in chunks))
+    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    _refused(path, "pixels", "scale")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # kB
+    assert time.perf_counter() - start < 1
 
 
 def test_what_is_no_image(tmp_path):

@@ -1,8 +1,7 @@
-"""Reading the two text files that come with the zoo's models, label_map.pbtxt and pipeline.config, without protocol buffers."""
+"""Reads the text files of the Object Detection API, label_map.pbtxt and pipeline.config, without protocol buffers."""
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 _TOKEN = re.compile(
@@ -11,7 +10,8 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _CLOSING = {"{": "}", "<": ">"}
-_ESCAPES = {"n": "\n", "t": "\t", "r": "\r"}
+_ESCAPE = re.compile(rb"\\([0-7]{1,3}|[xX][0-9a-fA-F]{1,2}|.)", re.DOTALL)
+_LETTERS = {b"n": b"\n", b"t": b"\t", b"r": b"\r"}
 
 Message = dict[str, list]  # a field may stand several times; a value is a Message or a string
 
@@ -97,75 +97,27 @@ def _read_values(tokens: _Tokens) -> list:
     parts = [text]
     while tokens.current is not None and tokens.current[0] == "string":  # pieces of one string
         parts.append(tokens.take()[1])
-    return ["".join(re.sub(r"\\(.)", lambda m: _ESCAPES.get(m[1], m[1]), part[1:-1]) for part in parts)]
+    return ["".join(_unescape(part[1:-1]) for part in parts)]
 
 
-def read_label_map(path: str | Path) -> list[dict]:
-    """The items of a label_map.pbtxt as COCO categories: `id`, `name`, `keypoints`, and `label`, which pipelines call the
-    class.
+def _unescape(text: str) -> str:
+    """Numbers behind a backslash are bytes, of which a letter with an accent has two."""
 
-    Raises:
-        FileNotFoundError, ValueError: no such file, not in this form, or an item without id or name.
-    """
-    categories = []
-    for item in read_text_format(path).get("item", []):
-        names = [item[key][0] for key in ("display_name", "name") if item.get(key)]
-        number = item.get("id", [""])[0]
-        if not names or not number.isdigit() or number == "0":
-            raise ValueError(f"{path}: found an item with id '{number}', names {names}, expected an id from 1 on and a name.")
-        keypoints = [point.get("label", [""])[0] for point in item.get("keypoints", [])]
-        categories.append({"id": int(number), "name": names[0], "label": names[-1], "keypoints": keypoints})
-    if not categories:
-        raise ValueError(f"{path}: found no item, expected a label map such as item {{ id: 1 name: 'person' }}.")
-    return categories
+    def byte(match: re.Match) -> bytes:
+        code = match[1]
+        if b"0" <= code[:1] <= b"7":
+            return bytes([int(code, 8) & 255])
+        return bytes.fromhex(code[1:].decode().zfill(2)) if code[:1] in b"xX" and code[1:] else _LETTERS.get(code, code)
+
+    return _ESCAPE.sub(byte, text.encode()).decode("utf-8", "replace")
 
 
-@dataclass(frozen=True)
-class Pipeline:
-    """What a pipeline.config says of the model: class count, image size (width, height), the class of each keypoint task."""
-
-    path: Path
-    num_classes: int | None
-    image_size: tuple[int, int] | None
-    task_classes: dict[str, str] = field(default_factory=dict)
+def escape(text: str) -> str:
+    """Text as a quoted string of this form."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\r", "\\r") + '"'
 
 
-def read_pipeline(path: str | Path) -> Pipeline:
-    """The few fields of a pipeline.config that a conversion needs.
-
-    Raises:
-        FileNotFoundError, ValueError: no such file, not in this form, or of a model that is no CenterNet.
-    """
-    model = _first(read_text_format(path), "model")
-    center_net = _first(model, "center_net")
-    if not center_net:
-        raise ValueError(f"{path}: found a model of {sorted(model) or 'no kind'}, expected model {{ center_net {{ ... }} }}.")
-    tasks = center_net.get("keypoint_estimation_task", [])
-    return Pipeline(
-        Path(path),
-        _read_int(center_net, "num_classes", path),
-        _read_size(_first(center_net, "image_resizer"), path),
-        {_first(task, "task_name", ""): _first(task, "keypoint_class_name", "") for task in tasks},
-    )
-
-
-def _read_size(resizer: Message, path: str | Path) -> tuple[int, int] | None:
-    kept, fixed = _first(resizer, "keep_aspect_ratio_resizer"), _first(resizer, "fixed_shape_resizer")
-    if kept:
-        width = height = _read_int(kept, "max_dimension", path)
-    else:
-        width, height = (_read_int(fixed, side, path) for side in ("width", "height"))
-    return (width, height) if width and height else None
-
-
-def _read_int(message: Message, name: str, path: str | Path) -> int | None:
-    text = _first(message, name, "")
-    if text and not text.isdigit():
-        raise ValueError(f"{path}: found {name} '{text}', expected a whole number; check the file.")
-    return int(text) if text else None
-
-
-def _first(message: Message, name: str, default=None):
+def first(message: Message, name: str, default=None):
     """The first value of a field; without it `default`, or an empty message."""
     values = message.get(name) if isinstance(message, dict) else None
     return values[0] if values else {} if default is None else default

@@ -1,0 +1,36 @@
+"""`centerkp label-map`."""
+
+import argparse
+
+HELP = "write the label map of a COCO dataset, with its keypoints"
+NEEDS_KERAS = False
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("coco", metavar="JSON", help="COCO JSON to read")
+    parser.add_argument("out", nargs="?", default="label_map.pbtxt", metavar="OUT", help="file to write (default: %(default)s)")
+    parser.add_argument("--overwrite", action="store_true", help="replace a file that exists")
+
+
+def run(options: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from centerkp.data.coco import read_schema
+
+    print_label_map(read_schema(options.coco), options.out, options.coco, options.overwrite, Console())
+
+
+def print_label_map(schema, out: str, coco: str, overwrite: bool, console) -> None:
+    """Writes the label map and says what it holds, and what it cannot hold."""
+    from centerkp.label_map import label_ids, write_label_map
+
+    write_label_map(out, schema, overwrite=overwrite)
+    classes = f"{schema.num_classes} class{'es' if schema.num_classes > 1 else ''}"
+    text = f"{out}: {classes}, {schema.num_keypoints} keypoints"
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    if label_ids(schema) != [kind.category_id for kind in schema.classes]:
+        console.print("  classes numbered from 1, since label maps know no id 0", style="yellow", highlight=False)
+    if any("json" in (kind.flip_source, kind.sigma_source) or kind.skeleton for kind in schema.classes):
+        text = "  it has no skeletons, flip pairs and OKS sigmas; to keep them, train with"
+        console.print(text, style="yellow", highlight=False)
+        console.print(f"    --label-map {coco}", markup=False, highlight=False, soft_wrap=True)

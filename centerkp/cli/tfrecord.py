@@ -1,0 +1,41 @@
+"""`centerkp tfrecord`."""
+
+import argparse
+
+HELP = "write a COCO dataset as TFRecords of the Object Detection API"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", choices=("write",), help="what to do")
+    parser.add_argument("coco", metavar="JSON", help="COCO JSON to read")
+    parser.add_argument(
+        "out", metavar="OUT", help="file to write, or a pattern in quotes: 'train.record-?????-of-00010' makes ten of them"
+    )
+    parser.add_argument("--images", metavar="DIR", help="folder of the images (default: found beside the JSON)")
+    parser.add_argument("--label-map", metavar="PBTXT", help="write the label map as well")
+    parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
+
+
+def run(options: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from centerkp.cli.label_map import print_label_map
+    from centerkp.data.coco import read_coco
+    from centerkp.data.tfrecord import refuse_existing, write_tfrecords
+
+    refuse_existing(options.out, options.overwrite)  # before the images are read, which may take long
+    console = Console()
+    dataset = read_coco(options.coco, images_dir=options.images)
+    for note in dataset.notes:
+        console.print(f"  {note}", style="yellow", markup=False, highlight=False)
+    files, converted = write_tfrecords(options.out, dataset.records, dataset.schema, overwrite=options.overwrite)
+    if converted:
+        text = f"  {converted} of {len(dataset.records)} images stored as PNG, since not every program reads them as they are"
+        console.print(text, style="yellow", highlight=False)
+    count = sum(len(record.class_ids) for record in dataset.records)
+    shards = f"{len(files)} file{'s' if len(files) > 1 else ''}"
+    console.print(f"{len(dataset.records)} images with {count} objects in {shards}:", highlight=False)
+    for file in dict.fromkeys((files[0], files[-1])):
+        console.print(f"  {file}", markup=False, highlight=False, soft_wrap=True)
+    if options.label_map:
+        print_label_map(dataset.schema, options.label_map, options.coco, options.overwrite, console)

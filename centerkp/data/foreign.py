@@ -1,0 +1,71 @@
+"""What a file that is no COCO dataset seems to be, and what to do about it: each answer is (found, remedy)."""
+
+import re
+from collections.abc import Mapping
+from itertools import chain
+from pathlib import Path
+
+_EXPORT_AGAIN = "export the labels again in COCO format"
+_SIGNATURES = (
+    (b"PK\x03\x04", "a zip archive", "unpack it and give the JSON inside"),
+    (b"\x1f\x8b", "a gzip archive", "unpack it and give the JSON inside"),
+    (b"\x89HDF", "an HDF5 file as SLEAP and DeepLabCut write it", _EXPORT_AGAIN),
+    (b"\x89PNG", "an image", "give the JSON that holds the labels"),
+    (b"\xff\xd8\xff", "an image", "give the JSON that holds the labels"),
+    (b"version https://git-lfs", "a Git LFS pointer, not the file itself", "fetch the file with 'git lfs pull'"),
+)
+
+
+def recognise_bytes(path: Path, data: bytes, error: Exception) -> tuple[str, str]:
+    """What a file that is not JSON seems to be, and what to do."""
+    for signature, found, remedy in _SIGNATURES:
+        if data.startswith(signature):
+            return found, remedy
+    text = data[:4096].decode("utf-8", "replace").lstrip("\ufeff \t\r\n")
+    if not text:
+        return "an empty file", _EXPORT_AGAIN
+    if re.match(r"<!doctype html|<html", text, re.IGNORECASE):
+        return "a web page, perhaps of a download that asked for a login", "download the file again"
+    if text.startswith("<"):
+        return "XML, as CVAT and Pascal VOC write it", _EXPORT_AGAIN
+    first_record = int.from_bytes(data[:8], "little")  # a TFRecord starts with the length of its first record
+    if "tfrecord" in path.name.lower() or path.suffix == ".record" or 0 < first_record <= len(data) - 16:
+        return "a TFRecord", "give the COCO JSON that it was made from, or train on it with --tfrecord"
+    if all(re.fullmatch(r"\d+(\s+[-+.\deE]+){4,}", line.strip()) for line in text.splitlines()[:3]):
+        return "a YOLO label file (one line of numbers an object)", _EXPORT_AGAIN
+    if text[0] in "{[":
+        return f"JSON that is cut off or damaged ({error})", "export or copy it again"
+    return f"no JSON at all ({error})", _EXPORT_AGAIN
+
+
+def _is_label_studio(item) -> bool:
+    found = [item.get(key) for key in ("annotations", "predictions")] if isinstance(item, Mapping) else []
+    results = chain.from_iterable(results for results in found if isinstance(results, list))
+    return any(isinstance(result, Mapping) and "result" in result for result in results)
+
+
+def recognise_list(content) -> tuple[str, str]:
+    """What JSON that is not an object seems to be, and what to do."""
+    if not isinstance(content, list):
+        return f"JSON with nothing but one {type(content).__name__}", _EXPORT_AGAIN
+    keys = set(content[0]) if content and isinstance(content[0], Mapping) else set()
+    if {"image_id", "category_id", "score"} <= keys:
+        return "a COCO results file (predictions with scores)", "give the dataset's own JSON, with the labels"
+    if {"image_id", "category_id"} <= keys:
+        return "the 'annotations' list of a COCO dataset alone", "give the whole dataset"
+    if content and _is_label_studio(content[0]):
+        return "a Label Studio task list", _EXPORT_AGAIN
+    return f"a JSON list of {len(content)} entries", _EXPORT_AGAIN
+
+
+def recognise_object(content: dict, lacking: list[str]) -> tuple[str, str]:
+    """What a JSON object without COCO's lists seems to be, and what to do."""
+    first = next(iter(content.values()), None)
+    if {"shapes", "imagePath"} <= set(content):
+        return "a labelme file of one image", "convert the folder of labelme files into one COCO JSON"
+    if "_via_img_metadata" in content or (isinstance(first, Mapping) and {"regions", "filename"} <= set(first)):
+        return "a project of the VGG Image Annotator (VIA)", _EXPORT_AGAIN
+    if _is_label_studio(content):
+        return "a Label Studio task", _EXPORT_AGAIN
+    keys = ", ".join(repr(key) for key in list(content)[:10]) or "none"
+    return f"a JSON object without the list {' and '.join(map(repr, lacking))} (its keys: {keys})", _EXPORT_AGAIN

@@ -1,0 +1,140 @@
+"""Records: what every stage after reading trusts, whatever the labels were read from."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from centerkp import geometry
+from centerkp.data.faults import Annotations, add_note
+from centerkp.data.files import fit_frames
+from centerkp.data.image import PackedImage
+from centerkp.schema import Schema
+
+ROUNDING = 0.01  # pixels over the border that come from rounded numbers, not from a label outside the image
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """One image and its objects, in pixels of the upright image of `width` x `height`.
+
+    N objects, 0 for an image without any: `boxes_xyxy` (N, 4) float32 inside the image, with positive area; `class_ids`
+    (N,) int32 in schema order; `keypoints_xy` (N, K, 2) float32 on the schema's flat axis, 0 where not labelled;
+    `visibility` (N, K) uint8, 0 not labelled or another class's keypoint, 1 or 2 as in the file; `is_crowd` (N,) bool;
+    `areas` (N,) float32 as in the file, the box's where it has none; `annotation_ids` (N,) int64.
+    """
+
+    image_id: int
+    path: Path | PackedImage
+    file_name: str
+    width: int
+    height: int
+    boxes_xyxy: np.ndarray
+    class_ids: np.ndarray
+    keypoints_xy: np.ndarray
+    visibility: np.ndarray
+    is_crowd: np.ndarray
+    areas: np.ndarray
+    annotation_ids: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """What a COCO file holds: its schema, a record for each usable image, and a line for all that was mended or left out."""
+
+    path: Path
+    schema: Schema
+    records: tuple[Record, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(eq=False)
+class Images:
+    """The images of a dataset as columns; `sizes` is (n, 2) width and height as written, 0 where nothing usable is."""
+
+    ids: list[int]
+    names: list[str]
+    paths: list[Path | PackedImage]
+    sizes: np.ndarray
+
+
+def build_dataset(
+    path: Path, schema: Schema, images: Images, annotations: Annotations, check_images: bool, notes: list[str]
+) -> Dataset:
+    """Fits what was read to the image files, and mends it; `notes` gets a line for everything that was mended or left out.
+
+    Raises:
+        ValueError: no image is usable.
+    """
+    sizes, scales = fit_frames(images.names, images.paths, images.sizes, annotations.image_rows, check_images, notes)
+    if not sizes.any():
+        report = "\n".join(f"    {note}" for note in notes)
+        raise ValueError(f"{path}: found no usable image, expected at least one; mend the images or their entries:\n{report}")
+    return Dataset(path, schema, tuple(_build_records(images, sizes, scales, annotations, notes)), tuple(notes))
+
+
+def _build_records(images: Images, sizes, scales, annotations: Annotations, notes: list[str]) -> list[Record]:
+    """Hands each usable image its mended annotations; `sizes` is 0 for images that were left out."""
+    usable = sizes[:, 0] > 0
+    order = np.argsort(annotations.image_rows, kind="stable")
+    order = order[usable[annotations.image_rows[order]]]
+    own = Annotations(**{name: column[order] for name, column in vars(annotations).items()})
+    before = np.bincount(own.image_rows, minlength=len(usable))
+    image_rows, columns = _mend(own, sizes[own.image_rows], scales[own.image_rows], notes)
+    starts = np.searchsorted(image_rows, np.arange(len(usable) + 1))
+    is_empty = usable & (np.diff(starts) == 0)
+    add_note(notes, "image", int((is_empty & (before == 0)).sum()), "no annotations, kept as negatives")
+    add_note(notes, "image", int((is_empty & (before > 0)).sum()), "all annotations left out, kept as negatives")
+    records = []
+    for row in np.flatnonzero(usable).tolist():
+        width, height = sizes[row].astype(int).tolist()
+        arrays = {name: column[starts[row] : starts[row + 1]] for name, column in columns.items()}
+        records.append(Record(images.ids[row], images.paths[row], images.names[row], width, height, **arrays))
+    return records
+
+
+def _mend(a: Annotations, sizes, scales, notes: list[str]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Moves annotations into the frame of the files, `sizes` (N, 2), and makes every box lie inside with positive area.
+
+    Returns:
+        The image rows of the annotations that are kept, and the arrays of `Record`, all images in one.
+    """
+    xy = a.keypoints_xy * scales[:, None]
+    outside = (a.visibility > 0) & ((xy < -ROUNDING) | (xy > sizes[:, None] + ROUNDING)).any(-1)
+    xy = np.clip(xy, 0, sizes[:, None])
+    visibility = np.where(outside, 0, a.visibility).astype(np.uint8)
+    labelled = (visibility > 0)[..., None]
+    whole = a.boxes_xywh * np.tile(scales, 2)
+    whole[:, 2:] += whole[:, :2]
+    boxes = np.clip(whole, 0, np.tile(sizes, 2)).astype(np.float32)
+    low = np.where(labelled, xy, np.inf).min(1, initial=np.inf)
+    high = np.where(labelled, xy, -np.inf).max(1, initial=-np.inf)
+    spans = np.concatenate([low, high], axis=1).astype(np.float32)
+    usable, rebuilt = geometry.box_areas(boxes) > 0, geometry.box_areas(spans) > 0
+    reached_over = usable & (np.abs(boxes - whole) > ROUNDING).any(1)
+    boxes = np.where(usable[:, None], boxes, spans)
+    areas = (a.areas * scales.prod(1)).astype(np.float32)
+    kept, lacking = usable | rebuilt, areas <= 0
+    areas = np.where(lacking, geometry.box_areas(boxes), areas)
+    add_note(notes, "keypoint", int(outside.sum()), "outside the image, read as not labelled")
+    add_note(notes, "annotation", int(reached_over.sum()), "box reached over the image border, clipped")
+    add_note(notes, "annotation", int((rebuilt & ~usable).sum()), "no usable box, rebuilt from the labelled keypoints")
+    add_note(notes, "annotation", int((kept & lacking).sum()), "'area' missing or zero, the box's area used")
+    _note_left_out(a.ids, whole, kept, notes)
+    columns = {
+        "boxes_xyxy": boxes,
+        "class_ids": a.class_ids.astype(np.int32),
+        "keypoints_xy": np.where(labelled, xy, 0).astype(np.float32),
+        "visibility": visibility,
+        "is_crowd": a.is_crowd,
+        "areas": areas,
+        "annotation_ids": a.ids,
+    }
+    return a.image_rows[kept], {name: column[kept] for name, column in columns.items()}
+
+
+def _note_left_out(ids: np.ndarray, boxes: np.ndarray, kept: np.ndarray, notes: list[str]) -> None:
+    missing, flat = np.isnan(boxes).any(1), (boxes[:, 2:] <= boxes[:, :2]).any(1)
+    for why, mask in (("missing", missing), ("of zero or negative size", flat), ("outside the image", ~missing & ~flat)):
+        left_out = ids[mask & ~kept]
+        add_note(notes, "annotation", len(left_out), f"box {why}, left out; the ids", left_out)

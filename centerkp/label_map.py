@@ -1,0 +1,70 @@
+"""The label map of the Object Detection API, label_map.pbtxt: reads it as COCO categories, and writes it."""
+
+import os
+from pathlib import Path
+
+from centerkp.schema import Schema
+from centerkp.text_format import escape, first, read_text_format
+
+
+def read_label_map(path: str | Path) -> list[dict]:
+    """The items of a label_map.pbtxt as COCO categories.
+
+    Beside `id`, `name` and `keypoints` they have `label`, what pipelines and records may call the class instead, and
+    `keypoint_ids`, None for a keypoint without one.
+
+    Raises:
+        FileNotFoundError, ValueError: no such file, not in this form, or an item without id or name.
+    """
+    categories = []
+    for item in read_text_format(path).get("item", []):
+        names = [item[key][0] for key in ("display_name", "name") if item.get(key)]
+        number = item.get("id", [""])[0]
+        if not names or not number.isdigit() or number == "0":
+            raise ValueError(f"{path}: found an item with id '{number}', names {names}, expected an id from 1 on and a name.")
+        points = item.get("keypoints", [])
+        keypoints = [first(point, "label", "") for point in points]
+        ids = [first(point, "id", "") for point in points]
+        ids = [int(text) if text.isdigit() else None for text in ids]
+        categories.append(
+            {"id": int(number), "name": names[0], "label": names[-1], "keypoints": keypoints, "keypoint_ids": ids}
+        )
+    if not categories:
+        raise ValueError(f"{path}: found no item, expected a label map such as item {{ id: 1 name: 'person' }}.")
+    return categories
+
+
+def label_ids(schema: Schema) -> list[int]:
+    """The id of each class in label maps and records: its category id, or 1, 2, 3, ... where one is below 1.
+
+    The Object Detection API keeps 0 for the background.
+    """
+    ids = [kind.category_id for kind in schema.classes]
+    return ids if min(ids) > 0 else list(range(1, len(ids) + 1))
+
+
+def format_label_map(schema: Schema) -> str:
+    """The label map as text. The id of a keypoint is its place on the flat axis, from 0, as in the records written here."""
+    lines = []
+    for class_id, (label_id, kind) in enumerate(zip(label_ids(schema), schema.classes, strict=True)):
+        start = schema.keypoint_slice(class_id).start
+        lines += ["item {", f"  id: {label_id}", f"  name: {escape(kind.name)}"]
+        for place, name in enumerate(kind.keypoints, start):
+            lines += ["  keypoints {", f"    id: {place}", f"    label: {escape(name)}", "  }"]
+        lines.append("}")
+    return "\n".join(lines) + "\n"
+
+
+def write_label_map(path: str | Path, schema: Schema, *, overwrite: bool = False) -> None:
+    """Writes label_map.pbtxt whole or not at all.
+
+    Raises:
+        FileExistsError: there is another file of that name, and `overwrite` is False.
+    """
+    path, text = Path(path), format_label_map(schema)
+    if path.exists() and not overwrite and path.read_bytes() != text.encode():
+        raise FileExistsError(f"{path}: found another file of that name; choose another, or replace it with --overwrite.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"part-{path.name}")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)

@@ -1,0 +1,82 @@
+"""Is a `.keras` file what it claims to be? Looked at before Keras reads it, because model files come from anywhere.
+
+Keras finds the classes that a file names by importing their modules. So only those are allowed that this package's models and
+their training consist of; everything else is refused before a single line of it could run.
+"""
+
+import json
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+MODEL = "centerkp>CenterNet"
+# The parts of Keras that a saved CenterNet refers to: its precision, and the optimizer with its schedule.
+DTYPE_MODULES = ("keras", "keras.dtype_policies")
+DTYPE_CLASSES = ("DTypePolicy", "FloatDTypePolicy", "DTypePolicyMap")
+OPTIMIZER_MODULES = ("keras.optimizers", "keras.optimizers.schedules")
+MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}
+MAX_CONFIG_BYTES = 10_000_000
+
+
+def check_keras_file(path: Path) -> None:
+    """Passes a file that holds a CenterNet and nothing else.
+
+    Raises:
+        ValueError: it is no `.keras` file, holds another model, or names code that a CenterNet does not consist of.
+    """
+    config = _read_config(path)
+    if config.get("registered_name") != MODEL:
+        found = str(config.get("class_name") or "no model")
+        raise ValueError(f"{path}: found a {found}, expected a CenterNet written by centerkp; name another file.")
+    foreign = sorted({_describe(entry) for entry in _find_objects(config) if entry is not config and not _is_allowed(entry)})
+    if foreign:
+        raise ValueError(
+            f"{path}: found {', '.join(foreign[:5])}, which could run code of the file's author, expected a CenterNet of plain "
+            "Keras parts; the file was not loaded, do not trust it."
+        )
+
+
+def _read_config(path: Path) -> dict:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = set(archive.namelist())
+            if not MEMBERS - {"metadata.json"} <= members:
+                raise ValueError(f"its members are {sorted(members)[:10]}")
+            if members - MEMBERS:
+                raise ValueError(f"it also holds {sorted(members - MEMBERS)[:10]}, which no centerkp model has")
+            if archive.getinfo("config.json").file_size > MAX_CONFIG_BYTES:
+                raise ValueError("its config.json is too long")
+            config = json.loads(archive.read("config.json"))
+    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError, NotImplementedError, RecursionError) as error:
+        raise ValueError(f"{path}: not a readable centerkp model ({error}); train one or name another file.") from None
+    if path.suffix != ".keras" or not isinstance(config, dict):
+        raise ValueError(f"{path}: not a readable centerkp model; name a file that ends in .keras and was written by centerkp.")
+    return config
+
+
+def _find_objects(value) -> Iterator[dict]:
+    """Everything in a configuration that Keras would build or look up by name."""
+    pending = [value]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, dict):
+            if "class_name" in value or "registered_name" in value:
+                yield value
+            pending += value.values()
+        elif isinstance(value, list):
+            pending += value
+
+
+def _is_allowed(entry: dict) -> bool:
+    module, name = entry.get("module"), entry.get("class_name")
+    if entry.get("registered_name") not in (None, name) or not isinstance(name, str):
+        return False
+    if module in DTYPE_MODULES:
+        return name in DTYPE_CLASSES
+    return module in OPTIMIZER_MODULES and name.isidentifier() and name[0].isupper()  # functions and "__lambda__" are not
+
+
+def _describe(entry: dict) -> str:
+    name = entry.get("registered_name") or entry.get("class_name")
+    module = entry.get("module")
+    return f"{name} of module {module}" if module else str(name)

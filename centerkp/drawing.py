@@ -13,10 +13,9 @@ from typing import Protocol
 
 import cv2
 import numpy as np
-from PIL import Image, ImageDraw
 
 from centerkp.geometry import clip_boxes, letterbox
-from centerkp.lettering import draw_title, find_place, fit_text, font_size
+from centerkp.lettering import draw_plate, draw_title, find_place, font_size
 from centerkp.results import Detection
 from centerkp.schema import Schema
 
@@ -233,7 +232,7 @@ def write_image(path: str | Path, image_rgb: np.ndarray) -> Path:
     path, image = Path(path), _copy_checked(image_rgb)
     if path.suffix.lower() not in IMAGE_SUFFIXES:
         raise ValueError(f"{path}: found extension '{path.suffix}', expected one of {list(IMAGE_SUFFIXES)}; rename the file.")
-    coded = cv2.imencode(path.suffix.lower(), image[..., ::-1], IMAGE_SUFFIXES[path.suffix.lower()])[1]
+    coded = cv2.imencode(path.suffix.lower(), cv2.cvtColor(image, cv2.COLOR_RGB2BGR), IMAGE_SUFFIXES[path.suffix.lower()])[1]
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{uuid.uuid4().hex}{path.suffix}")
     try:
@@ -290,22 +289,15 @@ class _Pen:
     def draw_labels(self, labels: Sequence[tuple[str, int, np.ndarray]]) -> None:
         """Sets (text, class_id, box) on plates at their boxes, where they fit and, if possible, cover no earlier plate."""
         height, width = self.canvas.shape[:2]
-        size = font_size(width, height)
-        pad, plate_h = max(size // 4, 2), round(1.35 * size)
-        image, taken = Image.fromarray(self.canvas), []
-        pencil = ImageDraw.Draw(image)
+        taken = []
         for text, class_id, box in labels:
-            text, font = fit_text(text, width - 2 * pad, size)
-            if not text or plate_h > height or not np.isfinite(box).all():
+            plate = draw_plate(text, width, font_size(width, height), tuple(self.class_colors[class_id]))
+            if plate is None or plate.shape[0] > height or not np.isfinite(box).all():
                 continue
-            plate_w = int(np.ceil(font.getlength(text))) + 2 * pad
+            plate_h, plate_w = plate.shape[:2]
             x, y = find_place(plate_w, plate_h, clip_boxes(np.asarray(box), width, height), (width, height), taken)
             taken.append((x, y, x + plate_w, y + plate_h))
-            color = self.class_colors[class_id]
-            pencil.rectangle((x, y, x + plate_w - 1, y + plate_h - 1), fill=tuple(color))
-            ink = (0, 0, 0) if np.dot(color, (0.299, 0.587, 0.114)) > 110 else (255, 255, 255)
-            pencil.text((x + pad, y + plate_h / 2), text, fill=ink, font=font, anchor="lm")
-        self.canvas[:] = np.asarray(image)
+            self.canvas[y : y + plate_h, x : x + plate_w] = plate
 
 
 def _fit(image: np.ndarray, width: int, height: int) -> np.ndarray:

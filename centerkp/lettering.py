@@ -35,6 +35,22 @@ def draw_title(text: str, width: int, height: int, ground: tuple[int, int, int])
     return np.asarray(image)
 
 
+@lru_cache(maxsize=128)
+def draw_plate(text: str, width: int, size: int, color: tuple[int, int, int]) -> np.ndarray | None:
+    """A label: the text on a plate of its own size and colour, (h, w, 3) uint8 not to be written to; None if nothing fits.
+
+    Kept, since letters cost more than everything else that is drawn, and the labels of a video repeat.
+    """
+    pad, height = max(size // 4, 2), round(1.35 * size)
+    text, font = fit_text(text, width - 2 * pad, size)
+    if not text:
+        return None
+    plate = Image.new("RGB", (int(np.ceil(font.getlength(text))) + 2 * pad, height), color)
+    ink = (0, 0, 0) if np.dot(color, (0.299, 0.587, 0.114)) > 110 else (255, 255, 255)
+    ImageDraw.Draw(plate).text((pad, height / 2), text, fill=ink, font=font, anchor="lm")
+    return np.asarray(plate)
+
+
 def fit_text(text: str, width: int, size: int) -> tuple[str, ImageFont.FreeTypeFont]:
     """The text, shortened to `width` pixels ("" when nothing fits), and a font that has its letters."""
     text = " ".join(text.split())[:200]
@@ -61,6 +77,7 @@ def _read_fonts(size: int) -> tuple[ImageFont.FreeTypeFont, ...]:
     return tuple(fonts)
 
 
+@lru_cache(maxsize=8192)
 def _has_glyph(font: ImageFont.FreeTypeFont, letter: str) -> bool:
     """A font draws what it lacks as it draws U+FFFF, which no font has."""
     return bytes(font.getmask(letter)) != bytes(font.getmask("\uffff"))

@@ -1,84 +1,236 @@
-"""Files in, annotated pictures and `predictions.json` out."""
+"""Images and videos in; annotated pictures, videos and `predictions.json` out."""
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
+from time import perf_counter
 
 from rich.console import Console
-from rich.progress import track
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
-from centerkp.drawing import IMAGE_SUFFIXES, draw_detections, write_image
-from centerkp.inference import detect, find_images
-from centerkp.model.convert import keep_stacks
-from centerkp.model.weights import load_weights
-from centerkp.results import coco_dataset, write_json
+from centerkp.config import suggest
+from centerkp.inference import Detector, ImageResult, detect
+from centerkp.loading import load_for_use
+from centerkp.outputs import OutputChoice, Outputs, Result
+from centerkp.results import Detection
+from centerkp.schema import Schema
+from centerkp.screen import Screen
+from centerkp.sources import Clip, Item, Picture, find_sources, read_items
+from centerkp.tracking import Tracker
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which of the detector's objects count.
+
+    Args:
+        min_score: least score of an object.
+        classes: names of the classes; empty for all.
+        max_objects: only so many of an image, the best ones.
+        track: numbers the objects of videos, the same object with the same number in all frames.
+    """
+
+    min_score: float = 0.3
+    classes: Sequence[str] = ()
+    max_objects: int | None = None
+    track: bool = False
+
+    def __post_init__(self):
+        if not 0 <= self.min_score <= 1:
+            raise ValueError(f"score: found {self.min_score:g}, expected a number from 0 to 1.")
+        if self.max_objects is not None and self.max_objects < 1:
+            raise ValueError(f"max_objects: found {self.max_objects}, expected 1 or more.")
+
+    def find_class_ids(self, schema: Schema) -> set[int]:
+        """The network's ids of the chosen classes; ValueError for a name that is not in the schema."""
+        for name in self.classes:
+            if name not in schema.class_names:
+                hint = suggest(name, schema.class_names)
+                raise ValueError(f"classes: found '{name}', expected some of {list(schema.class_names)}{hint}.")
+        return {schema.class_names.index(name) for name in self.classes or schema.class_names}
 
 
 def predict_files(
     sources: Sequence[str | Path],
     weights: str | Path,
-    out: Path,
+    out: str | Path,
     *,
-    min_score: float = 0.3,
-    min_keypoint_score: float = 0.1,
+    selection: Selection | None = None,
+    choice: OutputChoice | None = None,
     batch_size: int = 8,
-    image_size: int | None = None,
-    stacks: int | None = None,
     console: Console | None = None,
+    **loading,
 ) -> Path:
-    """Draws what the model finds in image files, folders and patterns, and writes it as a COCO dataset.
-
-    Pictures keep their file names inside `out/images`, and sub-folders where the images have the same name. `predictions.json`
-    holds the objects in source pixels; pycocotools scores its annotations, and labelling tools open it as pre-labels.
+    """Draws what a model finds in images and videos, and writes it as a COCO dataset.
 
     Args:
-        weights: a `.keras` file, "coco" for the model zoo's, or what else `load_weights` takes.
-        image_size: side of the network's input; by default the model's own.
-        stacks: uses only so many of the model's hourglasses, with their own heads.
+        sources: as in `sources.find_sources`.
+        weights: a `.keras` file, "coco" for the model zoo's, an exported artefact.
+        out, selection, choice, batch_size: as in `predict_sources`.
+        loading: further arguments of `loading.load_for_use`, such as `image_size` and `device`.
 
     Returns:
         The path of `predictions.json`.
 
     Raises:
         FileNotFoundError: a source or the weights are not there.
-        ValueError: not one of the images could be read.
+        ValueError: as `predict_sources`.
     """
     console = console or Console()
-    paths = find_images(sources)
-    model = load_weights(weights, image_size, console)
-    if stacks is not None and stacks != model.backbone.stacks:
-        model = keep_stacks(model, stacks)
-    root = _common_folder(paths)
-    images, detections, failed = [], [], []
-    results = detect(model, paths, batch_size=batch_size, min_score=min_score)
-    for result in track(results, description="images", total=len(paths), console=console, transient=True):
-        if result.error:
-            failed.append(result.error)
-            console.print(f"left out: {result.error}", style="yellow", markup=False)
-            continue
-        name = result.path.resolve().relative_to(root)
-        height, width = result.image.shape[:2]
-        images.append({"id": len(images) + 1, "file_name": name.as_posix(), "width": width, "height": height})
-        detections.append(result.detections)
-        picture = draw_detections(result.image, result.detections, model.schema, min_keypoint_score=min_keypoint_score)
-        # A format that is read but not written gets a second ending, so that no picture replaces that of a namesake.
-        write_image(out / "images" / (name if name.suffix.lower() in IMAGE_SUFFIXES else f"{name}.jpg"), picture)
-    if not images:
+    found = find_sources(sources, skip=Path(out))
+    detector = load_for_use(weights, console=console, **loading)
+    return predict_sources(detector, found, out, selection=selection, choice=choice, batch_size=batch_size, console=console)
+
+
+def predict_sources(
+    detector: Detector,
+    sources: Sequence[Picture | Clip],
+    out: str | Path,
+    *,
+    selection: Selection | None = None,
+    choice: OutputChoice | None = None,
+    batch_size: int = 8,
+    console: Console | None = None,
+) -> Path:
+    """Runs a detector over images and videos, and writes what it finds.
+
+    Pictures keep their file names inside `out/images`, and sub-folders where the images have the same name; videos lie in
+    `out/videos`. `predictions.json` holds the objects in source pixels; pycocotools scores its annotations, and labelling tools
+    open it as pre-labels. Reading, the network, drawing and writing overlap, and nothing is collected, so a long video takes no
+    more memory than a short one. An interrupt (Ctrl-C) leaves whole files with everything that was finished.
+
+    Returns:
+        The path of `predictions.json`.
+
+    Raises:
+        ValueError: not one image could be read, an unknown class, a choice that fits no source, or outputs that cannot be
+            written.
+        KeyboardInterrupt: after the files are complete.
+    """
+    console, selection, choice = console or Console(), selection or Selection(), choice or OutputChoice()
+    _check_choices(sources, choice, selection)
+    if batch_size < 1:
+        raise ValueError(f"batch_size: found {batch_size}, expected 1 or more.")
+    batch_size = 1 if any(isinstance(s, Clip) and s.live for s in sources) else batch_size
+    run = _Run(detector, sources, selection, batch_size, console)
+    screen = _open_screen(console) if choice.show else None
+    outputs = Outputs(out, detector.schema, choice, screen)
+    interrupted = False
+    try:
+        with outputs, run.progress, closing(run.results()) as results:
+            for result in results:
+                outputs.add(result)
+    except KeyboardInterrupt:
+        interrupted = True
+        raise
+    except OSError as error:
+        raise ValueError(f"{out}: could not be written ({error}); free some space or choose another --out.") from None
+    finally:
+        if screen:
+            screen.close()
+        if interrupted:
+            console.print("interrupted; what was finished is complete:", style="yellow")
+        run.print_summary(outputs)
+    if not outputs.image_count:
         raise ValueError(
-            f"{sources[0]}: found {len(failed)} images and none readable, expected at least one; see the lines above."
+            f"{sources[0].address}: found {run.failed} faults and not one readable image, expected at least one; "
+            "see the lines above."
         )
-    path = write_json(out / "predictions.json", coco_dataset(images, detections, model.schema))
-    found = sum(map(len, detections))
-    console.print(
-        f"{found} objects with score {min_score:g} or more in {len(images)} images ({len(failed)} left out)", highlight=False
-    )
-    console.print(f"pictures: {out / 'images'}\n  objects: {path}", highlight=False)
-    return path
+    return outputs.paths["objects"]
 
 
-def _common_folder(paths: Sequence[Path]) -> Path:
-    """The deepest folder that holds all files, so that names below it stay different."""
-    folders = [p.resolve().parent for p in paths]
-    common = folders[0]
-    while not all(folder.is_relative_to(common) for folder in folders):
-        common = common.parent
-    return common
+class _Run:
+    """Reading, detecting, selecting and tracking, with the progress and the faults on the console."""
+
+    def __init__(self, detector: Detector, sources, selection: Selection, batch_size: int, console: Console):
+        self.detector, self.sources, self.selection, self.batch_size = detector, sources, selection, batch_size
+        self.console, self.failed, self.stop = console, 0, Event()
+        self.class_ids = selection.find_class_ids(detector.schema)
+        columns = [TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), _Rate(), TimeRemainingColumn()]
+        self.progress = Progress(*columns, console=console, transient=True)
+        self._total = sum(isinstance(source, Picture) for source in sources)
+        self._task = self.progress.add_task("images", total=self._total or None)
+        self._started = self._ended = perf_counter()
+
+    def results(self) -> Iterator[Result]:
+        """The images that could be read, in order, with the objects that count."""
+        items: deque[Item] = deque()
+        trackers: dict[Clip, Tracker] = {}
+        self._started = perf_counter()
+        found = detect(self.detector, self._read(items), batch_size=self.batch_size, min_score=self.selection.min_score)
+        try:
+            for result in found:
+                item = items.popleft()
+                self.progress.advance(self._task)
+                self._ended = perf_counter()
+                if result.error:
+                    self._report(result.error)
+                    continue
+                chosen = self._select(result)
+                tracks = []
+                if self.selection.track and item.clip is not None:
+                    tracks = trackers.setdefault(item.clip, Tracker()).update(chosen, item.index)
+                yield Result(item, result.image, chosen, tracks)
+        finally:
+            self.stop.set()
+            found.close()
+
+    def _read(self, items: deque) -> Iterator:
+        """What the detector takes, while the rest of each item waits in the same order."""
+        for item in read_items(self.sources, self._report, self._count_frames, self.stop):
+            items.append(item)
+            yield item.content
+
+    def _select(self, result: ImageResult) -> list[Detection]:
+        return [d for d in result.detections if d.class_id in self.class_ids][: self.selection.max_objects]
+
+    def _report(self, fault: str) -> None:
+        self.failed += 1
+        self.console.print(f"left out: {fault}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+    def _count_frames(self, frames: int | None) -> None:
+        self._total = None if frames is None or self._total is None else self._total + frames
+        self.progress.update(self._task, total=self._total)
+
+    def print_summary(self, outputs: Outputs) -> None:
+        """What was found and where it lies."""
+        if not outputs.image_count:
+            return
+        seconds = max(self._ended - self._started, 1e-9)
+        faults = f"; {self.failed} faults, see above" if self.failed else ""
+        self.console.print(
+            f"{outputs.object_count} objects with score {self.selection.min_score:g} or more in {outputs.image_count} images"
+            f"{faults}\n{outputs.image_count / seconds:.1f} images/s",
+            highlight=False,
+        )
+        for kind, path in sorted(outputs.paths.items()):
+            self.console.print(f"{kind:>8}: {path}", highlight=False, markup=False, soft_wrap=True)
+
+
+class _Rate(ProgressColumn):
+    def render(self, task) -> Text:
+        return Text(f"{task.completed / (task.finished_time or task.elapsed or 1):.1f} images/s")
+
+
+def _check_choices(sources: Sequence[Picture | Clip], choice: OutputChoice, selection: Selection) -> None:
+    if any(isinstance(source, Clip) for source in sources):
+        return
+    for flag, given in (("--save-video", choice.video), ("--track", selection.track)):
+        if given:
+            raise ValueError(f"{flag}: found images only, expected a video, camera or stream among the sources; leave it out.")
+
+
+def _open_screen(console: Console) -> Screen:
+    screen = Screen()
+    console.print(f"showing at {screen.address}", highlight=False)
+    if not screen.opened:
+        console.print(
+            f"No browser could be started here. Open the address in one, from another computer after\n"
+            f"  ssh -L {screen.port}:127.0.0.1:{screen.port} THIS_COMPUTER",
+            style="yellow", highlight=False,
+        )  # fmt: skip
+    return screen

@@ -3,37 +3,83 @@
 import argparse
 from pathlib import Path
 
-HELP = "find objects and keypoints in images"
+HELP = "find objects and keypoints in images and videos"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("sources", nargs="+", metavar="PATH", help="image files, folders, or glob patterns")
     parser.add_argument(
-        "--weights", required=True, metavar="FILE", help="model to use, e.g. runs/NAME/best.keras, or coco for the model zoo's"
+        "sources",
+        nargs="+",
+        metavar="SOURCE",
+        help="images, videos, folders, patterns, lists (.txt), http addresses, the number of a camera, rtsp addresses",
     )
-    parser.add_argument(
-        "--out", default="predictions", metavar="DIR", help="folder for pictures and JSON (default: predictions)"
+    model = parser.add_argument_group("model")
+    model.add_argument(
+        "--weights",
+        metavar="MODEL",
+        help="a .keras file, an exported model, or coco for the model zoo's (default: best.keras of the newest run in runs/)",
     )
-    parser.add_argument("--score", type=float, default=0.3, help="least score of an object (default: 0.3)")
-    parser.add_argument("--keypoint-score", type=float, default=0.1, help="least score of a drawn keypoint (default: 0.1)")
-    parser.add_argument("--batch-size", type=int, default=8, help="images per step (default: 8)")
-
-    parser.add_argument("--image-size", type=int, metavar="PIXELS", help="side of the network input (default: the model's own)")
-    parser.add_argument(
-        "--stacks", type=int, metavar="N", help="use the model's first so many hourglasses alone, which is faster"
+    model.add_argument("--image-size", type=int, metavar="PIXELS", help="side of the network input (default: the model's own)")
+    model.add_argument("--stacks", type=int, metavar="N", help="use the first so many hourglasses alone, which is faster")
+    model.add_argument(
+        "--tta", metavar="flip,scale", help="look at every image mirrored, at three sizes, or both: slower, mostly better"
     )
-
-
-def run(options: argparse.Namespace) -> None:
-    from centerkp.predicting import predict_files
-
-    predict_files(
-        options.sources,
-        options.weights,
-        Path(options.out),
-        min_score=options.score,
-        min_keypoint_score=options.keypoint_score,
-        batch_size=options.batch_size,
-        image_size=options.image_size,
-        stacks=options.stacks,
+    model.add_argument("--device", help="cpu, gpu, gpu:1, ... (default: the backend's choice)")
+    model.add_argument(
+        "--precision",
+        choices=("float32", "mixed_bfloat16", "mixed_float16"),
+        help="number format of the network; bfloat16 is for GPUs and processors with matrix units",
     )
+    model.add_argument("--batch-size", type=int, default=8, metavar="N", help="images per step (default: 8)")
+    objects = parser.add_argument_group("objects")
+    objects.add_argument("--score", type=float, default=0.3, help="least score of an object (default: 0.3)")
+    objects.add_argument("--classes", action="append", metavar="NAME,...", help="only objects of these classes")
+    objects.add_argument("--max-objects", type=int, metavar="N", help="only the best so many of each image")
+    objects.add_argument("--track", action="store_true", help="number the objects of a video, the same one alike in all frames")
+    outputs = parser.add_argument_group("outputs")
+    outputs.add_argument(
+        "--out", default="predictions", metavar="DIR", help="folder for predictions.json and the rest (default: predictions)"
+    )
+    choice = {"action": argparse.BooleanOptionalAction, "default": None}
+    outputs.add_argument("--save-images", **choice, help="annotated pictures (default: of images, not of videos)")
+    outputs.add_argument("--save-video", **choice, help="annotated videos (default: of videos, cameras and streams)")
+    outputs.add_argument("--csv", action="store_true", help="predictions.csv with a row per object and keypoint")
+    outputs.add_argument("--crops", action="store_true", help="every object cut out as a picture")
+    outputs.add_argument("--show", action="store_true", help="show the pictures in a browser as they come")
+    outputs.add_argument("--keypoint-score", type=float, default=0.1, help="least score of a drawn keypoint (default: 0.1)")
+
+
+def run(options: argparse.Namespace) -> int | None:
+    from centerkp.loading import find_newest_model
+    from centerkp.outputs import OutputChoice
+    from centerkp.predicting import Selection, predict_files
+
+    try:
+        predict_files(
+            options.sources,
+            options.weights or find_newest_model(),
+            Path(options.out),
+            selection=Selection(
+                min_score=options.score,
+                classes=[name.strip() for names in options.classes or () for name in names.split(",")],
+                max_objects=options.max_objects,
+                track=options.track,
+            ),
+            choice=OutputChoice(
+                pictures=options.save_images,
+                video=options.save_video,
+                csv=options.csv,
+                crops=options.crops,
+                show=options.show,
+                min_keypoint_score=options.keypoint_score,
+            ),
+            batch_size=options.batch_size,
+            image_size=options.image_size,
+            stacks=options.stacks,
+            tta=options.tta,
+            device=options.device,
+            precision=options.precision,
+        )
+    except KeyboardInterrupt:
+        return 130  # the files are whole, and predict_sources has said so
+    return None

@@ -1,0 +1,92 @@
+"""`predictions.json` and `predictions.csv`, written row by row, so that their length costs no memory."""
+
+import csv
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from centerkp.results import ROW_COLUMNS, Detection, coco_dataset, to_annotation, to_rows
+from centerkp.schema import Schema
+
+# As `results.to_rows`, and for videos the position and time of the frame, and the object's number through the video.
+COLUMNS = ("image", "frame", "seconds", "object", "track", *ROW_COLUMNS[2:])
+
+
+class CocoFile:
+    """A COCO dataset that grows. It stands under its name after `close`, which makes it valid JSON at any time."""
+
+    def __init__(self, path: str | Path, schema: Schema):
+        self.path = Path(path)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.part = self.path.with_name(self.path.name + ".part")
+        self.image_count = self.annotation_count = 0
+        self._head = coco_dataset([], [], schema)
+        self._annotations = open(self.part, "w", encoding="utf-8")
+        # COCO keeps images and annotations in two lists, so that one of them must wait elsewhere for its turn.
+        self._images = tempfile.TemporaryFile("w+", encoding="utf-8", dir=self.path.parent)
+        self._annotations.write('{"annotations": [')
+
+    def add(self, image: Mapping, detections: Sequence[Detection], tracks: Sequence[int] = ()) -> None:
+        """Adds one image, a mapping with `file_name`, `width`, `height`, and its objects, with their numbers if they have."""
+        self.image_count += 1
+        self._write(self._images, self.image_count, {"id": self.image_count, **image})
+        for row, detection in enumerate(detections):
+            self.annotation_count += 1
+            annotation = to_annotation(detection, self.image_count, self.annotation_count)
+            self._write(self._annotations, self.annotation_count, annotation | ({"track_id": tracks[row]} if tracks else {}))
+
+    @staticmethod
+    def _write(file, count: int, row: Mapping) -> None:
+        # One call, so that the file never ends within a row.
+        file.write(("," if count > 1 else "") + "\n" + json.dumps(row, ensure_ascii=False))
+
+    def close(self) -> Path:
+        """Completes the file and returns its path.
+
+        Raises:
+            OSError: it cannot be written whole; what stood under the name before remains.
+        """
+        try:
+            with self._annotations as file, self._images as images:
+                file.write('],\n"images": [')
+                images.seek(0)
+                shutil.copyfileobj(images, file)
+                rest = {name: self._head[name] for name in ("info", "licenses", "categories")}
+                file.write("],\n" + json.dumps(rest, ensure_ascii=False)[1:] + "\n")
+            os.replace(self.part, self.path)
+        finally:
+            self.part.unlink(missing_ok=True)
+        return self.path
+
+
+class CsvFile:
+    """A table with one row per object and keypoint (`COLUMNS`); an object without keypoints has one row."""
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.part = self.path.with_name(self.path.name + ".part")
+        self._file = open(self.part, "w", encoding="utf-8", newline="")
+        self._writer = csv.DictWriter(self._file, COLUMNS)
+        self._writer.writeheader()
+
+    def add(self, image: Mapping, detections: Sequence[Detection], tracks: Sequence[int] = ()) -> None:
+        """As `CocoFile.add`."""
+        rows = to_rows(image["file_name"], detections)
+        for row in rows:
+            row |= {name: round(value, 4) for name, value in row.items() if isinstance(value, float)}
+            row |= {name: image.get(name) for name in ("frame", "seconds")}
+            row["track"] = tracks[row["object"] - 1] if tracks else None
+        self._writer.writerows(rows)
+
+    def close(self) -> Path:
+        """Completes the file and returns its path; raises OSError when it cannot be written whole."""
+        try:
+            self._file.close()
+            os.replace(self.part, self.path)
+        finally:
+            self.part.unlink(missing_ok=True)
+        return self.path

@@ -1,0 +1,191 @@
+"""Videos, cameras and streams: frame by frame in, frame by frame out."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Condition, Event, Thread
+
+import cv2
+import numpy as np
+
+# What FFmpeg and OpenCV print about every damaged byte would bury the one line that is ours.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # read when the first video is opened
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
+TIMEOUT = 10  # seconds without a frame after which a stream has ended
+DEFAULT_FPS = 25.0  # where a camera or file does not say
+FRUITLESS = 30  # frames in a row that cannot be read, after which nothing more is expected of a file
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A video: `address` is a path or address for FFmpeg, or the number of a camera; `name` its name among the outputs.
+
+    `live` pictures do not wait: while the network is busy, frames are left out.
+    """
+
+    name: str
+    address: str | int
+    live: bool = False
+
+
+def open_clip(clip: Clip) -> "ClipReader":
+    """Opens a video for reading.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it cannot be opened; names it.
+    """
+    if isinstance(clip.address, int):
+        capture = cv2.VideoCapture(clip.address)
+        if not capture.isOpened():
+            raise ValueError(f"camera {clip.address}: found none, expected the number of a camera, often 0; try another one.")
+        return ClipReader(clip, capture)
+    is_file = "://" not in clip.address
+    if is_file and not Path(clip.address).is_file():
+        raise FileNotFoundError(f"{clip.address}: no such video; check the path.")
+    limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, 1000 * TIMEOUT, cv2.CAP_PROP_READ_TIMEOUT_MSEC, 1000 * TIMEOUT]
+    capture = cv2.VideoCapture(clip.address, cv2.CAP_FFMPEG, limits)
+    if not capture.isOpened():
+        expected = "a video, whole or cut off behind its index" if is_file else "a stream or video that answers"
+        remedy = "copy or record it again" if is_file else "check the address with another player"
+        raise ValueError(f"{clip.address}: found nothing that can be played, expected {expected}; {remedy}.")
+    return ClipReader(clip, capture)
+
+
+class ClipReader:
+    """An open video. `fps` is its frames per second, `frame_count` what its header says, None where nobody knows."""
+
+    def __init__(self, clip: Clip, capture: cv2.VideoCapture):
+        self.clip, self.capture = clip, capture
+        fps, count = capture.get(cv2.CAP_PROP_FPS), int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        self.fps = fps if 0 < fps <= 1000 else DEFAULT_FPS
+        self.frame_count = count if count > 0 and not clip.live else None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.capture.release()
+
+    def read_frames(self, report: Callable[[str], None], stop: Event) -> Iterator[tuple[int, float, np.ndarray]]:
+        """Yields (position, seconds, image (H, W, 3) uint8 RGB) of every frame that can be read.
+
+        Args:
+            report: called with one sentence about frames that could not be read, and about a video that ends too early.
+            stop: set, it ends the reading.
+        """
+        frames = self._read_live(stop) if self.clip.live else self._read_file(report, stop)
+        for index, seconds, image in frames:
+            yield index, seconds, cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+    def _read_file(self, report, stop: Event) -> Iterator[tuple[int, float, np.ndarray]]:
+        position, broken, fruitless = 0, 0, 0
+        while not stop.is_set() and fruitless < FRUITLESS:
+            read, image = self.capture.read()
+            if not read and self.frame_count and position + fruitless >= self.frame_count:
+                break
+            if not read:
+                fruitless += 1
+                continue
+            position, broken, fruitless = position + fruitless, broken + fruitless, 0
+            yield position, position / self.fps, image
+            position += 1
+        if broken:
+            report(f"{self.clip.address}: found {broken} frames that cannot be decoded; they are left out.")
+        # Some headers only estimate the count, from the length and the rate.
+        if not stop.is_set() and position < 0.98 * (self.frame_count or 0) - 1:
+            report(f"{self.clip.address}: found {position} of {self.frame_count} frames, the video is cut off or damaged.")
+
+    def _read_live(self, stop: Event) -> Iterator[tuple[int, float, np.ndarray]]:
+        """The newest frame each time; its position follows from the clock."""
+        newest, news, ended = [], Condition(), Event()
+
+        def grab() -> None:
+            while not ended.is_set():
+                read, image = self.capture.read()
+                with news:
+                    newest[:] = [(time.monotonic(), image)] if read else [None]
+                    news.notify()
+                if not read:
+                    return
+
+        Thread(target=grab, daemon=True).start()
+        started = None
+        waited = 0.0
+        try:
+            while not stop.is_set() and waited < TIMEOUT:
+                with news:
+                    if not newest and not news.wait(0.2):
+                        waited += 0.2
+                        continue
+                    taken = newest.pop()
+                waited = 0.0
+                if taken is None:
+                    return
+                started = taken[0] if started is None else started
+                yield round((taken[0] - started) * self.fps), taken[0] - started, taken[1]
+        finally:
+            ended.set()
+
+
+class ClipWriter:
+    """Writes pictures as an MPEG-4 video, each at its position in time; the file stands under its name once it is whole.
+
+    The size is that of the first picture, with odd sides one pixel smaller, since the format knows even ones only.
+    """
+
+    def __init__(self, path: str | Path, fps: float):
+        self.path, self.fps = Path(path), fps
+        self.part = self.path.with_name(f"part-{self.path.name}")
+        self.count = 0
+        self._writer: cv2.VideoWriter | None = None
+
+    def write(self, picture: np.ndarray, index: int | None = None) -> None:
+        """Adds (H, W, 3) uint8 RGB at position `index`, by default the next one.
+
+        Positions between are filled with the same picture, and one that is taken already is not written again.
+
+        Raises:
+            OSError: the file cannot be made.
+        """
+        height, width = picture.shape[:2]
+        if self._writer is None:
+            self._open(max(width // 2 * 2, 2), max(height // 2 * 2, 2))
+        if (width // 2 * 2, height // 2 * 2) == self.size:
+            picture = picture[: self.size[1], : self.size[0]]
+        else:
+            picture = cv2.resize(picture, self.size)
+        picture = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+        for _ in range(1 if index is None else index + 1 - self.count):
+            self._writer.write(picture)
+            self.count += 1
+
+    def _open(self, width: int, height: int) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.size = (width, height)
+        self._writer = cv2.VideoWriter(str(self.part), cv2.VideoWriter_fourcc(*"mp4v"), self.fps, self.size)
+        if not self._writer.isOpened():
+            self.part.unlink(missing_ok=True)
+            raise OSError(f"{self.path}: no video of {width} x {height} pixels could be begun here")
+
+    def close(self) -> Path | None:
+        """Ends the video and returns its path, None when there was no picture.
+
+        Raises:
+            OSError: the file is not whole, which is how a full disk shows.
+        """
+        if self._writer is None:
+            return None
+        self._writer.release()
+        self._writer = None
+        check = cv2.VideoCapture(str(self.part), cv2.CAP_FFMPEG)
+        whole = check.isOpened() and check.get(cv2.CAP_PROP_FRAME_COUNT) == self.count and check.read()[0]
+        check.release()
+        if not whole:
+            self.part.unlink(missing_ok=True)
+            raise OSError(f"{self.path}: the video could not be written whole; is the disk full?")
+        os.replace(self.part, self.path)
+        return self.path

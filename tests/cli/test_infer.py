@@ -1,0 +1,84 @@
+import json
+import os
+from types import SimpleNamespace
+
+import pytest
+import squares
+
+from centerkp import predicting
+from centerkp.cli import commands
+
+
+@pytest.fixture()
+def asked(monkeypatch):
+    """What was asked of the model's loading, in place of a model: a detector of squares."""
+    asked = SimpleNamespace()
+
+    def load(weights, **options):
+        asked.weights, asked.options = str(weights), options
+        return squares.SquareDetector()
+
+    monkeypatch.setattr(predicting, "load_for_use", load)
+    monkeypatch.setattr(commands, "_import_quietly", lambda: None)
+    return asked
+
+
+def test_defaults(asked, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    squares.write_png(tmp_path / "photos" / "a.png", ("red", 20, 30, 40))
+    (tmp_path / "runs" / "mine").mkdir(parents=True)
+    (tmp_path / "runs" / "mine" / "best.keras").write_text("")
+    assert commands.main(["infer", "photos"]) == 0
+    assert asked.weights == os.path.join("runs", "mine", "best.keras")
+    assert sorted(p.name for p in (tmp_path / "predictions").iterdir()) == ["images", "predictions.json"]
+    text = capsys.readouterr().out
+    assert "1 objects with score 0.3 or more in 1 images" in text and "objects: predictions/predictions.json" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_every_flag_arrives(asked, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    squares.write_png(tmp_path / "a.png", ("red", 20, 30, 40), ("red", 70, 30, 20), ("green", 5, 5, 10))
+    squares.write_clip(tmp_path / "c.avi", squares.moving_square(6))
+    command = (
+        "infer a.png c.avi --weights m.keras --out o --score 0.5 --keypoint-score 0.2 --classes green,red --classes red "
+        "--max-objects 1 --batch-size 2 --image-size 96 --stacks 1 --tta flip,scale --device cpu --precision mixed_bfloat16 "
+        "--no-save-images --save-video --csv --crops --track"
+    )
+    assert commands.main(command.split()) == 0
+    asked.options.pop("console")
+    assert asked.options == {
+        "image_size": 96, "stacks": 1, "tta": "flip,scale", "device": "cpu", "precision": "mixed_bfloat16",
+    }  # fmt: skip
+    assert sorted(p.name for p in (tmp_path / "o").iterdir()) == ["crops", "predictions.csv", "predictions.json", "videos"]
+    annotations = json.loads((tmp_path / "o/predictions.json").read_text())["annotations"]
+    assert len(annotations) == 7 and {a.get("track_id") for a in annotations} == {None, 1}
+
+
+@pytest.mark.parametrize(
+    "command, message",
+    [
+        ("infer none.png --weights m.keras", "none.png: found no image or video, expected"),
+        ("infer a.png", "runs: found no run with a best.keras, expected one of train.py; name a model with --weights"),
+        ("infer a.png --weights m.keras --classes rod", r"classes: found 'rod', expected some of ['red', 'green']"),
+        ("infer a.png --weights m.keras --track", "--track: found images only"),
+        ("infer a.png --weights m.keras --batch-size 0", "batch_size: found 0"),
+        ("infer a.png --weights m.keras --out a.png", "a.png: could not be written"),
+    ],
+)
+def test_wrong_input(asked, tmp_path, monkeypatch, capsys, command, message):
+    monkeypatch.chdir(tmp_path)
+    squares.write_png(tmp_path / "a.png")
+    assert commands.main(command.split()) == 2
+    assert message in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_interrupted_while_loading(tmp_path, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(predicting, "load_for_use", interrupt)
+    monkeypatch.setattr(commands, "_import_quietly", lambda: None)
+    squares.write_png(tmp_path / "a.png")
+    assert commands.main(["infer", str(tmp_path / "a.png"), "--weights", "m.keras", "--out", str(tmp_path / "o")]) == 130

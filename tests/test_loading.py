@@ -1,0 +1,73 @@
+import os
+import time
+
+import keras
+import numpy as np
+import pytest
+
+from centerkp.inference import detect
+from centerkp.loading import find_newest_model, load_for_use
+from centerkp.model.center_net import build_model
+from centerkp.model.hourglass import Hourglass
+from centerkp.schema import ObjectClass, Schema
+
+SCHEMA = Schema((ObjectClass("cup", 4, ("rim", "foot")), ObjectClass("lid", 9)))
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "m.keras"
+    build_model(SCHEMA, backbone=Hourglass(4, (8, 8), (1, 1), 1), image_size=64).save(path)
+    return path
+
+
+def predict(detector):
+    image = np.random.default_rng(0).integers(0, 256, (60, 50, 3), np.uint8)
+    (result,) = detect(detector, [image], batch_size=1)
+    assert not result.error
+    return np.array([d.score for d in result.detections])
+
+
+def test_device_and_precision(model):
+    plain = load_for_use(model)
+    moved = load_for_use(model, device="cpu", image_size=64)
+    assert (moved.device, moved.image_size, moved.schema) == ("cpu:0", (64, 64), SCHEMA)
+    np.testing.assert_allclose(predict(moved), predict(plain), atol=1e-6)
+    before = keras.config.dtype_policy().name
+    mirrored = load_for_use(model, tta="flip")
+    assert 0 < np.abs(predict(mirrored)[:5] - predict(plain)[:5]).max() < 0.1
+    half = load_for_use(model, precision="mixed_bfloat16")
+    assert "mixed_bfloat16" in {layer.dtype_policy.name for layer in half.layers}
+    assert keras.config.dtype_policy().name == before
+    # Eight bits of mantissa: near, and not the same.
+    assert 0 < np.abs(predict(half)[:5] - predict(plain)[:5]).max() < 0.02
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"device": "gpu:7"}, r"device: found 'gpu:7', expected one of \['cpu:0'"),
+        ({"tta": "flop"}, "tta: found 'flop', expected some of .*did you mean 'flip'"),
+        ({"precision": "bfloat"}, r"precision: found 'bfloat', expected one of \['float32', 'mixed_bfloat16'"),
+    ],
+)
+def test_what_is_not_there(model, options, message):
+    with pytest.raises(ValueError, match=message):
+        load_for_use(model, **options)
+
+
+def test_an_export_computes_as_it_was_made(tmp_path):
+    (tmp_path / "m.onnx").write_bytes(b"")
+    with pytest.raises(ValueError, match="m.onnx: found --device, --precision or --tta for an exported model"):
+        load_for_use(tmp_path / "m.onnx", device="cpu")
+
+
+def test_newest_model(tmp_path):
+    with pytest.raises(FileNotFoundError, match="runs: found no run with a best.keras, expected .*--weights"):
+        find_newest_model(tmp_path / "runs")
+    for name, age in (("a", 100), ("deep/b", 5), ("c", 50)):
+        path = tmp_path / "runs" / name / "best.keras"
+        path.parent.mkdir(parents=True)
+        path.write_text("")
+        os.utime(path, (time.time() - age,) * 2)
+    assert find_newest_model(tmp_path / "runs") == tmp_path / "runs/deep/b/best.keras"

@@ -1,0 +1,145 @@
+from threading import Event
+
+import cv2
+import numpy as np
+import pytest
+import squares
+
+from centerkp import video
+from centerkp.video import Clip, ClipWriter, open_clip
+
+
+def read(path, live=False):
+    faults = []
+    with open_clip(Clip("c", str(path), live)) as reader:
+        frames = list(reader.read_frames(faults.append, Event()))
+    return frames, faults, reader
+
+
+def left_edges(frames):
+    return [round(squares.find_squares(image)[0][1][0]) for *_, image in frames]
+
+
+@pytest.mark.parametrize("codec, name", [("MJPG", "a.avi"), ("mp4v", "a.mp4")])
+def test_frames_positions_and_colours(tmp_path, codec, name):
+    path = squares.write_clip(tmp_path / name, squares.moving_square(30), codec)
+    frames, faults, reader = read(path)
+    assert [index for index, *_ in frames] == list(range(30)) and not faults
+    assert [seconds for _, seconds, _ in frames] == pytest.approx([i / 20 for i in range(30)])
+    assert (reader.fps, reader.frame_count) == (20, 30)
+    np.testing.assert_allclose(left_edges(frames), [4 + 2 * i for i in range(30)], atol=1.5)
+
+
+def test_cut_off(tmp_path):
+    data = squares.write_clip(tmp_path / "a.avi", squares.moving_square(40)).read_bytes()
+    (tmp_path / "cut.avi").write_bytes(data[: len(data) * 6 // 10])
+    frames, (fault,), _ = read(tmp_path / "cut.avi")
+    assert 15 < len(frames) < 30 and [f[0] for f in frames] == list(range(len(frames)))
+    assert fault == f"{tmp_path}/cut.avi: found {len(frames)} of 40 frames, the video is cut off or damaged."
+
+
+def test_broken_frame_in_the_middle_keeps_the_positions_of_the_others(tmp_path):
+    data = bytearray(squares.write_clip(tmp_path / "a.avi", squares.moving_square(30)).read_bytes())
+    starts = [i for i in range(len(data)) if data[i : i + 3] == b"\xff\xd8\xff"]
+    data[starts[10] : starts[11] - 8] = bytes(starts[11] - 8 - starts[10])
+    (tmp_path / "broken.avi").write_bytes(data)
+    frames, (fault,), _ = read(tmp_path / "broken.avi")
+    assert [index for index, *_ in frames] == [i for i in range(30) if i != 10]
+    assert "found 1 frames that cannot be decoded" in fault
+    np.testing.assert_allclose(left_edges(frames), [4 + 2 * i for i in range(30) if i != 10], atol=1.5)
+
+
+def test_nothing_to_play(tmp_path, monkeypatch):
+    data = squares.write_clip(tmp_path / "a.mp4", squares.moving_square(10), "mp4v").read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(data[: len(data) // 2])  # its index stands at the end
+    with pytest.raises(ValueError, match="cut.mp4: found nothing that can be played, expected a video, whole or"):
+        open_clip(Clip("c", str(tmp_path / "cut.mp4")))
+    with pytest.raises(FileNotFoundError, match="none.mp4: no such video"):
+        open_clip(Clip("c", str(tmp_path / "none.mp4")))
+    monkeypatch.setattr(video, "TIMEOUT", 1)
+    with pytest.raises(ValueError, match="rtsp://127.0.0.1:9/x: found nothing .*expected a stream"):
+        open_clip(Clip("c", "rtsp://127.0.0.1:9/x", live=True))
+    with pytest.raises(ValueError, match="camera 99: found none"):
+        open_clip(Clip("c", 99, live=True))
+
+
+def test_live_leaves_out_what_it_has_no_time_for(tmp_path, monkeypatch):
+    """A camera at 20 frames a second for half a second, looked at every 0.1 s."""
+    clock = [0.0]
+    images = [image[..., ::-1] for image in squares.moving_square(10)]
+
+    class Camera:
+        def get(self, what):
+            return {cv2.CAP_PROP_FPS: 20.0, cv2.CAP_PROP_FRAME_COUNT: -1.0}[what]
+
+        def read(self):
+            Event().wait(0.05)
+            clock[0] += 0.05
+            return (True, images.pop(0)) if images else (False, None)
+
+        def release(self):
+            pass
+
+    monkeypatch.setattr(video.time, "monotonic", lambda: clock[0])
+    reader = video.ClipReader(Clip("c", 0, live=True), Camera())
+    assert reader.frame_count is None
+    frames = []
+    for frame in reader.read_frames(print, Event()):
+        frames.append(frame)
+        Event().wait(0.1)
+    positions = [index for index, *_ in frames]
+    assert positions[0] == 0 and 3 <= len(positions) < 9 and positions == sorted(set(positions))
+    np.testing.assert_allclose(left_edges(frames), [4 + 2 * i for i in positions], atol=1.5)
+
+
+def test_written_video_reads_back(tmp_path):
+    writer = ClipWriter(tmp_path / "new" / "out.mp4", 12.5)
+    for image in squares.moving_square(25):
+        writer.write(image)
+    assert not (tmp_path / "new" / "out.mp4").exists()  # not before it is whole
+    assert writer.close() == tmp_path / "new" / "out.mp4"
+    frames, faults, reader = read(tmp_path / "new" / "out.mp4")
+    assert len(frames) == 25 and reader.fps == 12.5 and not faults
+    np.testing.assert_allclose(left_edges(frames), [4 + 2 * i for i in range(25)], atol=1.5)
+    assert [p.name for p in (tmp_path / "new").iterdir()] == ["out.mp4"]
+
+
+def test_every_picture_stands_at_its_position(tmp_path):
+    """Of 0, 3, 3, 5: two gaps to fill, and one position that is taken."""
+    writer = ClipWriter(tmp_path / "out.mp4", 10)
+    for index in (0, 3, 3, 5):
+        writer.write(squares.draw(("red", 10 * index, 30, 16)), index)
+    writer.close()
+    np.testing.assert_allclose(left_edges(read(tmp_path / "out.mp4")[0]), [0, 30, 30, 30, 50, 50], atol=1.5)
+
+
+def test_odd_and_changing_sizes(tmp_path):
+    writer = ClipWriter(tmp_path / "out.mp4", 10)
+    for size in ((97, 65), (97, 65), (194, 130), (50, 80)):
+        writer.write(squares.draw(size=size))
+    writer.close()
+    assert [image.shape for *_, image in read(tmp_path / "out.mp4")[0]] == [(64, 96, 3)] * 4
+
+
+def test_no_picture_no_video(tmp_path):
+    assert ClipWriter(tmp_path / "out.mp4", 10).close() is None and not list(tmp_path.iterdir())
+
+
+def test_a_video_that_is_not_whole_is_an_error(tmp_path):
+    writer = ClipWriter(tmp_path / "out.mp4", 10)
+    writer.write(squares.draw())
+    writer.count += 1  # as if the disk had swallowed one
+    with pytest.raises(OSError, match="out.mp4: the video could not be written whole"):
+        writer.close()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError):
+        ClipWriter(tmp_path / "file" / "out.mp4", 10).write(squares.draw())
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file"]
+
+
+def test_only_our_own_lines(tmp_path, capfd):
+    (tmp_path / "bad.mp4").write_bytes(b"\x00\x00\x00\x20ftypisom" + bytes(100))
+    for address in (str(tmp_path / "bad.mp4"), 99):
+        with pytest.raises(ValueError):
+            open_clip(Clip("c", address))
+    assert capfd.readouterr() == ("", "")

@@ -1,0 +1,39 @@
+"""`centerkp merge`."""
+
+import argparse
+
+HELP = "join COCO JSONs into one"
+NEEDS_KERAS = False
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("coco", nargs="+", metavar="JSON", help="two or more COCO JSONs; they stay as they are")
+    parser.add_argument("--out", required=True, metavar="JSON", help="file to write")
+    parser.add_argument(
+        "--images",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="folder of the images of all files, or given once for each file (default: found beside each JSON)",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace the file to write if it is there")
+
+
+def run(options: argparse.Namespace) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from centerkp.data.faults import count_of
+    from centerkp.data.merging import merge_coco
+
+    merged = merge_coco(options.coco, options.out, images_dirs=options.images, overwrite=options.overwrite)
+    console = Console()
+    table = Table("class", box=None, header_style="dim")
+    table.add_column("objects", justify="right")
+    for name, number in merged.objects.items():
+        table.add_row(Text(name), str(number))
+    console.print(table)
+    for note in merged.notes:
+        console.print(f"  {note}", style="yellow", markup=False, highlight=False)
+    console.print(f"{count_of(merged.images, 'image')}: {merged.file}", markup=False, highlight=False, soft_wrap=True)

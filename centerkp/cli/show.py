@@ -1,0 +1,66 @@
+"""`centerkp show`."""
+
+import argparse
+
+HELP = "draw annotated images, augmented ones, or the network's targets"
+NEEDS_KERAS = False
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("coco", metavar="JSON", help="COCO JSON with the annotations")
+    parser.add_argument("--images", metavar="DIR", help="folder of the images (default: found beside the JSON)")
+    parser.add_argument("--augment", action="store_true", help="as training sees them: moved, turned, mirrored, recoloured")
+    parser.add_argument("--augmentation", metavar="FILE", help="with this Albumentations pipeline in place of the colours")
+    parser.add_argument("--targets", action="store_true", help="beside each image the maps that the network is to learn")
+    parser.add_argument("--count", type=int, metavar="N", help="images to draw (default: 12; 4 with --targets)")
+    parser.add_argument("--image-size", type=int, default=512, metavar="PIXELS", help="side of the input (default: 512)")
+    parser.add_argument("--seed", type=int, default=0, help="another seed draws other images (default: 0)")
+    parser.add_argument("--width", type=int, metavar="PIXELS", help="of the whole picture (default: 480 for each image)")
+    parser.add_argument("--out", metavar="FILE", help="picture to write (default: NAME_show.png in this folder)")
+    parser.add_argument(
+        "--check-images",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="decode every image once, to leave out unreadable ones and notice other sizes than the JSON says (default: yes)",
+    )
+
+
+def run(options: argparse.Namespace) -> None:
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from centerkp.cli.commands import import_quietly
+    from centerkp.data.augment import Augmentation, read_compose
+    from centerkp.data.coco import read_coco
+    from centerkp.data.faults import count_of
+    from centerkp.data.mosaic import choose_records, draw_records, draw_samples
+    from centerkp.drawing import write_image
+
+    count = options.count or (4 if options.targets else 12)
+    if count < 1 or options.image_size < 32 or options.image_size % 4:
+        raise ValueError(
+            f"show: found --count {count} and --image-size {options.image_size}, expected 1 or more images of a size that is "
+            "a multiple of 4 and at least 32."
+        )
+    if options.targets:
+        import_quietly()
+    dataset = read_coco(options.coco, images_dir=options.images, check_images=options.check_images)
+    console = Console()
+    for note in dataset.notes:
+        console.print(f"  {note}", style="yellow", markup=False, highlight=False)
+    records = choose_records(dataset.records, count, options.seed)
+    if options.augment or options.augmentation or options.targets:
+        augmentation = None
+        if options.augment or options.augmentation:
+            custom = read_compose(options.augmentation) if options.augmentation else None
+            augmentation = Augmentation(custom=custom)
+            records = [records[i % len(records)] for i in range(count)]
+        size = options.image_size, options.image_size
+        picture = draw_samples(
+            records, dataset.schema, size, augmentation, options.seed, targets=options.targets, width=options.width
+        )
+    else:
+        picture = draw_records(records, dataset.schema, options.width)
+    file = write_image(options.out or f"{Path(options.coco).stem}_show.png", picture)
+    console.print(f"{count_of(len(records), 'image')}: {file}", markup=False, highlight=False, soft_wrap=True)

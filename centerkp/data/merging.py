@@ -1,0 +1,188 @@
+"""Joins COCO files into one."""
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from centerkp.data.faults import add_note, count_of, read_integer
+from centerkp.data.relocate import Source, read_source, refuse_existing, relocate_names
+from centerkp.results import write_json
+
+# What a category may say about its keypoints besides their names; the rest (colours, ids of other tools) is nobody's business.
+DETAILS = ("skeleton", "flip_pairs", "oks_sigmas")
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What was written, the counts by class name, and a line for all that the reader of the files should know."""
+
+    file: Path
+    images: int
+    objects: dict[str, int]
+    notes: tuple[str, ...]
+
+
+def merge_coco(
+    paths: Sequence[str | Path],
+    out: str | Path,
+    *,
+    images_dirs: Sequence[str | Path] = (),
+    overwrite: bool = False,
+) -> Merged:
+    """Writes one COCO file with the images and annotations of several, numbered anew from 1.
+
+    Categories of one name become one and must have the same keypoints in the same order; the first file that says something
+    about a category (skeleton, flip pairs, sigmas) is believed, and it keeps its id if no other has it. Licences are joined
+    by content. Other parts of the file ('info' and the like) are taken from the first file that has them. `file_name` changes
+    where the image would not be found from the new file's place. Images that stand in the files more than once (the same
+    file, or another with the same bytes) are all kept, and reported.
+
+    Args:
+        images_dirs: where the images are: none to find them beside each file, one folder for all files, or one for each.
+
+    Raises:
+        ValueError: a file is faulty, two contradict each other, or `out` is one of them.
+        FileNotFoundError, FileExistsError: a file is missing, or `out` is there already.
+    """
+    out, paths = Path(out), [Path(path) for path in paths]
+    _check_files(paths, out, images_dirs)
+    refuse_existing([out], overwrite)
+    folders = list(images_dirs) * len(paths) if len(images_dirs) == 1 else list(images_dirs) or [None] * len(paths)
+    sources = [read_source(path, folder) for path, folder in zip(paths, folders, strict=True)]
+    notes: list[str] = []
+    categories, category_ids = _join_categories(sources, notes)
+    content = _join_rest(sources, notes)
+    licenses, license_ids = _join_licenses(sources)
+    if licenses:
+        content["licenses"] = licenses
+    images, annotations = [], []
+    for source, new_ids, new_licenses in zip(sources, category_ids, license_ids, strict=True):
+        first = len(images) + 1
+        images += [_renumber_image(image, first + row, new_licenses) for row, image in enumerate(source.content["images"])]
+        rows = source.image_rows
+        for a in source.content["annotations"]:
+            image_id, category_id = first + rows[read_integer(a["image_id"])], new_ids[read_integer(a["category_id"])]
+            annotations.append(a | {"id": len(annotations) + 1, "image_id": image_id, "category_id": category_id})
+    files = [path for source in sources for path in source.paths]
+    _note_duplicates(sources, notes)
+    for image, name in zip(images, relocate_names([i["file_name"] for i in images], files, out), strict=True):
+        image["file_name"] = name
+    write_json(out, content | {"images": images, "annotations": annotations, "categories": categories})
+    objects = {c["id"]: 0 for c in categories}
+    for a in annotations:
+        objects[a["category_id"]] += 1
+    return Merged(out, len(images), {str(c["name"]): objects[c["id"]] for c in categories}, tuple(notes))
+
+
+def _check_files(paths: Sequence[Path], out: Path, images_dirs: Sequence) -> None:
+    if len(paths) < 2:
+        raise ValueError(f"merge: found {count_of(len(paths), 'file')}, expected two or more; name them all before --out.")
+    if len(images_dirs) not in (0, 1, len(paths)):
+        raise ValueError(
+            f"merge: found {len(images_dirs)} images folders for {len(paths)} files, expected none, one, or one for each file."
+        )
+    for path in paths:
+        if path.resolve() == out.resolve():
+            raise ValueError(f"{out}: found as --out and among the files to merge, expected a new file; choose another --out.")
+    repeated = {str(path) for path in paths if [p.resolve() for p in paths].count(path.resolve()) > 1}
+    if repeated:
+        raise ValueError(f"merge: found {sorted(repeated)} twice among the files, expected each once; leave one out.")
+
+
+def _join_categories(sources: Sequence[Source], notes: list[str]) -> tuple[list[dict], list[dict[int, int]]]:
+    """The categories of the new file, and for each source old id -> new id."""
+    joined: dict[str, tuple[dict, Path]] = {}
+    used: set[int] = set()
+    new_ids: list[dict[int, int]] = []
+    for source in sources:
+        new_ids.append({})
+        for category in source.content["categories"]:
+            name, own_id = str(category["name"]), read_integer(category["id"])
+            if name in joined:
+                _agree(joined[name], category, source.path, notes)
+            else:
+                new_id = own_id if own_id not in used else max(used) + 1
+                used.add(new_id)
+                joined[name] = category | {"id": new_id}, source.path
+            new_ids[-1][own_id] = joined[name][0]["id"]
+    return [category for category, _ in joined.values()], new_ids
+
+
+def _agree(known: tuple[dict, Path], category: dict, path: Path, notes: list[str]) -> None:
+    """Adds to the known category what it lacks; raises when the keypoints differ."""
+    (first, first_path), name = known, category["name"]
+    ours, theirs = (list(map(str, c.get("keypoints") or [])) for c in (first, category))
+    if ours != theirs:
+        raise ValueError(
+            f"category '{name}': found the keypoints {ours} in {first_path} and {theirs} in {path}, expected the same in the "
+            "same order; rename or reorder them, or give one of the categories another name."
+        )
+    for key, value in category.items():
+        if first.get(key) in (None, [], "") and key != "id":
+            first[key] = value
+        elif key in DETAILS and value and value != first[key]:
+            notes.append(f"category '{name}': {key} of {path} differs from that of {first_path}, which is kept")
+
+
+def _join_licenses(sources: Sequence[Source]) -> tuple[list[dict], list[dict]]:
+    """The licences of the new file, each once, and for each source old id -> new id."""
+    joined: dict[str, dict] = {}
+    new_ids: list[dict] = []
+    for source in sources:
+        new_ids.append({})
+        licenses = source.content.get("licenses")
+        for entry in licenses if isinstance(licenses, list) else []:
+            if isinstance(entry, dict):
+                text = json.dumps({k: v for k, v in entry.items() if k != "id"}, sort_keys=True)
+                kept = joined.setdefault(text, entry | {"id": len(joined) + 1})
+                new_ids[-1][str(entry.get("id"))] = kept["id"]
+    return list(joined.values()), new_ids
+
+
+def _join_rest(sources: Sequence[Source], notes: list[str]) -> dict:
+    content: dict = {}
+    for source in sources:
+        for key, value in source.content.items():
+            if key in ("images", "annotations", "categories", "licenses"):
+                continue
+            if content.setdefault(key, value) != value:
+                notes.append(f"'{key}' of {source.path} differs from that of an earlier file, which is kept")
+    return content
+
+
+def _renumber_image(image: dict, image_id: int, new_licenses: dict) -> dict:
+    license_id = new_licenses.get(str(image.get("license")))
+    return image | {"id": image_id} | ({} if license_id is None else {"license": license_id})
+
+
+def _note_duplicates(sources: Sequence[Source], notes: list[str]) -> None:
+    """Adds a line for images that are one file, and one for different files with the same bytes."""
+    listed = [(path.resolve(), source.path.name) for source in sources for path in source.paths]
+    for kind, groups in (
+        ("the same file listed more than once; join their annotations, or keep one", _find_equal(listed)),
+        ("different files with the same content; keep one of each", _find_copies({path for path, _ in listed})),
+    ):
+        lines = [list(dict.fromkeys(map(str, group))) for group in groups]
+        texts = [" = ".join(line[:3]) + (f" = {len(line) - 3} more" if len(line) > 3 else "") for line in lines]
+        add_note(notes, "image", len(groups), kind, texts)
+
+
+def _find_equal(listed: Iterable[tuple[Path, str]]) -> list[list[str]]:
+    users = defaultdict(list)
+    for path, source in listed:
+        users[path].append(f"{path.name} ({source})")
+    return [names for names in users.values() if len(names) > 1]
+
+
+def _find_copies(paths: Iterable[Path]) -> list[list[Path]]:
+    """Files with the same bytes; only those of equal size are read."""
+    sizes, contents = defaultdict(list), defaultdict(list)
+    for path in sorted(paths):
+        sizes[path.stat().st_size].append(path)
+    for same in sizes.values():
+        for path in same if len(same) > 1 else []:
+            contents[hashlib.sha256(path.read_bytes()).digest()].append(path)
+    return [same for same in contents.values() if len(same) > 1]

@@ -1,0 +1,94 @@
+"""Pictures of a dataset for looking at it before training: as labelled, as augmented, and as the network's targets."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from centerkp.data.augment import Augmentation
+from centerkp.data.coco import Record
+from centerkp.data.image import read_image
+from centerkp.data.sample import Sampler
+from centerkp.drawing import draw_record, draw_training_sample, make_mosaic
+from centerkp.heads import STRIDE
+from centerkp.schema import Schema
+
+CELL = 480  # pixels across one picture of a mosaic
+WIDEST = 1920
+
+
+def choose_records(records: Sequence[Record], count: int, seed: int = 0) -> list[Record]:
+    """Draws records at random, none twice; all of them, in a random order, when there are no more."""
+    order = np.random.default_rng(seed).permutation(len(records))[:count]
+    return [records[i] for i in order]
+
+
+def draw_records(records: Sequence[Record], schema: Schema, width: int | None = None) -> np.ndarray:
+    """A mosaic of images with their labelled objects, at least one; titles are the file names, `width` is in pixels."""
+    pictures = []
+    for record in records:
+        image = read_image(record.path)
+        pictures.append(draw_record(image, record.boxes_xyxy, record.class_ids, record.keypoints_xy, record.visibility, schema))
+    return _arrange(pictures, [record.path.name for record in records], width)
+
+
+def draw_samples(
+    records: Sequence[Record],
+    schema: Schema,
+    size: tuple[int, int],
+    augmentation: Augmentation | None = None,
+    seed: int = 0,
+    *,
+    targets: bool = False,
+    width: int | None = None,
+) -> np.ndarray:
+    """A mosaic of training samples: images and objects as they enter the network.
+
+    Args:
+        records: at least one; one that stands several times gives as many samples.
+        size: (width, height) of the network input.
+        augmentation: None for none.
+        seed: with the same seed the same samples.
+        targets: draw beside each sample its center maps and keypoint maps (this needs Keras).
+        width: of the picture in pixels.
+    """
+    sampler = Sampler(schema, size, max(max(len(r.class_ids) for r in records), 1), augmentation)
+    generators = np.random.default_rng(seed).spawn(len(records))
+    samples = [sampler(record, rng) for record, rng in zip(records, generators, strict=True)]
+    if targets:
+        truth = {name: np.stack([t[name] for _, t in samples]) for name in samples[0][1]}
+        return draw_targets_of_batch([image for image, _ in samples], truth, schema, width)
+    pictures = []
+    for image, truth in samples:
+        real = truth["object_weights"] > 0
+        names = ("boxes_xyxy", "class_ids", "keypoints_xy", "visibility")
+        pictures.append(draw_record(image, *(truth[name][real] for name in names), schema))
+    return _arrange(pictures, [record.path.name for record in records], width)
+
+
+def draw_targets_of_batch(
+    images: Sequence[np.ndarray], truth: Mapping[str, np.ndarray], schema: Schema, width: int | None = None
+) -> np.ndarray:
+    """A mosaic with one row for each sample of a batch: its objects, center maps and keypoint maps.
+
+    Args:
+        images: (B, height, width, 3) uint8 network inputs.
+        truth: the padded objects, (B, M, ...), as `Sampler` makes them.
+        width: of the picture in pixels.
+    """
+    from keras import ops
+
+    from centerkp.codec.targets import render_targets
+
+    map_size = images[0].shape[0] // STRIDE, images[0].shape[1] // STRIDE
+    rendered = render_targets(dict(truth), schema, map_size)
+    maps = {k: ops.convert_to_numpy(rendered[k]) for k in ("center_heatmap", "keypoint_heatmap") if k in rendered}
+    rows = [
+        draw_training_sample(image, {k: v[i] for k, v in truth.items()}, {k: v[i] for k, v in maps.items()}, schema)
+        for i, image in enumerate(images)
+    ]
+    return make_mosaic(rows, columns=1, width=width or min(rows[0].shape[1], WIDEST))
+
+
+def _arrange(pictures: Sequence[np.ndarray], titles: Sequence[str], width: int | None) -> np.ndarray:
+    columns = int(np.ceil(np.sqrt(len(pictures))))
+    return make_mosaic(pictures, columns, titles, width or min(columns * CELL, WIDEST))

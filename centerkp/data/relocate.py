@@ -1,0 +1,73 @@
+"""What a new COCO file made from others needs: checked contents, and image names that lead to the same files from its place."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from centerkp.data.coco import read_coco
+from centerkp.data.faults import read_integer
+from centerkp.data.files import find_images, image_folders, read_json
+from centerkp.schema import Schema
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A COCO file as it is written, all of it, after the checks of `read_coco`; `paths` has the file of each image."""
+
+    path: Path
+    content: dict
+    schema: Schema
+    paths: tuple[Path, ...]
+
+    @property
+    def image_rows(self) -> dict[int, int]:
+        """Image id -> place in the list of images."""
+        return {read_integer(image["id"]): row for row, image in enumerate(self.content["images"])}
+
+
+def read_source(path: str | Path, images_dir: str | Path | None = None) -> Source:
+    """Reads a COCO file to be rewritten: nothing in it is changed, but it is refused like everywhere if it contradicts itself.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_coco`.
+    """
+    path = Path(path)
+    schema = read_coco(path, images_dir=images_dir, check_images=False).schema
+    content = read_json(path)
+    found = find_images([image["file_name"] for image in content["images"]], image_folders(path, images_dir))
+    return Source(path, content, schema, tuple(files[0] for files in found))
+
+
+def relocate_names(names: Sequence[str], paths: Sequence[Path], out_path: Path) -> list[str]:
+    """The `file_name` of each image in a JSON at `out_path`: the old name where it leads to the same file, else the way there.
+
+    The way is relative to the JSON's folder, with "/", or absolute where no relative way exists (another drive). One file gets
+    one name, also where the old names differ.
+    """
+    found = find_images(names, image_folders(out_path, None))
+    chosen: dict[Path, str] = {}
+    for name, path, files in zip(names, paths, found, strict=True):
+        same = [file.resolve() for file in files] == [path.resolve()]
+        if ".." in Path(name).parts:  # it would be found without the "..", too, but other programs take it at its word
+            same = (out_path.parent / name).resolve() == path.resolve()
+        if path.resolve() not in chosen:
+            chosen[path.resolve()] = name if same else _way(path, out_path)
+    return [chosen[path.resolve()] for path in paths]
+
+
+def refuse_existing(paths: Sequence[Path], overwrite: bool) -> None:
+    """Raises FileExistsError unless the files are new or may be replaced."""
+    taken = [str(path) for path in paths if path.exists()]
+    if taken and not overwrite:
+        raise FileExistsError(
+            f"{', '.join(taken)}: found {'files' if len(taken) > 1 else 'a file'} of this name, expected none; "
+            "choose another --out, or replace with --overwrite."
+        )
+
+
+def _way(path: Path, out_path: Path) -> str:
+    try:
+        return Path(os.path.relpath(path.resolve(), out_path.resolve().parent)).as_posix()
+    except ValueError:  # another drive
+        return path.resolve().as_posix()

@@ -1,0 +1,256 @@
+"""Splits a COCO file into training, validation and test files: by class, and never through a group of images."""
+
+import os
+import re
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+
+from centerkp.data.faults import add_note, count_of, read_integer
+from centerkp.data.files import BAR_FROM
+from centerkp.data.image import read_image
+from centerkp.data.phash import near_groups, perceptual_hash
+from centerkp.data.relocate import Source, read_source, refuse_existing, relocate_names
+from centerkp.results import write_json
+
+PHASH_DISTANCE = 8  # of 64 bits
+PARTS = ("train", "val", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """What was written: one file per part, and how many images and objects of each class it holds.
+
+    `images` and `objects` are (parts, C); `negatives` and `totals` (parts,) count images without an object and all images.
+    Crowd regions are not counted as objects. `groups` (images,) is the group of each image, `part_ids` (images,) its part.
+    """
+
+    files: dict[str, Path]
+    class_names: tuple[str, ...]
+    images: np.ndarray
+    objects: np.ndarray
+    negatives: np.ndarray
+    totals: np.ndarray
+    groups: np.ndarray
+    part_ids: np.ndarray
+    notes: tuple[str, ...]
+
+
+def split_coco(
+    path: str | Path,
+    *,
+    val: float = 0.2,
+    test: float = 0.0,
+    group_by: str | None = None,
+    phash_distance: int = PHASH_DISTANCE,
+    seed: int = 0,
+    images_dir: str | Path | None = None,
+    out_dir: str | Path | None = None,
+    overwrite: bool = False,
+) -> Split:
+    """Writes NAME_train.json, NAME_val.json and, with `test`, NAME_test.json, which together hold every image once.
+
+    Images and objects of every class are shared out in proportion, the rarest class first; each part gets some of every class
+    as long as there are groups to give. Everything in the file is kept: info, licences, categories, fields of other tools.
+    Only `file_name` changes, where the image would not be found from the new file's place. The same arguments give the
+    same files.
+
+    Args:
+        val, test: shares of the images, 0 < val, 0 <= test, together below 1.
+        group_by: what keeps images on one side. None: nothing but being the same file. "folder": their folder. "phash": they
+            look alike, directly or over others in between, as neighbouring frames do. Anything else is a regular expression
+            searched in `file_name`: images belong together whose match (or its groups in parentheses, if it has any) is equal.
+        phash_distance: how many of 64 bits may differ for "phash".
+        out_dir: by default the folder of `path`.
+
+    Raises:
+        ValueError: the file is faulty, the shares are, or there are fewer groups than parts.
+        FileNotFoundError, FileExistsError: a file is missing, or one to be written is there already.
+    """
+    fractions = _check_shares(val, test)
+    source = read_source(path, images_dir)
+    names = PARTS[: len(fractions)]
+    out_dir = Path(out_dir) if out_dir else source.path.parent
+    files = {name: out_dir / f"{source.path.stem}_{name}.json" for name in names}
+    refuse_existing(list(files.values()), overwrite)
+    counts = count_objects(source)
+    groups, notes = group_images(source, group_by, phash_distance)
+    group_parts = assign_groups(_describe_groups(counts, groups), fractions, seed)
+    part_ids = group_parts[groups]
+    for number, (name, file) in enumerate(files.items()):
+        write_json(file, _select(source, part_ids == number, file))
+        notes += _note_missing(source.schema.class_names, counts, part_ids == number, name)
+    holds = counts > 0
+    tables = [
+        np.stack([table[part_ids == p].sum(0) for p in range(len(names))])
+        for table in (holds, counts, ~holds.any(1), np.ones(len(counts), int))
+    ]
+    return Split(files, source.schema.class_names, *tables, groups, part_ids, tuple(notes))
+
+
+def _check_shares(val: float, test: float) -> np.ndarray:
+    if not (0 < val < 1 and 0 <= test < 1 and val + test < 1):
+        raise ValueError(
+            f"split: found the shares val {val:g} and test {test:g}, expected 0 < val, 0 <= test and a sum below 1; "
+            "try --val 0.2 --test 0.1."
+        )
+    return np.array([1 - val - test, val, test][: 3 if test else 2])
+
+
+def count_objects(source: Source) -> np.ndarray:
+    """(images, C) objects of each class, crowd regions left out."""
+    rows, schema = source.image_rows, source.schema
+    class_ids = {kind.category_id: class_id for class_id, kind in enumerate(schema.classes)}
+    counts = np.zeros((len(rows), schema.num_classes), np.int64)
+    for entry in source.content["annotations"]:
+        if read_integer(entry.get("iscrowd")) != 1 and entry.get("iscrowd") is not True:
+            counts[rows[read_integer(entry["image_id"])], class_ids[read_integer(entry["category_id"])]] += 1
+    return counts
+
+
+def group_images(source: Source, group_by: str | None, phash_distance: int = PHASH_DISTANCE) -> tuple[np.ndarray, list[str]]:
+    """(images,) group numbers from 0 on, and a line for each thing worth knowing; `group_by` as in `split_coco`."""
+    notes: list[str] = []
+    names = [image["file_name"] for image in source.content["images"]]
+    if group_by == "phash":
+        groups = _group_by_looks(names, source.paths, phash_distance, notes)
+    elif group_by == "folder":
+        groups = _number([path.resolve().parent for path in source.paths])
+    elif group_by:
+        groups = _group_by_pattern(names, source.paths, group_by, notes)
+    else:
+        groups = _number([path.resolve() for path in source.paths])
+    if group_by:
+        sizes = np.bincount(groups)
+        notes.insert(0, f"{count_of(len(sizes), 'group')} of {count_of(len(groups), 'image')}, the largest with {sizes.max()}")
+    return groups, notes
+
+
+def _group_by_pattern(names: Sequence[str], paths: Sequence[Path], pattern: str, notes: list[str]) -> np.ndarray:
+    try:
+        matches = [re.search(pattern, name.replace("\\", "/")) for name in names]
+    except re.error as error:
+        raise ValueError(
+            f"--group-by: found '{pattern}', expected 'folder', 'phash' or a regular expression ({error}); "
+            "as in --group-by 'video(\\d+)'."
+        ) from None
+    if not any(matches):
+        raise ValueError(
+            f"--group-by: found no file name that '{pattern}' fits, expected some; the first name is '{names[0]}'."
+        )
+    strangers = [name for name, match in zip(names, matches, strict=True) if not match]
+    add_note(notes, "image", len(strangers), f"'{pattern}' does not fit, each a group of its own", strangers)
+    return _number([(m.groups() or m[0]) if m else p.resolve() for m, p in zip(matches, paths, strict=True)])
+
+
+def _group_by_looks(names: Sequence[str], paths: Sequence[Path], distance: int, notes: list[str]) -> np.ndarray:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        hashes = pool.map(_hash_file, paths)
+        if len(paths) > BAR_FROM and sys.stderr.isatty():
+            console = Console(stderr=True)
+            hashes = track(hashes, "Comparing images", total=len(paths), console=console, transient=True)
+        hashes = list(hashes)
+    readable = np.array([value is not None for value in hashes])
+    groups = np.full(len(paths), -1)
+    groups[readable] = near_groups([value for value in hashes if value is not None], distance)
+    groups[~readable] = groups.max(initial=-1) + 1 + np.arange((~readable).sum())
+    unread = [name for name, value in zip(names, hashes, strict=True) if value is None]
+    add_note(notes, "image", len(unread), "unreadable, each a group of its own", unread)
+    return _number(groups.tolist())
+
+
+def _hash_file(path: Path) -> np.uint64 | None:
+    try:
+        return perceptual_hash(read_image(path))
+    except (ValueError, OSError):
+        return None
+
+
+def _number(keys: Sequence) -> np.ndarray:
+    """Numbers 0, 1, ... for equal keys, in order of appearance."""
+    numbers: dict = {}
+    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)
+
+
+def _describe_groups(counts: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """(G, C + 2): what is to be shared out of each group: objects of each class, images without objects, images."""
+    columns = np.column_stack([counts, counts.sum(1) == 0, np.ones(len(counts), int)])
+    table = np.zeros((groups.max() + 1, columns.shape[1]), np.int64)
+    np.add.at(table, groups, columns)
+    return table
+
+
+def assign_groups(amounts: np.ndarray, fractions: np.ndarray, seed: int) -> np.ndarray:
+    """Shares groups out to parts in proportion, column by column, the rarest column first.
+
+    After "On the Stratification of Multi-Label Data" (Sechidis, Tsoumakas and Vlahavas 2011), with two changes, since groups
+    differ in size: large groups go first, and a group goes to the part that is furthest from its share of the column and of
+    the images together, counting half of the group as there already (as Webster shares out seats).
+
+    Args:
+        amounts: (G, F) how much of each of F things a group holds; the last, its images, must be above 0.
+        fractions: (P,) shares of the parts, the most important part first.
+
+    Returns:
+        (G,) the part of each group. No part is empty, and none lacks a thing that enough groups hold.
+
+    Raises:
+        ValueError: there are fewer groups than parts.
+    """
+    if len(amounts) < len(fractions):
+        raise ValueError(
+            f"split: found {count_of(len(amounts), 'group')} of images, expected at least {len(fractions)}, one for each part; "
+            "group by something finer (--group-by), or leave the grouping out."
+        )
+    totals = amounts.sum(0)
+    wanted = np.maximum(np.outer(fractions, totals), 1e-9)
+    given = np.zeros_like(wanted)
+    parts = np.full(len(amounts), -1)
+    order = np.random.default_rng(seed).permutation(len(amounts))
+    for column in np.argsort(np.where(totals > 0, totals, np.inf), kind="stable"):
+        members = order[(parts[order] < 0) & (amounts[order, column] > 0)]
+        for group in members[np.argsort(-amounts[members, column], kind="stable")]:
+            need = 1 - (given + amounts[group] / 2) / wanted
+            parts[group] = (need[:, column] + need[:, -1]).round(9).argmax()
+            given[parts[group]] += amounts[group]
+    _fill_gaps(parts, amounts, wanted)
+    return parts
+
+
+def _fill_gaps(parts: np.ndarray, amounts: np.ndarray, wanted: np.ndarray) -> None:
+    """Moves groups, in place, to parts that lack a thing (a column) altogether.
+
+    A part may lose its last one of a thing to a more important part only, and to an empty one.
+    """
+    holders, totals = amounts > 0, np.maximum(amounts.sum(0), 1)
+    for part in range(len(wanted)):
+        for column in np.argsort(totals, kind="stable"):
+            has = np.array([holders[parts == p].sum(0) for p in range(len(wanted))])
+            if has[part, column]:
+                continue
+            spared = ~holders | (has[parts] > 1) | (parts > part)[:, None]
+            movable = np.flatnonzero(holders[:, column] & (spared.all(1) if has[part, -1] else spared[:, -1]))
+            if len(movable):
+                costs = np.abs(amounts[movable] - wanted[part]) / totals + ~spared[movable] * totals.size
+                parts[movable[costs.sum(1).argmin()]] = part
+
+
+def _select(source: Source, chosen: np.ndarray, file: Path) -> dict:
+    """The content of the file with the chosen images alone."""
+    rows = np.flatnonzero(chosen).tolist()
+    images, image_rows = source.content["images"], source.image_rows
+    names = relocate_names([images[r]["file_name"] for r in rows], [source.paths[r] for r in rows], file)
+    annotations = [a for a in source.content["annotations"] if chosen[image_rows[read_integer(a["image_id"])]]]
+    moved = [images[r] | {"file_name": name} for r, name in zip(rows, names, strict=True)]
+    return source.content | {"images": moved, "annotations": annotations}
+
+
+def _note_missing(names: Sequence[str], counts: np.ndarray, chosen: np.ndarray, part: str) -> list[str]:
+    lacking = [name for name, here, all_ in zip(names, counts[chosen].sum(0), counts.sum(0), strict=True) if all_ and not here]
+    return [f"{part} holds no {', '.join(lacking)}: too few groups of images show it"] if lacking else []

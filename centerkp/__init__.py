@@ -11,6 +11,12 @@ _HOMES = {
     "CenterNet": "centerkp.model.center_net",
     "build_model": "centerkp.model.center_net",
     "load_model": "centerkp.model.center_net",
+    "load_detector": "centerkp.export.artefact",
+    "predict": "centerkp.inference",
+    "detect": "centerkp.inference",
+    "Frame": "centerkp.inference",
+    "ImageResult": "centerkp.image_result",
+    "AugmentedDetector": "centerkp.augmented",
 }
 __all__ = [*_HOMES, "__version__"]
 

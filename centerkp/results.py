@@ -1,4 +1,4 @@
-"""What the detector found: `Detection`, and its JSON."""
+"""What the detector found: `Detection`, its JSON, and its rows."""
 
 import json
 import os
@@ -10,6 +10,10 @@ import numpy as np
 
 from centerkp.schema import Schema
 
+ROW_COLUMNS = (
+    "image object class_name score x0 y0 x1 y1 keypoint x y keypoint_score keypoint_deviation"
+).split()  # of `to_rows`
+
 
 @dataclass(frozen=True, eq=False)
 class Detection:
@@ -17,6 +21,11 @@ class Detection:
 
     `box_xyxy` is (4,), `keypoints_xy` (n, 2) and `keypoint_scores` (n,) for the n keypoints of the class (n may be 0);
     scores lie in 0..1.
+
+    `keypoint_deviations` (n,) say how uncertain each point's place is, in pixels: the standard deviation by which its peak in
+    the heat map is wider than that of a point known exactly. Small ones need no second look; it orders points for review, and
+    is no bound on the error. A point without a peak, placed by the object's center alone, has the radius within which a peak
+    was looked for. None where the detector gives none.
     """
 
     class_id: int
@@ -27,6 +36,7 @@ class Detection:
     keypoint_names: tuple[str, ...]
     keypoints_xy: np.ndarray
     keypoint_scores: np.ndarray
+    keypoint_deviations: np.ndarray | None = None
 
     @property
     def keypoints(self) -> dict[str, tuple[float, float, float]]:
@@ -39,10 +49,11 @@ def split_objects(decoded: Mapping[str, np.ndarray], schema: Schema, min_score: 
     """Turns one image's decoded arrays into detections, best first, each with its own class's points only.
 
     Args:
-        decoded: boxes (M, 4), scores (M,), class_ids (M,), and with keypoints keypoints (M, K, 2), keypoint_scores (M, K).
+        decoded: boxes (M, 4), scores (M,), class_ids (M,), and with keypoints keypoints (M, K, 2), keypoint_scores (M, K) and
+            perhaps keypoint_deviations (M, K).
         min_score: objects with a lower score, and the empty rows with score 0, are left out.
     """
-    detections = []
+    detections, deviations = [], decoded.get("keypoint_deviations")
     for row in np.argsort(-decoded["scores"], kind="stable"):
         score = float(decoded["scores"][row])
         if score <= 0 or score < min_score:
@@ -60,6 +71,7 @@ def split_objects(decoded: Mapping[str, np.ndarray], schema: Schema, min_score: 
                 keypoint_names=kind.keypoints,
                 keypoints_xy=decoded["keypoints"][row, own] if has_points else np.zeros((0, 2), np.float32),
                 keypoint_scores=decoded["keypoint_scores"][row, own] if has_points else np.zeros(0, np.float32),
+                keypoint_deviations=None if deviations is None else deviations[row, own],
             )
         )
     return detections
@@ -84,7 +96,24 @@ def to_annotation(detection: Detection, image_id: int, annotation_id: int) -> di
             "num_keypoints": len(points),
             "keypoint_scores": [round(float(s), 6) for s in detection.keypoint_scores],
         }
+        if detection.keypoint_deviations is not None:
+            annotation["keypoint_deviations"] = [round(float(s), 3) for s in detection.keypoint_deviations]
     return annotation
+
+
+def to_rows(image: str, detections: Sequence[Detection]) -> list[dict]:
+    """A table of one image's detections with the columns `ROW_COLUMNS`: a row per object and keypoint.
+
+    `object` counts the image's objects from 1. An object without keypoints has one row, whose last five values are None; the
+    deviation is None where the detector gives none. Coordinates are those of the detection, corners x0, y0, x1, y1.
+    """
+    rows = []
+    for number, d in enumerate(detections, 1):
+        start = [image, number, d.class_name, d.score, *map(float, d.box_xyxy)]
+        deviations = [None] * len(d.keypoint_names) if d.keypoint_deviations is None else map(float, d.keypoint_deviations)
+        points = [[name, *d.keypoints[name], u] for name, u in zip(d.keypoint_names, deviations, strict=True)]
+        rows += [dict(zip(ROW_COLUMNS, start + point, strict=True)) for point in points or [[None] * 5]]
+    return rows
 
 
 def coco_dataset(images: Sequence[Mapping], detections: Iterable[Sequence[Detection]], schema: Schema) -> dict:

@@ -59,7 +59,9 @@ def test_detect_keeps_order_size_and_errors(images):
 def test_to_source_undoes_the_letterbox():
     affine, _ = letterbox(200, 100, (64, 64))
     objects = {"boxes": np.array([[0, 0, 32, 16.0]]), "keypoints": np.array([[[16.0, 8]]]), "scores": np.ones(1)}
+    objects["keypoint_deviations"] = np.array([[2.0]])
     back = to_source(objects, affine)
+    np.testing.assert_allclose(back["keypoint_deviations"], [[6.25]])  # a distance: pixels are 3.125 times as many
     np.testing.assert_allclose(back["boxes"], [[0, 0, 100, 50]])
     np.testing.assert_allclose(back["keypoints"], [[[50, 25]]])
 

@@ -11,9 +11,11 @@ import numpy as np
 from keras import ops
 
 from centerkp.codec.cells import take_cells, take_pairs, valid_cells
+from centerkp.codec.targets import gaussian_sigma
 from centerkp.heads import STRIDE
 
 FAR = 1e5  # distance given to candidates that do not count, in cells
+SPREAD_RADIUS = 6  # cells on each side of a peak over which its spread is measured
 
 
 @dataclass(frozen=True)
@@ -46,18 +48,22 @@ class DecodeOptions:
         object.__setattr__(self, "ignored_classes", tuple(self.ignored_classes))
 
 
-def decode(maps: dict, keypoint_mask: np.ndarray, options: DecodeOptions = DecodeOptions(), valid_size=None) -> dict:
+def decode(
+    maps: dict, keypoint_mask: np.ndarray, options: DecodeOptions = DecodeOptions(), valid_size=None, keypoint_std=None
+) -> dict:
     """Decodes the maps of one stack.
 
     Args:
         maps: `{head: (B, H, W, channels)}` as the network gives them, heat maps as logits.
         keypoint_mask: (C, K) bool, which keypoints belong to which class.
         valid_size: (B, 2) width and height of the image inside the canvas in input pixels; None when it fills the canvas.
+        keypoint_std: (K,) as in `codec.targets.render_targets`; with it the deviations are computed.
 
     Returns:
         boxes (B, M, 4) xyxy in input pixels clipped to the image, scores (B, M) in descending order, class_ids (B, M)
         int32; with K > 0 keypoints (B, M, K, 2) in input pixels and keypoint_scores (B, M, K), both 0 for the keypoints of
-        other classes. Rows with score 0 are empty.
+        other classes; with `keypoint_std` also keypoint_deviations (B, M, K), see `_measure_deviations`. Rows with score 0 are
+        empty.
     """
     maps = {head: ops.cast(values, "float32") for head, values in maps.items()}
     height, width, classes = maps["center_heatmap"].shape[1:]
@@ -82,13 +88,15 @@ def decode(maps: dict, keypoint_mask: np.ndarray, options: DecodeOptions = Decod
     found = {"boxes": boxes, "scores": scores, "class_ids": class_ids}
     if keypoint_mask.shape[1]:
         own = ops.take(ops.convert_to_tensor(keypoint_mask.astype("float32")), class_ids, axis=0)  # (B, M, K)
-        points, point_scores = _snap_keypoints(maps, index, cell, low, high, options)
+        points, point_scores, deviations = _snap_keypoints(maps, index, cell, low, high, options, keypoint_std)
         points = points * STRIDE
         if options.clip_keypoints:
             clipped = ops.clip(points, 0.0, limit[:, None, None])
             point_scores = ops.where(ops.all(clipped == points, axis=-1), point_scores, 0.0)
             points = clipped
         found |= {"keypoints": points * own[..., None], "keypoint_scores": point_scores * own}
+        if keypoint_std is not None:
+            found["keypoint_deviations"] = deviations * STRIDE * own
     return found
 
 
@@ -99,7 +107,11 @@ def keep_peaks(scores, kernel: int):
 
 
 def find_candidates(maps: dict, options: DecodeOptions):
-    """The best heat map peaks of every keypoint: positions (B, K, P, 2) in cells and scores (B, K, P)."""
+    """The best heat map peaks of every keypoint.
+
+    Returns:
+        Positions (B, K, P, 2) in cells, scores (B, K, P), and the cells they stand in, flattened, (B, K, P) int32.
+    """
     height, width, count = maps["keypoint_heatmap"].shape[1:]
     peaks = keep_peaks(ops.sigmoid(maps["keypoint_heatmap"]), options.peak_kernel)
     by_channel = ops.reshape(ops.transpose(peaks, (0, 3, 1, 2)), (-1, count, height * width))
@@ -107,37 +119,72 @@ def find_candidates(maps: dict, options: DecodeOptions):
     index = ops.cast(index, "int32")
     cell = ops.cast(ops.stack([index % width, index // width], axis=-1), "float32")
     own_pair = ops.reshape(index * count + np.arange(count, dtype="int32")[:, None], (-1, count * index.shape[-1]))
-    return cell + ops.reshape(take_pairs(maps["keypoint_offset"], own_pair), (-1, *cell.shape[1:])), scores
+    return cell + ops.reshape(take_pairs(maps["keypoint_offset"], own_pair), (-1, *cell.shape[1:])), scores, index
 
 
-def _snap_keypoints(maps, index, cell, low, high, options):
-    """Regressed points (B, M, K, 2) in cells, each moved to its nearest candidate where the rules allow, and scores.
+def _snap_keypoints(maps, index, cell, low, high, options, keypoint_std):
+    """Regressed points (B, M, K, 2) in cells, each moved to its nearest candidate where the rules allow.
 
-    The scores are (B, M, K).
+    Also their scores and deviations, (B, M, K); the deviations are None without `keypoint_std`.
     """
     count = maps["keypoint_heatmap"].shape[-1]
     vectors = ops.reshape(take_cells(maps["keypoint_regression"], index), (-1, index.shape[1], count, 2))
     regressed = cell[:, :, None] + vectors
-    positions, scores = find_candidates(maps, options)
+    positions, scores, peaks = find_candidates(maps, options)
     difference = regressed[:, :, :, None] - positions[:, None]  # (B, M, K, P, 2)
     distance = ops.sqrt(ops.sum(ops.square(difference), axis=-1))
     distance = ops.where(scores[:, None] >= options.candidate_score, distance, FAR)
-    nearest = ops.argmin(distance, axis=-1)  # (B, M, K)
+    nearest = ops.cast(ops.argmin(distance, axis=-1), "int32")  # (B, M, K)
     least = ops.min(distance, axis=-1)
-    position, score = _take_candidates(positions, scores, ops.cast(nearest, "int32"))
+    position, score, peak = (_take_candidates(values, nearest) for values in (positions, scores, peaks))
 
     center, half = (low + high) / 2, (high - low) / 2 * options.box_scale
     inside = ops.all(ops.abs(position - center[:, :, None]) <= half[:, :, None], axis=-1)
     reach = options.search_scale * 2 * ops.max(half, axis=-1)[:, :, None]
     snapped = ops.logical_and(ops.logical_and(inside, least <= reach), score >= options.candidate_score)
     points = ops.where(snapped[..., None], position, regressed)
-    return points, ops.where(snapped, score, options.unmatched_score)
+    deviations = None
+    if keypoint_std is not None:
+        spread = _measure_deviations(maps["keypoint_heatmap"], peak, low, high, keypoint_std)
+        deviations = ops.where(snapped, spread, reach)
+    return points, ops.where(snapped, score, options.unmatched_score), deviations
 
 
-def _take_candidates(positions, scores, chosen):
-    """Position (B, M, K, 2) and score (B, M, K) of candidate `chosen` (B, M, K) of each keypoint."""
-    count, candidates = scores.shape[1:]
-    images = ops.arange(ops.shape(scores)[0], dtype="int32")[:, None, None]
-    channel = np.arange(count, dtype="int32")
-    flat = (images * count + channel) * candidates + chosen
-    return ops.take(ops.reshape(positions, (-1, 2)), flat, axis=0), ops.take(ops.reshape(scores, (-1,)), flat, axis=0)
+def _take_candidates(values, chosen):
+    """Of `values` (B, K, P, ...), those of candidate `chosen` (B, M, K) of each keypoint: (B, M, K, ...)."""
+    count, candidates = values.shape[1:3]
+    images = ops.arange(ops.shape(values)[0], dtype="int32")[:, None, None]
+    flat = (images * count + np.arange(count, dtype="int32")) * candidates + chosen
+    return ops.take(ops.reshape(values, (-1, *values.shape[3:])), flat, axis=0)
+
+
+def _measure_deviations(heatmap, peak, low, high, keypoint_std):
+    """How much wider than a certain point's the peaks at cells `peak` (B, M, K) are: a standard deviation in cells.
+
+    The squared heat map within `SPREAD_RADIUS` is taken for a distribution of the point: its second moment about the peak,
+    averaged over x and y and doubled, is the variance of the Gaussian whose square it would be. Squaring keeps the faint rest
+    of the map, which has many cells, from outweighing the peak. Training draws even a point that is known exactly as a
+    Gaussian, wider for larger objects: what the same measure gives for that one is subtracted, down to 0 where the peak is no
+    wider.
+    """
+    width, count = heatmap.shape[2:]
+    steps = np.arange(-SPREAD_RADIUS, SPREAD_RADIUS + 1, dtype="int32")
+    squares = np.square(steps).astype("float32")
+    # First over rows, for all cells: the sum, and the sum weighted with the squared distance. Beyond the border nothing counts.
+    kernel = np.tile(np.stack([np.ones_like(squares), squares], axis=-1)[:, None, None], (1, 1, count, 1))
+    scores = ops.square(ops.sigmoid(heatmap))
+    sums = ops.depthwise_conv(scores, kernel, padding="same", data_format="channels_last")
+    # Then over columns, around the peaks alone.
+    sums = ops.pad(sums, ((0, 0), (0, 0), (SPREAD_RADIUS, SPREAD_RADIUS), (0, 0)))
+    first = peak // width * (width + 2 * SPREAD_RADIUS) + peak % width + SPREAD_RADIUS
+    pairs = (first[..., None] + steps) * count + np.arange(count, dtype="int32")[:, None]  # (B, M, K, columns)
+    window = take_pairs(sums, ops.reshape(pairs, (-1, int(np.prod(pairs.shape[1:])))))
+    window = ops.reshape(window, (-1, *pairs.shape[1:], 2))
+    total = ops.sum(window[..., 0], axis=-1)
+    # Halved for the mean of x and y, doubled for the square.
+    variance = ops.sum(window[..., 0] * squares + window[..., 1], axis=-1) / ops.maximum(total, 1e-12)
+    size = high - low
+    sigma = gaussian_sigma(size[..., 1], size[..., 0])[..., None] * np.asarray(keypoint_std, "float32")
+    certain = ops.exp(-squares / ops.square(sigma)[..., None])  # (B, M, K, columns), along one axis, squared
+    own = 2 * ops.sum(certain * squares, axis=-1) / ops.sum(certain, axis=-1)
+    return ops.sqrt(ops.maximum(variance - own, 0.0))

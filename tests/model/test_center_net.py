@@ -42,7 +42,7 @@ def test_fit_predict_save_load(tmp_path):
     before = model.predict({"image": images, "valid_size": truth["valid_size"]}, verbose=0)
     assert {k: v.shape for k, v in before.items()} == {
         "boxes": (4, 100, 4), "scores": (4, 100), "class_ids": (4, 100),
-        "keypoints": (4, 100, 3, 2), "keypoint_scores": (4, 100, 3),
+        "keypoints": (4, 100, 3, 2), "keypoint_scores": (4, 100, 3), "keypoint_deviations": (4, 100, 3),
     }  # fmt: skip
     model.save(tmp_path / "m.keras")
     loaded = centerkp.load_model(tmp_path / "m.keras")

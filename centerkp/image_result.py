@@ -1,0 +1,102 @@
+"""What was found in one image, and in many: to look at, to draw, and to hand on as COCO JSON or as a table."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from centerkp.data.image import read_image
+from centerkp.drawing import draw_detections
+from centerkp.results import ROW_COLUMNS, Detection, coco_dataset, to_rows
+from centerkp.schema import Schema
+
+
+@dataclass(frozen=True, eq=False)
+class ImageResult:
+    """What was found in one image; as a sequence, its detections, best first.
+
+    Attributes:
+        name: what messages and files call the image, for one from a file the path.
+        path: of its file, None for an image that came from elsewhere.
+        size: (width, height) in pixels, upright; (0, 0) when the image could not be read.
+        detections: in pixels of the upright image, best first.
+        schema: the classes and keypoints the detector knows.
+        error: why the image could not be read, else empty; then there are no detections.
+        pixels: the image itself where it is kept in memory.
+    """
+
+    name: str
+    path: Path | None
+    size: tuple[int, int]
+    detections: Sequence[Detection]
+    schema: Schema
+    error: str = ""
+    pixels: np.ndarray | None = field(default=None, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.detections)
+
+    def __getitem__(self, index):
+        return self.detections[index]
+
+    def __iter__(self) -> Iterator[Detection]:
+        return iter(self.detections)
+
+    @property
+    def image(self) -> np.ndarray | None:
+        """(H, W, 3) uint8 RGB, upright; read again from `path` where it is not kept; None when it could not be read."""
+        return self.pixels if self.pixels is not None or self.error or self.path is None else read_image(self.path)
+
+    def plot(self, *, min_keypoint_score: float = 0.1, labels: bool = True) -> np.ndarray:
+        """The image (H, W, 3) uint8 RGB with its objects drawn, for `PIL.Image.fromarray` or `matplotlib`'s `imshow`.
+
+        Raises:
+            ValueError: the image could not be read; says why.
+        """
+        if self.error:
+            raise ValueError(self.error)
+        return draw_detections(self.image, self.detections, self.schema, min_keypoint_score=min_keypoint_score, labels=labels)
+
+    def to_coco(self) -> dict:
+        """A COCO dataset of this image and its detections, see `results.coco_dataset`."""
+        return Predictions([self], self.schema).to_coco()
+
+    def to_rows(self) -> list[dict]:
+        """One row per object and keypoint, see `results.to_rows`."""
+        return to_rows(self.name, self.detections)
+
+    def to_dataframe(self):
+        """`to_rows` as a pandas DataFrame; raises ImportError with the remedy where pandas is not installed."""
+        return Predictions([self], self.schema).to_dataframe()
+
+
+class Predictions(list[ImageResult]):
+    """The results of many images, in order: a list that can also be handed on as a whole."""
+
+    def __init__(self, results: Iterable[ImageResult], schema: Schema):
+        super().__init__(results)
+        self.schema = schema
+
+    def to_coco(self) -> dict:
+        """A COCO dataset of all images that could be read, numbered from 1 in their order, see `results.coco_dataset`."""
+        readable = [result for result in self if not result.error]
+        images = [
+            {"id": number, "file_name": r.name, "width": r.size[0], "height": r.size[1]} for number, r in enumerate(readable, 1)
+        ]
+        return coco_dataset(images, [r.detections for r in readable], self.schema)
+
+    def to_rows(self) -> list[dict]:
+        """One row per object and keypoint of all images, see `results.to_rows`."""
+        return [row for result in self for row in result.to_rows()]
+
+    def to_dataframe(self):
+        """`to_rows` as a pandas DataFrame; raises ImportError with the remedy where pandas is not installed."""
+        try:
+            import pandas
+        except ImportError:
+            raise ImportError(
+                "to_dataframe: found no package pandas, which makes the table; install it with pip install pandas, or use "
+                "to_rows(), which needs nothing."
+            ) from None
+        return pandas.DataFrame(self.to_rows(), columns=list(ROW_COLUMNS))

@@ -1,0 +1,66 @@
+"""`centerkp export`."""
+
+import argparse
+import sys
+
+HELP = "write a trained model as SavedModel, ONNX, OpenVINO or LiteRT, compared with Keras"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="a .keras file, or coco for the model zoo's")
+    parser.add_argument("--format", required=True, choices=("saved_model", "onnx", "openvino", "litert"), help="what to write")
+    parser.add_argument(
+        "--precision",
+        default="fp32",
+        choices=("fp32", "fp16", "bf16", "int8"),
+        help="type of the numbers (default: fp32); not every format has all of them",
+    )
+    parser.add_argument("--image-size", type=int, metavar="PIXELS", help="side of the network input (default: the model's own)")
+    parser.add_argument(
+        "--batch",
+        default="",
+        choices=("1", "dynamic"),
+        help="images per call (default: any number where the format can, else 1)",
+    )
+    parser.add_argument("--stacks", type=int, metavar="N", help="use the model's first so many hourglasses alone")
+    parser.add_argument(
+        "--calibrate",
+        nargs="+",
+        default=(),
+        metavar="IMAGES",
+        help="images, folders or patterns: int8 measures its ranges on them, and without --coco the comparison runs on them",
+    )
+    parser.add_argument("--coco", metavar="JSON", help="annotated images on which the loss of average precision is measured")
+    parser.add_argument(
+        "--out", metavar="PATH", help="file, or folder of a SavedModel (default: beside the model, named after it)"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from centerkp.export.exporting import REPORT, export
+
+    console = Console()
+    made = export(
+        options.model,
+        options.format,
+        precision=options.precision,
+        image_size=options.image_size,
+        batch=options.batch,
+        stacks=options.stacks,
+        calibrate=options.calibrate,
+        coco=options.coco,
+        out=options.out,
+        console=console,
+    )
+    if made.passed:
+        console.print(f"verified: {made.path}", highlight=False, markup=False, soft_wrap=True)
+        return 0
+    reasons = "; ".join(made.verification.failures)
+    print(
+        f"\nerror: {made.path.name}: found differences from Keras over the tolerance ({reasons}), expected none; do not use "
+        f"the files in {made.path.parent}, and see {REPORT} there.",
+        file=sys.stderr,
+    )
+    return 2

@@ -1,0 +1,60 @@
+"""What an artefact loses in average precision on annotated images."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from centerkp.data.coco import read_coco
+from centerkp.evaluation import evaluate
+from centerkp.inference import detect
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Average precision of Keras in float32 and of the artefact on the same images; None where nothing decides it."""
+
+    source: str
+    images: int
+    keras: dict[str, float | None]
+    artefact: dict[str, float | None]
+
+    def lost(self, name: str) -> float | None:
+        """How much lower the artefact's "box_ap" or "keypoint_ap" is."""
+        ours, theirs = self.artefact[name], self.keras[name]
+        return None if ours is None or theirs is None else theirs - ours
+
+    def to_dict(self) -> dict:
+        """Everything as JSON can hold it."""
+        lost = {name: self.lost(name) for name in self.keras}
+        return {"source": self.source, "images": self.images, "keras": self.keras, "artefact": self.artefact, "lost": lost}
+
+
+def measure_accuracy(detector, model, coco: str | Path, console: Console) -> Accuracy:
+    """Detects with both on the images of a COCO JSON; its classes and keypoints are matched by name.
+
+    Raises:
+        ValueError, FileNotFoundError: as `data.coco.read_coco`.
+    """
+    dataset = read_coco(coco, schema=model.schema)
+    paths = [record.path for record in dataset.records]
+    scores = []
+    for name, one in (("keras", model), ("artefact", detector)):
+        # One image at a time: the same for all formats, and the large network fits into small memories.
+        results = detect(one, paths, batch_size=1)
+        shown = track(results, f"average precision, {name}", total=len(paths), console=console, transient=True)
+        evaluation = evaluate(dataset.records, [result.detections for result in shown], model.schema)
+        scores.append({"box_ap": evaluation.box["AP"], "keypoint_ap": evaluation.keypoints["AP"]})
+    return Accuracy(str(coco), len(paths), *scores)
+
+
+def accuracy_table(accuracy: Accuracy) -> Table:
+    """Both numbers side by side, for the terminal."""
+    table = Table("", "Keras", "artefact", "lost", title=f"Average precision on {accuracy.images} images", title_justify="left")
+    for name, label in (("box_ap", "box AP"), ("keypoint_ap", "keypoint AP")):
+        values = accuracy.keras[name], accuracy.artefact[name], accuracy.lost(name)
+        if None not in values:
+            table.add_row(label, *(f"{value:.4f}" for value in values))
+    return table

@@ -1,0 +1,204 @@
+"""Whatever can detect, loaded by its path: a Keras model or an exported artefact, and what an artefact says about itself."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from centerkp import __version__
+from centerkp.results import write_json
+from centerkp.schema import Schema
+
+OUTPUTS = ("boxes", "scores", "class_ids", "keypoints", "keypoint_scores")
+UNVERIFIED = ".UNVERIFIED"  # ending of the folder an artefact lies in until it has been compared with Keras
+# By ending of the file name; a folder is a SavedModel. Each class is built from the artefact's path.
+RUNNERS = {
+    ".onnx": ("centerkp.export.onnx_runner", "OnnxDetector"),
+    ".xml": ("centerkp.export.openvino_runner", "OpenVinoDetector"),
+    ".tflite": ("centerkp.export.litert", "LiteRtDetector"),
+    "": ("centerkp.export.saved_model", "SavedModelDetector"),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Description:
+    """What an artefact says about itself, kept inside it where its format has a place, else in a `schema.json` beside it.
+
+    Attributes:
+        schema: classes and keypoints, in the order of `class_ids` and of the keypoint axis.
+        image_size: (width, height) of the canvas the network sees.
+        format, precision: such as "onnx", "fp32".
+        batch: images per call, None for any number.
+    """
+
+    schema: Schema
+    image_size: tuple[int, int]
+    format: str
+    precision: str = "fp32"
+    batch: int | None = None
+
+    def to_dict(self) -> dict:
+        """Everything as JSON can hold it."""
+        return {
+            "made_by": f"centerkp {__version__}",
+            "format": self.format,
+            "precision": self.precision,
+            "image_size": list(self.image_size),
+            "batch": self.batch,
+            "outputs": list(OUTPUTS if self.schema.num_keypoints else OUTPUTS[:3]),
+            "class_names": list(self.schema.class_names),
+            "keypoint_names": list(self.schema.keypoint_names),
+            "schema": self.schema.get_config(),
+        }
+
+    def to_json(self) -> str:
+        """`to_dict` as one line."""
+        return json.dumps(self.to_dict(), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str | bytes, where: str | Path) -> "Description":
+        """The inverse of `to_json`; `where` names the artefact in the error.
+
+        Raises:
+            ValueError: not a description this version understands.
+        """
+        try:
+            found = json.loads(text)
+            width, height = found["image_size"]
+            schema = Schema.from_config(found["schema"])
+            return cls(schema, (int(width), int(height)), found["format"], found["precision"], found["batch"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{where}: found no readable description of the model ({type(error).__name__}: {error}), expected the one that "
+                "centerkp export writes; export the model again."
+            ) from None
+
+    def write(self, path: Path) -> None:
+        """Writes `path`, readable for people."""
+        write_json(path, self.to_dict(), indent=2)
+
+
+class ArtefactDetector:
+    """What the runners of all formats share: a detector (`schema`, `image_size`, `predict_on_batch`) around `run_canvas`.
+
+    A format writes a subclass whose constructor takes a path and calls this one, and which has `run_canvas`, and
+    `run_images` when the artefact takes images of any size.
+    """
+
+    takes_any_size = False
+
+    def __init__(self, path: Path, description: Description):
+        self.path, self.description = path, description
+        self.schema, self.image_size = description.schema, description.image_size
+
+    def run_canvas(self, image: np.ndarray, valid_size: np.ndarray) -> dict[str, np.ndarray]:
+        """Letterboxed images (B, S_h, S_w, 3) uint8 RGB, valid_size (B, 2) float32 -> objects in pixels of that canvas."""
+        raise NotImplementedError
+
+    def run_images(self, image: np.ndarray) -> dict[str, np.ndarray]:
+        """Images (B, H, W, 3) uint8 RGB of one size, whatever it is -> objects in their own pixels."""
+        raise NotImplementedError
+
+    def predict_on_batch(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """What `CenterNet.predict_on_batch` does, for `{"image", "valid_size"}` or images alone."""
+        if not isinstance(inputs, Mapping):
+            inputs = {"image": inputs}
+        image = np.asarray(inputs["image"])
+        if image.shape[1:] != (self.image_size[1], self.image_size[0], 3):
+            raise ValueError(
+                f"{self.path}: found images of shape {image.shape[1:]}, expected {self.image_size[1]} x {self.image_size[0]} "
+                "x 3, the size it was exported for; letterbox them to it, or export again with another --image-size."
+            )
+        # Rounded, since Keras takes any numeric type and an artefact takes bytes.
+        image = image if image.dtype == np.uint8 else np.clip(np.rint(image), 0, 255).astype(np.uint8)
+        whole = np.broadcast_to(np.asarray(self.image_size, np.float32), (len(image), 2))
+        valid_size = np.asarray(inputs.get("valid_size", whole), np.float32)
+        return in_batches(self.run_canvas, self.description.batch, image, valid_size)
+
+
+def in_batches(run, batch: int | None, *arrays: np.ndarray) -> dict[str, np.ndarray]:
+    """Calls `run` on at most `batch` rows at a time (None: on all), filled up to exactly so many, and joins the answers."""
+    count = len(arrays[0])
+    if batch is None or batch == count:
+        return run(*arrays)
+    parts = []
+    for start in range(0, count, batch):
+        rows = [array[start : start + batch] for array in arrays]
+        missing = batch - len(rows[0])
+        rows = [np.concatenate([array, np.repeat(array[-1:], missing, axis=0)]) for array in rows] if missing else rows
+        parts.append({name: np.asarray(values)[: batch - missing] for name, values in run(*rows).items()})
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def load_detector(
+    path: str | Path,
+    *,
+    image_size: int | Sequence[int] | None = None,
+    stacks: int | None = None,
+    console: Console | None = None,
+    unverified: bool = False,
+):
+    """Loads what can detect: a `.keras` file, "coco", a checkpoint of the model zoo, or an exported artefact.
+
+    Artefacts are a SavedModel folder, `.onnx`, OpenVINO's `.xml`, `.tflite`. Whatever comes back has `.schema`, `.image_size`
+    (width, height) and `.predict_on_batch`, see `CenterNet`.
+
+    Args:
+        image_size: side or (width, height) of the network's input; by default the model's own. An artefact has one size.
+        stacks: uses only so many of a Keras model's hourglasses, with their own heads.
+        unverified: loads an artefact also before it was compared with Keras.
+
+    Raises:
+        FileNotFoundError: nothing is there, or the package that runs the format is not.
+        ValueError: not a model, one that failed its comparison with Keras, or a size or stacks that an artefact does not have.
+    """
+    place = find_artefact(path)
+    if place is None:
+        return _load_keras(path, image_size, stacks, console)
+    if not unverified:
+        _refuse_unverified(place)
+    module, name = RUNNERS["" if place.is_dir() else place.suffix.lower()]
+    detector = getattr(import_module(module), name)(place)
+    if image_size is not None:
+        wanted = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
+        if wanted != tuple(detector.image_size):
+            raise ValueError(
+                f"{place}: found image size {wanted[0]} x {wanted[1]} asked for, expected {detector.image_size[0]} x "
+                f"{detector.image_size[1]}, the one it was exported for; leave it out, or export again."
+            )
+    if stacks is not None:
+        raise ValueError(f"{place}: found stacks={stacks} asked for an artefact, expected a .keras file; export again with it.")
+    return detector
+
+
+def find_artefact(path: str | Path) -> Path | None:
+    """The exported artefact a path names; None when it names something for Keras."""
+    path = Path(path)
+    if path.is_dir():
+        return path if (path / "saved_model.pb").is_file() and (path / "schema.json").is_file() else None
+    if path.suffix.lower() not in RUNNERS or not path.suffix:
+        return None
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; expected a model written by centerkp export.")
+    return path
+
+
+def _load_keras(path, image_size, stacks, console):
+    from centerkp.model.convert import keep_stacks
+    from centerkp.model.weights import load_weights
+
+    model = load_weights(path, image_size, console)
+    return model if stacks is None or stacks == model.backbone.stacks else keep_stacks(model, stacks)
+
+
+def _refuse_unverified(place: Path) -> None:
+    marked = [folder.name for folder in (place, *place.resolve().parents) if folder.name.endswith(UNVERIFIED)]
+    if marked:
+        raise ValueError(
+            f"{place}: lies in {marked[0]}, expected a model that was compared with the Keras one it was made from and found "
+            "equal, which this one was not; read export.json there, and export again."
+        )

@@ -1,0 +1,258 @@
+"""From a trained model to an artefact that was compared with it."""
+
+import gc
+import platform
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+from rich.console import Console
+
+from centerkp.data.image import letterbox_image, read_image
+from centerkp.export.accuracy import Accuracy, accuracy_table, measure_accuracy
+from centerkp.export.artefact import UNVERIFIED, find_artefact, load_detector
+from centerkp.export.fold import fold
+from centerkp.export.litert import LITERT_PRECISIONS, write_litert
+from centerkp.export.onnx_file import ONNX_PRECISIONS, write_onnx
+from centerkp.export.openvino_file import OPENVINO_PRECISIONS, write_openvino
+from centerkp.export.quiet import native_silence
+from centerkp.export.samples import find_pictures, spread
+from centerkp.export.saved_model import SAVED_MODEL_PRECISIONS, write_saved_model
+from centerkp.export.verify import Verification, differences_table, verify
+from centerkp.inference import find_images
+from centerkp.model.center_net import CenterNet
+from centerkp.results import write_json
+
+REPORT = "export.json"
+CALIBRATION_IMAGES = 64  # more make int8 slower to write and hardly better
+VERIFIED_IMAGES = 8
+FOLD_TOLERANCE = 1e-4  # of the largest number of a map
+
+
+@dataclass(frozen=True)
+class Format:
+    """How a format is written: the ending of its files, its writer, its precisions, and whether batches of any size exist."""
+
+    ending: str
+    write: Callable
+    precisions: tuple[str, ...]
+    any_batch: bool = True
+
+
+FORMATS = {
+    "saved_model": Format("", write_saved_model, SAVED_MODEL_PRECISIONS),
+    "onnx": Format(".onnx", write_onnx, ONNX_PRECISIONS),
+    "openvino": Format(".xml", write_openvino, OPENVINO_PRECISIONS),
+    "litert": Format(".tflite", write_litert, LITERT_PRECISIONS, any_batch=False),
+}
+# TensorFlow computes in the type of the network it is given; other formats take float32 and turn it by themselves.
+FOLDED_TYPES = {("saved_model", "fp16"): "float16", ("saved_model", "bf16"): "bfloat16"}
+
+
+@dataclass(frozen=True)
+class Export:
+    """What `export` made: where the artefact lies, whether it may be used, and what was measured."""
+
+    path: Path
+    verification: Verification
+    accuracy: Accuracy | None
+
+    @property
+    def passed(self) -> bool:
+        return not self.verification.failures
+
+
+def export(
+    weights: str | Path,
+    format: str,
+    *,
+    precision: str = "fp32",
+    image_size: int | None = None,
+    batch: str = "",
+    stacks: int | None = None,
+    calibrate: Sequence[str | Path] = (),
+    coco: str | Path | None = None,
+    out: str | Path | None = None,
+    console: Console | None = None,
+) -> Export:
+    """Writes a trained model in another format, runs it, and compares it with Keras in float32.
+
+    Until the comparison is done the files lie in a folder named `OUT.UNVERIFIED`. A difference over the tolerance leaves them
+    there, where `load_detector` refuses them; else they move to `out`. `export.json` beside them holds what was measured.
+
+    Args:
+        weights: a `.keras` file, or what else `model.weights.load_weights` takes.
+        format: "saved_model", "onnx", "openvino" or "litert".
+        precision: "fp32", "fp16", "bf16", "int8"; not every format has all of them.
+        image_size: side of the network's input; by default the model's own.
+        batch: "1", "dynamic", or "" for whatever the format can do.
+        stacks: uses only so many of the model's hourglasses, with their own heads.
+        calibrate: images, folders or patterns from which int8 takes the ranges of its numbers; images the comparison runs on.
+        coco: annotated images; the average precision lost on them is measured.
+        out: a file, for a SavedModel a folder; by default beside the weights, named after them and the precision.
+
+    Raises:
+        ValueError: the format does not have the precision or batch, int8 without images, or as in `load_weights`.
+        FileNotFoundError: the weights, images or a package that the format needs are not there.
+    """
+    console, started = console or Console(), time.monotonic()
+    kind = check_choice(format, precision, batch)
+    rows = None if kind.any_batch and batch != "1" else 1
+    target = Path(out) if out else _name_target(weights, format, precision, kind)
+    _check_request(weights, format, precision, calibrate, target, kind)
+    named = spread(find_images(calibrate), CALIBRATION_IMAGES) if calibrate else []
+    model = load_detector(weights, image_size=image_size, stacks=stacks, console=console)
+    pictures, origin = find_pictures(weights, coco, named, VERIFIED_IMAGES)
+    workplace = target.with_name(target.name + UNVERIFIED)
+    place = workplace / target.name
+    network = _fold_and_check(model, FOLDED_TYPES.get((format, precision), "float32"), pictures[0], console)
+    samples = {"samples": [_letterbox(path, model.image_size) for path in named]} if precision == "int8" else {}
+    _write(kind, network, place, precision=precision, batch=rows, **samples)
+    del network, samples
+    gc.collect()
+    with native_silence():
+        detector = load_detector(place, unverified=True)
+    console.print(
+        f"written in {time.monotonic() - started:.0f} s; compared on {len(pictures)} images: {origin}", highlight=False
+    )
+    verification = verify(detector, model, pictures, precision)
+    accuracy = measure_accuracy(detector, model, coco, console) if coco else None
+    _show(verification, accuracy, format, precision, console)
+    del detector
+    report = _describe(weights, format, precision, rows, model, origin, len(named), verification, accuracy)
+    if verification.failures:
+        write_json(workplace / REPORT, report, indent=2)
+    else:
+        place = _deliver(workplace, target, report)
+    return Export(place, verification, accuracy)
+
+
+def check_choice(format: str, precision: str, batch: str = "") -> Format:
+    """The format; raises ValueError when it does not exist with this precision or batch, and says which do."""
+    if format not in FORMATS:
+        raise ValueError(f"format: found '{format}', expected one of {list(FORMATS)}.")
+    kind = FORMATS[format]
+    if precision not in kind.precisions:
+        others = [name for name, other in FORMATS.items() if precision in other.precisions]
+        remedy = f"export to {' or '.join(others)} for it" if others else f"choose one of {list(kind.precisions)}"
+        raise ValueError(
+            f"precision: found '{precision}' for {format}, expected one of {list(kind.precisions)}, which that format has; "
+            f"{remedy}."
+        )
+    if batch not in ("", "1", "dynamic"):
+        raise ValueError(f"batch: found '{batch}', expected '1' or 'dynamic'.")
+    if batch == "dynamic" and not kind.any_batch:
+        raise ValueError(f"batch: found 'dynamic' for {format}, expected '1', since that format has fixed sizes; leave it out.")
+    return kind
+
+
+def _check_request(weights, format: str, precision: str, calibrate: Sequence, target: Path, kind: Format) -> None:
+    """Everything that can be refused before the weights are loaded, which may take a while."""
+    if keras.config.dtype_policy().name != "float32":
+        raise ValueError(
+            f"export: found Keras's dtype policy '{keras.config.dtype_policy().name}', expected float32, which artefacts are "
+            "compared with; call keras.config.set_dtype_policy('float32') before."
+        )
+    if precision == "int8" and not calibrate:
+        raise ValueError(
+            f"int8: found no images for {format}, expected some like those it will see, from which it takes the ranges of its "
+            "numbers; name them, --calibrate photos/."
+        )
+    if find_artefact(weights):
+        raise ValueError(f"{weights}: found an exported artefact, expected the .keras file it was made from; export that one.")
+    if kind.ending and target.suffix != kind.ending:
+        raise ValueError(
+            f"{target}: found the ending '{target.suffix}' for {format}, expected {kind.ending}; choose another --out."
+        )
+    if target.exists() and (target.is_dir() if kind.ending else find_artefact(target) is None):
+        raise FileExistsError(f"{target}: already there and no exported model, expected a free name; choose another --out.")
+
+
+def _fold_and_check(model: CenterNet, dtype: str, picture: np.ndarray, console: Console):
+    """The folded network, after its maps were found equal to the model's."""
+    network = fold(model)
+    canvas = letterbox_image(picture, model.image_size)[0][None].astype(np.float32)
+    ours, theirs = network(canvas), model(canvas, training=False)[-1]
+    difference = max(_relative_difference(*map(keras.ops.convert_to_numpy, (ours[head], theirs[head]))) for head in theirs)
+    if not difference <= FOLD_TOLERANCE:
+        raise ValueError(
+            f"folding: found maps that differ by {difference:.1e} of their largest number, expected at most "
+            f"{FOLD_TOLERANCE:g}; the model holds numbers that are not finite or far out of range, train it again with a lower "
+            "learning rate."
+        )
+    console.print(
+        f"batch normalisation folded into convolutions; largest difference of a map {difference:.0e}", highlight=False
+    )
+    return network if dtype == "float32" else fold(model, dtype)
+
+
+def _write(kind: Format, network, place: Path, **options) -> None:
+    """Writes into an empty folder, which is gone again when that fails."""
+    shutil.rmtree(place.parent, ignore_errors=True)
+    place.parent.mkdir(parents=True)
+    try:
+        with native_silence():
+            kind.write(network, place, **options)
+    except BaseException:
+        shutil.rmtree(place.parent, ignore_errors=True)
+        raise
+
+
+def _relative_difference(ours: np.ndarray, theirs: np.ndarray) -> float:
+    return float(np.abs(ours - theirs).max() / max(np.abs(theirs).max(), 1e-6))
+
+
+def _name_target(weights: str | Path, format: str, precision: str, kind: Format) -> Path:
+    path = Path(weights)
+    stem = path.stem if path.suffix == ".keras" else path.name
+    words = [stem, *([] if kind.ending else [format]), *([] if precision == "fp32" else [precision])]
+    return path.with_name("_".join(words) + kind.ending)
+
+
+def _letterbox(path: Path, size: tuple[int, int]) -> tuple[np.ndarray, tuple[int, int]]:
+    canvas, _, valid_size = letterbox_image(read_image(path), size)
+    return canvas, valid_size
+
+
+def _deliver(workplace: Path, target: Path, report: dict) -> Path:
+    """Moves a verified artefact out of its workplace, over an earlier one."""
+    if target.is_dir():
+        shutil.rmtree(target)
+    for file in workplace.iterdir():
+        file.replace(target.with_name(file.name))
+    workplace.rmdir()
+    write_json(target / REPORT if target.is_dir() else target.with_name(f"{target.name}.{REPORT}"), report, indent=2)
+    return target
+
+
+def _describe(weights, format, precision, rows, model, origin, calibrated, verification, accuracy) -> dict:
+    return {
+        "model": str(weights),
+        "format": format,
+        "precision": precision,
+        "image_size": list(model.image_size),
+        "batch": rows,
+        "calibration_images": calibrated,
+        "compared_on": origin,
+        "machine": f"{platform.processor() or platform.machine()}, {platform.platform()}",
+        **verification.to_dict(),
+        "accuracy": accuracy and accuracy.to_dict(),
+    }
+
+
+def _show(verification: Verification, accuracy: Accuracy | None, format: str, precision: str, console: Console) -> None:
+    v = verification
+    console.print(differences_table(v))
+    console.print(
+        f"{format} {precision}: {v.size / 1e6:.1f} MB, {1000 * v.latency:.1f} ms an image; Keras float32: "
+        f"{1000 * v.keras_latency:.1f} ms ({v.keras_latency / v.latency:.2f}x)",
+        highlight=False,
+    )
+    if accuracy:
+        console.print(accuracy_table(accuracy))
+    elif precision == "int8":
+        console.print("average precision lost: not measured; name annotated images with --coco", style="yellow")

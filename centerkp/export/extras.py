@@ -1,0 +1,22 @@
+"""Packages that only some formats need."""
+
+from importlib import import_module
+
+
+def import_extra(package: str, extra: str):
+    """The package, imported now.
+
+    Args:
+        extra: the optional dependencies of centerkp that contain it, such as "onnx".
+
+    Raises:
+        FileNotFoundError: it is not installed; names the command that installs it.
+    """
+    try:
+        return import_module(package)
+    except ModuleNotFoundError as error:
+        if error.name != package.split(".")[0]:
+            raise
+        raise FileNotFoundError(
+            f"{package}: found no such package, expected it for this format; run: pip install 'centerkp[{extra}]'."
+        ) from None

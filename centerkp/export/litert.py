@@ -1,0 +1,205 @@
+"""LiteRT (TensorFlow Lite): one `.tflite` file for phones and small boards."""
+
+import json
+import os
+import zipfile
+from collections.abc import Iterable
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+
+from centerkp.export.artefact import ArtefactDetector, Description
+from centerkp.export.fold import FoldedNetwork
+from centerkp.export.quiet import native_silence
+from centerkp.export.saved_model import DESCRIPTION, detect_canvas, require_tensorflow
+
+LITERT_PRECISIONS = ("fp32", "fp16", "int8")
+
+
+def write_litert(
+    network: FoldedNetwork,
+    path: str | Path,
+    *,
+    precision: str = "fp32",
+    batch: int | None = 1,
+    samples: Iterable[tuple[np.ndarray, tuple[int, int]]] = (),
+) -> Path:
+    """Writes the network with decoding as a `.tflite` file.
+
+    The signature takes `image` (batch, S_h, S_w, 3) uint8 RGB, letterboxed (the format wants fixed sizes), and `valid_size`
+    (batch, 2) float32, the width and height of the picture inside its padding. Outputs, by name, in pixels of that canvas:
+    `boxes` (batch, M, 4) xyxy, `scores` (batch, M), `class_ids` (batch, M) int32, and with keypoints `keypoints`
+    (batch, M, K, 2) and `keypoint_scores` (batch, M, K). Rows with score 0 are empty. The file is a ZIP archive as well, as
+    TensorFlow Lite's metadata are: `unzip model.tflite` gives `schema.json`.
+
+    Args:
+        network: from `fold`, in float32.
+        precision: "fp32"; "fp16" stores weights in half the space and computes as the device likes; "int8" computes the
+            convolutions in 8 bits, while normalisation, the heads' last convolutions and decoding stay float32 (but for the
+            keypoint heat map, which the quantiser rounds to 1/256).
+        batch: images per call.
+        samples: letterboxed images (S_h, S_w, 3) uint8 with their (width, height) inside; int8 takes the ranges of its
+            numbers from what the network computes on them.
+
+    Raises:
+        ValueError: another precision, a batch of any size, no samples for int8, or Keras does not run on TensorFlow.
+    """
+    if precision not in LITERT_PRECISIONS:
+        raise ValueError(
+            f"precision: found '{precision}' for LiteRT, expected one of {list(LITERT_PRECISIONS)}; the format computes no "
+            "bfloat16, so take fp16, which is as small, or export to openvino."
+        )
+    if batch is None:
+        raise ValueError("batch: found any number for LiteRT, expected a fixed one; export with --batch 1.")
+    require_tensorflow("LiteRT")
+    path = Path(path)
+    converter = _make_converter(network, batch)
+    if precision == "int8":
+        content = _quantize(_measure_ranges(converter, batch, samples))
+    else:
+        if precision == "fp16":
+            _store_halves(converter)
+        content = converter.convert()
+    path.write_bytes(content)
+    description = Description(network.schema, network.image_size, "litert", precision, batch)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(DESCRIPTION, json.dumps(description.to_dict(), indent=2, ensure_ascii=False))
+    return path
+
+
+def _make_converter(network: FoldedNetwork, batch: int):
+    import tensorflow as tf
+
+    width, height = network.image_size
+    module = tf.Module()
+    module.weights = [variable.value for variable in network.variables]
+    signature = tf.TensorSpec((batch, height, width, 3), tf.uint8, "image"), tf.TensorSpec((batch, 2), tf.float32, "valid_size")
+    module.detect = tf.function(detect_canvas(network), input_signature=signature)
+    return tf.lite.TFLiteConverter.from_concrete_functions([module.detect.get_concrete_function()], module)
+
+
+def _store_halves(converter) -> None:
+    import tensorflow as tf
+
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.target_spec.supported_types = [tf.float16]
+
+
+def _measure_ranges(converter, batch: int, samples) -> bytes:
+    """The float model, which remembers for every number in which range it was on the samples."""
+    import tensorflow as tf
+
+    samples = list(samples)
+    if not samples:
+        raise ValueError(
+            "int8: found no images to calibrate with, expected some like those it will see; name them with --calibrate."
+        )
+
+    def feed():
+        for image, valid_size in samples:
+            sizes = np.asarray(valid_size, np.float32)
+            yield {"image": np.repeat(image[None], batch, axis=0), "valid_size": np.repeat(sizes[None], batch, axis=0)}
+
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = feed
+    converter._experimental_calibrate_only = True
+    return converter.convert()
+
+
+def _quantize(measured: bytes) -> bytes:
+    """Post-training quantisation of the convolutions up to the heads' hidden layers.
+
+    The converter's public way quantises whatever has an 8-bit kernel, coordinates too: 512 pixels in 256 steps. So the
+    quantiser is called by itself and told what to leave alone.
+    """
+    from tensorflow.lite.python.convert import mlir_quantize
+
+    nodes, kinds = _float_parts(measured)
+    return mlir_quantize(measured, denylisted_nodes=nodes, denylisted_ops=kinds)
+
+
+def _float_parts(content: bytes) -> tuple[list[str], list[str]]:
+    """What stays float32: everything before the first convolution, the heads' last convolutions, and the decoder.
+
+    Returns:
+        Names of operations, and kinds of which all stay float32; the quantiser does not know those with two outputs by name.
+    """
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    kinds = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
+    model = schema.Model.GetRootAs(content, 0)
+    graph = model.Subgraphs(0)
+    operations = [graph.Operators(i) for i in range(graph.OperatorsLength())]
+    codes = [kinds[model.OperatorCodes(operation.OpcodeIndex()).BuiltinCode()] for operation in operations]
+    inputs, outputs = ([set(getattr(o, f"{side}AsNumpy")()) - {-1} for o in operations] for side in ("Inputs", "Outputs"))
+    is_convolution = [code == "CONV_2D" for code in codes]
+    behind = _reach(is_convolution, inputs, outputs)
+    before = _reach(is_convolution[::-1], outputs[::-1], inputs[::-1])[::-1]
+    names, inside, outside = [], set(), set()
+    for i, code in enumerate(codes):
+        if before[i] and (is_convolution[i] or behind[i] or code in ("PAD", "PADV2")):
+            inside.add(code)
+        else:
+            outside.add(code)
+            names += [graph.Tensors(int(tensor)).Name().decode() for tensor in outputs[i]]
+    return names, sorted(outside - inside)
+
+
+def _reach(is_start: list[bool], inputs: list[set], outputs: list[set]) -> list[bool]:
+    """Which operations lie strictly behind one that is a start; operations are in an order in which they can run."""
+    tensors, reached = set(), []
+    for start, read, written in zip(is_start, inputs, outputs, strict=True):
+        reached.append(bool(read & tensors))
+        if start or reached[-1]:
+            tensors |= written
+    return reached
+
+
+class LiteRtDetector(ArtefactDetector):
+    """Runs a `.tflite` file written by `centerkp export`; see `ArtefactDetector`.
+
+    Raises:
+        FileNotFoundError: neither LiteRT nor TensorFlow is installed.
+        ValueError: not a readable `.tflite` file, or not one of centerkp's.
+    """
+
+    def __init__(self, path: str | Path):
+        path = Path(path)
+        super().__init__(path, _read_description(path))
+        try:
+            with native_silence():
+                self._interpreter = _find_interpreter()(model_path=str(path), num_threads=os.cpu_count())
+                self._interpreter.allocate_tensors()
+            self._run = self._interpreter.get_signature_runner()
+        except (RuntimeError, ValueError) as error:
+            raise ValueError(
+                f"{path}: found a file that LiteRT does not load ({error}), expected one written by centerkp export; "
+                "export again."
+            ) from None
+
+    def run_canvas(self, image: np.ndarray, valid_size: np.ndarray) -> dict[str, np.ndarray]:
+        return self._run(image=image, valid_size=valid_size)
+
+
+def _read_description(path: Path) -> Description:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            text = archive.read(DESCRIPTION)
+    except (zipfile.BadZipFile, KeyError):
+        raise ValueError(
+            f"{path}: found no {DESCRIPTION} inside, expected a whole .tflite file written by centerkp export; export the "
+            "model again."
+        ) from None
+    return Description.from_json(text, path)
+
+
+def _find_interpreter():
+    """The interpreter of the small package, else the one inside TensorFlow."""
+    for module, name in (("ai_edge_litert.interpreter", "Interpreter"), ("tensorflow", "lite")):
+        try:
+            found = getattr(import_module(module), name)
+        except ModuleNotFoundError:
+            continue
+        return getattr(found, "Interpreter", found)
+    raise FileNotFoundError("LiteRT: found no package that runs .tflite files; run: pip install ai-edge-litert.")

@@ -1,0 +1,235 @@
+"""What stands before and behind the network in an ONNX file: letterboxing, and maps -> objects.
+
+The same steps in the same order as `centerkp.data.image.letterbox_image` and `centerkp.codec.decode`, in ONNX operators.
+Layout is (B, channels, cells) here, because the maps come as (B, channels, H, W).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from centerkp.codec.decode import FAR, DecodeOptions
+from centerkp.export.onnx_graph import Graph
+from centerkp.heads import HEATMAP_HEADS, STRIDE
+
+
+@dataclass(frozen=True)
+class Letterboxed:
+    """Names of tensors.
+
+    Attributes:
+        image: (B, 3, S_h, S_w) float32, whole numbers 0..255, black where the picture does not reach.
+        valid_size: (2,) float32, width and height of the picture inside the canvas.
+        to_source: (2,) float32, source pixels per pixel of the canvas, in x and y.
+    """
+
+    image: str
+    valid_size: str
+    to_source: str
+
+
+def write_letterbox(graph: Graph, image: str, size: tuple[int, int]) -> Letterboxed:
+    """Fits images (B, H, W, 3) uint8 of any size into the network's (width, height), as `letterbox_image` does."""
+    graph.scope = "letterbox"
+    old = graph("Gather", graph("Shape", image), np.array([2, 1]))  # (2,) width, height
+    new = _fit(graph, old, image, size)
+    columns = _sample_axis(graph, old, new, 0, size[0])
+    rows = _sample_axis(graph, old, new, 1, size[1])
+    # Pixels are picked as bytes, before anything becomes float: a large photo costs no more than a small one.
+    upper, lower = (_blend_columns(graph, graph("Gather", image, index, axis=1), columns) for index in (rows.low, rows.high))
+    share = graph("Unsqueeze", rows.share, np.array([1, 2]))  # (S_h, 1, 1)
+    blended = graph("Round", graph("Add", upper, graph("Mul", graph("Sub", lower, upper), share)))
+    inside = graph("Mul", graph("Unsqueeze", rows.inside, np.array([1, 2])), graph("Unsqueeze", columns.inside, np.array([1])))
+    canvases = graph("Transpose", graph("Mul", blended, inside), perm=[0, 3, 1, 2])
+    old_sides, new_sides = (graph.cast(sides, "float") for sides in (old, new))
+    return Letterboxed(canvases, new_sides, graph("Div", old_sides, new_sides))
+
+
+def _fit(graph: Graph, old: str, image: str, size: tuple[int, int]) -> str:
+    """Sides (2,) of the picture inside the canvas, as `geometry.letterbox` rounds them.
+
+    In whole numbers: a runtime that computes in bfloat16 knows no 341.
+    """
+    canvas = np.array(size)
+    other = graph("Gather", graph("Shape", image), np.array([1, 2]))  # height, width
+    scaled = graph("Mul", old, canvas[::-1])
+    whole = graph("Div", scaled, other)
+    rest = graph("Sub", scaled, graph("Mul", whole, other))
+    twice = graph("Add", graph("Add", rest, rest), graph("Mod", whole, np.array(2)))  # halves go to the even number
+    rounded = graph("Add", whole, graph.cast(graph("Greater", twice, other), "int64"))
+    return graph("Min", graph("Max", rounded, np.array(1)), canvas)
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """Names, each (S,): the two source pixels of every pixel, the second one's share, and 1 inside the picture, else 0."""
+
+    low: str
+    high: str
+    share: str
+    inside: str
+
+
+def _sample_axis(graph: Graph, old: str, new: str, axis: int, side: int) -> _Axis:
+    """Source = target * old / new, in whole numbers, so that it is exact in every runtime."""
+    old, new = (graph("Gather", sides, np.array([axis])) for sides in (old, new))
+    target = np.arange(side)
+    scaled = graph("Mul", old, target)
+    source = graph("Div", scaled, new)
+    rest = graph("Sub", scaled, graph("Mul", source, new))
+    last = graph("Sub", old, np.array([1]))
+    low = graph("Min", source, last)
+    high = graph("Min", graph("Add", low, np.array([1])), last)
+    share = graph("Div", graph.cast(rest, "float"), graph.cast(new, "float"))
+    return _Axis(low, high, share, graph.cast(graph("Less", target, new), "float"))
+
+
+def _blend_columns(graph: Graph, rows: str, columns: _Axis) -> str:
+    left, right = (graph.cast(graph("Gather", rows, index, axis=2), "float") for index in (columns.low, columns.high))
+    share = graph("Unsqueeze", columns.share, np.array([1]))  # (S_w, 1)
+    return graph("Add", left, graph("Mul", graph("Sub", right, left), share))
+
+
+def write_decode(
+    graph: Graph,
+    maps: dict[str, str],
+    map_size: tuple[int, int],
+    keypoint_mask: np.ndarray,
+    options: DecodeOptions,
+    valid_size: str,
+    to_source: str,
+) -> dict[str, str]:
+    """Decodes the maps (B, channels, H, W) of `{head: name}` as `codec.decode.decode` does, into source pixels.
+
+    Args:
+        map_size: (H, W).
+        keypoint_mask: (C, K) bool.
+        valid_size, to_source: see `Letterboxed`.
+
+    Returns:
+        Names by output: boxes (B, M, 4), scores (B, M), class_ids (B, M) int32, and with K > 0 keypoints (B, M, K, 2),
+        keypoint_scores (B, M, K).
+    """
+    graph.scope = "decode"
+    return _Decoder(graph, maps, map_size, keypoint_mask, options, valid_size).write(to_source)
+
+
+class _Decoder:
+    def __init__(self, graph, maps, map_size, keypoint_mask, options, valid_size):
+        self.graph, self.options, self.keypoint_mask = graph, options, keypoint_mask
+        # The bounds mean nothing but to OpenVINO, which rounds what a convolution returns to bfloat16 unless a step in float32,
+        # as the decoder's are, belongs to the convolution.
+        self.maps = {
+            head: tensor if head in HEATMAP_HEADS else graph("Clip", tensor, 0.0 if head == "box_size" else -FAR, FAR)
+            for head, tensor in maps.items()
+        }
+        self.height, self.width = map_size
+        self.cells = self.height * self.width
+        self.classes, self.keypoints = keypoint_mask.shape
+        self.count = min(options.max_objects, self.cells * self.classes)
+        self.candidates = min(options.candidates, self.cells)
+        self.valid_size = valid_size
+
+    def write(self, to_source: str) -> dict[str, str]:
+        g = self.graph
+        scores, index, class_ids = self._find_centers()
+        cell = self._cells_xy(index, 1)  # (B, 2, M)
+        center = g("Add", cell, self._take("center_offset", index))
+        half = g("Mul", self._take("box_size", index), 0.5)
+        extent = np.float32([[[self.width], [self.height]]])
+        low, high = (g("Min", g("Max", g(sign, center, half), 0.0), extent) for sign in ("Sub", "Add"))
+        limit = g("Reshape", self.valid_size, np.array([1, 2, 1]))
+        scale = g("Reshape", to_source, np.array([1, 2, 1]))
+        corners = (g("Mul", g("Min", g("Mul", corner, float(STRIDE)), limit), scale) for corner in (low, high))
+        boxes = g("Transpose", g("Concat", *corners, axis=1), perm=[0, 2, 1])
+        found = {"boxes": boxes, "scores": scores, "class_ids": g.cast(class_ids, "int32")}
+        if self.keypoints:
+            own = g("Gather", self.keypoint_mask.astype(np.float32), class_ids)  # (B, M, K)
+            points, point_scores = self._snap_keypoints(index, cell, low, high)
+            points = g("Mul", points, float(STRIDE))  # (B, K, 2, M)
+            if self.options.clip_keypoints:
+                clipped = g("Min", g("Max", points, 0.0), limit)
+                moved = g("ReduceMax", g("Abs", g("Sub", clipped, points)), axes=[2], keepdims=0)
+                point_scores = g("Where", g("Equal", moved, 0.0), point_scores, 0.0)
+                points = clipped
+            points = g("Transpose", g("Mul", points, scale), perm=[0, 3, 1, 2])
+            found["keypoints"] = g("Mul", points, g("Unsqueeze", own, np.array([3])))
+            found["keypoint_scores"] = g("Mul", g("Transpose", point_scores, perm=[0, 2, 1]), own)
+        return found
+
+    def _find_centers(self) -> tuple[str, str, str]:
+        """Scores (B, M), cells (B, M) and classes (B, M) of the best peaks inside the picture."""
+        g = self.graph
+        limit = g("Ceil", g("Div", self.valid_size, float(STRIDE)))
+        columns, rows = (g("Gather", limit, np.array(axis)) for axis in (0, 1))
+        row = np.arange(self.height, dtype=np.float32).reshape(1, 1, -1, 1)
+        column = np.arange(self.width, dtype=np.float32).reshape(1, 1, 1, -1)
+        inside = g("And", g("Less", row, rows), g("Less", column, columns))
+        scores = g("Mul", g("Sigmoid", self.maps["center_heatmap"]), g.cast(inside, "float"))
+        if self.options.ignored_classes:
+            wanted = np.isin(np.arange(self.classes), self.options.ignored_classes, invert=True).astype(np.float32)
+            scores = g("Mul", scores, wanted.reshape(1, -1, 1, 1))
+        # Cells before classes, as the Keras decoder counts, so that equal scores come in the same order.
+        flat = g(
+            "Reshape", g("Transpose", self._keep_peaks(scores), perm=[0, 2, 3, 1]), np.array([0, self.cells * self.classes])
+        )
+        best, place = g("TopK", flat, np.array([self.count]), outputs=2, axis=1)
+        index = g("Div", place, np.array(self.classes))
+        return best, index, g("Sub", place, g("Mul", index, np.array(self.classes)))
+
+    def _keep_peaks(self, scores: str) -> str:
+        g, side = self.graph, self.options.peak_kernel
+        before, after = (side - 1) // 2, side // 2
+        highest = g("MaxPool", scores, kernel_shape=[side, side], strides=[1, 1], pads=[before, before, after, after])
+        return g("Where", g("Less", g("Abs", g("Sub", scores, highest)), 1e-6), scores, 0.0)
+
+    def _cells_xy(self, index: str, axis: int) -> str:
+        """Column and row of cells (..., N) on a new axis, as float."""
+        g = self.graph
+        row = g("Div", index, np.array(self.width))
+        column = g("Sub", index, g("Mul", row, np.array(self.width)))
+        return g("Concat", *(g("Unsqueeze", g.cast(v, "float"), np.array([axis])) for v in (column, row)), axis=axis)
+
+    def _take(self, head: str, index: str) -> str:
+        """All channels of a map at cells `index` (B, M): (B, channels, M)."""
+        g, channels = self.graph, 2 * self.keypoints if head.startswith("keypoint") else 2
+        flat = g("Reshape", self.maps[head], np.array([0, channels, self.cells]))
+        index = g("Expand", g("Unsqueeze", index, np.array([1])), np.array([1, channels, 1]))
+        return g("GatherElements", flat, index, axis=2)
+
+    def _find_candidates(self) -> tuple[str, str]:
+        """Positions (B, K, 2, P) in cells and scores (B, K, P) of the best peaks of every keypoint."""
+        g = self.graph
+        peaks = self._keep_peaks(g("Sigmoid", self.maps["keypoint_heatmap"]))
+        flat = g("Reshape", peaks, np.array([0, self.keypoints, self.cells]))
+        scores, index = g("TopK", flat, np.array([self.candidates]), outputs=2, axis=2)
+        offsets = g("Reshape", self.maps["keypoint_offset"], np.array([0, self.keypoints, 2, self.cells]))
+        pairs = g("Expand", g("Unsqueeze", index, np.array([2])), np.array([1, 1, 2, 1]))
+        return g("Add", self._cells_xy(index, 2), g("GatherElements", offsets, pairs, axis=3)), scores
+
+    def _snap_keypoints(self, index: str, cell: str, low: str, high: str) -> tuple[str, str]:
+        """Points (B, K, 2, M) in cells, each moved to its nearest candidate where the rules allow; scores (B, K, M)."""
+        g, options = self.graph, self.options
+        vectors = g("Reshape", self._take("keypoint_regression", index), np.array([0, self.keypoints, 2, self.count]))
+        regressed = g("Add", g("Unsqueeze", cell, np.array([1])), vectors)
+        positions, scores = self._find_candidates()
+        difference = g("Sub", g("Unsqueeze", regressed, np.array([4])), g("Unsqueeze", positions, np.array([3])))
+        squares = g("ReduceSum", g("Mul", difference, difference), np.array([2]), keepdims=0)
+        distance = g("Sqrt", squares)  # (B, K, M, P)
+        counts = g("GreaterOrEqual", g("Unsqueeze", scores, np.array([2])), options.candidate_score)
+        distance = g("Where", counts, distance, FAR)
+        nearest = g("ArgMin", distance, axis=3, keepdims=0)  # (B, K, M)
+        least = g("ReduceMin", distance, axes=[3], keepdims=0)
+        pairs = g("Expand", g("Unsqueeze", nearest, np.array([2])), np.array([1, 1, 2, 1]))
+        position = g("GatherElements", positions, pairs, axis=3)  # (B, K, 2, M)
+        score = g("GatherElements", scores, nearest, axis=2)
+
+        center = g("Unsqueeze", g("Mul", g("Add", low, high), 0.5), np.array([1]))
+        half = g("Mul", g("Sub", high, low), options.box_scale / 2)
+        excess = g("Sub", g("Abs", g("Sub", position, center)), g("Unsqueeze", half, np.array([1])))
+        inside = g("LessOrEqual", g("ReduceMax", excess, axes=[2], keepdims=0), 0.0)
+        reach = g("Mul", g("ReduceMax", half, axes=[1], keepdims=1), options.search_scale * 2)  # (B, 1, M)
+        near = g("And", inside, g("LessOrEqual", least, reach))
+        snapped = g("And", near, g("GreaterOrEqual", score, options.candidate_score))
+        points = g("Where", g("Unsqueeze", snapped, np.array([2])), position, regressed)
+        return points, g("Where", snapped, score, options.unmatched_score)

@@ -1,0 +1,41 @@
+"""An exported `.onnx` file as a detector, run by ONNX Runtime."""
+
+from pathlib import Path
+
+import numpy as np
+
+from centerkp.export.artefact import ArtefactDetector, Description
+from centerkp.export.canvas import run_cropped
+from centerkp.export.extras import import_extra
+
+
+class OnnxDetector(ArtefactDetector):
+    """Runs an `.onnx` file written by `centerkp export`; see `ArtefactDetector`.
+
+    Raises:
+        FileNotFoundError: ONNX Runtime is not installed.
+        ValueError: not an ONNX file, or not one of centerkp's.
+    """
+
+    takes_any_size = True
+
+    def __init__(self, path: str | Path, providers: list[str] | None = None):
+        runtime = import_extra("onnxruntime", "onnx")
+        path = Path(path)
+        try:
+            # Only what the installed runtime offers by itself, best first.
+            self._session = runtime.InferenceSession(str(path), providers=providers or runtime.get_available_providers())
+        except Exception as error:
+            raise ValueError(
+                f"{path}: found a file that ONNX Runtime does not load ({error}), expected one written by centerkp export; "
+                "export again."
+            ) from None
+        text = self._session.get_modelmeta().custom_metadata_map.get("centerkp", "")
+        self._outputs = [one.name for one in self._session.get_outputs()]
+        super().__init__(path, Description.from_json(text, path))
+
+    def run_images(self, image: np.ndarray) -> dict[str, np.ndarray]:
+        return dict(zip(self._outputs, self._session.run(None, {"image": image}), strict=True))
+
+    def run_canvas(self, image: np.ndarray, valid_size: np.ndarray) -> dict[str, np.ndarray]:
+        return run_cropped(self, image, valid_size)

@@ -1,0 +1,72 @@
+"""A trained model as OpenVINO's pair of files, `.xml` and `.bin`; the fastest way on Intel processors."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from centerkp.export.artefact import Description
+from centerkp.export.extras import import_extra
+from centerkp.export.fold import FoldedNetwork
+from centerkp.export.onnx_file import write_onnx
+
+OPENVINO_PRECISIONS = ("fp32", "fp16", "bf16", "int8")
+# Whatever moves a coordinate stays float: only the network's own convolutions and additions become int8.
+FLOAT_PARTS = ("letterbox/.*", "network/normalise.*", "network/Sub.*", "decode/.*")
+
+
+def write_openvino(
+    network: FoldedNetwork,
+    path: str | Path,
+    *,
+    precision: str = "fp32",
+    batch: int | None = None,
+    samples: Iterable[tuple[np.ndarray, tuple[int, int]]] = (),
+) -> Path:
+    """Writes the network with letterboxing and decoding as OpenVINO IR.
+
+    Input and outputs are those of `write_onnx`. The model's runtime information holds `centerkp`, see `Description`.
+
+    Args:
+        network: from `fold`, in float32.
+        path: of the `.xml`; the weights lie beside it in a `.bin` of the same name.
+        precision: "fp32"; "fp16" stores weights in half the space and computes in float32; "bf16" is the same file with the
+            note that `OpenVinoDetector` runs it in bfloat16; "int8" computes the convolutions in 8 bits.
+        batch: images per call, None for any number.
+        samples: letterboxed images (S_h, S_w, 3) uint8 with their (width, height) inside; int8 takes the ranges of its
+            numbers from what the network computes on them.
+
+    Raises:
+        ValueError: another precision, or no samples for int8.
+        FileNotFoundError: a package that this needs is not installed.
+    """
+    if precision not in OPENVINO_PRECISIONS:
+        raise ValueError(f"precision: found '{precision}' for OpenVINO, expected one of {list(OPENVINO_PRECISIONS)}.")
+    openvino = import_extra("openvino", "openvino")
+    path = Path(path)
+    with TemporaryDirectory() as folder:
+        model = openvino.Core().read_model(write_onnx(network, Path(folder) / "model.onnx", batch=batch))
+        if precision == "int8":
+            model = _quantize(model, list(samples))
+        description = Description(network.schema, network.image_size, "openvino", precision, batch)
+        model.set_rt_info(description.to_json(), "centerkp")
+        openvino.save_model(model, path, compress_to_fp16=precision != "fp32")
+    return path
+
+
+def _quantize(model, samples: list[tuple[np.ndarray, tuple[int, int]]]):
+    """The model with its convolutions in int8 and ranges from the samples."""
+    if not samples:
+        raise ValueError(
+            "samples: found none for int8, expected images like those the model will see; name some, 300 are plenty."
+        )
+    nncf = import_extra("nncf", "openvino")
+    pictures = [np.ascontiguousarray(canvas[None, :height, :width]) for canvas, (width, height) in samples]
+    return nncf.quantize(
+        model,
+        nncf.Dataset(pictures),
+        preset=nncf.QuantizationPreset.MIXED,
+        subset_size=len(pictures),
+        ignored_scope=nncf.IgnoredScope(patterns=list(FLOAT_PARTS)),
+    )

@@ -1,0 +1,30 @@
+"""Native libraries greet and report on the terminal; what matters would be buried."""
+
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def native_silence() -> Iterator[None]:
+    """Holds back warnings and what libraries write to the standard error stream; shows it when an error is raised."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as heard, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        os.dup2(heard.fileno(), 2)
+        try:
+            yield
+        except (ValueError, FileNotFoundError, RuntimeError):
+            raise  # these say enough by themselves
+        except BaseException:
+            heard.seek(0)
+            os.write(kept, heard.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)

@@ -1,0 +1,57 @@
+"""Images to compare an artefact on: the user's own where any can be found."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from centerkp.data.coco import read_coco
+from centerkp.data.demo import draw_scene
+from centerkp.data.image import read_image
+
+DRAWN_SIZE = (640, 480)
+
+
+def find_pictures(
+    weights: str | Path, coco: str | Path | None, named: Sequence[Path], count: int
+) -> tuple[list[np.ndarray], str]:
+    """Up to `count` images (H, W, 3) uint8 RGB, and where they are from.
+
+    They are those of a COCO JSON; without one, those that the user named; without these, the validation images of the run that
+    the weights lie in; without that, drawn scenes.
+
+    Raises:
+        ValueError, FileNotFoundError: the JSON or a named image cannot be read.
+    """
+    if coco:
+        paths = [record.path for record in read_coco(coco, check_images=False).records]
+        return [read_image(path) for path in spread(paths, count)], str(coco)
+    if named:
+        return [read_image(path) for path in spread(named, count)], f"{len(named)} named ones"
+    paths, source = _find_validation(Path(weights).parent)
+    if paths:
+        return [read_image(path) for path in spread(paths, count)], source
+    rng = np.random.default_rng(0)
+    return [
+        draw_scene(rng, DRAWN_SIZE, 4)[0] for _ in range(count)
+    ], "drawn scenes; name photographs with --calibrate or --coco"
+
+
+def spread(items: Sequence, count: int) -> list:
+    """At most `count` of the items, evenly spread over all."""
+    if len(items) <= count:
+        return list(items)
+    return [items[i] for i in np.linspace(0, len(items) - 1, count).round().astype(int)]
+
+
+def _find_validation(folder: Path) -> tuple[list[Path], str]:
+    """The validation images of a run, if its settings name any that are still there."""
+    try:
+        settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+        source, images = (
+            (settings["val"], settings["val_images"]) if settings["val"] else (settings["coco"], settings["images"])
+        )
+        return [r.path for r in read_coco(source, images_dir=images, check_images=False).records], source
+    except (OSError, ValueError, KeyError, TypeError):
+        return [], ""

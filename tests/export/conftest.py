@@ -1,0 +1,51 @@
+"""Small models with numbers like a trained one's, for the tests of all formats."""
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture(scope="session")
+def small_model():
+    """Two stacks, three classes with 3, 0 and 2 keypoints, 96 x 64 pixels, every weight of its own; maps of moderate size."""
+    return make_model(stacks=2)
+
+
+@pytest.fixture(scope="session")
+def tiny_model():
+    """The same with one stack, where the network itself matters less than the time to trace it."""
+    return make_model(stacks=1)
+
+
+def make_model(stacks):
+    import keras
+
+    from centerkp.model.center_net import CenterNet
+    from centerkp.model.hourglass import Hourglass
+    from centerkp.schema import Schema
+
+    keras.utils.set_random_seed(7)
+    rng = np.random.default_rng(7)
+    backbone = Hourglass(4, (8, 12), (1, 1), stacks=stacks, head_channels=8)
+    model = CenterNet(Schema.generic(3, [3, 0, 2]), backbone, (96, 64), decode={"max_objects": 20, "candidates": 20})
+    for weight in model.weights:
+        if "moving_variance" in weight.path or "gamma" in weight.path:
+            weight.assign(rng.uniform(0.5, 2, weight.shape))
+        elif "moving_mean" in weight.path or "beta" in weight.path:
+            weight.assign(rng.normal(0, 0.5, weight.shape))
+    noise = rng.uniform(0, 255, (1, 64, 96, 3)).astype("float32")
+    for stack, maps in enumerate(model(noise)):
+        for head, values in maps.items():
+            layer = model.get_layer(f"stack{stack}_{head}")
+            layer.kernel.assign(layer.kernel * (2 if "size" in head else 1) / np.std(np.asarray(values)))
+            if head == "box_size":
+                layer.bias.assign([6.0, 5.0])
+    return model
+
+
+@pytest.fixture(scope="session")
+def pictures():
+    """Four drawn pictures: smaller than the small model's canvas, larger, wide and high."""
+    from centerkp.data.demo import draw_scene
+
+    rng = np.random.default_rng(3)
+    return [draw_scene(rng, size, 2)[0] for size in ((100, 64), (130, 121), (301, 66), (64, 200))]

@@ -1,0 +1,106 @@
+import json
+
+import numpy as np
+import pytest
+
+from centerkp.export.artefact import ArtefactDetector, Description, find_artefact, in_batches, load_detector
+from centerkp.schema import ObjectClass, Schema
+
+SCHEMA = Schema((ObjectClass("Zange", 3, ("Spitze links", "Spitze rechts"), flip_pairs=((0, 1),)), ObjectClass("nut", 7)))
+
+
+class Counting(ArtefactDetector):
+    """Finds as many pixels as the first one of an image is bright, and counts its calls."""
+
+    calls = 0
+
+    def run_canvas(self, image, valid_size):
+        self.calls += 1
+        assert image.dtype == np.uint8 and valid_size.dtype == np.float32
+        return {"scores": image[:, 0, 0, :1] / np.float32(255), "boxes": np.tile(valid_size, (1, 2))[:, None]}
+
+
+def test_description_round_trip():
+    one = Description(SCHEMA, (96, 64), "onnx", "bf16", 1)
+    other = Description.from_json(one.to_json(), "x.onnx")
+    assert (other.schema, other.image_size, other.format, other.precision, other.batch) == (SCHEMA, (96, 64), "onnx", "bf16", 1)
+    content = json.loads(one.to_json())
+    assert content["class_names"] == ["Zange", "nut"] and content["keypoint_names"][0] == "Zange/Spitze links"
+    assert content["outputs"] == ["boxes", "scores", "class_ids", "keypoints", "keypoint_scores"]
+    assert Description(Schema.generic(1), (64, 64), "onnx").to_dict()["outputs"] == ["boxes", "scores", "class_ids"]
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"image_size": [1], "schema": {}}', '{"image_size": [64, 64], "schema": 3}'])
+def test_foreign_descriptions_are_refused(text):
+    with pytest.raises(ValueError, match=r"x\.onnx: found no readable description .* export the model again"):
+        Description.from_json(text, "x.onnx")
+
+
+def test_in_batches_fills_up_and_cuts_off():
+    seen = []
+
+    def run(values):
+        seen.append(values.tolist())
+        return {"double": values * 2}
+
+    assert in_batches(run, 2, np.arange(5))["double"].tolist() == [0, 2, 4, 6, 8]
+    assert seen == [[0, 1], [2, 3], [4, 4]]
+    assert in_batches(run, None, np.arange(3))["double"].tolist() == [0, 2, 4]
+
+
+def test_predict_on_batch_takes_what_keras_takes(tmp_path):
+    detector = Counting(tmp_path, Description(SCHEMA, (4, 2), "x", batch=1))
+    image = np.zeros((3, 2, 4, 3), np.float32)
+    image[:, 0, 0, 0] = [0.4, 254.6, 300]  # rounded and clipped, not cut off or wrapped around
+    found = detector.predict_on_batch({"image": image, "valid_size": [[4, 2], [3, 2], [4, 1]]})
+    assert detector.calls == 3 and (found["scores"][:, 0] * 255).round().tolist() == [0, 255, 255]
+    assert found["boxes"][1, 0].tolist() == [3, 2, 3, 2]
+    assert detector.predict_on_batch(image)["boxes"][0, 0].tolist() == [4, 2, 4, 2]
+    with pytest.raises(ValueError, match=r"found images of shape \(4, 2, 3\), expected 2 x 4 x 3"):
+        detector.predict_on_batch({"image": np.zeros((1, 4, 2, 3), np.uint8)})
+
+
+def test_what_is_an_artefact(tmp_path):
+    for name in ("a.onnx", "b.XML", "c.tflite", "d.keras"):
+        (tmp_path / name).write_bytes(b"")
+    assert find_artefact(tmp_path / "a.onnx") and find_artefact(tmp_path / "b.XML") and find_artefact(tmp_path / "c.tflite")
+    assert find_artefact(tmp_path / "d.keras") is None and find_artefact("coco") is None
+    folder = tmp_path / "saved"
+    folder.mkdir()
+    (folder / "saved_model.pb").write_bytes(b"")
+    assert find_artefact(folder) is None  # a checkpoint of the zoo has such a file too
+    (folder / "schema.json").write_text("{}")
+    assert find_artefact(folder) == folder
+    with pytest.raises(FileNotFoundError, match=r"gone\.tflite: no such file"):
+        load_detector(tmp_path / "gone.tflite")
+    with pytest.raises(FileNotFoundError, match=r"gone\.keras"):
+        load_detector(tmp_path / "gone.keras")
+
+
+def test_unverified_artefacts_are_refused(tmp_path):
+    folder = tmp_path / "m.tflite.UNVERIFIED"
+    folder.mkdir()
+    (folder / "m.tflite").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"lies in m\.tflite\.UNVERIFIED.*export again"):
+        load_detector(folder / "m.tflite")
+
+
+def test_broken_files_are_named(tmp_path):
+    path = tmp_path / "m.tflite"
+    path.write_bytes(b"TFL3 not really")
+    with pytest.raises(ValueError, match=r"m\.tflite: found no schema\.json inside"):
+        load_detector(path)
+    folder = tmp_path / "saved"
+    folder.mkdir()
+    (folder / "saved_model.pb").write_bytes(b"nothing")
+    Description(SCHEMA, (64, 64), "saved_model").write(folder / "schema.json")
+    with pytest.raises(ValueError, match="TensorFlow does not load"):
+        load_detector(folder)
+
+
+def test_keras_files_load_with_size_and_stacks(tmp_path, small_model):
+    path = tmp_path / "m.keras"
+    small_model.save(path)
+    detector = load_detector(path, image_size=64, stacks=1)
+    assert detector.image_size == (64, 64) and detector.backbone.stacks == 1
+    assert detector.schema == small_model.schema

@@ -1,0 +1,146 @@
+import json
+import re
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from centerkp.cli import main
+from centerkp.data.demo import write_demo
+from centerkp.export import exporting
+from centerkp.export.accuracy import measure_accuracy
+from centerkp.export.artefact import load_detector
+from centerkp.export.exporting import FORMATS, export
+from centerkp.export.samples import find_pictures, spread
+from centerkp.model.center_net import CenterNet, load_model
+from centerkp.schema import Schema
+
+
+@pytest.fixture(scope="module")
+def weights(tiny_model, tmp_path_factory):
+    path = tmp_path_factory.mktemp("run") / "best.keras"
+    tiny_model.save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    return write_demo(tmp_path_factory.mktemp("demo") / "demo", num_train=1, num_val=3, num_test=1, size=(120, 90))
+
+
+def test_the_command_writes_compares_and_reports(weights, demo, tmp_path, capsys):
+    out = tmp_path / "served" / "1"
+    images = sorted(demo.images_dir.glob("val*"))
+    assert main(["export", str(weights), "--format", "saved_model", "--out", str(out), "--calibrate", *map(str, images)]) == 0
+    text = capsys.readouterr().out
+    assert "Differences from Keras float32" in text and "letterboxed inside" in text and "verified:" in text
+    assert max(map(len, text.splitlines())) <= 80 or not text.isascii()
+    report = json.loads((out / "export.json").read_text())
+    assert report["passed"] and report["differences"]["boxes"]["largest"] < 0.1 and report["image_size"] == [96, 64]
+    assert report["latency_seconds"] > 0 and report["bytes"] > 10_000 and report["compared_on"] == "3 named ones"
+    assert [p.name for p in out.parent.iterdir()] == ["1"]
+    assert load_detector(out).schema.num_keypoints == 5
+
+
+class Wrong:
+    """An artefact that finds what Keras finds, three pixels to the right."""
+
+    takes_any_size = False
+
+    def __init__(self, path):
+        self.path, self.model = path, load_model(path / "model.keras")
+        self.schema, self.image_size = self.model.schema, self.model.image_size
+
+    def predict_on_batch(self, inputs):
+        found = {name: np.asarray(values) for name, values in self.model.predict_on_batch(inputs).items()}
+        return found | {"boxes": found["boxes"] + np.float32([3, 0, 3, 0])}
+
+
+def test_a_wrong_artefact_is_marked_and_the_old_one_stays(weights, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "m"
+    out.mkdir()
+    (out / "saved_model.pb").write_bytes(b"the old one")
+    (out / "schema.json").write_text("{}")
+
+    def write_wrong(network, path, **options):
+        path.mkdir()
+        (path / "saved_model.pb").write_bytes(b"")
+        (path / "schema.json").write_text("{}")
+        shutil.copy(weights, path / "model.keras")
+
+    monkeypatch.setitem(FORMATS, "saved_model", replace(FORMATS["saved_model"], write=write_wrong))
+    load = exporting.load_detector
+    monkeypatch.setattr(exporting, "load_detector", lambda p, **o: Wrong(p) if o.get("unverified") else load(p, **o))
+    assert main(["export", str(weights), "--format", "saved_model", "--out", str(out)]) == 2
+    error = capsys.readouterr().err
+    assert "boxes that differ" in error and "do not use the files in" in error
+    marked = tmp_path / "m.UNVERIFIED"
+    assert json.loads((marked / "export.json").read_text())["passed"] is False
+    with pytest.raises(ValueError, match=r"m\.UNVERIFIED"):
+        load_detector(marked / "m")
+    assert (out / "saved_model.pb").read_bytes() == b"the old one"
+
+
+def test_a_writer_that_fails_leaves_nothing(weights, tmp_path, monkeypatch):
+    def fail(network, path, **options):
+        path.mkdir()
+        (path / "half").write_bytes(b"x")
+        raise OSError("disk full")
+
+    monkeypatch.setitem(FORMATS, "saved_model", replace(FORMATS["saved_model"], write=fail))
+    with pytest.raises(OSError, match="disk full"):
+        export(weights, "saved_model", out=tmp_path / "m")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_average_precision_lost(demo):
+    schema = Schema.from_coco(demo.val_json)
+    model = CenterNet(schema, {"stem_channels": 4, "channels": [8, 8], "blocks": [1, 1], "stacks": 1}, 64)
+    found = measure_accuracy(model, model, demo.val_json, Console(quiet=True))
+    assert found.images == 3 and found.lost("box_ap") == 0.0 and found.to_dict()["lost"]["keypoint_ap"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--format", "saved_model", "--precision", "int8"], r"'int8' for saved_model.*export to openvino or litert"),
+        (["--format", "litert", "--precision", "bf16"], r"'bf16' for litert"),
+        (["--format", "litert", "--precision", "int8"], r"no images for litert.*--calibrate photos/"),
+        (["--format", "litert", "--batch", "dynamic"], r"'dynamic' for litert, expected '1'"),
+        (["--format", "litert", "--out", "m.onnx"], r"ending '\.onnx' for litert, expected \.tflite"),
+        (["--format", "saved_model", "--image-size", "65"], r"image_size.*expected a multiple of 8"),
+        (["--format", "saved_model", "--stacks", "3"], r"expected 1 to 1"),
+        (["--format", "saved_model", "--calibrate", "nowhere"], r"nowhere: found no image"),
+    ],
+)
+def test_refusals_say_what_to_do(weights, arguments, message, capsys, tmp_path, monkeypatch):
+
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", str(weights), *arguments]) == 2
+    assert re.search(message, capsys.readouterr().err)
+    assert not list(weights.parent.glob("best_*"))
+
+
+def test_what_stands_at_the_target_is_not_destroyed(weights, tmp_path, capsys):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").write_bytes(b"x")
+    (tmp_path / "photos" / "saved_model.pb").write_bytes(b"someone else's")
+    assert main(["export", str(weights), "--format", "saved_model", "--out", str(tmp_path / "photos")]) == 2
+    assert "already there and no exported model" in capsys.readouterr().err
+    assert (tmp_path / "photos" / "a.jpg").exists()
+
+
+def test_pictures_come_from_the_run_the_weights_lie_in(demo, tmp_path):
+    pictures, origin = find_pictures(tmp_path / "best.keras", None, [], 2)
+    assert len(pictures) == 2 and "drawn" in origin
+    settings = {"coco": str(demo.train_json), "images": None, "val": str(demo.val_json), "val_images": None}
+    (tmp_path / "settings.json").write_text(json.dumps(settings))
+    pictures, origin = find_pictures(tmp_path / "best.keras", None, [], 2)
+    assert len(pictures) == 2 and origin == str(demo.val_json) and pictures[0].shape == (90, 120, 3)
+    assert len(find_pictures("coco", demo.val_json, [], 8)[0]) == 3
+
+
+def test_spread():
+    assert spread(range(3), 5) == [0, 1, 2] and spread(np.arange(100), 3) == [0, 50, 99]

@@ -1,0 +1,114 @@
+import sys
+
+import numpy as np
+import openvino
+import pytest
+
+from centerkp.data.image import letterbox_image
+from centerkp.export.artefact import OUTPUTS, load_detector
+from centerkp.export.fold import fold
+from centerkp.export.openvino_file import write_openvino
+
+SIZE = (96, 64)
+# The least score of an object that is looked for, and how far it may be off, in pixels and in score.
+ALLOWED = {"fp32": (1e-3, 1e-5), "fp16": (0.1, 0.01), "bf16": (2.0, 0.05), "int8": (6.0, 0.15)}
+
+
+@pytest.fixture(scope="module")
+def network(small_model):
+    return fold(small_model)
+
+
+@pytest.fixture(scope="module")
+def boxed(pictures):
+    canvases, _, sizes = zip(*(letterbox_image(picture, SIZE) for picture in pictures), strict=True)
+    return np.stack(canvases), np.float32(sizes)
+
+
+@pytest.fixture(scope="module")
+def folder(network, boxed, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("openvino")
+    samples = [(canvas, tuple(size.astype(int))) for canvas, size in zip(*boxed, strict=True)]
+    for precision in ALLOWED:
+        write_openvino(network, folder / f"{precision}.xml", precision=precision, samples=samples)
+    return folder
+
+
+@pytest.mark.parametrize("precision", ALLOWED)
+def test_best_object_equals_keras(precision, folder, small_model, boxed):
+    detector = load_detector(folder / f"{precision}.xml")
+    assert (detector.schema, detector.image_size) == (small_model.schema, SIZE)
+    assert (detector.description.format, detector.description.precision) == ("openvino", precision)
+    inputs = {"image": boxed[0], "valid_size": boxed[1]}
+    ours = detector.predict_on_batch(inputs)
+    theirs = {name: np.asarray(values) for name, values in small_model.predict_on_batch(inputs).items()}
+    assert set(ours) == set(OUTPUTS) and ours["class_ids"].dtype == np.int32
+    pixels, score = ALLOWED[precision]
+    for i in range(len(boxed[0])):
+        distance = np.abs(ours["boxes"][i] - theirs["boxes"][i, 0]).max(axis=1)
+        distance[ours["class_ids"][i] != theirs["class_ids"][i, 0]] = np.inf
+        row = distance.argmin()
+        assert distance[row] < pixels and abs(ours["scores"][i, row] - theirs["scores"][i, 0]) < score
+        if precision == "fp32":
+            np.testing.assert_allclose(ours["keypoints"][i, row], theirs["keypoints"][i, 0], atol=pixels)
+
+
+def test_images_of_any_size(folder, pictures):
+    """In the picture's own pixels, whatever the number of pictures."""
+    detector = load_detector(folder / "fp32.xml")
+    one = detector.run_images(pictures[1][None])
+    three = detector.run_images(np.stack([pictures[1]] * 3))
+    assert three["boxes"].shape == (3, 20, 4) and three["keypoint_scores"].shape == (3, 20, 5)
+    for name, values in three.items():
+        np.testing.assert_allclose(values[2], one[name][0], atol=1e-3)
+    assert one["boxes"][..., 2].max() > SIZE[0]  # the picture is wider than the canvas
+
+
+def test_sizes_of_the_files(folder):
+    size = {p: (folder / f"{p}.bin").stat().st_size for p in ALLOWED}
+    assert size["int8"] < size["bf16"] == size["fp16"] < 0.6 * size["fp32"]
+
+
+def test_int8_leaves_decoding_and_letterbox_in_float(folder):
+    model = openvino.Core().read_model(folder / "int8.xml")
+    fakes = [op.get_friendly_name() for op in model.get_ops() if op.get_type_name() == "FakeQuantize"]
+    assert len(fakes) > 20 and not [name for name in fakes if name.startswith(("decode/", "letterbox/"))]
+    convolutions = [op for op in model.get_ops() if op.get_type_name() == "Convolution"]
+    from_int8 = [op for op in convolutions if op.input_value(0).get_node().get_type_name() == "FakeQuantize"]
+    assert len(from_int8) == len(convolutions) > 20
+
+
+def test_fixed_batch(network, boxed, tmp_path):
+    detector = load_detector(write_openvino(network, tmp_path / "m.xml", batch=1))
+    assert detector.description.batch == 1
+    assert detector.predict_on_batch({"image": boxed[0], "valid_size": boxed[1]})["boxes"].shape == (4, 20, 4)
+
+
+def test_errors(network, folder, tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match="precision: found 'fp8' for OpenVINO"):
+        write_openvino(network, tmp_path / "m.xml", precision="fp8")
+    with pytest.raises(ValueError, match="samples: found none for int8"):
+        write_openvino(network, tmp_path / "m.xml", precision="int8")
+    alone = tmp_path / "alone.xml"
+    alone.write_bytes((folder / "fp32.xml").read_bytes())
+    with pytest.raises(FileNotFoundError, match=r"alone.xml: found no alone.bin beside it"):
+        load_detector(alone)
+    broken = tmp_path / "broken.xml"
+    broken.write_text("<net>")
+    broken.with_suffix(".bin").write_bytes(b"")
+    with pytest.raises(ValueError, match="broken.xml: found a file that OpenVINO does not load"):
+        load_detector(broken)
+    for package in ("openvino", "nncf"):
+        with monkeypatch.context() as patch:
+            patch.setitem(sys.modules, package, None)
+            canvas = (np.zeros((64, 96, 3), np.uint8), SIZE)
+            with pytest.raises(FileNotFoundError, match=rf"{package}: .*pip install 'centerkp\[openvino\]'"):
+                write_openvino(network, tmp_path / "m.xml", precision="int8", samples=[canvas])
+
+
+def test_foreign_model(folder, tmp_path):
+    model = openvino.Core().read_model(folder / "fp32.xml")
+    model.set_rt_info("", "centerkp")
+    openvino.save_model(model, tmp_path / "m.xml")
+    with pytest.raises(ValueError, match="m.xml: found no readable description"):
+        load_detector(tmp_path / "m.xml")

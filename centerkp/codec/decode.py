@@ -134,8 +134,9 @@ def _snap_keypoints(maps, index, cell, low, high, options, keypoint_std):
     difference = regressed[:, :, :, None] - positions[:, None]  # (B, M, K, P, 2)
     distance = ops.sqrt(ops.sum(ops.square(difference), axis=-1))
     distance = ops.where(scores[:, None] >= options.candidate_score, distance, FAR)
-    nearest = ops.cast(ops.argmin(distance, axis=-1), "int32")  # (B, M, K)
-    least = ops.min(distance, axis=-1)
+    least = ops.min(distance, axis=-1)  # (B, M, K)
+    # The first that is nearest. `ops.argmin` of floats handles -0.0 by an operation that LiteRT does not have.
+    nearest = ops.cast(ops.argmax(ops.cast(distance <= least[..., None], "int32"), axis=-1), "int32")
     position, score, peak = (_take_candidates(values, nearest) for values in (positions, scores, peaks))
 
     center, half = (low + high) / 2, (high - low) / 2 * options.box_scale

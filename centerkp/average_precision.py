@@ -7,12 +7,14 @@ Every number is None where pycocotools answers -1, that is where no annotated ob
 import contextlib
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from centerkp.curves import Ranking, precision_at_recall, rank_detections
 from centerkp.results import Detection
 from centerkp.schema import Schema
 
@@ -38,24 +40,38 @@ def build_coco(records: Sequence["Record"], detections: Sequence[Sequence[Detect
     return _index(images, categories, truth), _index(images, categories, found)
 
 
-def box_precision(truth: COCO, found: COCO, schema: Schema) -> tuple[dict[str, float | None], dict[str, float | None]]:
-    """COCO's twelve box numbers over all classes, and AP by class name."""
+@dataclass(frozen=True, eq=False)
+class Precision:
+    """What one evaluation by boxes or by keypoints gave: COCO's numbers by class, and what the curves are drawn from.
+
+    `precision` holds by class `precision_at_recall` at IoU or OKS 0.5, `rankings` the detections it comes from.
+    """
+
+    numbers: dict[str, dict[str, float | None]]
+    precision: dict[str, list[float] | None]
+    rankings: dict[str, Ranking]
+
+
+def box_precision(truth: COCO, found: COCO, schema: Schema) -> tuple[dict[str, float | None], Precision]:
+    """COCO's twelve box numbers over all classes, and by class AP alone."""
     evaluator = _run(COCOeval(truth, found, "bbox"))
     precision = evaluator.eval["precision"][..., 0, -1]  # (IoU, recall, C): all sizes, 100 detections
     per_class = {}
     for class_id, name in enumerate(schema.class_names):
         known = precision[:, :, class_id][precision[:, :, class_id] > -1]
-        per_class[name] = float(known.mean()) if known.size else None
-    return _numbers(BOX_NUMBERS, evaluator.stats), per_class
+        per_class[name] = {"AP": float(known.mean()) if known.size else None}
+    curves = {name: precision_at_recall(evaluator, i) for i, name in enumerate(schema.class_names)}
+    rankings = {name: rank_detections(evaluator, i) for i, name in enumerate(schema.class_names)}
+    return _numbers(BOX_NUMBERS, evaluator.stats), Precision(per_class, curves, rankings)
 
 
-def keypoint_precision(truth: COCO, found: COCO, schema: Schema) -> dict[str, dict[str, float | None]]:
+def keypoint_precision(truth: COCO, found: COCO, schema: Schema) -> Precision:
     """COCO's ten keypoint numbers by class name, for the classes that have keypoints, each with its own OKS sigmas.
 
     pycocotools knows one list of sigmas and one keypoint count, so each class has an evaluator of its own. As in COCO,
     objects without a labelled keypoint are neither hit nor missed.
     """
-    per_class = {}
+    per_class, curves, rankings = {}, {}, {}
     for class_id, c in enumerate(schema.classes):
         if c.keypoints:
             evaluator = COCOeval(truth, found, "keypoints")
@@ -63,7 +79,9 @@ def keypoint_precision(truth: COCO, found: COCO, schema: Schema) -> dict[str, di
             evaluator.params.kpt_oks_sigmas = np.array(c.oks_sigmas)
             evaluator.params.maxDets = [MAX_KEYPOINT_DETECTIONS]
             per_class[c.name] = _numbers(KEYPOINT_NUMBERS, _run(evaluator).stats)
-    return per_class
+            curves[c.name] = precision_at_recall(evaluator, 0)
+            rankings[c.name] = rank_detections(evaluator, 0)
+    return Precision(per_class, curves, rankings)
 
 
 def mean_over_classes(per_class: dict[str, dict[str, float | None]]) -> dict[str, float | None]:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -16,7 +17,7 @@ from centerkp.data.coco import Record
 from centerkp.data.image import read_image
 from centerkp.drawing import draw_comparison
 from centerkp.evaluation import evaluate
-from centerkp.inference import detect
+from centerkp.inference import Frame, detect
 from centerkp.results import Detection
 from centerkp.run_folder import RunFolder
 
@@ -51,8 +52,10 @@ def averaged_weights(model: keras.Model) -> Iterator[None]:
 
 def detect_records(model: keras.Model, records: Sequence[Record], batch_size: int) -> list[list[Detection]]:
     """The detections of every record's image, in order; raises ValueError when an image has become unreadable."""
+    # An image inside a TFRecord has no path to hand on; it is read when its turn comes.
+    items = (r.path if isinstance(r.path, Path) else Frame(str(r.path), read_image(r.path)) for r in records)
     found = []
-    for result in detect(model, [r.path for r in records], batch_size=batch_size):
+    for result in detect(model, items, batch_size=batch_size):
         if result.error:
             raise ValueError(f"{result.error} It was readable when the run began.")
         found.append(result.detections)

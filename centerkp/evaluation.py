@@ -1,4 +1,4 @@
-"""How good the detections are: COCO box AP, OKS AP class by class, PCK@0.1 and pixel errors, as numbers and as tables."""
+"""How good the detections are: COCO box AP, OKS AP class by class, keypoint errors, curves and confusion."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -6,18 +6,18 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from centerkp.average_precision import (
     MAX_KEYPOINT_DETECTIONS,
+    Precision,
     box_precision,
     build_coco,
     keypoint_precision,
     mean_over_classes,
 )
 from centerkp.config import MONITORS
+from centerkp.confusion import BACKGROUND, count_confusion
+from centerkp.curves import ALL_CLASSES, Ranking, best_threshold, pool_rankings, score_curve
 from centerkp.keypoint_error import measure_keypoint_errors
 from centerkp.results import Detection
 from centerkp.schema import Schema
@@ -26,13 +26,8 @@ if TYPE_CHECKING:
     from centerkp.data.coco import Record
 
 _SIZES = {"small": "APs", "medium": "APm", "large": "APl"}
-_SIGMA_SOURCES = {"json": "the JSON", "flag": "given", "coco": "COCO", "guess": "a guess"}
-_LEGEND = (
-    "PCK@0.1: share of labelled points found within 0.1 of the box's longer side.\n"
-    "Median error: over the objects found, in pixels and as a share of their size\n"
-    "(the square root of the annotated area)."
-)
-_GUESS = "OKS sigmas that are a guess decide the AP of keypoints: set oks_sigmas in the JSON's categories for a fair one."
+
+DEFAULT_SCORE = 0.3  # where no threshold is better than another
 
 
 @dataclass(frozen=True)
@@ -45,10 +40,17 @@ class Evaluation:
         keypoints: AP, AP50, AP75, APm, APl, AR, AR50, AR75, ARm, ARl with OKS, each the mean over the classes that have it.
         keypoints_per_class: the same ten numbers by class, for the classes that have keypoints.
         pck: PCK@0.1 over all labelled keypoints; `pck_per_class` by class that has keypoints.
-        per_keypoint: by "class/keypoint": `pck`, `median_px`, `median_share` of the square root of the object's area,
-            and the numbers of `labelled` keypoints and of those whose object was `matched`; see `centerkp.keypoint_error`.
+        per_keypoint: by "class/keypoint": `pck`, `median_px` and `p95_px`, `median_share` and `p95_share` of the square root
+            of the object's area, and the numbers of `labelled` keypoints and of those whose object was `matched`; see
+            `centerkp.keypoint_error`. `all_keypoints`: the same over all of them.
         sigmas: `{class: {keypoint: OKS sigma}}`; `sigma_sources` says where a class's came from (see `ObjectClass`).
         images, objects: how many images, and how many annotated objects by class, crowds left out.
+        best_f1: for "boxes" (IoU 0.5) and "keypoints" (OKS 0.5), by class and for "all classes" with one threshold:
+            `threshold`, `precision`, `recall`, `f1`; see `centerkp.curves`.
+        confusion: `names` (the classes and the background), `counts` (rows annotated, columns detected), and `min_score`, the
+            least score of a detection that counted; see `centerkp.confusion`.
+        curves: for "boxes" and "keypoints" by class `precision_at_recall`, and by class and for "all classes" `score`; "pck" by
+            class and for "all classes".
         notes: one line each: what could not be measured, and what was left out.
     """
 
@@ -59,15 +61,21 @@ class Evaluation:
     pck: float | None
     pck_per_class: dict[str, float | None]
     per_keypoint: dict[str, dict[str, float | int | None]]
+    all_keypoints: dict[str, float | int | None]
     sigmas: dict[str, dict[str, float]]
     sigma_sources: dict[str, str]
     images: int
     objects: dict[str, int]
+    best_f1: dict[str, dict[str, dict[str, float | None]]]
+    confusion: dict
+    curves: dict[str, dict]
     notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict:
-        """Everything as JSON can hold it."""
-        return asdict(self) | {"notes": list(self.notes)}
+        """Everything but the curves as JSON can hold it."""
+        numbers = asdict(self) | {"notes": list(self.notes)}
+        del numbers["curves"]
+        return numbers
 
     def score(self, monitor: str = "mean") -> float:
         """One number to choose the best model by, 0 to 1.
@@ -93,13 +101,14 @@ class Evaluation:
             )
         return float(np.mean(values))
 
-    def tables(self) -> list[Table]:
-        """Tables for the terminal: overall, per class, and with keypoints per keypoint."""
-        tables = [_overall_table(self), _class_table(self)]
-        return [*tables, _keypoint_table(self)] if self.per_keypoint else tables
 
-
-def evaluate(records: Sequence["Record"], detections: Sequence[Sequence[Detection]], schema: Schema) -> Evaluation:
+def evaluate(
+    records: Sequence["Record"],
+    detections: Sequence[Sequence[Detection]],
+    schema: Schema,
+    *,
+    min_score: float | None = None,
+) -> Evaluation:
     """Scores the detections of annotated images; the order of images does not matter.
 
     Detections of a class that has no annotated object count nowhere, as in COCO's evaluation; a note says how many. Detections
@@ -108,6 +117,8 @@ def evaluate(records: Sequence["Record"], detections: Sequence[Sequence[Detectio
     Args:
         records: the annotated images, each image id once.
         detections: for each record its detections, in pixels of the same upright image; empty lists are fine and score 0.
+        min_score: the least score of the detections in the confusion; by default the threshold with the best F1 of the boxes of
+            all classes. Everything else takes all detections.
 
     Raises:
         ValueError: the two differ in length, an image id stands twice, or a detection does not fit the schema.
@@ -116,28 +127,58 @@ def evaluate(records: Sequence["Record"], detections: Sequence[Sequence[Detectio
     finite = [[d for d in found if _is_finite(d)] for found in detections]
     left_out = sum(map(len, detections)) - sum(map(len, finite))
     truth, found = build_coco(records, finite, schema)
-    box, box_per_class = box_precision(truth, found, schema)
-    keypoints_per_class = keypoint_precision(truth, found, schema)
+    box, boxes = box_precision(truth, found, schema)
+    keypoints = keypoint_precision(truth, found, schema)
+    best_f1 = {"boxes": _best_f1(boxes), "keypoints": _best_f1(keypoints)}
+    if min_score is None:
+        best = best_f1["boxes"][ALL_CLASSES]["threshold"]
+        min_score = DEFAULT_SCORE if best is None else best
     errors = measure_keypoint_errors(records, finite, schema)
     own = {c.name: schema.keypoint_slice(i) for i, c in enumerate(schema.classes) if c.keypoints}
     objects = Counter(schema.class_names[i] for r in records for i in r.class_ids[~r.is_crowd])
-    notes = _missing_notes(box, keypoints_per_class, objects, finite, schema) + _crowded_notes(records, schema)
+    notes = _missing_notes(box, keypoints.numbers, objects, finite, schema) + _crowded_notes(records, schema)
     if left_out:
         notes.append(f"Detections left out because a coordinate or the score is not finite: {left_out}.")
+    overall = errors.summarize()
     return Evaluation(
         box=box,
-        box_per_class=box_per_class,
-        keypoints=mean_over_classes(keypoints_per_class),
-        keypoints_per_class=keypoints_per_class,
-        pck=errors.summarize()["pck"],
+        box_per_class={name: numbers["AP"] for name, numbers in boxes.numbers.items()},
+        keypoints=mean_over_classes(keypoints.numbers),
+        keypoints_per_class=keypoints.numbers,
+        pck=overall["pck"],
         pck_per_class={name: errors.summarize(place)["pck"] for name, place in own.items()},
         per_keypoint={name: errors.summarize(slice(k, k + 1)) for k, name in enumerate(schema.keypoint_names)},
+        all_keypoints=overall,
         sigmas={c.name: dict(zip(c.keypoints, c.oks_sigmas, strict=True)) for c in schema.classes if c.keypoints},
         sigma_sources={c.name: c.sigma_source for c in schema.classes if c.keypoints},
         images=len(records),
         objects={name: objects[name] for name in schema.class_names},
+        best_f1=best_f1,
+        confusion={
+            "min_score": min_score,
+            "names": [*schema.class_names, BACKGROUND],
+            "counts": count_confusion(records, finite, schema, min_score),
+        },
+        curves={
+            "boxes": _curves(boxes),
+            "keypoints": _curves(keypoints),
+            "pck": {ALL_CLASSES: errors.pck_curve()} | {name: errors.pck_curve(place) for name, place in own.items()},
+        },
         notes=tuple(notes),
     )
+
+
+def _rankings(precision: Precision) -> dict[str, Ranking]:
+    return {ALL_CLASSES: pool_rankings(precision.rankings.values())} | precision.rankings
+
+
+def _best_f1(precision: Precision) -> dict[str, dict[str, float | None]]:
+    return {name: best_threshold(ranking) for name, ranking in _rankings(precision).items()}
+
+
+def _curves(precision: Precision) -> dict[str, dict]:
+    scores = {name: score_curve(ranking) for name, ranking in _rankings(precision).items()}
+    return {"precision_at_recall": precision.precision, "score": scores}
 
 
 def ground_truth_as_detections(records: Sequence["Record"], schema: Schema) -> list[list[Detection]]:
@@ -218,79 +259,3 @@ def _crowded_notes(records: Sequence["Record"], schema: Schema) -> list[str]:
                 f"Images with {limit}: {full}; COCO counts no more detections, so that keypoint AP stays below 1 there."
             )
     return notes
-
-
-def print_evaluation(evaluation: Evaluation, console: Console | None = None) -> None:
-    """Prints the tables and notes; readable in a terminal of 80 columns."""
-    console = console or Console()
-    for table in evaluation.tables():
-        console.print(table)
-        console.print()
-    lines = [_LEGEND] if evaluation.per_keypoint else []
-    if "guess" in evaluation.sigma_sources.values():
-        lines.append(_GUESS)
-    for line in [*lines, *(f"Note: {note}" for note in evaluation.notes)]:
-        console.print(Text(line))
-
-
-def _overall_table(evaluation: Evaluation) -> Table:
-    count = sum(evaluation.objects.values())
-    has_keypoints = bool(evaluation.keypoints_per_class)
-    headings = ["AP", "AP50", "AP75", *_SIZES, "AR"] + ["PCK@0.1"] * has_keypoints
-    table = _table(f"Images: {evaluation.images}, annotated objects: {count}", "", headings)
-    keys = ("AP", "AP50", "AP75", *_SIZES.values())
-    table.add_row("boxes", *(_share(evaluation.box[key]) for key in (*keys, "AR100")))
-    if has_keypoints:
-        cells = [_share(evaluation.keypoints.get(key)) for key in (*keys, "AR")]  # COCO has no OKS AP of small objects
-        table.add_row("keypoints (OKS)", *cells, _share(evaluation.pck))
-    return table
-
-
-def _class_table(evaluation: Evaluation) -> Table:
-    headings = ["objects", "box AP"]
-    if evaluation.keypoints_per_class:
-        headings += ["OKS AP", "OKS AP50", "OKS AP75", "PCK@0.1"]
-    table = _table("By class", "", headings)
-    for name, count in evaluation.objects.items():
-        numbers = evaluation.keypoints_per_class.get(name, {})
-        keypoint_cells = [_share(numbers.get(key)) for key in ("AP", "AP50", "AP75")]
-        cells = [
-            str(count),
-            _share(evaluation.box_per_class[name]),
-            *keypoint_cells,
-            _share(evaluation.pck_per_class.get(name)),
-        ]
-        table.add_row(Text(name), *cells[: len(headings)])
-    return table
-
-
-def _keypoint_table(evaluation: Evaluation) -> Table:
-    table = _table("By keypoint", "", ["labelled", "PCK@0.1", "median px", "of size", "OKS sigma", "from"])
-    for name, sigmas in evaluation.sigmas.items():
-        source = evaluation.sigma_sources[name]
-        table.add_row(Text(name, style="bold"))
-        for keypoint, sigma in sigmas.items():
-            numbers = evaluation.per_keypoint[f"{name}/{keypoint}"]
-            found = numbers["median_px"] is not None
-            table.add_row(
-                Text(f"  {keypoint}"),
-                str(numbers["labelled"]),
-                _share(numbers["pck"]),
-                f"{numbers['median_px']:.1f}" if found else "-",
-                f"{numbers['median_share']:.1%}" if found else "-",
-                f"{sigma:.3f}",
-                _SIGMA_SOURCES.get(source, source),
-            )
-    return table
-
-
-def _table(title: str, first: str, headings: Sequence[str]) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
-    table.add_column(first, overflow="fold")
-    for heading in headings:
-        table.add_column(heading, justify="right", no_wrap=True)
-    return table
-
-
-def _share(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"

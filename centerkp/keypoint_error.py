@@ -1,4 +1,4 @@
-"""How far the keypoints are off: PCK, and errors in pixels.
+"""How far the keypoints are off: PCK at any share of the box, and errors in pixels and in shares of the object.
 
 Annotated objects and detections are matched first: same class, image by image, the best-scored detection first, each taking
 the free annotated object it overlaps most if their IoU is at least 0.5. Crowds are left out. Then every labelled keypoint
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 MATCH_IOU = 0.5
 PCK_SHARE = 0.1
+PCK_SHARES = tuple(round(0.005 * i, 3) for i in range(101))  # of the PCK curve
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,21 +40,35 @@ class KeypointErrors:
         """PCK and median errors of a range of flat keypoints (all of them by default).
 
         `pck`: the share of labelled keypoints found within 0.1 x the longer box side; those of missed objects count as
-        wrong. `median_px`, and `median_share` of the square root of the object's area: over matched objects alone.
-        `labelled` and `matched` count keypoints. Shares and medians of nothing are None.
+        wrong. `median_px` and `p95_px` (the 95th percentile), and `median_share` and `p95_share` of the square root of the
+        object's area: over matched objects alone. `labelled` and `matched` count keypoints. What nothing decides is None.
         """
-        rows = slice(None)
-        if keypoints is not None:
-            rows = (self.keypoint_ids >= keypoints.start) & (self.keypoint_ids < keypoints.stop)
-        distances, sides, sizes = self.distances[rows], self.box_sides[rows], self.sizes[rows]
+        distances, sides, sizes = self._select(keypoints)
         matched = np.isfinite(distances)
+        pixels, shares = distances[matched], distances[matched] / sizes[matched]
+        found = matched.any()
         return {
             "pck": float(np.mean(distances <= PCK_SHARE * sides)) if len(distances) else None,
-            "median_px": float(np.median(distances[matched])) if matched.any() else None,
-            "median_share": float(np.median(distances[matched] / sizes[matched])) if matched.any() else None,
+            "median_px": float(np.median(pixels)) if found else None,
+            "p95_px": float(np.percentile(pixels, 95)) if found else None,
+            "median_share": float(np.median(shares)) if found else None,
+            "p95_share": float(np.percentile(shares, 95)) if found else None,
             "labelled": len(distances),
             "matched": int(np.count_nonzero(matched)),
         }
+
+    def pck_curve(self, keypoints: slice | None = None) -> list[float] | None:
+        """PCK at each of `PCK_SHARES` of the longer box side; None without labelled keypoints."""
+        distances, sides, _ = self._select(keypoints)
+        if not len(distances):
+            return None
+        return [float(np.mean(distances <= share * sides)) for share in PCK_SHARES]
+
+    def _select(self, keypoints: slice | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        rows = slice(None)
+        if keypoints is not None:
+            rows = (self.keypoint_ids >= keypoints.start) & (self.keypoint_ids < keypoints.stop)
+        return self.distances[rows], self.box_sides[rows], self.sizes[rows]
 
 
 def measure_keypoint_errors(
@@ -70,7 +85,7 @@ def match_objects(record: "Record", found: Sequence[Detection]) -> np.ndarray:
     matches = np.full(len(record.class_ids), -1)
     if not len(matches) or not found:
         return matches
-    ious = _box_ious(record.boxes_xyxy, np.stack([d.box_xyxy for d in found]))  # (N, detections)
+    ious = box_ious(record.boxes_xyxy, np.stack([d.box_xyxy for d in found]))  # (N, detections)
     same_class = record.class_ids[:, None] == np.array([d.class_id for d in found])
     ious[~same_class | record.is_crowd[:, None]] = 0
     for index in np.argsort([-d.score for d in found], kind="stable"):
@@ -94,11 +109,16 @@ def _measure_image(record: "Record", found: Sequence[Detection], schema: Schema)
     return keypoint_ids, np.hypot(offsets[:, 0], offsets[:, 1]), sides[rows], sizes[rows]
 
 
-def _box_ious(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+def box_ious(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
     """(N, D) intersection over union of boxes (N, 4) with others (D, 4)."""
+    shared = shared_areas(boxes, others)
+    union = box_areas(boxes.astype(np.float64))[:, None] + box_areas(others.astype(np.float64)) - shared
+    return shared / np.maximum(union, np.finfo(np.float64).tiny)
+
+
+def shared_areas(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """(N, D) areas that boxes (N, 4) share with others (D, 4)."""
     boxes, others = boxes.astype(np.float64), others.astype(np.float64)
     top_left = np.maximum(boxes[:, None, :2], others[None, :, :2])
     bottom_right = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
-    shared = np.maximum(bottom_right - top_left, 0).prod(-1)
-    union = box_areas(boxes)[:, None] + box_areas(others) - shared
-    return shared / np.maximum(union, np.finfo(np.float64).tiny)
+    return np.maximum(bottom_right - top_left, 0).prod(-1)

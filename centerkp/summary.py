@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -9,6 +10,7 @@ from rich.text import Text
 from centerkp.data.coco import LabelCounts, Record, count_labels
 from centerkp.schema import ObjectClass, Schema
 
+MAX_OUT_OF_REACH = 0.1  # share of objects; a few large ones are found in part
 _FLIP_SOURCES = {
     "json": "from the JSON",
     "flag": "as given",
@@ -42,6 +44,20 @@ def print_dataset(
             grid.add_row("", "OKS sigmas", Text(_describe_sigmas(kind)))
     if schema.num_keypoints:
         console.print(grid)
+
+
+def warn_of_reach(console: Console, records: Sequence[Record], image_size: int, reach: int) -> None:
+    """One line when many objects are longer, at the training size, than one cell of the maps sees: no training mends that."""
+    scales = [np.full(len(r.boxes_xyxy), image_size / max(r.width, r.height)) for r in records]
+    boxes = np.concatenate([r.boxes_xyxy for r in records])
+    lengths = np.concatenate(scales) * (boxes[:, 2:] - boxes[:, :2]).max(1)
+    share = float((lengths > reach).mean()) if len(lengths) else 0.0
+    if share > MAX_OUT_OF_REACH:
+        console.print(
+            f"{share:.0%} of the objects are longer than the {reach} pixels that this network sees around a point (the median "
+            f"is {np.median(lengths):.0f}): take a deeper --backbone or a smaller --image-size.",
+            style="yellow", highlight=False,
+        )  # fmt: skip
 
 
 def _class_table(schema: Schema, counts: LabelCounts, held: LabelCounts) -> Table:

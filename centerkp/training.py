@@ -18,18 +18,20 @@ from centerkp.data.coco import Record, read_coco, require_labels, split_records
 from centerkp.data.image import read_image
 from centerkp.data.pipeline import make_batches
 from centerkp.data.sample import Sampler
+from centerkp.data.tfrecord_reader import read_tfrecords
 from centerkp.drawing import draw_comparison, draw_training_sample, make_mosaic, write_image
 from centerkp.dry_run import dry_run
-from centerkp.evaluation import Evaluation, evaluate, ground_truth_as_detections, print_evaluation
+from centerkp.evaluation import Evaluation, evaluate, ground_truth_as_detections
+from centerkp.evaluation_tables import print_evaluation
 from centerkp.heads import head_channels
 from centerkp.model.center_net import CenterNet, build_model, check_image_size, load_model, map_size
-from centerkp.model.cost import describe_cost
+from centerkp.model.cost import describe_cost, measure_reach
 from centerkp.model.hourglass import find_backbone
 from centerkp.model.weights import build_from_weights
 from centerkp.results import coco_dataset, write_json
 from centerkp.run_folder import RunFolder
 from centerkp.schema import Schema
-from centerkp.summary import print_dataset
+from centerkp.summary import print_dataset, warn_of_reach
 
 MAX_OBJECTS = 100  # per training image, as in the zoo
 PICTURES = 12  # validation images drawn
@@ -74,11 +76,13 @@ def train(settings: TrainSettings, *, resume: str | Path | None = None, console:
         model = load_model(folder.last)
         if model.schema != schema:
             raise ValueError(
-                f"{settings.coco}: its classes or keypoints differ from those {folder.last} was trained on; start a new run."
+                f"{settings.coco or settings.tfrecord}: its classes or keypoints differ from those {folder.last} was trained "
+                "on; start a new run."
             )
     else:
         console.print(f"weights: {settings.weights}{' (by default)' if chosen == 'auto' else ''}", highlight=False)
         model = start_model(schema, settings, console)
+        warn_of_reach(console, train_records, settings.image_size, measure_reach(model))
         folder = RunFolder.create(settings)
         folder.write_start(settings, schema)
     fit(model, train_records, val_records, settings, folder, console)
@@ -88,12 +92,17 @@ def train(settings: TrainSettings, *, resume: str | Path | None = None, console:
 def read_records(settings: TrainSettings) -> tuple[Schema, list[Record], list[Record], list[str]]:
     """Schema, training and validation records, and the notes of reading; the validation set is split off when none is given."""
     overrides = {"flip_pairs": read_pairs(settings.flip_pairs), "oks_sigmas": read_sigmas(settings.oks_sigmas)}
-    dataset = read_coco(settings.coco, images_dir=settings.images, check_images=settings.check_images, **overrides)
+    check = {"check_images": settings.check_images}
+    if settings.tfrecord:
+        dataset = read_tfrecords(settings.tfrecord, settings.label_map, **check, **overrides)
+    else:
+        dataset = read_coco(settings.coco, images_dir=settings.images, **check, **overrides)
     notes = list(dataset.notes)
-    if settings.val:
-        held = read_coco(
-            settings.val, images_dir=settings.val_images, schema=dataset.schema, check_images=settings.check_images
-        )
+    if settings.val or settings.val_tfrecord:
+        if settings.val:
+            held = read_coco(settings.val, images_dir=settings.val_images, schema=dataset.schema, **check)
+        else:
+            held = read_tfrecords(settings.val_tfrecord, settings.label_map, schema=dataset.schema, **check)
         return dataset.schema, list(dataset.records), list(held.records), notes + [f"validation: {n}" for n in held.notes]
     train_records, val_records = split_records(dataset.records, settings.val_fraction, settings.seed)
     notes.append(f"validation: {settings.val_fraction:g} of the images, drawn with seed {settings.seed}")

@@ -1,97 +1,19 @@
 import dataclasses
 import io
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from rich.console import Console
+from scored_objects import DRIVER, ONE_POINT, SCHEMA, SIGMA, blur, make_detection, make_record, random_records
 
 from centerkp.average_precision import BOX_NUMBERS, KEYPOINT_NUMBERS
-from centerkp.evaluation import evaluate, ground_truth_as_detections, print_evaluation
+from centerkp.evaluation import evaluate, ground_truth_as_detections
+from centerkp.evaluation_tables import print_evaluation
 from centerkp.keypoint_error import match_objects
-from centerkp.results import Detection
 from centerkp.schema import COCO_KEYPOINTS, COCO_SIGMAS, ObjectClass, Schema
-
-PLIERS = ObjectClass("pliers", 15, ("left_handle", "right_handle", "joint", "left_jaw", "right_jaw"))
-DRIVER = ObjectClass("driver", 16, ("tip", "shaft", "grip"), oks_sigmas=(0.03, 0.06, 0.1), sigma_source="json")
-NUT = ObjectClass("nut", 40)
-SCHEMA = Schema((PLIERS, DRIVER, NUT))
-SIGMA = 0.05
-ONE_POINT = Schema((ObjectClass("dot", 1, ("center",), oks_sigmas=(SIGMA,)),))
-
-
-def make_record(schema, image_id, objects):
-    """`objects`: (class_id, box, points with visibility (n, 3), optional is_crowd, optional area)."""
-    count, columns = len(objects), schema.num_keypoints
-    record = SimpleNamespace(
-        image_id=image_id,
-        width=640,
-        height=640,
-        boxes_xyxy=np.array([o[1] for o in objects], np.float32).reshape(-1, 4),
-        class_ids=np.array([o[0] for o in objects], np.int32),
-        keypoints_xy=np.zeros((count, columns, 2), np.float32),
-        visibility=np.zeros((count, columns), np.uint8),
-        is_crowd=np.array([len(o) > 3 and o[3] for o in objects], bool),
-        annotation_ids=np.arange(count),
-    )
-    sides = record.boxes_xyxy[:, 2:] - record.boxes_xyxy[:, :2]
-    record.areas = np.array([o[4] if len(o) > 4 else side.prod() for o, side in zip(objects, sides, strict=True)], np.float32)
-    for n, (class_id, _, points, *_) in enumerate(objects):
-        if len(points):
-            own = schema.keypoint_slice(class_id)
-            record.keypoints_xy[n, own] = np.array(points)[:, :2]
-            record.visibility[n, own] = np.array(points)[:, 2]
-    return record
-
-
-def make_detection(schema, class_id, box, points=(), score=0.9):
-    c = schema.classes[class_id]
-    return Detection(
-        class_id=class_id,
-        class_name=c.name,
-        category_id=c.category_id,
-        score=score,
-        box_xyxy=np.array(box, np.float32),
-        keypoint_names=c.keypoints,
-        keypoints_xy=np.array(points, np.float32).reshape(-1, 2),
-        keypoint_scores=np.full(len(points), score, np.float32),
-    )
-
-
-def random_records(schema, images=12, objects=5, seed=3):
-    rng = np.random.default_rng(seed)
-    records = []
-    for image_id in range(images):  # 0 is a legal image id
-        rows = []
-        for _ in range(objects):
-            class_id = int(rng.integers(schema.num_classes))
-            corner, sides = rng.uniform(0, 400, 2), rng.choice([20, 60, 200]) * rng.uniform(0.7, 1.4, 2)
-            count = len(schema.classes[class_id].keypoints)
-            points = np.column_stack([corner + rng.uniform(0, 1, (count, 2)) * sides, rng.integers(0, 3, count)])
-            rows.append((class_id, [*corner, *(corner + sides)], points, rng.uniform() < 0.1, 0.6 * sides.prod()))
-        records.append(make_record(schema, image_id, rows))
-    return records
-
-
-def blur(detections, seed=5, pixels=3.0):
-    """Jittered detections, some missing, some twice, all scores different."""
-    rng = np.random.default_rng(seed)
-    return [
-        [
-            dataclasses.replace(
-                d,
-                score=float(rng.uniform()),
-                box_xyxy=(d.box_xyxy + rng.normal(0, pixels, 4)).astype(np.float32),
-                keypoints_xy=d.keypoints_xy + rng.normal(0, pixels, d.keypoints_xy.shape),
-            )
-            for d in [*found, *found[:2]]
-            if rng.uniform() < 0.85
-        ]
-        for found in detections
-    ]
 
 
 def values_of(numbers):
@@ -150,7 +72,9 @@ def write_coco_files(folder, records, detections, schema, class_ids):
     (folder / "truth.json").write_text(json.dumps(dataset))
     (folder / "found.json").write_text(json.dumps([a for a in found if a["category_id"] in wanted]))
     truth_coco = COCO(str(folder / "truth.json"))
-    return truth_coco, truth_coco.loadRes(str(folder / "found.json"))
+    if dataset["annotations"] and json.loads((folder / "found.json").read_text()):
+        return truth_coco, truth_coco.loadRes(str(folder / "found.json"))
+    return truth_coco, COCO()  # loadRes cannot read an empty list
 
 
 def run_pycocotools(files, kind, sigmas=None):
@@ -163,28 +87,71 @@ def run_pycocotools(files, kind, sigmas=None):
     return evaluator.stats
 
 
+MIXED = Schema(
+    (
+        ObjectClass("person", 1, tuple(COCO_KEYPOINTS), oks_sigmas=COCO_SIGMAS),
+        ObjectClass("dot", 4, ("center",), oks_sigmas=(0.2,)),
+        ObjectClass("box", 9),
+        ObjectClass("rare", 12, ("a", "b")),
+        ObjectClass("snake", 30, tuple(f"joint_{i}" for i in range(24)), oks_sigmas=tuple(np.linspace(0.02, 0.3, 24))),
+    )
+)
+
+
+def check_against_pycocotools(folder, records, detections, schema):
+    """Every number equals that of pycocotools, run on files with COCO's ids: boxes at once, keypoints class by class."""
+    result = evaluate(records, detections, schema)
+    stats = run_pycocotools(write_coco_files(folder, records, detections, schema, range(schema.num_classes)), "bbox")
+    assert_equal(result.box, BOX_NUMBERS, stats)
+    by_class = {}
+    for class_id, c in enumerate(schema.classes):
+        files = write_coco_files(folder, records, detections, schema, [class_id])
+        assert_equal({"AP": result.box_per_class[c.name]}, ("AP",), run_pycocotools(files, "bbox"))
+        if c.keypoints:
+            by_class[c.name] = run_pycocotools(files, "keypoints", c.oks_sigmas)
+            assert_equal(result.keypoints_per_class[c.name], KEYPOINT_NUMBERS, by_class[c.name])
+    assert list(result.keypoints_per_class) == list(by_class)
+    stats = np.array(list(by_class.values()))
+    means = [column[column >= 0].mean() if (column >= 0).any() else -1 for column in stats.T]
+    assert_equal(result.keypoints, KEYPOINT_NUMBERS, means)
+    return result
+
+
+def assert_equal(numbers, names, stats):
+    ours = [-1 if numbers[name] is None else numbers[name] for name in names]
+    assert ours == pytest.approx(list(stats)[: len(ours)], abs=1e-6)
+
+
 def test_agrees_with_pycocotools_run_by_hand_class_by_class(tmp_path):
     records = random_records(SCHEMA, images=15, objects=7)
     detections = blur(ground_truth_as_detections(records, SCHEMA))
-    result = evaluate(records, detections, SCHEMA)
-    stats = run_pycocotools(write_coco_files(tmp_path, records, detections, SCHEMA, [0, 1, 2]), "bbox")
-    assert [result.box[name] for name in BOX_NUMBERS] == pytest.approx(list(stats), abs=1e-6)
-    assert 0.1 < result.box["AP"] < 0.9
-    by_class = []
-    for class_id, c in enumerate(SCHEMA.classes):
-        files = write_coco_files(tmp_path, records, detections, SCHEMA, [class_id])
-        assert result.box_per_class[c.name] == pytest.approx(run_pycocotools(files, "bbox")[0], abs=1e-6)
-        if c.keypoints:
-            stats = run_pycocotools(files, "keypoints", c.oks_sigmas)
-            by_class.append(stats)
-            numbers = result.keypoints_per_class[c.name]
-            assert [numbers[name] for name in KEYPOINT_NUMBERS] == pytest.approx(list(stats), abs=1e-6)
-            assert 0.1 < numbers["AP"] < 0.9
-    assert list(result.keypoints_per_class) == ["pliers", "driver"]
-    mean = np.mean(by_class, axis=0)
-    assert [result.keypoints[name] for name in KEYPOINT_NUMBERS] == pytest.approx(list(mean), abs=1e-6)
-    assert result.score() == pytest.approx((result.box["AP"] + mean[0]) / 2)
-    assert result.score("box_ap") == result.box["AP"] and result.score("keypoint_ap") == pytest.approx(mean[0])
+    result = check_against_pycocotools(tmp_path, records, detections, SCHEMA)
+    assert all(0.1 < ap < 0.9 for ap in (result.box["AP"], result.keypoints["AP"]))
+    assert result.score() == pytest.approx((result.box["AP"] + result.keypoints["AP"]) / 2)
+    assert result.score("box_ap") == result.box["AP"] and result.score("keypoint_ap") == result.keypoints["AP"]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_agrees_with_pycocotools_on_classes_of_any_keypoint_count(tmp_path, seed):
+    """Crowds, a class that is nowhere annotated but found, one that is annotated but never found, images without either."""
+    rng = np.random.default_rng(seed)
+    records = random_records(MIXED, images=14, objects=9, seed=seed, missing=("rare",))
+    records.append(make_record(MIXED, 99, []))
+    detections = blur(ground_truth_as_detections(records, MIXED), seed=seed, pixels=rng.choice([2.0, 8.0]))
+    detections = [[d for d in found if d.class_name != ("dot" if seed % 2 else "box")] for found in detections]
+    detections[-1] = [make_detection(MIXED, 3, [5, 5, 80, 80], [(9, 9), (20, 20)]), make_detection(MIXED, 2, [5, 5, 80, 80])]
+    detections[0] = []
+    assert any(r.is_crowd.any() for r in records)
+    result = check_against_pycocotools(tmp_path, records, detections, MIXED)
+    assert result.keypoints_per_class["rare"]["AP"] is None and 0.05 < result.box["AP"] < 0.95
+
+
+def test_agrees_with_pycocotools_when_nothing_was_found_or_annotated(tmp_path):
+    records = random_records(MIXED, images=5, objects=4)
+    check_against_pycocotools(tmp_path, records, [[] for _ in records], MIXED)
+    empty = [make_record(MIXED, i, []) for i in range(3)]
+    found = [[make_detection(MIXED, 1, [5, 5, 80, 80], [(9, 9)])], [], []]
+    check_against_pycocotools(tmp_path, empty, found, MIXED)
 
 
 @pytest.mark.parametrize(("oks", "passed"), [(0.475, 0), (0.525, 1), (0.725, 5), (0.925, 9), (0.975, 10)])
@@ -209,7 +176,7 @@ def test_oks_is_the_mean_over_labelled_points_only():
     result = evaluate([record], [[exact]], SCHEMA)
     assert result.keypoints["AP"] == pytest.approx(1) and result.pck == 1
     assert result.per_keypoint["pliers/left_jaw"] == {
-        "pck": None, "median_px": None, "median_share": None, "labelled": 0, "matched": 0,
+        "pck": None, "median_px": None, "p95_px": None, "median_share": None, "p95_share": None, "labelled": 0, "matched": 0,
     }  # fmt: skip
     one_far = make_detection(SCHEMA, 0, box, [(110, 110), (600, 600), (130, 130), (600, 5), (9, 600)])
     result = evaluate([record], [[one_far]], SCHEMA)
@@ -326,7 +293,7 @@ def test_a_schema_without_keypoints():
     records = random_records(schema)
     result = evaluate(records, ground_truth_as_detections(records, schema), schema)
     assert result.box["AP"] == pytest.approx(1) == result.score()
-    assert set(result.keypoints.values()) == {None} and result.per_keypoint == {} and len(result.tables()) == 2
+    assert set(result.keypoints.values()) == {None} and result.per_keypoint == {} and "By keypoint" not in print_at_80(result)
 
 
 def test_numbers_that_are_not_finite_are_left_out():
@@ -397,8 +364,8 @@ def test_tables_fit_80_columns():
     assert "Images: 12, annotated" in text and text.count("[red]a class") == 2 and "[brackets]" in text
     assert f"{result.box['AP']:.3f}" in text and f"{result.keypoints['AP']:.3f}" in text
     rows = {line.split()[0]: line for line in text.splitlines() if line.strip()}
-    assert rows["left_jaw"].endswith("0.050   a guess") and "set oks_sigmas" in text
-    assert "0.089      COCO" in rows["left_ankle"] and "0.060  the JSON" in rows["shaft"]
+    assert rows["left_jaw"].endswith("0.050 guess") and "set oks_sigmas" in text
+    assert rows["left_ankle"].endswith("0.089 COCO") and rows["shaft"].endswith("0.060 JSON")
     assert f"{result.per_keypoint['person/nose']['median_px']:.1f}" in rows["nose"]
 
 
@@ -406,7 +373,7 @@ def test_known_sigmas_are_not_called_a_guess():
     schema = Schema((DRIVER,))
     record = make_record(schema, 1, [(0, [0, 0, 50, 50], [(5, 5, 2)] * 3)])
     text = print_at_80(evaluate([record], [[]], schema))
-    assert "guess" not in text and "the JSON" in text
+    assert "guess" not in text and "0.030 JSON" in text
 
 
 def test_missing_numbers_are_dashes():

@@ -11,14 +11,44 @@ PACKAGE = Path(__file__).parents[1] / "centerkp"
 # Imports go down only. data/ and model/ share a step and never meet.
 LADDER = [
     {"schema", "heads", "geometry", "config"},
-    {"codec", "results", "lettering"},
+    {"codec", "results", "lettering", "text_format", "label_map"},
     {"data", "model", "drawing"},
-    {"inference", "evaluation", "average_precision", "keypoint_error", "export"},
-    {"training", "callbacks", "dry_run", "run_folder", "summary", "predicting", "report", "demo"},
+    {
+        "inference",
+        "image_result",
+        "augmented",
+        "prediction_files",
+        "screen",
+        "sources",
+        "tracking",
+        "video",
+        "evaluation",
+        "evaluation_tables",
+        "average_precision",
+        "keypoint_error",
+        "confusion",
+        "curves",
+        "image_quality",
+        "speed",
+        "export",
+    },
+    {
+        "training",
+        "callbacks",
+        "dry_run",
+        "run_folder",
+        "summary",
+        "outputs",
+        "loading",
+        "predicting",
+        "evaluating",
+        "report",
+        "demo",
+    },
     {"cli"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LADDER, 1) for room in rooms}
-TENSORFLOW_ROOMS = {"data/pipeline.py", "model/checkpoint.py", "export.py"}
+TENSORFLOW_ROOMS = {"data/pipeline.py", "data/tfrecord.py", "model/checkpoint.py", "export/saved_model.py", "export/litert.py"}
 FILES = sorted(p for p in PACKAGE.rglob("*.py") if p.name != "__init__.py")
 
 

@@ -11,7 +11,21 @@ from centerkp import __version__
 from centerkp.config import suggest
 
 # Each is a module beside this one with HELP, add_arguments(parser) and run(options) -> exit code or None.
-COMMANDS = ("train", "infer", "convert", "demo")
+COMMANDS = (
+    "train",
+    "infer",
+    "eval",
+    "export",
+    "check",
+    "show",
+    "split",
+    "merge",
+    "sigmas",
+    "label_map",
+    "tfrecord",
+    "convert",
+    "demo",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,17 +39,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.parser.error(f"unknown argument {'; '.join(hints)}" + ("" if "did you mean" in hints[0] else "; see --help"))
     try:
         if options.needs_keras:
-            _import_quietly()
+            import_quietly()
         return options.run_command(options) or 0
     except (ValueError, FileNotFoundError, FileExistsError) as error:
         print(f"\nerror: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\ninterrupted; a training run continues with --resume RUN", file=sys.stderr)
+        hint = "; the run continues with --resume RUN" if options.run_command.__module__ == "centerkp.cli.train" else ""
+        print(f"\ninterrupted{hint}", file=sys.stderr)
         return 130
 
 
-def _import_quietly() -> None:
+def import_quietly() -> None:
     """Imports Keras and its backend without the native libraries' greetings, which would bury what matters."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()

@@ -1,0 +1,213 @@
+"""Models and an annotated dataset in; numbers on the terminal, metrics.json, curves.csv and one page out."""
+
+import csv
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import track
+
+from centerkp.curves import RECALLS, SCORES
+from centerkp.data.coco import Record, read_coco
+from centerkp.evaluation import Evaluation, evaluate
+from centerkp.evaluation_tables import (
+    class_table,
+    confusion_table,
+    keypoint_table,
+    number_table,
+    pck_table,
+    print_notes,
+    print_tables,
+    threshold_table,
+)
+from centerkp.export.artefact import load_detector
+from centerkp.inference import Detector, detect
+from centerkp.keypoint_error import PCK_SHARES
+from centerkp.results import Detection, write_json
+from centerkp.schema import Schema
+from centerkp.speed import Speed, TimedDetector, describe_machine
+
+TERMINAL_MODELS = 3  # so many columns of two numbers each fit 80 columns
+
+
+@dataclass(frozen=True, eq=False)
+class ModelResult:
+    """One model on the dataset: its annotations as its schema has them, its detections, and how good and fast they are."""
+
+    name: str
+    path: str
+    schema: Schema
+    records: tuple[Record, ...]
+    detections: list[list[Detection]]
+    evaluation: Evaluation
+    speed: Speed
+
+
+def evaluate_models(
+    models: Sequence[str | Path],
+    coco: str | Path,
+    out: str | Path,
+    *,
+    images_dir: str | Path | None = None,
+    html: bool = True,
+    tta: str | None = None,
+    min_score: float | None = None,
+    batch_size: int = 8,
+    image_size: int | None = None,
+    oks_sigmas: float | Mapping[str, float] | None = None,
+    check_images: bool = True,
+    console: Console | None = None,
+) -> list[ModelResult]:
+    """Evaluates models on one dataset, prints the numbers side by side and writes them into the folder `out`.
+
+    Args:
+        models: what `load_detector` takes; their classes must be those of the dataset.
+        html: writes report.html beside metrics.json and curves.csv.
+        tta: test-time augmentation such as "flip" or "flip,scale"; none by default.
+        min_score: see `evaluate`; also the least score of what is drawn.
+        oks_sigmas: instead of those the model was trained with; see `Schema.from_coco`.
+        check_images: see `read_coco`.
+
+    Raises:
+        ValueError, FileNotFoundError: a model or the dataset cannot be used, or they do not fit; says what.
+    """
+    console = console or Console()
+    results, datasets = [], {}
+    for name, path in zip(name_models(models), models, strict=True):
+        detector = load_detector(path, image_size=image_size, console=console)
+        if tta:
+            from centerkp.augmented import AugmentedDetector, read_augmentations
+
+            detector = AugmentedDetector(detector, **read_augmentations(tta))
+        schema = with_sigmas(detector.schema, oks_sigmas)
+        if schema not in datasets:  # models of one schema share the annotations
+            datasets[schema] = read_coco(coco, images_dir=images_dir, schema=schema, check_images=check_images)
+        dataset = datasets[schema]
+        for line in () if results else dataset.notes:
+            console.print(f"{Path(coco).name}: {line}", highlight=False, markup=False)
+        timed, started = TimedDetector(detector), time.perf_counter()
+        detections = list(_detect(timed, dataset.records, batch_size, name, console))
+        speed = timed.measure(len(detections), time.perf_counter() - started)
+        evaluation = evaluate(dataset.records, detections, schema, min_score=min_score)
+        results.append(ModelResult(name, str(path), schema, dataset.records, detections, evaluation, speed))
+    paths = [write_metrics(results, coco, Path(out)), write_curves(results, Path(out))]
+    if html:
+        from centerkp.report.evaluation_page import write_evaluation_page
+
+        paths.append(write_evaluation_page(results, coco, Path(out) / "report.html"))
+    _print_results(results, console)
+    for path in paths:
+        console.print(f"written: {path}", highlight=False, markup=False, soft_wrap=True)
+    return results
+
+
+def name_models(paths: Sequence[str | Path]) -> list[str]:
+    """Short names that tell the models apart: the ends of their paths, without what all have in common."""
+    parts = [Path(path).parts[::-1] for path in paths]
+    count = next((n for n in range(1, max(map(len, parts))) if len({p[:n] for p in parts}) == len(parts)), None)
+    names = ["/".join(p[:count][::-1]).removeprefix("//") for p in parts]
+    if len({Path(path).name for path in paths}) == 1 and len(names) > 1 and count == 2:
+        names = [p[1] for p in parts]  # runs/a/best.keras, runs/b/best.keras
+    repeated = [name for name in names if names.count(name) > 1]
+    return [f"{name} ({n})" if name in repeated else name for n, name in enumerate(names, 1)]
+
+
+def with_sigmas(schema: Schema, oks_sigmas: float | Mapping[str, float] | None) -> Schema:
+    """The same schema with other OKS sigmas: one number for all keypoints, or by keypoint name; None changes nothing.
+
+    Raises:
+        ValueError: a name is no keypoint of any class.
+    """
+    if oks_sigmas is None:
+        return schema
+    if not isinstance(oks_sigmas, Mapping):
+        oks_sigmas = {k: oks_sigmas for c in schema.classes for k in c.keypoints}
+    unknown = sorted(set(oks_sigmas) - {k for c in schema.classes for k in c.keypoints})
+    if unknown:
+        raise ValueError(f"oks_sigmas: found {unknown}, expected keypoints of the model, {list(schema.keypoint_names)}.")
+    classes = []
+    for c in schema.classes:
+        values = tuple(float(oks_sigmas.get(k, s)) for k, s in zip(c.keypoints, c.oks_sigmas, strict=True))
+        given = set(c.keypoints) & set(oks_sigmas)
+        classes.append(replace(c, oks_sigmas=values, sigma_source="flag") if given else c)
+    return Schema(tuple(classes))
+
+
+def write_metrics(results: Sequence[ModelResult], coco: str | Path, out: Path) -> Path:
+    """metrics.json: all numbers of each model but the curves."""
+    models = {r.name: {"model": r.path, "speed": asdict(r.speed), **r.evaluation.to_dict()} for r in results}
+    return write_json(out / "metrics.json", {"coco": str(coco), "machine": describe_machine(), "models": models}, indent=2)
+
+
+def write_curves(results: Sequence[ModelResult], out: Path) -> Path:
+    """curves.csv: model, curve, class, x, y of every point of every curve."""
+    path, temporary = out / "curves.csv", out / ".curves.csv.part"
+    try:
+        with open(temporary, "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(("model", "curve", "class", "x", "y"))
+            writer.writerows(row for r in results for row in _curve_rows(r))
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def _curve_rows(result: ModelResult) -> Iterator[tuple]:
+    curves = result.evaluation.curves
+    for kind in ("boxes", "keypoints"):
+        for name, values in curves[kind]["precision_at_recall"].items():
+            yield from _points(result.name, f"{kind} precision at recall", name, RECALLS, values)
+        for name, by_number in curves[kind]["score"].items():
+            for number, values in by_number.items():
+                yield from _points(result.name, f"{kind} {number} at score", name, SCORES, values)
+    for name, values in curves["pck"].items():
+        yield from _points(result.name, "PCK within", name, PCK_SHARES, values)
+
+
+def _points(model: str, curve: str, name: str, x: Sequence[float], y: Sequence[float | None] | None) -> list[tuple]:
+    return [(model, curve, name, *point) for point in zip(x, y, strict=True)] if y else []
+
+
+def _detect(
+    detector: Detector, records: Sequence[Record], batch_size: int, name: str, console: Console
+) -> Iterator[list[Detection]]:
+    results = detect(detector, [r.path for r in records], batch_size=batch_size)
+    hidden = not console.is_terminal
+    for result in track(results, description=name, total=len(records), console=console, transient=True, disable=hidden):
+        if result.error:
+            raise ValueError(f"{result.error} Without it the numbers would not be those of the whole dataset.")
+        yield result.detections
+
+
+def _print_results(results: Sequence[ModelResult], console: Console) -> None:
+    def say(line: str = "") -> None:
+        console.print(line, highlight=False, markup=False)
+
+    evaluations = {r.name: r.evaluation for r in results}
+    first = results[0].evaluation
+    say(f"{first.images} images, {sum(first.objects.values())} annotated objects")
+    say("Speed measured here, on " + describe_machine())
+    for n, r in enumerate(results, 1):
+        say(f"{n}: {r.name}, {r.speed.describe()}")
+    say()
+    numbered = {str(n) if len(results) > 1 else "": e for n, e in enumerate(evaluations.values(), 1)}
+    tables = [number_table(part) for part in _divide(numbered)]
+    tables.append(class_table(evaluations))
+    if any(e.per_keypoint for e in evaluations.values()):
+        tables += [keypoint_table(evaluations), pck_table(evaluations)]
+    tables.append(threshold_table(evaluations))
+    tables += [confusion_table(e, name if len(results) > 1 else "") for name, e in evaluations.items()]
+    print_tables(tables, console)
+    print_notes(evaluations, console)
+    say()
+
+
+def _divide(evaluations: Mapping[str, Evaluation]) -> Iterator[dict[str, Evaluation]]:
+    items = iter(evaluations.items())
+    while part := dict(islice(items, TERMINAL_MODELS)):
+        yield part

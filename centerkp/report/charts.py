@@ -1,0 +1,129 @@
+"""Line and column charts as small SVG drawings that take their colours from the page, drawn by Matplotlib."""
+
+import io
+import re
+import uuid
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
+
+from centerkp.report.page import series_color
+from centerkp.report.style import SERIES
+
+# Drawn in these colours, which nothing else uses, and written as the names of the page's: so a chart follows light and dark.
+_INK, _RULE = "#010203", "#010204"
+_SERIES = [f"#0102{0x10 + n:02x}" for n in range(len(SERIES))]
+_NAMES = {_INK: "var(--muted)", _RULE: "var(--rule)"} | {color: series_color(n) for n, color in enumerate(_SERIES)}
+_SETTINGS = {
+    "svg.fonttype": "none",  # letters stay text: small, sharp, and in the page's own font
+    "text.parse_math": False,  # a dollar sign in a user's name is a dollar sign
+    "font.family": "DejaVu Sans",
+    "font.size": 10.5,
+    "text.color": _INK,
+    "axes.edgecolor": _RULE,
+    "axes.labelcolor": _INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": _RULE,
+    "grid.linewidth": 0.6,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "lines.linewidth": 1.8,
+    "lines.solid_joinstyle": "round",
+    "path.simplify": True,
+    "path.simplify_threshold": 0.3,
+}
+_SIZE = (4.6, 3.0)  # inches of 72 points: about a phone's width, so that letters keep their size there
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """One line: `x` and `y` of equal length (points that are not finite break it), a `mark` (x, y) as a dot, `dashed` or not.
+
+    `series` chooses the colour, so that the lines of one model can share it.
+    """
+
+    x: Sequence[float]
+    y: Sequence[float]
+    series: int = 0
+    mark: tuple[float, float] | None = None
+    dashed: bool = False
+
+
+def draw_lines(
+    lines: Sequence[Line],
+    *,
+    x_label: str,
+    y_label: str,
+    x_range: tuple[float, float] | None = None,
+    y_range: tuple[float, float] | None = (0, 1),
+    percent_x: bool = False,
+) -> str:
+    """A line chart as inline SVG; ranges of None fit the data."""
+    with rc_context(_SETTINGS):
+        figure, axes = _make_axes(x_label, y_label)
+        for line in lines:
+            color = _SERIES[line.series % len(_SERIES)]
+            axes.plot(line.x, line.y, color=color, linestyle="--" if line.dashed else "-")
+            if line.mark is not None:
+                axes.plot(*line.mark, "o", color=color, markersize=6, clip_on=False)
+        # A little room above, so that a line at the limit shows in its whole thickness.
+        for limits, change in ((x_range, axes.set_xlim), (y_range, axes.set_ylim)):
+            if limits is not None:
+                change(limits[0], limits[1] + 0.02 * (limits[1] - limits[0]))
+        if percent_x:
+            axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+        return _to_svg(figure)
+
+
+def draw_columns(edges: Sequence[float], counts: Sequence[float], *, x_label: str, y_label: str, log_x: bool = False) -> str:
+    """A histogram as inline SVG: `edges` has one entry more than `counts`."""
+    with rc_context(_SETTINGS):
+        figure, axes = _make_axes(x_label, y_label)
+        axes.stairs(np.asarray(counts, float), np.asarray(edges, float), fill=True, color=_SERIES[0], linewidth=0)
+        axes.set_ylim(0, 1.05 * max([*counts, 1e-9]))
+        if log_x:
+            axes.set_xscale("log")
+            axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            axes.xaxis.set_minor_formatter(NullFormatter())
+        return _to_svg(figure)
+
+
+def _make_axes(x_label: str, y_label: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=_SIZE, dpi=72, layout="constrained")
+    FigureCanvasSVG(figure)
+    axes = figure.add_subplot()
+    axes.set_axisbelow(True)
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    return figure, axes
+
+
+def _to_svg(figure: Figure) -> str:
+    file = io.StringIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # the browser draws the letters, and has them
+        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    return _adapt(file.getvalue())
+
+
+def _adapt(svg: str) -> str:
+    """Only the drawing, in the page's colours, coordinates to 1/100 point, and with ids no other chart on the page has."""
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.S)
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1), count=1)
+    for color, name in _NAMES.items():
+        svg = svg.replace(color, name)
+    prefix = f"c{uuid.uuid4().hex[:8]}"
+    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{prefix}", svg)
+    svg = re.sub(r"-?\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}".rstrip("0").rstrip("."), svg)
+    return re.sub(r"\s*\n\s*", "\n", svg).strip()

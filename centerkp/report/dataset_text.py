@@ -1,0 +1,151 @@
+"""The doctor's report on a terminal: verdict, findings, then the numbers of the dataset."""
+
+from collections.abc import Sequence
+from itertools import groupby
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from centerkp.data.check import Checkup
+from centerkp.data.check_findings import LEVELS, Finding
+from centerkp.data.check_look import describe_looks
+from centerkp.data.check_statistics import EDGES, Statistics
+from centerkp.data.faults import count_of
+from centerkp.schema import Schema
+
+WORDS = {"unusable": "stops", "mendable": "mend", "suspicious": "look", "advice": "advice", "note": "note"}
+TITLES = {
+    "unusable": "training would stop here",
+    "mendable": "wrong, and mended by --fix",
+    "suspicious": "perhaps wrong, look at the pictures",
+    "advice": "advice",
+    "note": "good to know",
+}
+_STYLES = {"unusable": "bold red", "mendable": "yellow", "suspicious": "magenta", "advice": "cyan", "note": "dim"}
+_SHOWN = {"unusable": 5, "mendable": 3, "suspicious": 3, "advice": 2, "note": 0}  # places of each finding
+_BLOCKS = " ▁▂▃▄▅▆▇█"
+
+
+def print_checkup(console: Console, checkup: Checkup) -> None:
+    """What was found, the most important first, and the tables of classes and keypoints."""
+    console.print(Text(str(checkup.path), "bold"))
+    for line in describe_dataset(checkup):
+        console.print(line, markup=False)
+    console.print(Text(f"\n{verdict(checkup)}", "bold"))
+    for level, findings in groupby(checkup.findings, lambda finding: finding.level):
+        console.print(Text(f"\n{TITLES[level].capitalize()}", _STYLES[level]))
+        for finding in findings:
+            _print_finding(console, finding)
+    if checkup.statistics is not None:
+        _print_tables(console, checkup.schema, checkup.statistics)
+
+
+def print_mended(console: Console, out: str, changes: Sequence[Finding]) -> None:
+    """What the mended copy has otherwise than the original."""
+    console.print(Text(f"\nwrote {out}", "bold"), soft_wrap=True)
+    for change in changes:
+        console.print(f"  {change.headline}", markup=False)
+    if not changes:
+        console.print("  nothing had to be mended")
+
+
+def verdict(checkup: Checkup) -> str:
+    """One sentence on the whole file."""
+    counts = {level: sum(f.level == level for f in checkup.findings) for level in LEVELS}
+    if counts["unusable"]:
+        return f"Training would stop: {_kinds(counts['unusable'])} need{'s' * (counts['unusable'] == 1)} your hand."
+    todo = []
+    if counts["mendable"]:
+        todo.append(f"--fix mends {_kinds(counts['mendable'])}")
+    if counts["suspicious"]:
+        todo.append(f"{count_of(counts['suspicious'], 'finding')} to look at")
+    if todo:
+        return f"Can be trained on; {' and '.join(todo)}."
+    return "Nothing is wrong: ready to train."
+
+
+def _kinds(number: int) -> str:
+    return f"{count_of(number, 'kind')} of fault{'s' * (number > 1)}"
+
+
+def describe_dataset(checkup: Checkup) -> list[str]:
+    """The size of the dataset in a line or two."""
+    if checkup.reading is None:
+        return []
+    lines = [count_of(checkup.reading.num_images, "image")]
+    if checkup.statistics is not None:
+        statistics, schema = checkup.statistics, checkup.schema
+        crowds = f" and {count_of(int(statistics.crowds.sum()), 'crowd')}" if statistics.crowds.any() else ""
+        objects = f"{count_of(int(statistics.objects.sum()), 'object')}{crowds}"
+        classes = f"{count_of(schema.num_classes, 'class')[:-1] + 'es' if schema.num_classes > 1 else '1 class'}"
+        lines[0] += f", {objects} of {classes}, {count_of(schema.num_keypoints, 'keypoint')}"
+    if checkup.images.looks:
+        lines.append(f"on disk: {describe_looks(checkup.images.looks)}")
+    return lines
+
+
+def _print_finding(console: Console, finding: Finding) -> None:
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(width=2)
+    grid.add_column(overflow="fold")
+    grid.add_row(Text("*", _STYLES[finding.level]), Text(finding.headline))
+    shown = finding.places[: _SHOWN[finding.level]]
+    for place in shown:
+        grid.add_row("", Text(place, "dim"))
+    if shown and finding.count > len(shown):
+        grid.add_row("", Text(f"and {max(len(finding.rows), len(finding.places), len(shown)) - len(shown)} more", "dim"))
+    if finding.remedy:
+        grid.add_row("", Text(f"-> {finding.remedy}"))
+    console.print(grid)
+
+
+def _print_tables(console: Console, schema: Schema, statistics: Statistics) -> None:
+    table = Table(
+        "class", "objects", "images", "median side", f"sides at {statistics.image_size}", box=None, header_style="dim"
+    )
+    for column in table.columns[1:4]:
+        column.justify = "right"
+    for class_id, kind in enumerate(schema.classes):
+        crowds = f" (+{statistics.crowds[class_id]} crowds)" if statistics.crowds[class_id] else ""
+        median = statistics.median_side[class_id]
+        table.add_row(
+            Text(kind.name),
+            f"{statistics.objects[class_id]}{crowds}",
+            str(statistics.images[class_id]),
+            "-" if np.isnan(median) else f"{median:.0f} px",
+            draw_blocks(statistics.histogram[class_id]),
+        )
+    console.print()
+    console.print(table)
+    steps = " ".join(str(edge) for edge in EDGES[1:-1])
+    suggested = f"; suggested --image-size {statistics.suggested_size}" if statistics.suggested_size else ""
+    console.print(Text(f" sides under {steps} px and more{suggested}", "dim"))
+    if schema.num_keypoints:
+        console.print()
+        console.print(_keypoint_table(schema, statistics))
+
+
+def _keypoint_table(schema: Schema, statistics: Statistics) -> Table:
+    table = Table("keypoint", "labelled", "visible", "hidden", "share", box=None, header_style="dim")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for class_id in range(schema.num_classes):
+        own = schema.keypoint_slice(class_id)
+        for k in range(own.start, own.stop):
+            table.add_row(Text(schema.keypoint_names[k]), *keypoint_cells(statistics, k, class_id))
+    return table
+
+
+def keypoint_cells(statistics: Statistics, keypoint: int, class_id: int) -> list[str]:
+    """Labelled, visible, hidden, and the share of the class's objects."""
+    visible, hidden, objects = statistics.visible[keypoint], statistics.occluded[keypoint], statistics.objects[class_id]
+    share = f"{(visible + hidden) / objects:.0%}" if objects else "-"
+    return [str(visible + hidden), str(visible), str(hidden), share]
+
+
+def draw_blocks(counts: np.ndarray) -> str:
+    """A histogram of one character a bin; what is there at all is never empty."""
+    top = max(int(counts.max(initial=0)), 1)
+    return "".join(_BLOCKS[0 if not n else max(1, round(8 * n / top))] for n in counts)

@@ -1,0 +1,232 @@
+"""One or several evaluated models as a page: numbers, curves, errors by keypoint, and the worst images."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from centerkp.curves import ALL_CLASSES, RECALLS, SCORES
+from centerkp.data.image import read_image
+from centerkp.drawing import draw_detections, draw_record
+from centerkp.evaluation import Evaluation
+from centerkp.evaluation_tables import (
+    GUESS,
+    TextTable,
+    class_table,
+    collect_notes,
+    confusion_table,
+    keypoint_table,
+    number_table,
+    pck_table,
+    share,
+    threshold_table,
+)
+from centerkp.image_quality import measure_image
+from centerkp.keypoint_error import PCK_SHARES
+from centerkp.report.charts import Line, draw_lines
+from centerkp.report.page import Bar, Finding, Page, Picture
+from centerkp.report.style import SERIES
+from centerkp.speed import describe_machine
+
+if TYPE_CHECKING:
+    from centerkp.evaluating import ModelResult
+
+_KINDS = ("boxes", "keypoints")
+WORST = 24  # images shown
+MATRIX_CLASSES = 30  # a larger confusion matrix is a list of its commonest mistakes
+PCK_END = 0.3  # where its curve has said what it can
+
+
+def write_evaluation_page(results: Sequence["ModelResult"], coco: str | Path, path: str | Path) -> Path:
+    """Writes the page of one or several models on the same dataset and returns its path."""
+    evaluations = {r.name: r.evaluation for r in results}
+    first = results[0].evaluation
+    count = "one model" if len(results) == 1 else f"{len(results)} models"
+    page = Page(
+        f"Evaluation on {Path(coco).name}",
+        f"{count}, {first.images} images, {sum(first.objects.values())} annotated objects. "
+        + "; ".join(r.path for r in results),
+    )
+    page.add_section("Overview")
+    _add_overview(page, results)
+    notes = collect_notes(evaluations)
+    if notes:
+        page.add_findings([Finding("warning" if note == GUESS else "note", note) for note in notes])
+    page.add_section("Average precision", "Boxes are compared by IoU, keypoints by OKS with the sigmas listed below.")
+    _add_table(page, number_table(evaluations if len(results) > 1 else {"": first}))
+    _add_table(page, class_table(evaluations))
+    _add_curves(page, results)
+    if any(e.per_keypoint for e in evaluations.values()):
+        _add_keypoints(page, results)
+    _add_confusion(page, results)
+    _add_worst(page, results)
+    return page.write(path)
+
+
+def _add_overview(page: Page, results: Sequence["ModelResult"]) -> None:
+    headings = ("box AP", "box AP50", "OKS AP", "PCK@0.1", "median error", "speed")
+    cells = [_headlines(r.evaluation) + [f"{r.speed.network:.1f} /s"] for r in results]
+    if len(results) == 1:
+        small = ("IoU 0.50 to 0.95", "IoU 0.50", "mean over classes", "of labelled points", "of points found", "network alone")
+        tiles = zip(headings, cells[0], small, strict=True)
+        page.add_tiles([tile for tile in tiles if tile[1] != "-"])
+    else:
+        columns = np.array(cells).T
+        best = [
+            (row, c + 1)
+            for c, column in enumerate(columns)
+            for row in _best_rows(column, smallest=headings[c] == "median error")
+        ]
+        page.add_table(("model", *headings), [(r.name, *row) for r, row in zip(results, cells, strict=True)], best=best)
+    lines = [f"{r.name}: {r.speed.describe()}" for r in results]
+    page.add_text(
+        f"Speed measured on the machine that made this page, {describe_machine()}.\n\n" + "\n\n".join(lines), muted=True
+    )
+
+
+def _headlines(e: Evaluation) -> list[str]:
+    pixels = e.all_keypoints["median_px"]
+    numbers = [share(v) for v in (e.box["AP"], e.box["AP50"], e.keypoints["AP"], e.pck)]
+    return [*numbers, "-" if pixels is None else f"{pixels:.1f} px"]
+
+
+def _best_rows(column: Sequence[str], smallest: bool) -> list[int]:
+    values = [float(text.split()[0]) if text != "-" else np.nan for text in column]
+    if np.isnan(values).all():
+        return []
+    best = np.nanmin(values) if smallest else np.nanmax(values)
+    return [row for row, value in enumerate(values) if value == best]
+
+
+def _add_table(page: Page, table: TextTable, shades: Sequence[Sequence[float]] | None = None) -> None:
+    page.add_table(table.headings, table.rows, caption=table.title, shades=shades)
+
+
+def _add_curves(page: Page, results: Sequence["ModelResult"]) -> None:
+    page.add_section("Curves", "Precision and recall count a box as found at IoU 0.5, and keypoints at OKS 0.5.")
+    names, series = _choose_series(results)
+    charts = []
+    for kind in _KINDS:
+        lines = [Line(RECALLS, _precision(e, kind, name), n) for n, (e, name) in enumerate(series)]
+        if any(np.isfinite(line.y).any() for line in lines):
+            svg = draw_lines(lines, x_label="recall", y_label="precision", x_range=(0, 1))
+            charts.append((f"{kind.capitalize()}: precision and recall", svg, "The area under the line is AP50."))
+    pck = [Line(PCK_SHARES, _numbers(e.curves["pck"].get(name), len(PCK_SHARES)), n) for n, (e, name) in enumerate(series)]
+    if any(np.isfinite(line.y).any() for line in pck):
+        svg = draw_lines(pck, x_label="share of the box's longer side", y_label="PCK", x_range=(0, PCK_END), percent_x=True)
+        charts.append(
+            ("PCK", svg, "Share of labelled keypoints found within the distance; those of missed objects count as wrong.")
+        )
+    page.add_charts(charts, names if len(names) > 1 else ())
+    _add_scores(page, results)
+    _add_table(page, threshold_table({r.name: r.evaluation for r in results}))
+
+
+def _choose_series(results: Sequence["ModelResult"]) -> tuple[list[str], list[tuple[Evaluation, str]]]:
+    """A line for each model, or, of one model alone, for each class while there are colours for them."""
+    if len(results) > 1:
+        return [r.name for r in results], [(r.evaluation, ALL_CLASSES) for r in results]
+    e = results[0].evaluation
+    names = [name for name, count in e.objects.items() if count]
+    if not 1 < len(names) < len(SERIES):
+        return [ALL_CLASSES], [(e, ALL_CLASSES)]
+    return [ALL_CLASSES, *names], [(e, name) for name in (ALL_CLASSES, *names)]
+
+
+def _add_scores(page: Page, results: Sequence["ModelResult"]) -> None:
+    charts, several = [], len(results) > 1
+    numbers = ("f1",) if several else ("f1", "precision", "recall")
+    for kind in _KINDS:
+        lines = []
+        for r in results:
+            curves, best = r.evaluation.curves[kind]["score"][ALL_CLASSES], r.evaluation.best_f1[kind][ALL_CLASSES]
+            mark = None if best["f1"] is None else (best["threshold"], best["f1"])
+            for number in numbers:
+                lines.append(Line(SCORES, _numbers(curves[number], len(SCORES)), len(lines), mark if number == "f1" else None))
+        if any(line.mark for line in lines):
+            svg = draw_lines(lines, x_label="least score", y_label="F1" if several else "", x_range=(0, 1))
+            charts.append(
+                (f"{kind.capitalize()}: score threshold", svg, "All classes with one threshold; the dot is the best F1.")
+            )
+    page.add_charts(charts, [r.name for r in results] if several else ["F1", "precision", "recall"])
+
+
+def _precision(e: Evaluation, kind: str, name: str) -> np.ndarray:
+    """(101,) precision of a class, or its mean over the classes; not a number where there is none."""
+    curves = e.curves[kind]["precision_at_recall"]
+    known = [values for values in curves.values() if values] if name == ALL_CLASSES else [curves.get(name)]
+    return np.mean(known, axis=0) if known and known[0] else np.full(len(RECALLS), np.nan)
+
+
+def _numbers(values: Sequence[float | None] | None, count: int) -> np.ndarray:
+    return np.array(values, float) if values else np.full(count, np.nan)
+
+
+def _add_keypoints(page: Page, results: Sequence["ModelResult"]) -> None:
+    evaluations = {r.name: r.evaluation for r in results}
+    page.add_section(
+        "Error by keypoint",
+        "Median error in pixels (full bar) and 95th percentile (pale bar), over the objects found. Shares are "
+        "those of the square root of the object's area.",
+    )
+    rows: list = []
+    for kind in dict.fromkeys(k for e in evaluations.values() for k in e.sigmas):
+        rows.append(kind)
+        for keypoint in dict.fromkeys(k for e in evaluations.values() for k in e.sigmas.get(kind, ())):
+            rows.append((keypoint, [_error_bar(e.per_keypoint.get(f"{kind}/{keypoint}")) for e in evaluations.values()]))
+    page.add_bars(rows, list(evaluations) if len(results) > 1 else ())
+    _add_table(page, keypoint_table(evaluations))
+    _add_table(page, pck_table(evaluations))
+
+
+def _error_bar(numbers: dict | None) -> Bar:
+    if numbers is None or numbers["median_px"] is None:
+        return Bar(np.nan, "-")
+    text = f"{numbers['median_px']:.1f} px, 95 %: {numbers['p95_px']:.1f}"
+    return Bar(numbers["median_px"], text, numbers["p95_px"])
+
+
+def _add_confusion(page: Page, results: Sequence["ModelResult"]) -> None:
+    page.add_section(
+        "Confusion", "Rows say what was annotated, columns what was detected there (IoU 0.5); shades are shares of their row."
+    )
+    for r in results:
+        counts = np.array(r.evaluation.confusion["counts"], float)
+        shades = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+        shades[-1] = 0  # false detections have no whole that they are a share of
+        table = confusion_table(r.evaluation, r.name if len(results) > 1 else "", most=MATRIX_CLASSES)
+        _add_table(page, table, shades if len(table.headings) == counts.shape[1] + 1 else None)
+
+
+def _add_worst(page: Page, results: Sequence["ModelResult"]) -> None:
+    """Every image's quality is the mean over the models."""
+    measured = []
+    for r in results:
+        least = r.evaluation.confusion["min_score"]
+        measured.append(
+            [measure_image(rec, found, r.schema, least) for rec, found in zip(r.records, r.detections, strict=True)]
+        )
+    quality = np.mean([[m.quality for m in one] for one in measured], axis=0)
+    order = [int(i) for i in np.argsort(quality, kind="stable")[:WORST]]
+    pictures = []
+    for i in order:
+        record = results[0].records[i]
+        image = read_image(record.path)
+        truth = (record.boxes_xyxy, record.class_ids, record.keypoints_xy, record.visibility)
+        images, titles = [draw_record(image, *truth, results[0].schema)], ["ground truth"]
+        for r in results:
+            shown = [d for d in r.detections[i] if d.score >= r.evaluation.confusion["min_score"]]
+            images.append(draw_detections(image, shown, r.schema))
+            titles.append("prediction" if len(results) == 1 else r.name)
+        said = [
+            m[i].describe() if len(results) == 1 else f"{r.name}: {m[i].describe()}"
+            for r, m in zip(results, measured, strict=True)
+        ]
+        pictures.append(Picture(images, f"{record.file_name}: {'; '.join(said)}", titles))
+    page.add_section(
+        "The worst images",
+        "Quality is the mean over an image's objects and false detections: the OKS of an object found, the IoU where it has no "
+        "labelled keypoints, 0 for one missed or taken for another class and for a false detection.",
+    )
+    page.add_pictures(pictures, cell_width=230 * (1 + len(results)))

@@ -1,0 +1,272 @@
+"""One self-contained HTML file: sections, tables, charts, pictures and findings, without a script and without the network."""
+
+import base64
+import os
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from html import escape
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from centerkp import __version__
+from centerkp.report.style import SERIES, STYLE
+
+SEVERITIES = {"error": "Error", "warning": "Warning", "note": "Note", "ok": "Good"}
+# The page may show what it holds and nothing else: a browser refuses any script and any request.
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """One cell of a picture grid: one image, or several beside each other (below each other on a phone).
+
+    Args:
+        images: (H, W, 3) uint8 RGB each.
+        titles: one above each image, or none at all.
+    """
+
+    images: Sequence[np.ndarray]
+    caption: str = ""
+    titles: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something the reader should know: `severity` is error, warning, note or ok; `details` are shown as a list."""
+
+    severity: str
+    title: str
+    details: Sequence[str] = ()
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One bar: `value` is drawn full, `reach` (if larger) pale behind it, `text` stands at the right."""
+
+    value: float
+    text: str
+    reach: float = 0.0
+
+
+@dataclass
+class Page:
+    """Collects parts from top to bottom and writes them as one file. All text is escaped; nothing given is taken as HTML."""
+
+    title: str
+    subtitle: str = ""
+    _parts: list[str] = field(default_factory=list, repr=False)
+    _sections: list[str] = field(default_factory=list, repr=False)
+
+    def add_section(self, title: str, text: str = "") -> None:
+        """A heading with a link to it at the top of the page."""
+        self._sections.append(title)
+        self._parts.append(f'<h2 id="s{len(self._sections)}">{escape(title)}</h2>')
+        self.add_text(text)
+
+    def add_heading(self, title: str, text: str = "") -> None:
+        """A smaller heading inside a section."""
+        self._parts.append(f"<h3>{escape(title)}</h3>")
+        self.add_text(text)
+
+    def add_text(self, text: str, muted: bool = False) -> None:
+        """Paragraphs, parted by empty lines; an empty text adds nothing."""
+        kind = ' class="muted"' if muted else ""
+        self._parts += [f"<p{kind}>{escape(part.strip())}</p>" for part in text.split("\n\n") if part.strip()]
+
+    def add_code(self, text: str) -> None:
+        """Text as it stands, for commands and the like."""
+        self._parts.append(f"<pre>{escape(text)}</pre>")
+
+    def add_tiles(self, tiles: Sequence[tuple[str, str, str]]) -> None:
+        """The few numbers to see first: (label, value, small print)."""
+        cells = [f"<div><span>{escape(a)}</span><b>{escape(b)}</b><small>{escape(c)}</small></div>" for a, b, c in tiles]
+        self._parts.append(f'<div class="tiles">{"".join(cells)}</div>')
+
+    def add_table(
+        self,
+        headings: Sequence[str],
+        rows: Sequence[Sequence[str]],
+        *,
+        caption: str = "",
+        text_columns: Sequence[int] = (),
+        best: Sequence[tuple[int, int]] = (),
+        shades: Sequence[Sequence[float]] | None = None,
+    ) -> None:
+        """A table that scrolls inside itself where the screen is narrow; its first column stays in view.
+
+        Args:
+            rows: as many cells as headings each; a row of one cell is a heading over the rows that follow.
+            text_columns: columns that are set to the left and may break into lines; the first always is.
+            best: (row, column) of cells to set in bold.
+            shades: per row, per cell behind the first, 0..1: how dark its ground is.
+        """
+        head = "".join(
+            f'<th scope="col"{_left(column, text_columns)}>{escape(text)}</th>' for column, text in enumerate(headings)
+        )
+        body = []
+        for r, row in enumerate(rows):
+            if len(row) == 1 < len(headings):
+                body.append(f'<tr class="group"><th class="left" colspan="{len(headings)}">{escape(row[0])}</th></tr>')
+                continue
+            cells = [f'<th scope="row" class="left">{escape(row[0])}</th>']
+            for column, text in enumerate(row[1:], 1):
+                kinds = ["text left"] * (column in text_columns) + ["best"] * ((r, column) in best)
+                style = ""
+                if shades is not None:
+                    kinds, style = [*kinds, "shade"], f' style="--part:{_share(shades[r][column - 1]) * 0.6:.3f}"'
+                kind = f' class="{" ".join(kinds)}"' if kinds else ""
+                cells.append(f"<td{kind}{style}>{escape(text)}</td>")
+            body.append(f"<tr>{''.join(cells)}</tr>")
+        title = f"<caption>{escape(caption)}</caption>" if caption else ""
+        table = f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>"
+        self._parts.append(f'<div class="scroll" tabindex="0" role="region">{table}</div>')
+
+    def add_bars(self, rows: Sequence[tuple[str, Sequence[Bar]] | str], names: Sequence[str] = ()) -> None:
+        """Horizontal bars on one common scale, readable at any width.
+
+        Args:
+            rows: (label, one bar per series), or a bare text as a heading over the rows that follow.
+            names: of the series, as a legend; none for a single series.
+        """
+        bars = [bar for row in rows if not isinstance(row, str) for bar in row[1]]
+        top = max((v for bar in bars for v in (bar.value, bar.reach) if np.isfinite(v)), default=0) or 1
+        cells = []
+        for row in rows:
+            if isinstance(row, str):
+                cells.append(f'<div class="group">{escape(row)}</div>')
+                continue
+            cells.append(f'<div class="label">{escape(row[0])}</div>')
+            cells += [_draw_bar(bar, top, n) for n, bar in enumerate(row[1])]
+        self._parts.append(f'{_legend(names)}<div class="bars">{"".join(cells)}</div>')
+
+    def add_charts(self, charts: Sequence[tuple[str, str, str]], names: Sequence[str] = ()) -> None:
+        """Charts beside each other where there is room, (title, SVG from `centerkp.report.charts`, caption); none adds nothing.
+
+        Args:
+            names: of the series, as one legend over all of them.
+        """
+        if not charts:
+            return
+        figures = [
+            f'<figure class="chart"><h3>{escape(title)}</h3>{svg}<figcaption>{escape(caption)}</figcaption></figure>'
+            for title, svg, caption in charts
+        ]
+        self._parts.append(f'{_legend(names)}<div class="charts">{"".join(figures)}</div>')
+
+    def add_pictures(
+        self, pictures: Sequence[Picture], *, cell_width: int = 300, max_side: int = 480, quality: int = 82
+    ) -> None:
+        """A grid of pictures with captions.
+
+        Args:
+            cell_width: least width of a cell in pixels of the page.
+            max_side: longer side of a stored image in pixels; larger ones are shrunk.
+            quality: of the JPEG; 0 stores PNG, for drawings and maps.
+        """
+        figures = []
+        for picture in pictures:
+            cells = []
+            for n, image in enumerate(picture.images):
+                title = picture.titles[n] if picture.titles else ""
+                small = f"<small>{escape(title)}</small>" if title else ""
+                # Decoding off the page's own thread keeps scrolling smooth on a phone.
+                source = f'src="{encode_image(image, max_side, quality)}" alt="{escape(title or picture.caption)}"'
+                cells.append(f'<div>{small}<img {source} decoding="async"></div>')
+            pair = f'<div class="pair" style="--count:{len(cells)}">{"".join(cells)}</div>'
+            figures.append(f"<figure>{pair}<figcaption>{escape(picture.caption)}</figcaption></figure>")
+        self._parts.append(f'<div class="pictures" style="--cell:{int(cell_width)}px">{"".join(figures)}</div>')
+
+    def add_findings(self, findings: Sequence[Finding]) -> None:
+        """Findings in the order given, each with its severity as a word and as a colour.
+
+        Raises:
+            ValueError: a severity is unknown.
+        """
+        items = []
+        for f in findings:
+            if f.severity not in SEVERITIES:
+                raise ValueError(f"finding '{f.title}': found severity '{f.severity}', expected one of {list(SEVERITIES)}.")
+            details = "".join(f"<li>{escape(d)}</li>" for d in f.details)
+            items.append(
+                f'<li class="finding {f.severity}"><span class="kind">{SEVERITIES[f.severity]}</span>{escape(f.title)}'
+                + (f"<ul>{details}</ul>" if details else "")
+                + (f'<div class="muted">{escape(f.remedy)}</div>' if f.remedy else "")
+                + "</li>"
+            )
+        self._parts.append(f'<ul class="findings">{"".join(items)}</ul>')
+
+    def to_html(self) -> str:
+        """The whole page as text."""
+        links = "".join(f'<a href="#s{n}">{escape(title)}</a>' for n, title in enumerate(self._sections, 1))
+        made = f"Made by centerkp {__version__} on {datetime.now():%Y-%m-%d %H:%M}."
+        return (
+            '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+            f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+            '<meta name="viewport" content="width=device-width, initial-scale=1">'
+            f"<title>{escape(self.title)}</title><style>{STYLE}</style></head>\n<body>"
+            f'<header><h1>{escape(self.title)}</h1><div class="muted">{escape(self.subtitle)}</div>'
+            f"<nav>{links}</nav></header>\n"
+            + "\n".join(self._parts)
+            + f'\n<footer class="muted">{escape(made)}</footer></body></html>\n'
+        )
+
+    def write(self, path: str | Path) -> Path:
+        """Writes the page under a temporary name beside `path` and renames it, so that no half page ever stands there."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{uuid.uuid4().hex}.html")
+        try:
+            temporary.write_text(self.to_html(), encoding="utf-8", errors="backslashreplace")
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        return path
+
+
+def encode_image(image_rgb: np.ndarray, max_side: int = 480, quality: int = 82) -> str:
+    """An image as a data URI, shrunk to `max_side`: JPEG of the given quality, or PNG for quality 0.
+
+    Raises:
+        ValueError: the image is not (H, W, 3) uint8.
+    """
+    if image_rgb.ndim != 3 or image_rgb.shape[2] != 3 or image_rgb.dtype != np.uint8 or not image_rgb.size:
+        raise ValueError(f"image: found {image_rgb.dtype} {image_rgb.shape}, expected uint8 (height, width, 3) in RGB.")
+    height, width = image_rgb.shape[:2]
+    factor = max_side / max(height, width)
+    if factor < 1:
+        size = (max(round(width * factor), 1), max(round(height * factor), 1))
+        image_rgb = cv2.resize(image_rgb, size, interpolation=cv2.INTER_AREA)
+    suffix, options = (".jpg", (cv2.IMWRITE_JPEG_QUALITY, quality)) if quality else (".png", ())
+    coded = cv2.imencode(suffix, np.ascontiguousarray(image_rgb[..., ::-1]), options)[1]
+    return f"data:image/{'jpeg' if quality else 'png'};base64,{base64.b64encode(coded.tobytes()).decode()}"
+
+
+def series_color(n: int) -> str:
+    """The CSS colour of the n-th series; after the last one they come round again."""
+    return f"var(--{SERIES[n % len(SERIES)]})"
+
+
+def _legend(names: Sequence[str]) -> str:
+    items = "".join(f'<li><i style="background:{series_color(n)}"></i>{escape(name)}</li>' for n, name in enumerate(names))
+    return f'<ul class="legend">{items}</ul>' if items else ""
+
+
+def _draw_bar(bar: Bar, top: float, n: int) -> str:
+    value, reach = (100 * _share(v / top) for v in (bar.value, bar.reach))
+    color = f"background:{series_color(n)}"
+    pale = f'<i style="width:{reach:.2f}%;{color}"></i>' if reach > value else ""
+    full = f'<b style="width:{value:.2f}%;{color}"></b>' if np.isfinite(bar.value) else ""
+    return f'<div class="track">{pale}{full}</div><div class="value">{escape(bar.text)}</div>'
+
+
+def _left(column: int, text_columns: Sequence[int]) -> str:
+    return ' class="left"' if column == 0 or column in text_columns else ""
+
+
+def _share(value: float) -> float:
+    return float(np.clip(np.nan_to_num(value), 0, 1))

@@ -1,7 +1,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-BACKEND_TESTS := tests/codec $(addprefix tests/model/test_,losses.py hourglass.py center_net.py small_checkpoints.py)
+PYTEST := -m pytest -n 2 --dist loadfile
+BACKEND_TESTS := tests/codec tests/test_augmented.py $(addprefix tests/model/test_,losses.py hourglass.py center_net.py small_checkpoints.py)
 
 .PHONY: demo test bench clean
 
@@ -11,8 +12,8 @@ demo: $(VENV)/installed  ## draw a dataset, train, evaluate and predict on it
 test: $(VENV)/installed  ## style, then all tests on TensorFlow, then what the model runs on JAX
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest
-	KERAS_BACKEND=jax $(BIN)/python -m pytest $(BACKEND_TESTS)
+	$(BIN)/python $(PYTEST)
+	KERAS_BACKEND=jax $(BIN)/python $(PYTEST) $(BACKEND_TESTS)
 
 bench: $(VENV)/installed  ## measure this machine; writes benchmarks/RESULTS.md
 	$(BIN)/python benchmarks/run.py

@@ -1,5 +1,6 @@
 """A trained model as OpenVINO's pair of files, `.xml` and `.bin`; the fastest way on Intel processors."""
 
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -58,10 +59,9 @@ def write_openvino(
 def _quantize(model, samples: list[tuple[np.ndarray, tuple[int, int]]]):
     """The model with its convolutions in int8 and ranges from the samples."""
     if not samples:
-        raise ValueError(
-            "samples: found none for int8, expected images like those the model will see; name some, 300 are plenty."
-        )
+        raise ValueError("samples: found none for int8, expected images like those the model will see; name a few dozen.")
     nncf = import_extra("nncf", "openvino")
+    nncf.set_log_level(logging.WARNING)  # else it names every operation that stays float
     pictures = [np.ascontiguousarray(canvas[None, :height, :width]) for canvas, (width, height) in samples]
     return nncf.quantize(
         model,

@@ -1,0 +1,56 @@
+"""`centerkp check`."""
+
+import argparse
+
+HELP = "examine a dataset, and mend what can be mended"
+NEEDS_KERAS = False
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("coco", metavar="ANN.json", help="COCO-format JSON with the annotations")
+    parser.add_argument("--images", metavar="DIR", help="folder of the images (default: found beside the JSON)")
+    parser.add_argument("--val", metavar="VAL.json", help="COCO JSON for validation, examined too and compared")
+    parser.add_argument("--val-images", metavar="DIR", help="folder of the validation images (default: as --images)")
+    parser.add_argument(
+        "--image-size", type=int, default=512, metavar="N", help="side of the network input to judge by (default: 512)"
+    )
+    parser.add_argument("--html", metavar="REPORT.html", help="write the report as one page with pictures")
+    parser.add_argument("--fix", metavar="OUT.json", help="write a mended copy")
+    parser.add_argument(
+        "--boxes-from-keypoints", action="store_true", help="with --fix: write boxes around the keypoints where there are none"
+    )
+    parser.add_argument("--drop", action="store_true", help="with --fix: leave out what cannot be mended or used")
+    parser.add_argument("--no-images", action="store_true", help="examine the JSON alone; images may be elsewhere")
+
+
+def run(options: argparse.Namespace) -> int:
+    """0: nothing is wrong; 1: something is to be mended or looked at; 2: training would refuse the file."""
+    from rich.console import Console
+
+    from centerkp.data.check import check_dataset, write_mended
+    from centerkp.report.dataset_text import print_checkup, print_mended
+
+    if options.image_size < 1:
+        raise ValueError(f"--image-size: found {options.image_size}, expected 1 or more; try 512.")
+    for flag in ("boxes_from_keypoints", "drop"):
+        if getattr(options, flag) and not options.fix:
+            raise ValueError(f"--{flag.replace('_', '-')}: found without --fix OUT.json, which it belongs to; give both.")
+    checkup = check_dataset(
+        options.coco,
+        images_dir=options.images,
+        val=options.val,
+        val_images_dir=options.val_images,
+        image_size=options.image_size,
+        open_images=not options.no_images,
+    )
+    console = Console(highlight=False)
+    print_checkup(console, checkup)
+    if options.fix and checkup.reading is not None:
+        changes = write_mended(checkup, options.fix, boxes_from_keypoints=options.boxes_from_keypoints, drop=options.drop)
+        print_mended(console, options.fix, changes)
+    if options.html:
+        from centerkp.report.dataset_page import write_dataset_page
+
+        write_dataset_page(checkup, options.html)
+        console.print(f"wrote {options.html}", markup=False)
+    return checkup.exit_code

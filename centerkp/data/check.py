@@ -1,0 +1,181 @@
+"""The doctor: what is wrong with a dataset, what of it can be mended, and what the data are like."""
+
+import gc
+import json
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from centerkp.data.check_boxes import check_boxes
+from centerkp.data.check_findings import Finding, exit_code, sort_findings
+from centerkp.data.check_images import check_images
+from centerkp.data.check_keypoints import check_keypoints, check_labelled
+from centerkp.data.check_labels import Frames, Labels, settle_labels
+from centerkp.data.check_look import Images, look_at_images
+from centerkp.data.check_reader import Reading, listen, same_kind
+from centerkp.data.check_statistics import Statistics, check_statistics, measure_labels
+from centerkp.data.check_structure import check_categories, check_negatives, check_structure
+from centerkp.data.check_twins import check_neighbours, check_twins
+from centerkp.data.files import image_folders, read_json
+from centerkp.data.mend import Mending
+from centerkp.data.mend_labels import mend_labels, name_images
+from centerkp.results import write_json
+from centerkp.schema import Schema
+
+
+@dataclass(eq=False)
+class Checkup:
+    """What the doctor found out about one COCO file.
+
+    `findings` come most important first. Everything behind them is None or empty when the file is not COCO; `labels` and
+    `statistics` too when its categories are unusable. `reading` is that of the mended content.
+    """
+
+    path: Path
+    findings: list[Finding]
+    reading: Reading | None = None
+    images: Images = field(default_factory=lambda: Images([], [], {}))
+    frames: Frames | None = None
+    labels: Labels | None = None
+    statistics: Statistics | None = None
+    changes: list[Finding] = field(default_factory=list)
+    val: "Checkup | None" = None
+
+    @property
+    def exit_code(self) -> int:
+        """0: nothing is wrong; 1: something is to be mended or looked at; 2: training would refuse the file."""
+        return exit_code(self.findings)
+
+    @property
+    def schema(self) -> Schema | None:
+        return self.reading.schema if self.reading else None
+
+
+def check_dataset(
+    path: str | Path,
+    *,
+    images_dir: str | Path | None = None,
+    val: str | Path | None = None,
+    val_images_dir: str | Path | None = None,
+    image_size: int = 512,
+    open_images: bool = True,
+) -> Checkup:
+    """Examines a COCO dataset for training, and never stops at the first fault.
+
+    Args:
+        images_dir: where the images are; without it looked for as training does.
+        val: a COCO JSON for validation, examined too and compared with the other; `val_images_dir` as `images_dir`.
+        image_size: side of the square network input, for the sizes of objects.
+        open_images: decode every image once; when False the image files are not even looked for.
+
+    Raises:
+        FileNotFoundError: there is no such JSON or images folder.
+    """
+    # A large JSON is millions of objects, none of them garbage: collecting would walk over all of them again and again.
+    is_collecting = gc.isenabled()
+    gc.disable()
+    try:
+        return _check_files(Path(path), images_dir, val, val_images_dir or images_dir, image_size, open_images)
+    finally:
+        if is_collecting:
+            gc.enable()
+
+
+def _check_files(path: Path, images_dir, val, val_images_dir, image_size: int, open_images: bool) -> Checkup:
+    checkup = _check_file(path, images_dir, image_size, open_images)
+    if val is None:
+        if checkup.reading:
+            checkup.findings += check_neighbours(checkup.images.looks, checkup.reading)
+    else:
+        checkup.val = _check_file(Path(val), val_images_dir, image_size, open_images, for_training=False)
+        checkup.findings += [replace(f, part="val", image_rows=()) for f in checkup.val.findings if f.level in _FOR_BOTH]
+        checkup.findings += _compare(checkup, checkup.val)
+    checkup.findings = sort_findings(checkup.findings)
+    return checkup
+
+
+_FOR_BOTH = ("unusable", "mendable", "suspicious")  # advice about validation data would only repeat what training's says
+
+
+def _check_file(path: Path, images_dir, image_size: int, open_images: bool, for_training: bool = True) -> Checkup:
+    try:
+        content = read_json(path)
+    except ValueError as error:
+        found, _, remedy = str(error).removeprefix(f"{path}: ").rpartition("; ")
+        return Checkup(path, [Finding("unusable", found or str(error), 1, "file", remedy.rstrip("."))])
+    raw, mending = listen(path, content), Mending(content).mend()
+    reading = listen(path, mending.content) if mending.changes or raw.faults or raw.notes else raw
+    findings = check_structure(raw, reading, mending.changes)
+    images, frames = Images([], [], {}), Frames.as_written(reading)
+    if open_images:
+        folders = image_folders(path, images_dir)
+        images = look_at_images(reading.names, folders)
+        found, frames = check_images(reading, images, folders)
+        findings += found
+    labels = settle_labels(reading, frames) if reading.annotations is not None else None
+    statistics = None
+    if for_training:
+        findings += check_categories(reading, labels)
+    if labels is not None:
+        findings += check_labelled(labels) if for_training else []
+        findings += check_boxes(labels, reading) + check_keypoints(labels, reading)
+        statistics = measure_labels(labels, image_size)
+        findings += check_statistics(labels, reading, statistics) + check_negatives(reading, labels, frames.lost)
+    changes = mending.changes + [note for note in raw.notes if not same_kind(reading.notes, note)]
+    return Checkup(path, sort_findings(findings), reading, images, frames, labels, statistics, changes)
+
+
+def _compare(train: Checkup, val: Checkup) -> list[Finding]:
+    """What is wrong between a training and a validation file."""
+    if train.schema is None or val.schema is None:
+        return []
+    findings = []
+    strangers = tuple(name for name in val.schema.class_names if name not in train.schema.class_names)
+    if strangers:
+        remedy = "rename them in the file, or delete them with their annotations"
+        title = "not in the training file"
+        findings.append(Finding("unusable", title, len(strangers), "category", remedy, strangers[:10], part="val"))
+    others = [kind for kind in val.schema.classes if kind.name not in strangers]
+    ours = {kind.name: set(kind.keypoints) for kind in train.schema.classes}
+    unlike = tuple(kind.name for kind in others if set(kind.keypoints) != ours[kind.name])
+    if unlike:
+        title, remedy = "other keypoints than in the training file", "rename them in the file; their order may differ"
+        findings.append(Finding("unusable", title, len(unlike), "category", remedy, unlike[:10], part="val"))
+    return findings + check_twins(train.images.looks, val.images.looks, train.reading, val.reading)
+
+
+def write_mended(checkup: Checkup, out: str | Path, *, boxes_from_keypoints: bool = False, drop: bool = False) -> list[Finding]:
+    """Writes a mended copy of the examined file, all at once; the file itself is never changed.
+
+    Args:
+        out: the new JSON; image names are written so that they lead to the files from there.
+        boxes_from_keypoints: write boxes around the labelled keypoints where there is none.
+        drop: leave out what training could not use; without it, faults that cannot be mended stay in the copy.
+
+    Returns:
+        What was changed, one finding for each kind.
+
+    Raises:
+        ValueError: the file is no COCO dataset, or `out` is the file itself.
+    """
+    out = Path(out)
+    if checkup.reading is None:
+        raise ValueError(f"{checkup.path}: found no COCO dataset, expected one to mend; see the findings.")
+    if out.resolve() == checkup.path.resolve():
+        raise ValueError(f"{out}: found the file that is to be mended, expected another name; the original is never changed.")
+    names = name_images(checkup.reading, checkup.images, out)
+    content, changes = mend_labels(
+        checkup.reading,
+        checkup.labels,
+        checkup.frames,
+        boxes_from_keypoints=boxes_from_keypoints,
+        drop=drop,
+        names=names,
+    )
+    try:
+        write_json(out, content)
+    except UnicodeEncodeError:  # half a character, which JSON can escape and no text can hold
+        temporary = out.with_name(out.name + ".part")
+        temporary.write_text(json.dumps(content), encoding="ascii")
+        os.replace(temporary, out)
+    return checkup.changes + changes

@@ -1,0 +1,190 @@
+"""The labels of a file as they are meant, in pixels of the upright images, and what had to be mended for it."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from centerkp import geometry
+from centerkp.data.check_reader import Reading, usable_rows
+from centerkp.data.records import ROUNDING
+from centerkp.schema import Schema
+
+CORNERS_FROM = 5  # boxes; from fewer nobody can tell xyxy from xywh, unless their areas do
+
+
+@dataclass(eq=False)
+class Frames:
+    """Each image's upright size, and how the JSON's coordinates get there; n images.
+
+    `sizes` (n, 2) width and height, 0 where unknown; `scales` (n, 2) factors; `turns` (n,) the EXIF orientation of images
+    that were labelled as stored, else 1; `lost` (n,) images whose labels have no place: missing, unreadable, another shape.
+    """
+
+    sizes: np.ndarray
+    scales: np.ndarray
+    turns: np.ndarray
+    lost: np.ndarray
+
+    @classmethod
+    def as_written(cls, reading: Reading) -> "Frames":
+        """The JSON's own sizes, where no image was looked at."""
+        count = reading.num_images
+        return cls(reading.sizes.copy(), np.ones((count, 2)), np.ones(count, np.int64), np.zeros(count, bool))
+
+
+@dataclass(eq=False)
+class Labels:
+    """N annotations of images and classes that the file holds; K flat keypoints. Masks say what was found and mended.
+
+    `rows` (N,) is each one's place in the file. `boxes_xyxy` (N, 4) float64 lie inside the image, NaN where there is none;
+    `points_xy` (N, K, 2) and `visibility` (N, K) are as they are meant; `whole_xyxy` and `whole_xy` before they were cut off.
+    """
+
+    schema: Schema
+    rows: np.ndarray
+    ids: np.ndarray
+    image_rows: np.ndarray
+    class_ids: np.ndarray
+    is_crowd: np.ndarray
+    areas: np.ndarray
+    boxes_xyxy: np.ndarray
+    whole_xyxy: np.ndarray
+    points_xy: np.ndarray
+    whole_xy: np.ndarray
+    visibility: np.ndarray
+    sizes: np.ndarray  # (N, 2) of each one's image
+    are_corners: bool  # the boxes are written as x, y, x, y
+    is_turned: np.ndarray
+    outside: np.ndarray  # (N, K) labelled keypoints outside the image
+    missing: np.ndarray  # boxes
+    flat: np.ndarray
+    away: np.ndarray
+    clipped: np.ndarray
+    rebuilt: np.ndarray  # boxes that the reader takes from the keypoints
+
+    @property
+    def has_box(self) -> np.ndarray:
+        """(N,) bool: has a box of positive area inside the image, rebuilt ones included."""
+        return np.isfinite(self.boxes_xyxy).all(1)
+
+    @cached_property
+    def is_repeated(self) -> np.ndarray:
+        """(N,) bool: the same number by number as an earlier object of the image; crowd regions aside."""
+        keys = np.nan_to_num(np.column_stack([self.image_rows, self.class_ids, self.boxes_xyxy]))
+        order = np.lexsort(keys.T)  # stable: of equal rows the earlier one comes first
+        starts = np.concatenate([[True], (keys[order][1:] != keys[order][:-1]).any(1)])[: len(order)]
+        first = np.empty(len(order), np.int64)
+        first[order] = order[np.maximum.accumulate(np.where(starts, np.arange(len(order)), 0))]
+        same = (self.points_xy == self.points_xy[first]).all((1, 2)) & (self.visibility == self.visibility[first]).all(1)
+        return self.has_box & ~self.is_crowd & same & (first != np.arange(len(first)))
+
+
+def settle_labels(reading: Reading, frames: Frames) -> Labels:
+    """Works out what the annotations mean, as the reader does, and recognises boxes that are written as corners."""
+    a = reading.annotations
+    rows = np.flatnonzero(usable_rows(reading))
+    rows = rows[~frames.lost[a.image_rows[rows]]]
+    images = a.image_rows[rows]
+    sizes, scales = frames.sizes[images], frames.scales[images]
+    limits = np.where(sizes > 0, sizes, np.inf)
+    boxes, are_corners = _read_corners(reading, rows, limits)
+    missing, flat = np.isnan(boxes).any(1), (boxes[:, 2:] <= boxes[:, :2]).any(1)
+    points, visibility = a.keypoints_xy[rows], a.visibility[rows]
+    turns = frames.turns[images]
+    _turn(boxes, points, turns, sizes)
+    whole, whole_xy = boxes * np.tile(scales, 2), points * scales[:, None]
+    outside = (visibility > 0) & ((whole_xy < -ROUNDING) | (whole_xy > limits[:, None] + ROUNDING)).any(-1)
+    labelled = (visibility > 0) & ~outside
+    points = np.where(labelled[..., None], np.clip(whole_xy, 0, limits[:, None]), 0)
+    inside = np.clip(whole, 0, np.tile(limits, 2))
+    usable = ~flat & _has_area(inside)
+    spans = span_points(points, labelled)
+    rebuilt = ~usable & _has_area(spans)
+    inside = np.where(usable[:, None], inside, np.where(rebuilt[:, None], spans, np.nan))
+    return Labels(
+        schema=reading.schema,
+        rows=rows,
+        ids=a.ids[rows],
+        image_rows=images,
+        class_ids=a.class_ids[rows],
+        is_crowd=a.is_crowd[rows],
+        areas=a.areas[rows] * scales.prod(1),
+        boxes_xyxy=inside,
+        whole_xyxy=whole,
+        points_xy=points,
+        whole_xy=whole_xy,
+        visibility=np.where(outside, 0, visibility).astype(np.uint8),
+        sizes=sizes,
+        are_corners=are_corners,
+        is_turned=turns > 1,
+        outside=outside,
+        missing=missing,
+        flat=flat & ~missing,
+        away=~usable & ~missing & ~flat,
+        clipped=usable & (np.abs(np.nan_to_num(inside - whole)) > ROUNDING).any(1),
+        rebuilt=rebuilt,
+    )
+
+
+def _has_area(boxes: np.ndarray) -> np.ndarray:
+    """(N,) bool, in the precision of the records."""
+    return geometry.box_areas(np.nan_to_num(boxes.astype(np.float32), posinf=0, neginf=0)) > 0
+
+
+def _read_corners(reading: Reading, rows: np.ndarray, limits: np.ndarray) -> tuple[np.ndarray, bool]:
+    """The boxes as x0, y0, x1, y1 in the JSON's frame, and whether the file has them so; `limits` where it has no size."""
+    a = reading.annotations
+    boxes, written = a.boxes_xywh[rows], reading.sizes[a.image_rows[rows]]
+    are_corners = _are_corners(boxes, a.areas[rows], np.where(written > 0, written, limits))
+    return (boxes if are_corners else np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1)), are_corners
+
+
+def _turn(boxes: np.ndarray, points: np.ndarray, turns: np.ndarray, sizes: np.ndarray) -> None:
+    """Turns, in place, what was labelled on stored pictures; `sizes` are those of the upright ones."""
+    for turn in np.unique(turns[turns > 1]):
+        own = turns == turn
+        stored = (sizes[own][:, ::-1] if turn >= 5 else sizes[own])[:, None]
+        corners = turn_points(boxes[own].reshape(-1, 2, 2), stored, turn)
+        boxes[own] = np.concatenate([corners.min(1), corners.max(1)], 1)
+        points[own] = turn_points(points[own], stored, turn)
+
+
+def _are_corners(boxes: np.ndarray, areas: np.ndarray, sizes: np.ndarray) -> bool:
+    """Whether the last two numbers of the boxes are corners: no size would ever be larger than every position, and overshoot.
+
+    Read as width and height, corners are greater than the first two numbers without exception, never leave the image on
+    their own, and reach over its border when added; and an `area` that the exporter wrote tells at once.
+    """
+    known = np.isfinite(boxes).all(1)
+    boxes, areas, sizes = boxes[known], areas[known], sizes[known]
+    if not len(boxes):
+        return False
+    first, second = boxes[:, :2], boxes[:, 2:]
+    if not ((second > first).all(1) & (second <= sizes + 1).all(1)).mean() >= 0.99:
+        return False
+    over = (first + second > sizes * 1.01 + 1).any(1)
+    told = areas > 0
+    # An area can be that of a mask, never larger than its box: only the box itself fits it exactly.
+    as_corners = np.isclose(areas, (second - first).prod(1), rtol=0.02)
+    as_size = np.isclose(areas, second.prod(1), rtol=0.02)
+    if told.mean() >= 0.5 and (as_size & told).sum() >= 0.5 * told.sum():
+        return False
+    if told.mean() >= 0.5 and (as_corners & told).sum() >= 0.9 * told.sum():
+        return bool((first > 1).any())
+    return bool(len(boxes) >= CORNERS_FROM and over.mean() >= 0.2)
+
+
+def span_points(points: np.ndarray, labelled: np.ndarray) -> np.ndarray:
+    """(N, 4) boxes around the labelled keypoints; turned inside out where there are none."""
+    low = np.where(labelled[..., None], points, np.inf).min(1, initial=np.inf)
+    high = np.where(labelled[..., None], points, -np.inf).max(1, initial=-np.inf)
+    return np.concatenate([low, high], 1)
+
+
+def turn_points(points: np.ndarray, stored_size: np.ndarray, orientation: int) -> np.ndarray:
+    """Moves points (..., 2) of the stored picture to where they are in the upright one of an EXIF orientation 1 to 8."""
+    x, y = points[..., 0], points[..., 1]
+    right, down = stored_size[..., 0] - x, stored_size[..., 1] - y
+    pairs = {1: (x, y), 2: (right, y), 3: (right, down), 4: (x, down), 5: (y, x), 6: (down, x), 7: (down, right), 8: (y, right)}
+    return np.stack(pairs[int(orientation)], -1)

@@ -1,0 +1,101 @@
+"""Finds and opens the image files of a dataset: size, EXIF orientation, digest and perceptual hash of each."""
+
+import hashlib
+import os
+import struct
+import sys
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+from rich.console import Console
+from rich.progress import track
+
+from centerkp.data.faults import count_of
+from centerkp.data.files import find_images
+from centerkp.data.image import FORMATS, read_image
+from centerkp.data.phash import perceptual_hash
+
+BAR_FROM = 100  # images; fewer are looked at before a bar could be read
+ORIENTATION = 0x0112  # the EXIF tag
+
+
+@dataclass(frozen=True)
+class Look:
+    """One image file: its upright and its stored (width, height), EXIF orientation, digest and perceptual hash; or why not."""
+
+    size: tuple[int, int] = (0, 0)
+    stored: tuple[int, int] = (0, 0)
+    orientation: int = 1
+    digest: bytes = b""
+    phash: int = 0
+    error: str = ""
+
+
+@dataclass(eq=False)
+class Images:
+    """The files of a dataset, one place for each entry of its list of images; empty `looks` when none was opened."""
+
+    paths: list[Path | None]
+    looks: list[Look]
+    unclear: dict[int, list[Path]]
+
+
+def look_at_images(names: Sequence[str], folders: Sequence[Path], is_open: bool = True) -> Images:
+    """Finds every image and, unless told otherwise, decodes it whole: on all cores, with a bar on a terminal."""
+    fits = find_images(names, folders)
+    paths = [paths[0] if len(paths) == 1 else None for paths in fits]
+    unclear = {row: paths for row, paths in enumerate(fits) if len(paths) > 1}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Corrupt EXIF")  # the picture is whole; viewers ignore such a block, too
+        looks = list(_look_at_all(paths)) if is_open else []
+    return Images(paths, looks, unclear)
+
+
+def _look_at_all(paths: Sequence[Path | None]) -> Iterator[Look]:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        looks = pool.map(_look, paths)
+        if len(paths) < BAR_FROM or not sys.stderr.isatty():
+            yield from looks
+        else:
+            console = Console(stderr=True)
+            yield from track(looks, "Looking at the images", total=len(paths), console=console, transient=True)
+
+
+def _look(path: Path | None) -> Look:
+    if path is None:
+        return Look()
+    try:
+        image = read_image(path)
+        digest = hashlib.blake2b(path.read_bytes(), digest_size=16).digest()
+        return Look(image.shape[1::-1], *_read_header(path), digest, int(perceptual_hash(image)))
+    except (ValueError, OSError) as error:
+        return Look(error=str(error))
+
+
+def _read_header(path: Path) -> tuple[tuple[int, int], int]:
+    """The stored size, and the EXIF orientation that `read_image` heeds; 1 for TIFF, which Pillow turns by itself."""
+    with Image.open(path, formats=FORMATS) as header:
+        size, block, exif = header.size, header.info.get("exif"), Image.Exif()
+        if isinstance(block, bytes) and header.format != "TIFF":
+            with suppress(OSError, SyntaxError, ValueError, KeyError, struct.error):
+                exif.load(block)
+    orientation = exif.get(ORIENTATION, 1)
+    return size, orientation if orientation in range(1, 9) else 1
+
+
+def describe_looks(looks: Sequence[Look]) -> str:
+    """As in "120 images of 4 sizes, the most common 640x480"."""
+    sizes = Counter(look.size for look in looks if look.digest)
+    if not sizes:
+        return "no readable image"
+    (((width, height), _),) = sizes.most_common(1)
+    number = sizes.total()
+    if len(sizes) == 1:
+        return f"{count_of(number, 'image')} of {width}x{height} pixels"
+    return f"{count_of(number, 'image')} of {len(sizes)} sizes, the most common {width}x{height}"

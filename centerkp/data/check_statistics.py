@@ -1,0 +1,172 @@
+"""Numbers of a dataset: how much of what there is, how large objects are at the training size, and which size suits them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from centerkp.data.check_findings import Finding, find
+from centerkp.data.check_labels import Labels
+from centerkp.data.check_reader import Reading
+from centerkp.data.faults import count_of
+
+STRIDE = 4  # input pixels per cell
+SMALL_CELLS = 2  # an object smaller than so many cells has hardly a place on the grid
+WELL_CELLS = 4  # nearly all objects should be at least so large, and the keypoints of one object so far apart
+SIZES = range(128, 1025, 128)
+SHARE = 0.01  # of objects that may be too small or share a cell
+EDGES = (0, 8, 16, 32, 64, 128, 256, 512, 1024)  # of the histogram, in input pixels
+
+
+@dataclass(frozen=True, eq=False)
+class Statistics:
+    """What the tables show; C classes, K flat keypoints, crowd regions counted apart.
+
+    `objects`, `crowds`, `images` (C,); `occluded`, `visible` (K,); `histogram` (C, bins) objects by the square root of
+    their box's area in input pixels, between `EDGES`; `small` and `shared` are shares of all objects at `image_size`.
+    """
+
+    objects: np.ndarray
+    crowds: np.ndarray
+    images: np.ndarray
+    occluded: np.ndarray
+    visible: np.ndarray
+    histogram: np.ndarray
+    median_side: np.ndarray
+    small: float
+    shared: float
+    image_size: int
+    suggested_size: int | None
+
+
+def measure_labels(labels: Labels, image_size: int) -> Statistics:
+    """Counts and sizes; `image_size` is the side of the square network input."""
+    count, usable = labels.schema.num_classes, labels.has_box
+    single, crowd = usable & ~labels.is_crowd, usable & labels.is_crowd
+    sides, classes = input_sides(labels, image_size), labels.class_ids
+    bins = np.digitize(sides, EDGES[1:-1])
+    histogram = np.zeros((count, len(EDGES) - 1), np.int64)
+    measured = single & np.isfinite(sides)
+    np.add.at(histogram, (classes[measured], bins[measured]), 1)
+    pairs = np.unique(np.stack([labels.image_rows[usable], classes[usable]], 1), axis=0)
+    own = [single & (classes == class_id) for class_id in range(count)]
+    seen = labels.visibility[single]
+    medians = [np.median(sides[mask & measured]) if (mask & measured).any() else np.nan for mask in own]
+    return Statistics(
+        objects=np.array([mask.sum() for mask in own]),
+        crowds=np.bincount(classes[crowd], minlength=count),
+        images=np.bincount(pairs[:, 1], minlength=count),
+        occluded=(seen == 1).sum(0),
+        visible=(seen == 2).sum(0),
+        histogram=histogram,
+        median_side=np.array(medians),
+        small=_share(is_small(labels, image_size), measured),
+        shared=_share(shares_cell(labels, image_size), measured),
+        image_size=image_size,
+        suggested_size=suggest_size(labels),
+    )
+
+
+def check_statistics(labels: Labels, reading: Reading, statistics: Statistics) -> list[Finding]:
+    """Findings about objects too small for the grid, and about the image size that would suit them."""
+    image_size, suggested = statistics.image_size, statistics.suggested_size
+
+    def place(row: int) -> str:
+        width, height = _input_boxes(labels, image_size)[row] @ _TO_SIDES
+        return f"{reading.label_annotation(int(labels.rows[row]))}: {width:.1f} x {height:.1f} pixels at {image_size}"
+
+    options = dict(place=place, image_row=lambda row: int(labels.image_rows[row]), entry=labels.rows.__getitem__)
+    measured = int(statistics.objects.sum())
+    larger = suggested is not None and suggested > image_size
+    remedy = f"train with --image-size {suggested}" if larger else "no image size helps: the pictures hold no more; cut them up"
+    if not larger and max(statistics.small, statistics.shared) <= SHARE:
+        remedy = "few; look whether they are labelled on purpose"
+    small, shared = is_small(labels, image_size), shares_cell(labels, image_size)
+    of_all = f"at {image_size}x{image_size} (of {count_of(measured, 'object')})"
+    title = f"smaller than {SMALL_CELLS} cells of {STRIDE} pixels {of_all}"
+    findings = find("advice", title, np.flatnonzero(small), noun="object", remedy=remedy, **options)
+    title = f"share the cell of their center with another object {of_all}: one of them cannot be found"
+    found = np.flatnonzero(shared)
+    remedy = remedy if larger else "objects in one place: check that none is labelled twice"
+    findings += find("advice", title, found, noun="object", remedy=remedy, **options)
+    if suggested is not None and suggested < image_size and not small.any():
+        share = (suggested / image_size) ** 2
+        remedy = f"--image-size {suggested} may do: {share:.0%} of the pixels a step; fine keypoints gain from the larger one"
+        title = f"large at {image_size}x{image_size}, and nearly all still {WELL_CELLS} cells or more at {suggested}"
+        findings.append(Finding("note", title, measured, "object", remedy))
+    return findings
+
+
+def input_sides(labels: Labels, image_size: int) -> np.ndarray:
+    """(N,) the square root of each box's area in input pixels; NaN without a box or without the image's size."""
+    boxes = _input_boxes(labels, image_size)
+    return np.sqrt((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))
+
+
+def is_small(labels: Labels, image_size: int) -> np.ndarray:
+    """(N,) bool: objects of less than two cells, crowd regions aside."""
+    return ~labels.is_crowd & (np.nan_to_num(input_sides(labels, image_size), nan=np.inf) < SMALL_CELLS * STRIDE)
+
+
+def shares_cell(labels: Labels, image_size: int) -> np.ndarray:
+    """(N,) bool: objects whose center falls into the same cell as that of another object of the image."""
+    boxes = _input_boxes(labels, image_size)
+    known = np.isfinite(boxes).all(1) & ~labels.is_crowd & ~labels.is_repeated
+    x, y = np.floor((boxes[known, :2] + boxes[known, 2:]) / 2 / STRIDE).astype(np.int64).T
+    side = image_size // STRIDE + 1
+    # One number for each cell of each image: many times as fast as comparing rows.
+    _, where, counts = np.unique((labels.image_rows[known] * side + y) * side + x, return_inverse=True, return_counts=True)
+    shared = np.zeros(len(labels.rows), bool)
+    shared[np.flatnonzero(known)] = counts[where] > 1
+    return shared
+
+
+def suggest_size(labels: Labels) -> int | None:
+    """The smallest image size that shows the objects and their keypoints well; None when there is nothing to measure.
+
+    Well is: hardly an object under two cells or sharing its cell, 95 % of `WELL_CELLS` or more, and as much between
+    neighbouring keypoints of half of the objects. Not larger than the pictures, which hold no more than they do.
+    """
+    measured = np.isfinite(input_sides(labels, SIZES[0])) & ~labels.is_crowd
+    if not measured.any():
+        return None
+    native = float(np.percentile(labels.sizes[measured].max(1), 90))
+    gaps = keypoint_gaps(labels) / labels.sizes.max(1)
+    gap = float(np.median(gaps[np.isfinite(gaps)])) if np.isfinite(gaps).any() else np.inf
+    for size in SIZES:
+        sides = input_sides(labels, size)[measured]
+        well = min(np.percentile(sides, 5), gap * size) >= WELL_CELLS * STRIDE
+        trouble = max(_share(is_small(labels, size), measured), _share(shares_cell(labels, size), measured))
+        if size >= native or (well and trouble <= SHARE):
+            return size
+    return SIZES[-1]
+
+
+def keypoint_gaps(labels: Labels) -> np.ndarray:
+    """(N,) the mean distance from each labelled keypoint of an object to its nearest neighbour; NaN under two keypoints."""
+    gaps = np.full(len(labels.rows), np.nan)
+    for class_id in range(labels.schema.num_classes):
+        own = labels.schema.keypoint_slice(class_id)
+        rows = np.flatnonzero((labels.class_ids == class_id) & ((labels.visibility > 0).sum(1) >= 2) & ~labels.is_crowd)
+        rows = rows[:: max(len(rows) // 5000, 1)]  # a sample is as good
+        points = np.where((labels.visibility[rows, own] > 0)[..., None], labels.points_xy[rows, own], np.nan)
+        distances = np.linalg.norm(points[:, :, None] - points[:, None], axis=-1)
+        distances[np.isnan(distances)] = np.inf
+        distances[:, np.arange(own.stop - own.start), np.arange(own.stop - own.start)] = np.inf
+        nearest = distances.min(2, initial=np.inf)
+        nearest[~np.isfinite(nearest)] = np.nan
+        gaps[rows] = np.nanmean(nearest, axis=1)
+    return gaps
+
+
+_TO_SIDES = np.array([[-1, 0], [0, -1], [1, 0], [0, 1]], float)
+
+
+def _input_boxes(labels: Labels, image_size: int) -> np.ndarray:
+    """(N, 4) boxes in pixels of the letterboxed input; NaN where unknown."""
+    known = labels.has_box & (labels.sizes > 0).all(1)
+    scale = image_size / np.where(known, labels.sizes.max(1, initial=1), np.nan)
+    return labels.boxes_xyxy * scale[:, None]
+
+
+def _share(mask: np.ndarray, among: np.ndarray) -> float:
+    return float((mask & among).sum() / max(among.sum(), 1))

@@ -1,0 +1,123 @@
+"""What is wrong with the file's lists: categories, skeletons, ids, vectors; and what of it the mending makes right."""
+
+import numpy as np
+
+from centerkp.data.check_findings import Finding
+from centerkp.data.check_labels import Labels
+from centerkp.data.check_reader import Reading, same_kind
+from centerkp.data.faults import count_of
+from centerkp.data.mend import DUMMY, NESTED, OUT_OF_RANGE, PAIRS, ZERO_BASED
+from centerkp.schema import ObjectClass, guess_flip_pairs
+
+# Mendings that nothing the reader says would tell the user, and what to know about each.
+_TOLD = {
+    PAIRS: "--fix adds visibility: 2, or 0 where x and y are 0",
+    NESTED: "--fix writes one list",
+    ZERO_BASED: "read as meant; --fix adds 1",
+    OUT_OF_RANGE: "left out, as --fix does",
+    DUMMY: "--fix deletes it; it would be a class of the network that never occurs",
+}
+_LENGTH = "'keypoints' whose length"
+# What the reader says of files with nothing wrong, or what the doctor says better in another place.
+_HARMLESS = ("no keypoints, though the class has them", "coordinates given at visibility 0")
+
+
+def check_structure(raw: Reading, mended: Reading, changes: list[Finding]) -> list[Finding]:
+    """Findings about a file before and after the mending: what the reader refuses, what it mends, what only `changes` tell.
+
+    A fault that the mended file has no more is mendable, one that it still has makes the file unusable. A note that it
+    still has says nothing about the file's form and is only a note.
+    """
+    findings = []
+    told = [change.at_level("mendable", _TOLD[change.title]) for change in changes if change.title in _TOLD]
+    vectors = any(change.title in (PAIRS, NESTED) for change in changes)
+    for fault in raw.faults:
+        left = same_kind(mended.faults, fault)
+        if left:
+            findings.append(left)
+        elif not (fault.title.startswith(_LENGTH) and vectors):
+            findings.append(fault.at_level("mendable", _how(fault, changes)))
+    # Faults that showed only once the categories could be read.
+    findings += [fault for fault in mended.faults if not same_kind(raw.faults, fault)]
+    findings += told
+    for note in raw.notes:
+        left = same_kind(mended.notes, note)
+        if note.title.startswith("keypoints of a class that names none"):
+            remedy = "name them in the category's 'keypoints', or they are not trained on"
+            findings.append(note.at_level("suspicious", remedy))
+        elif left or note.title.startswith(_HARMLESS):
+            findings.append(note.at_level("note", ""))
+        else:
+            findings.append(note.at_level("mendable", "--fix writes it so"))
+    return findings
+
+
+def _how(fault: Finding, changes: list[Finding]) -> str:
+    """How a fault is mended, in the words of the mending where one is about the same."""
+    word = next((w for w in ("ids that stand", "ids that are no", "NaN", "text", "stands more") if w in fault.title), None)
+    change = next((c for c in changes if word and word in c.title and c.noun == fault.noun), None)
+    return f"training refuses it; --fix mends it{f': {change.title}' if change else ''}"
+
+
+def check_categories(reading: Reading, labels: Labels | None) -> list[Finding]:
+    """Findings about the classes of a mended file that is to be trained on."""
+    if reading.schema is None:
+        return []
+    findings, kinds = [], reading.schema.classes
+    if labels is not None:
+        used = np.bincount(labels.class_ids, minlength=len(kinds))
+        # Classes that name keypoints are refused without labels, which check_keypoints says.
+        empty = [kind for kind, n in zip(kinds, used, strict=True) if not n and not kind.keypoints]
+        if empty and len(empty) < len(kinds):
+            names = tuple(f"category {kind.category_id} ({kind.name})" for kind in empty[:10])
+            title, remedy = (
+                "used by no annotation",
+                "label some, or delete it: it takes a class of the network that never occurs",
+            )
+            findings.append(Finding("suspicious", title, len(empty), "category", remedy, names))
+        if not len(labels.rows):
+            title, remedy = "the file has no usable annotation", "there is nothing to learn from: export again with the labels"
+            findings.append(Finding("suspicious", title, 1, "file", remedy))
+    ids = [kind.category_id for kind in kinds]
+    if len(ids) > 1 and ids != list(range(ids[0], ids[0] + len(ids))):
+        title = f"ids with gaps, from {ids[0]} to {ids[-1]}"
+        findings.append(Finding("note", title, len(ids), "category", "nothing to do: ids may be any numbers"))
+    for kind in kinds:
+        findings += _check_sides(kind)
+    guessed = [kind for kind in kinds if kind.keypoints and kind.sigma_source == "guess"]
+    if guessed:
+        names = tuple(kind.name for kind in guessed[:10])
+        remedy = "keypoint AP is only fair with them: 'centerkp sigmas' estimates them from images labelled twice"
+        findings.append(
+            Finding("note", "no 'oks_sigmas' in the category, 0.05 assumed", len(guessed), "category", remedy, names)
+        )
+    return findings
+
+
+def _check_sides(kind: ObjectClass) -> list[Finding]:
+    if kind.flip_source != "unpaired":
+        return []
+    unpaired = guess_flip_pairs(kind.keypoints)[1]
+    title = f"a side in the name and no partner ('{kind.name}'), so training does not mirror images"
+    remedy = 'write "flip_pairs": [[LEFT, RIGHT], ...] into the category, or train with --flip-pairs LEFT:RIGHT,...'
+    return [Finding("advice", title, len(unpaired), "keypoint", remedy, tuple(unpaired[:10]))]
+
+
+def check_negatives(reading: Reading, labels: Labels | None, lost: np.ndarray) -> list[Finding]:
+    """Images without objects: right as they are, unless they are most of the file; not those that are `lost` anyway (n,)."""
+    if labels is None or not reading.num_images:
+        return []
+    has = np.bincount(labels.image_rows, minlength=reading.num_images) > 0
+    empty = np.flatnonzero(~has & ~lost)
+    if not len(empty) or len(empty) == len(has):
+        return []
+    places = tuple(reading.label_image(row) for row in empty[:10])
+    if len(empty) <= 0.5 * len(has):
+        title = f"without annotations (of {count_of(len(has), 'image')}), trained on as background"
+        return [Finding("note", title, len(empty), "image", "", places)]
+    title = f"without annotations, most of the file's {len(has)}: everything on them is trained as background"
+    return [
+        Finding(
+            "suspicious", title, len(empty), "image", "right if nothing is on them; else label them or take them out", places
+        )
+    ]

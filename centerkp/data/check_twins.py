@@ -1,0 +1,71 @@
+"""Pictures of the validation set that training has seen, by their bytes or nearly: they make validation too good."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from centerkp.data.check_findings import PICTURES, Finding, find
+from centerkp.data.check_look import Look
+from centerkp.data.check_reader import Reading
+from centerkp.data.faults import count_of
+
+# Of 64 bits of the perceptual hash. Copies that were resized or compressed again are 0 to 4 apart; unrelated pictures of one
+# series 16 and more; frames of one film, its animal moved, 8 to 16.
+NEAR = 6
+AT_ONCE = 1 << 22  # comparisons held in memory at a time
+_GROUP = "split with 'centerkp split --group-by phash', which keeps twins on one side"
+
+
+def check_twins(train: Sequence[Look], val: Sequence[Look], train_reading: Reading, val_reading: Reading) -> list[Finding]:
+    """Findings about validation pictures that are in the training set too, as the same file or as nearly the same picture."""
+    digests = {look.digest: row for row, look in enumerate(train) if look.digest}
+    same = {row: digests[look.digest] for row, look in enumerate(val) if look.digest in digests}
+    near = {v: t for v, t in near_twins(val, train).items() if v not in same}
+    findings = []
+    for how, pairs in (("the same file is in training", same), ("look nearly like an image of training", near)):
+
+        def place(row: int, pairs=pairs) -> str:
+            return f"{val_reading.label_image(row)} is like {train_reading.label_image(pairs[row])} of training"
+
+        options = dict(noun="image", remedy=f"validation is too good with them; {_GROUP}", place=place)
+        found = find("suspicious", f"{how} (of {count_of(len(val), 'image')})", sorted(pairs), **options)
+        findings += [replace(f, part="val", pairs=tuple(pairs.items())[:PICTURES]) for f in found]
+    return findings
+
+
+def check_neighbours(looks: Sequence[Look], reading: Reading) -> list[Finding]:
+    """Pictures that look nearly like another of the same file: a split at random would put some on both sides."""
+    twins = near_twins(looks, looks)
+
+    def place(row: int) -> str:
+        return f"{reading.label_image(row)} is like {reading.label_image(twins[row])}"
+
+    title = f"look nearly like another (of {count_of(len(looks), 'image')}), as neighbouring frames of a video do"
+    found = find("advice", title, sorted(twins), noun="image", remedy=f"before training, {_GROUP}", place=place)
+    # Of two that are each other's twins, one pair is enough.
+    once = [(a, b) for a, b in twins.items() if a < b or twins.get(b) != a]
+    return [replace(f, pairs=tuple(once[:PICTURES])) for f in found]
+
+
+def near_twins(asked: Sequence[Look], known: Sequence[Look]) -> dict[int, int]:
+    """Row in `asked` -> row in `known` of the picture that is nearest to it, where one is near enough.
+
+    Pictures of one colour, whose hash says nothing, are nobody's twins; nor is a picture its own, where both are one list.
+    """
+    asked_rows, known_rows = ([r for r, look in enumerate(looks) if look.phash] for looks in (asked, known))
+    if not asked_rows or not known_rows:
+        return {}
+    theirs, ours = (
+        np.array([looks[r].phash for r in rows], np.uint64) for looks, rows in ((known, known_rows), (asked, asked_rows))
+    )
+    step, twins = max(AT_ONCE // len(theirs), 1), {}
+    for start in range(0, len(ours), step):
+        distances = np.bitwise_count(ours[start : start + step, None] ^ theirs)
+        lines = np.arange(len(distances))
+        if asked is known:
+            distances[lines, start + lines] = 64
+        nearest = distances.argmin(1)
+        for line in np.flatnonzero(distances[lines, nearest] <= NEAR):
+            twins[asked_rows[start + line]] = known_rows[nearest[line]]
+    return twins

@@ -1,0 +1,256 @@
+"""Mends what a COCO file says in a way whose meaning is clear: ids, types, skeletons, keypoint vectors, repeated entries."""
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping
+from itertools import chain
+
+from centerkp.data.check_findings import Finding
+from centerkp.data.faults import SHOWN, is_number, read_integer, show
+
+LISTS = ("images", "categories", "annotations")
+NESTED = "keypoints are lists inside the list"
+PAIRS = "keypoints are x, y pairs without visibility"
+DUMMY = "placeholder that no annotation uses takes a class of the network"
+ZERO_BASED = "skeleton counts keypoints from 0, COCO counts from 1"
+OUT_OF_RANGE = "skeleton lines end at keypoints that the category does not have"
+SAME_CATEGORY = "stands more than once, with the same name and keypoints"
+SAME_IMAGE = "stands more than once, with the same id and file"
+
+
+class Mending:
+    """A copy of a COCO file's content, made right step by step; `changes` says what was done, with counts.
+
+    The original is not changed. `content` is an ordinary dictionary for `json.dump`.
+    """
+
+    def __init__(self, content: Mapping):
+        self.content = dict(content)
+        for name in LISTS:
+            self.content[name] = [dict(entry) for entry in content[name] if isinstance(entry, dict)]
+        self.changes: list[Finding] = []
+        self._note("entry", "no JSON objects, left out", [str(i) for name in LISTS for i in _strangers(content[name])])
+
+    def _note(self, noun: str, title: str, places: list[str]) -> None:
+        if places:
+            self.changes.append(Finding("mendable", title, len(places), noun, "", tuple(places[:SHOWN])))
+
+    def mend(self) -> "Mending":
+        """All that needs no look at the images and no arithmetic on boxes."""
+        if not isinstance(self.content.get("info"), Mapping):
+            self.content["info"] = {"description": ""}  # COCO's own tools stumble without
+        self._mend_ids()
+        self._merge_images()
+        self._mend_categories()
+        self._number_annotations()
+        for entry in self.content["annotations"]:
+            _mend_numbers(entry)
+        for image in self.content["images"]:
+            for key in ("width", "height"):
+                if key in image:
+                    image[key] = read_integer(image[key])  # None where it is no number: the file will tell
+        self._mend_keypoints()
+        return self
+
+    def _mend_ids(self) -> None:
+        """Whole numbers for ids written in another way; text that is no number gets new numbers, the same for the same text."""
+        for name, key in (("images", "image_id"), ("categories", "category_id")):
+            entries = self.content[name]
+            named = {e["id"] for e in entries if isinstance(e.get("id"), str) and read_integer(e["id"]) is None}
+            taken = [i for i in (read_integer(e.get("id")) for e in entries) if i is not None]
+            fresh = {text: max(taken, default=0) + 1 + n for n, text in enumerate(sorted(named))}
+            self._note(name, "ids that are no numbers, numbered anew", [show(text) for text in fresh])
+            for holders, own in ((entries, "id"), (self.content["annotations"], key)):
+                for entry in holders:
+                    value = entry.get(own)
+                    if type(value) is not int:
+                        number = fresh.get(value) if isinstance(value, str) and value in fresh else read_integer(value)
+                        if number is not None:
+                            entry[own] = number
+
+    def _merge_images(self) -> None:
+        seen, kept, again = {}, [], []
+        for image in self.content["images"]:
+            key = read_integer(image.get("id")), show(image.get("file_name"))
+            (again if key in seen and key[0] is not None else kept).append(image)
+            seen[key] = True
+        self.content["images"] = kept
+        self._note("image", SAME_IMAGE, [f"image {show(image.get('id'))}" for image in again])
+
+    def _mend_categories(self) -> None:
+        used = {_key(a.get("category_id")) for a in self.content["annotations"]}
+        categories = self.content["categories"]
+        parents = {c.get("supercategory") for c in categories if isinstance(c.get("supercategory"), str)}
+        dummies = [c for c in categories if is_dummy(c, used, parents)] if len(categories) > 1 else []
+        self._note("category", DUMMY, [_name(c) for c in dummies])
+        kept, moved = [], {}
+        for category in categories:
+            if any(category is dummy for dummy in dummies):
+                continue
+            twin = next((c for c in kept if _same_category(c, category)), None)
+            if twin is None:
+                kept.append(category)
+            else:
+                moved[_key(category.get("id"))] = twin.get("id")
+        self._note("category", SAME_CATEGORY, [str(i) for i in moved])
+        for annotation in self.content["annotations"] if moved else ():
+            annotation["category_id"] = moved.get(_key(annotation.get("category_id")), annotation.get("category_id"))
+        self.content["categories"] = kept
+        for category in kept:
+            self._mend_skeleton(category)
+
+    def _mend_skeleton(self, category: dict) -> None:
+        edges = category.get("skeleton")
+        if not isinstance(edges, list) or not edges:
+            return
+        count = len(category["keypoints"]) if isinstance(category.get("keypoints"), list) else 0
+        pairs, is_zero_based = read_edges(edges)
+        inside = [pair for pair in pairs if 0 <= min(pair) and max(pair) < count and pair[0] != pair[1]]
+        if is_zero_based and count:
+            self._note("category", ZERO_BASED, [_name(category)])
+        if len(inside) < len(edges):
+            self._note("category", OUT_OF_RANGE, [f"{_name(category)}: {show(edges)} of {count} keypoints"])
+        if is_zero_based or len(inside) < len(edges):
+            category["skeleton"] = [[a + 1, b + 1] for a, b in inside]
+
+    def _number_annotations(self) -> None:
+        annotations = self.content["annotations"]
+        ids = [read_integer(annotation.get("id")) for annotation in annotations]
+        free = max((value for value in ids if value is not None), default=0) + 1
+        seen, again, numbered = set(), [], []
+        for number, (annotation, value) in enumerate(zip(annotations, ids, strict=True), 1):
+            if value is None or value in seen:
+                (numbered if value is None else again).append(f"number {number}" if value is None else str(value))
+                value, free = free, free + 1
+            seen.add(value)
+            annotation["id"] = value
+        self._note("annotation", "ids that stand more than once, the later ones numbered anew", again)
+        self._note("annotation", "without an id, numbered", numbered)
+
+    def _mend_keypoints(self) -> None:
+        counts = {}
+        for category in self.content["categories"]:
+            names = category.get("keypoints")
+            counts[_key(category.get("id"))] = len(names) if isinstance(names, list) else 0
+        places = defaultdict(list)
+        for annotation in self.content["annotations"]:
+            count = counts.get(_key(annotation.get("category_id")), 0)
+            vector = annotation.get("keypoints")
+            if not count or not isinstance(vector, list) or not vector:
+                continue
+            mended, why = mend_vector(vector, count)
+            if why:
+                annotation["keypoints"] = mended
+                places[why].append(f"annotation {annotation['id']}")
+            if len(mended) == 3 * count and set(map(type, mended[2::3])) == {int}:
+                labelled = sum(v > 0 for v in mended[2::3])
+                if annotation.get("num_keypoints") != labelled:
+                    annotation["num_keypoints"] = labelled
+        for why, who in places.items():
+            self._note("annotation", why, who)
+
+
+def mend_vector(vector: list, count: int) -> tuple[list, str]:
+    """A keypoint vector as x, y, visibility of `count` keypoints, and what was wrong with it; as it is when nothing helps."""
+    if (
+        len(vector) == 3 * count
+        and set(map(type, vector)) <= {int, float}
+        and set(map(type, vector[2::3])) == {int}
+        and {0, 1, 2} >= set(vector[2::3])
+        and _is_finite(vector)
+    ):
+        return vector, ""
+    why = ""
+    if all(isinstance(point, list) for point in vector):
+        vector, why = list(chain.from_iterable(vector)), NESTED
+    if any(isinstance(value, str) for value in vector):
+        vector, why = [read_number(value) for value in vector], "keypoints are numbers written as text"
+    if len(vector) == 2 * count:
+        points, why = [(x, y, 2 if x or y else 0) for x, y in zip(vector[::2], vector[1::2], strict=True)], PAIRS
+    elif len(vector) == 3 * count:
+        points = list(zip(vector[::3], vector[1::3], vector[2::3], strict=True))
+    else:
+        return vector, why
+    if not all(value is None or type(value) in (int, float) for point in points for value in point):
+        return vector, why
+    mended = [_mend_point(*point) for point in points]
+    if not why and mended != points:
+        why = "keypoints with NaN or null, or with a visibility that is none of 0, 1, 2"
+    return list(chain.from_iterable(mended)), why or "visibility written with a decimal point"
+
+
+def _is_finite(numbers: list) -> bool:
+    try:
+        return math.isfinite(sum(numbers))
+    except OverflowError:
+        return False
+
+
+def _mend_point(x, y, visibility) -> tuple:
+    if not is_number(visibility) or visibility <= 0:
+        return (x, y, 0) if is_number(x) and is_number(y) else (0, 0, 0)
+    if not (is_number(x) and is_number(y)):
+        return 0, 0, 0
+    return x, y, 1 if visibility == 1 else 2
+
+
+def read_number(value):
+    """The number that a text holds; anything else as it is."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+def read_edges(edges: list) -> tuple[list[tuple[int, int]], bool]:
+    """The lines of a skeleton counted from 0, and whether the file counted so; entries that are no pairs are left out."""
+    pairs = [tuple(read_integer(index) for index in edge) for edge in edges if isinstance(edge, list)]
+    pairs = [pair for pair in pairs if len(pair) == 2 and None not in pair]
+    is_zero_based = any(0 in pair for pair in pairs)
+    return [pair if is_zero_based else (pair[0] - 1, pair[1] - 1) for pair in pairs], is_zero_based
+
+
+def is_dummy(category: Mapping, used: set, parents: set) -> bool:
+    """Whether a category stands for the whole dataset, as Roboflow writes one with id 0: nobody's label, the others' parent."""
+    if _key(category.get("id")) in used or category.get("keypoints"):
+        return False
+    return category.get("name") in parents and category.get("supercategory") in (None, "", "none")
+
+
+def _mend_numbers(annotation: dict) -> None:
+    crowd = annotation.get("iscrowd")
+    if type(crowd) is not int:
+        value = int(crowd) if isinstance(crowd, bool) else 0 if crowd is None else read_integer(crowd)
+        annotation["iscrowd"] = crowd if value is None else value
+    box = annotation.get("bbox")
+    if isinstance(box, list) and box and not {int, float} >= set(map(type, box)):
+        annotation["bbox"] = [read_number(value) for value in box]
+    box = annotation.get("bbox")
+    if isinstance(box, list) and len(box) == 4 and any(v is None or v != v for v in box):
+        del annotation["bbox"]  # as the exporters write it that have none
+    area = annotation.get("area")
+    if area is not None and not is_number(area):
+        area = read_number(area)
+        if is_number(area):
+            annotation["area"] = area
+        else:
+            del annotation["area"]
+
+
+def _same_category(a: Mapping, b: Mapping) -> bool:
+    same_name = isinstance(a.get("name"), str) and a["name"] == b.get("name")
+    return same_name and (a.get("keypoints") or []) == (b.get("keypoints") or [])
+
+
+def _key(value):
+    """Something that can stand in a set, for ids that should be numbers and may be anything."""
+    number = read_integer(value)
+    return show(value) if number is None else number
+
+
+def _name(category: Mapping) -> str:
+    return f"category {show(category.get('id'))} ({show(category.get('name'))})"
+
+
+def _strangers(entries: list) -> list[int]:
+    return [number for number, entry in enumerate(entries, 1) if not isinstance(entry, dict)]

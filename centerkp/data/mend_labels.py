@@ -1,0 +1,137 @@
+"""Writes settled labels back into a COCO file's content: boxes, keypoints and sizes in the frame of the files."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from centerkp import geometry
+from centerkp.data.check_findings import Finding
+from centerkp.data.check_labels import Frames, Labels
+from centerkp.data.check_look import Images
+from centerkp.data.check_reader import Reading
+from centerkp.data.relocate import relocate_names
+
+
+def mend_labels(
+    reading: Reading,
+    labels: Labels | None,
+    frames: Frames,
+    *,
+    boxes_from_keypoints: bool = False,
+    drop: bool = False,
+    names: Mapping[int, str] | None = None,
+) -> tuple[dict, list[Finding]]:
+    """A mended copy of the content, and what was changed.
+
+    Args:
+        boxes_from_keypoints: write a box around the labelled keypoints where there is no usable one.
+        drop: leave out what training could not use: annotations with faults or without a box, and images that are missing,
+            unreadable or of another shape.
+        names: of `name_images`.
+    """
+    content = {name: list(entries) if isinstance(entries, list) else entries for name, entries in reading.content.items()}
+    changes: list[Finding] = []
+    _write_sizes(content, reading, frames, changes)
+    for row, name in (names or {}).items():
+        content["images"][row] = content["images"][row] | {"file_name": name}
+    _note(changes, len(names or {}), "image", "'file_name' written as the way from the new JSON to the file")
+    gone = set()
+    if labels is not None:
+        _write_boxes(content, reading, labels, boxes_from_keypoints, changes)
+        _write_points(content, reading, labels, changes)
+        again = labels.rows[labels.is_repeated]
+        gone |= set(again.tolist())
+        _note(changes, len(again), "annotation", "objects labelled twice, the second one left out")
+    images = set(np.flatnonzero(frames.lost).tolist()) if drop else set()
+    if drop:
+        dropped = _unusable_annotations(reading, labels, images) - gone
+        _note(changes, len(dropped), "annotation", "could not be used, left out")
+        _note(changes, len(images), "image", "could not be used, left out")
+        gone |= dropped
+    content["annotations"] = [entry for row, entry in enumerate(content["annotations"]) if row not in gone]
+    content["images"] = [entry for row, entry in enumerate(content["images"]) if row not in images]
+    return content, changes
+
+
+def name_images(reading: Reading, images: Images, out: Path) -> dict[int, str]:
+    """Row -> the name that leads from a JSON at `out` to the image's file, where it is not the one that the JSON has."""
+    rows = [row for row, path in enumerate(images.paths) if path is not None]
+    names = relocate_names([reading.names[row] for row in rows], [images.paths[row] for row in rows], out)
+    chosen = {}
+    for row, name in zip(rows, names, strict=True):
+        # Other programs take a name at its word.
+        is_plain = images.paths[row].as_posix().endswith(name.removeprefix("./")) or os.path.isfile(out.parent / name)
+        name = name if is_plain else Path(os.path.relpath(images.paths[row], out.parent)).as_posix()
+        if name != reading.names[row]:
+            chosen[row] = name
+    return chosen
+
+
+def _note(changes: list[Finding], count: int, noun: str, title: str) -> None:
+    if count:
+        changes.append(Finding("mendable", title, int(count), noun))
+
+
+def _write_sizes(content: dict, reading: Reading, frames: Frames, changes: list[Finding]) -> None:
+    usable = ~frames.lost & (frames.sizes > 0).all(1)
+    rows = np.flatnonzero(usable & (frames.sizes != reading.sizes).any(1))
+    for row in rows:
+        width, height = frames.sizes[row].astype(int).tolist()
+        content["images"][row] = content["images"][row] | {"width": width, "height": height}
+    _note(changes, len(rows), "image", "width and height written as the file has them")
+
+
+def _write_boxes(content: dict, reading: Reading, labels: Labels, from_points: bool, changes: list[Finding]) -> None:
+    usable = labels.has_box & (~labels.rebuilt | from_points)
+    xywh = np.concatenate([labels.boxes_xyxy[:, :2], labels.boxes_xyxy[:, 2:] - labels.boxes_xyxy[:, :2]], 1).round(3)
+    before = reading.annotations.boxes_xywh[labels.rows]
+    changed = usable & ~(np.abs(np.nan_to_num(before, nan=-1e9) - xywh) < 2e-3).all(1)
+    areas = np.where(labels.areas > 0, labels.areas, geometry.box_areas(np.nan_to_num(labels.boxes_xyxy)))
+    # An area is the object's, not its box's: it stays, unless it was missing or the picture's size is another.
+    new_area = usable & ~np.isclose(areas, reading.annotations.areas[labels.rows])
+    for index in np.flatnonzero(changed | new_area):
+        row = int(labels.rows[index])
+        entry = dict(content["annotations"][row])
+        if changed[index]:
+            entry["bbox"] = xywh[index].tolist()
+        if new_area[index]:
+            entry["area"] = round(float(areas[index]), 3)
+        content["annotations"][row] = entry
+    kinds = (
+        (labels.rebuilt, "box written around the keypoints"),
+        (~labels.missing & ~labels.flat & labels.are_corners, "box turned from x0, y0, x1, y1 into x, y, width, height"),
+        (labels.is_turned, "box turned as EXIF turns the picture"),
+        (labels.clipped, "box cut off at the image border"),
+    )
+    for mask, title in kinds:
+        _note(changes, (changed & mask).sum(), "annotation", title)
+        changed = changed & ~mask
+    _note(changes, changed.sum(), "annotation", "box moved with the image's size")
+    _note(changes, new_area.sum(), "annotation", "'area' written")
+
+
+def _write_points(content: dict, reading: Reading, labels: Labels, changes: list[Finding]) -> None:
+    before = reading.annotations.keypoints_xy[labels.rows]
+    moved = ((np.abs(labels.whole_xy - before) > 1e-6).any(-1) & (labels.visibility > 0)).any(1)
+    changed = labels.outside.any(1) | moved
+    for index in np.flatnonzero(changed):
+        row, class_id = int(labels.rows[index]), int(labels.class_ids[index])
+        own = labels.schema.keypoint_slice(class_id)
+        seen = labels.visibility[index, own]
+        if own.stop > own.start:
+            triples = np.column_stack([labels.points_xy[index, own].round(3), seen]).tolist()
+            vector = [v for x, y, s in triples for v in (x, y, int(s))]
+            known = {"keypoints": vector, "num_keypoints": int((seen > 0).sum())}
+            content["annotations"][row] = content["annotations"][row] | known
+    _note(changes, labels.outside.sum(), "keypoint", "outside the image, written as not labelled")
+    _note(changes, moved.sum(), "annotation", "keypoints moved with the picture")
+
+
+def _unusable_annotations(reading: Reading, labels: Labels | None, images: set[int]) -> set[int]:
+    """Rows that name no known image or class, have faults, belong to an image that is left out, or have no box."""
+    if labels is None:
+        return set()
+    kept = zip(labels.rows[labels.has_box].tolist(), labels.image_rows[labels.has_box].tolist(), strict=True)
+    return set(range(len(reading.annotations.ids))) - {row for row, image in kept if image not in images}

@@ -1,0 +1,342 @@
+"""The doctor as a user meets it: whole files in, findings and exit codes out."""
+
+import copy
+import json
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from centerkp.data.check import check_dataset, write_mended
+from centerkp.data.coco import read_coco, require_labels
+from centerkp.data.demo import write_demo
+
+WIDTH, HEIGHT = 320, 240
+NAMES = ["tip", "left_grip", "right_grip"]
+
+
+def pliers(number, image_id, x=100.0, y=60.0, angle=0.0):
+    """One object with the tip up and its left grip on the left, turned by `angle`."""
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    points = np.array([[0, -30], [-12, 30], [12, 30]]) @ turn.T + [x, y]
+    low, high = points.min(0) - 6, points.max(0) + 6
+    box = [*low, *(high - low)]
+    triples = [float(v) for point in points for v in (*point, 2)]
+    entry = {"id": number, "image_id": image_id, "category_id": 1, "bbox": [round(float(v), 2) for v in box], "iscrowd": 0}
+    triples[2::3] = [2, 2, 2]
+    return entry | {"area": float(box[2] * box[3]), "keypoints": triples, "num_keypoints": 3}
+
+
+def dataset(count=24, seed=0):
+    """A file with nothing to say about: `count` images, one object each, turned at random."""
+    rng = np.random.default_rng(seed)
+    images = [{"id": i + 1, "file_name": f"{i + 1}.png", "width": WIDTH, "height": HEIGHT} for i in range(count)]
+    objects = [pliers(i + 1, i + 1, *rng.uniform((60, 60), (250, 180)), rng.uniform(0, 6.28)) for i in range(count)]
+    category = {"id": 1, "name": "pliers", "keypoints": list(NAMES), "skeleton": [[1, 2], [1, 3]], "oks_sigmas": [0.05] * 3}
+    return {"info": {}, "images": images, "annotations": objects, "categories": [category]}
+
+
+def draw(seed, size=(WIDTH, HEIGHT)):
+    """A picture like no other."""
+    coarse = np.random.default_rng(seed).integers(0, 255, (6, 8, 3), np.uint8)
+    return cv2.resize(coarse, size, interpolation=cv2.INTER_CUBIC)
+
+
+def write(folder, content, name="ann.json", pictures=True):
+    folder.mkdir(parents=True, exist_ok=True)
+    for image in content["images"] if pictures else ():
+        cv2.imwrite(str(folder / image["file_name"]), draw(image["id"]))
+    path = folder / name
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return path
+
+
+def check(tmp_path, content, **options):
+    return check_dataset(write(tmp_path, content, pictures=False), open_images=False, image_size=256, **options)
+
+
+def titles(checkup, *levels):
+    return [f.headline for f in checkup.findings if not levels or f.level in levels]
+
+
+def has(checkup, text, level=None):
+    found = [f for f in checkup.findings if text in f.headline]
+    assert len(found) <= 1, found
+    return bool(found) and (level is None or found[0].level == level)
+
+
+def one(checkup, text):
+    found = [f for f in checkup.findings if text in f.headline]
+    assert len(found) == 1, titles(checkup)
+    return found[0]
+
+
+class TestGoodData:
+    def test_a_clean_file_has_nothing_to_find(self, tmp_path):
+        checkup = check_dataset(write(tmp_path, dataset()), image_size=256)
+        assert checkup.findings == []
+        assert checkup.exit_code == 0
+
+    def test_the_demonstration_dataset_is_good(self, tmp_path):
+        files = write_demo(tmp_path / "demo", num_train=30, num_val=10, num_test=1)
+        checkup = check_dataset(files.train_json, val=files.val_json, image_size=256)
+        assert checkup.exit_code == 0
+        assert titles(checkup, "advice") == []
+        assert len(checkup.images.looks) == 30
+
+    def test_counts_by_hand(self, tmp_path):
+        content = dataset(4)
+        content["annotations"][0]["keypoints"][2] = 1
+        content["annotations"][1]["keypoints"][:3] = [0, 0, 0]
+        content["annotations"][1]["num_keypoints"] = 2
+        content["annotations"][3]["iscrowd"] = 1
+        numbers = check(tmp_path, content).statistics
+        assert (numbers.objects.tolist(), numbers.crowds.tolist(), numbers.images.tolist()) == ([3], [1], [4])
+        assert numbers.visible.tolist() == [1, 3, 3]
+        assert numbers.occluded.tolist() == [1, 0, 0]
+        assert numbers.histogram.sum() == 3
+
+
+def change(where, **values):
+    def apply(content):
+        entry = content[where][0]
+        entry.update(values)
+        for key in [k for k, v in values.items() if v is ...]:
+            del entry[key]
+
+    return apply
+
+
+def repeat(where, **values):
+    return lambda content: content[where].append(copy.deepcopy(content[where][0]) | values)
+
+
+POINTS = dataset()["annotations"][0]["keypoints"]
+PAIRS = [v for n, v in enumerate(POINTS) if n % 3 < 2]
+MENDABLE = [
+    (change("annotations", iscrowd=False), "'iscrowd' is true or false"),
+    (change("annotations", iscrowd=...), "'iscrowd' missing"),
+    (change("annotations", id="1"), "'id' written as text"),
+    (change("annotations", image_id=1.0), "'image_id' written as text"),
+    (change("annotations", id=...), "'id' missing"),
+    (change("annotations", id=2), "annotation ids that stand more than once"),
+    (change("annotations", area=...), "'area' missing or zero"),
+    (change("annotations", area=0), "'area' missing or zero"),
+    (change("annotations", num_keypoints=1), "'num_keypoints' missing or wrong"),
+    (change("annotations", bbox=["10", "10", "90.5", "90"]), "NaN, infinite"),
+    (change("annotations", bbox=[10, 10, 400, 90]), "box reaches"),
+    (change("annotations", keypoints=PAIRS), "x, y pairs without visibility"),
+    (change("annotations", keypoints=[POINTS[:3], POINTS[3:6], POINTS[6:]]), "lists inside the list"),
+    (change("annotations", keypoints=[*POINTS[:6], float("nan"), 5, 2]), "NaN, infinite"),
+    (change("annotations", keypoints=[*POINTS[:8], 0.9]), "visibility none of 0, 1, 2"),
+    (change("annotations", keypoints=[*POINTS[:6], 999, 20, 2]), "labelled outside the image"),
+    (repeat("annotations", id=99), "object labelled twice"),
+    (repeat("images"), "image ids that stand more than once"),
+    (repeat("categories", id=7), "names must be unique"),
+    (change("images", id="one"), "'id' missing or no whole number"),
+    (change("categories", skeleton=[[0, 1], [0, 2]]), "counts keypoints from 0"),
+    (change("categories", skeleton=[[1, 2], [2, 9]]), "keypoints that the category does not have"),
+    (lambda c: c["categories"].append({"id": 0, "name": "tools", "supercategory": "none"})
+     or c["categories"][0].update(supercategory="tools"), "placeholder"),
+    (lambda c: c["annotations"].append("junk"), "no JSON objects"),
+]  # fmt: skip
+
+
+class TestMending:
+    @pytest.mark.parametrize(("damage", "title"), MENDABLE, ids=[title for _, title in MENDABLE])
+    def test_what_can_be_mended_is_found_and_gone_afterwards(self, tmp_path, damage, title):
+        content = dataset()
+        damage(content)
+        if isinstance(content["images"][0]["id"], str):
+            content["annotations"][0]["image_id"] = "one"
+        checkup = check(tmp_path, content)
+        finding = next((f for f in checkup.findings if title in f.headline), None)
+        assert finding, titles(checkup)
+        assert checkup.exit_code == 1, titles(checkup)
+        write_mended(checkup, tmp_path / "mended.json")
+        again = check_dataset(tmp_path / "mended.json", open_images=False, image_size=256)
+        assert again.exit_code == 0, titles(again)
+        assert read_coco(write(tmp_path, json.loads((tmp_path / "mended.json").read_text()))).notes == ()
+
+    def test_the_original_and_its_good_parts_are_kept(self, tmp_path):
+        content = dataset()
+        content["annotations"][0]["iscrowd"] = False
+        content["annotations"][5]["attributes"] = {"note": "ä"}
+        checkup = check(tmp_path, content)
+        before = checkup.path.read_bytes()
+        changes = write_mended(checkup, tmp_path / "new" / "mended.json")
+        assert checkup.path.read_bytes() == before
+        mended = json.loads((tmp_path / "new" / "mended.json").read_text())
+        content["annotations"][0]["iscrowd"] = 0
+        assert mended == content
+        assert [c.headline for c in changes] == ["1 annotation: 'iscrowd' is true or false, read as 1 or 0"]
+
+    def test_the_file_itself_is_never_written(self, tmp_path):
+        checkup = check(tmp_path, dataset())
+        with pytest.raises(ValueError, match="the original is never changed"):
+            write_mended(checkup, checkup.path)
+
+    def test_boxes_from_keypoints_only_when_asked(self, tmp_path):
+        content = dataset()
+        del content["annotations"][0]["bbox"]
+        checkup = check(tmp_path, content)
+        assert has(checkup, "box missing, rebuilt from the keypoints", "mendable")
+        write_mended(checkup, tmp_path / "a.json")
+        write_mended(checkup, tmp_path / "b.json", boxes_from_keypoints=True)
+        assert "bbox" not in json.loads((tmp_path / "a.json").read_text())["annotations"][0]
+        points = np.array(content["annotations"][0]["keypoints"]).reshape(3, 3)[:, :2]
+        box = json.loads((tmp_path / "b.json").read_text())["annotations"][0]["bbox"]
+        np.testing.assert_allclose(box, [*points.min(0), *(points.max(0) - points.min(0))], atol=1e-3)
+
+    def test_what_cannot_be_mended_is_dropped_only_when_asked(self, tmp_path):
+        content = dataset()
+        content["annotations"][3]["category_id"] = 77
+        content["annotations"][4]["keypoints"] = [1, 2, 2]
+        content["annotations"][5] |= {"bbox": [0, 0, 0, 0], "keypoints": [0] * 9, "num_keypoints": 0}
+        checkup = check(tmp_path, content)
+        assert checkup.exit_code == 2
+        write_mended(checkup, tmp_path / "kept.json")
+        assert check_dataset(tmp_path / "kept.json", open_images=False).exit_code == 2
+        write_mended(checkup, tmp_path / "dropped.json", drop=True)
+        again = check_dataset(tmp_path / "dropped.json", open_images=False, image_size=256)
+        assert again.exit_code == 0
+        assert len(again.labels.rows) == 21
+
+
+UNUSABLE = [
+    (change("annotations", category_id=5), "'category_id' that 'categories' does not hold"),
+    (change("annotations", image_id=500), "'image_id' that 'images' does not hold"),
+    (change("annotations", keypoints=[1, 2, 2]), "whose length is not three times"),
+    (change("annotations", iscrowd=3), "neither 0 nor 1"),
+    (change("annotations", bbox=[1, 2, 3]), "no list of 4 numbers"),
+    (repeat("images", file_name="other.png"), "image ids that stand more than once"),
+    (repeat("categories", id=7, keypoints=["a"], oks_sigmas=0.1, skeleton=[]), "names must be unique"),
+    (lambda c: c["annotations"].clear(), "no labelled one"),
+]
+
+
+@pytest.mark.parametrize(("damage", "title"), UNUSABLE, ids=[title for _, title in UNUSABLE])
+def test_what_nothing_mends_stops(tmp_path, damage, title):
+    content = dataset()
+    damage(content)
+    checkup = check(tmp_path, content)
+    assert has(checkup, title, "unusable"), titles(checkup)
+    assert checkup.exit_code == 2
+    assert checkup.findings[0].level == "unusable"
+    assert titles(checkup, "unusable")
+
+
+def test_places_name_ids_and_the_count_is_of_all(tmp_path):
+    content = dataset()
+    for entry in content["annotations"][4:18]:
+        entry["category_id"] = 5
+    finding = one(check(tmp_path, content), "'category_id' that")
+    assert finding.count == 14
+    assert len(finding.places) == 10
+    assert finding.places[0] == "annotation 5 (image 5, 5.png): category_id 5"
+
+
+def test_a_file_that_is_not_coco_is_named(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text('[{"image_id": 1, "category_id": 1, "score": 0.5}]')
+    checkup = check_dataset(path)
+    assert checkup.exit_code == 2
+    assert "COCO results file" in checkup.findings[0].title
+    with pytest.raises(ValueError, match="no COCO dataset"):
+        write_mended(checkup, tmp_path / "b.json")
+
+
+class TestClasses:
+    def test_a_class_without_annotations(self, tmp_path):
+        content = dataset()
+        content["categories"].append({"id": 9, "name": "bolt"})
+        checkup = check(tmp_path, content)
+        assert one(checkup, "used by no annotation").places == ("category 9 (bolt)",)
+        assert has(checkup, "ids with gaps, from 1 to 9", "note")
+
+    def test_keypoints_in_annotations_only(self, tmp_path):
+        content = dataset()
+        content["categories"].append({"id": 2, "name": "bolt"})
+        content["annotations"].append(pliers(99, 3, 250, 60) | {"category_id": 2})
+        assert has(check(tmp_path, content), "keypoints of a class that names none", "suspicious")
+
+    def test_sided_names_without_partner(self, tmp_path):
+        content = dataset()
+        content["categories"][0]["keypoints"][2] = "other_grip"
+        assert one(check(tmp_path, content), "a side in the name and no partner").places == ("left_grip",)
+
+    def test_validation_must_have_the_same_classes_and_keypoints(self, tmp_path):
+        train, val = dataset(), dataset()
+        val["categories"][0]["keypoints"][0] = "nose"
+        val["categories"].append({"id": 2, "name": "bolt"})
+        other = write(tmp_path, val, "val.json", pictures=False)
+        checkup = check(tmp_path, train, val=other)
+        assert one(checkup, "not in the training file").places == ("bolt",)
+        assert titles(checkup, "unusable")[0].startswith("val: ")
+        assert one(checkup, "other keypoints than").headline == "val: 1 category: other keypoints than in the training file"
+        assert checkup.exit_code == 2
+
+    def test_validation_may_lack_classes_and_labels(self, tmp_path):
+        val = dataset()
+        val["annotations"].clear()
+        checkup = check(tmp_path, dataset(), val=write(tmp_path, val, "val.json", pictures=False))
+        assert checkup.exit_code == 0, titles(checkup)
+
+    def test_images_without_annotations(self, tmp_path):
+        content = dataset()
+        content["annotations"] = content["annotations"][:20]
+        assert has(check(tmp_path, content), "without annotations (of 24 images)", "note")
+        content["annotations"] = content["annotations"][:5]
+        assert has(check(tmp_path, content), "without annotations, most of the file's 24", "suspicious")
+
+
+JUNK = st.sampled_from(
+    [None, True, -1, 0, 2, 2.5, 10**30, float("nan"), 1e300, "", "7", "\ud800", [], {}, [[1]], {"a": [None]}]
+)
+
+
+def places(value, path=()):
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path] + [place for key, child in inner for place in places(child, (*path, key))]
+
+
+@given(data=st.data())
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+def test_the_doctor_and_the_reader_never_disagree(tmp_path_factory, data):
+    """Whatever is broken: no other exception, 2 whenever the mended file is refused, and never 0 for a file that is."""
+    folder = tmp_path_factory.getbasetemp() / "fuzz"
+    content = dataset(2)
+    for _ in range(data.draw(st.integers(1, 3))):
+        *parents, key = data.draw(st.sampled_from(places(content)[1:] or [(None,)]))
+        holder = content
+        for step in parents:
+            holder = holder[step]
+        if key is None:
+            break
+        holder[key] = copy.deepcopy(data.draw(JUNK))
+    path = write(folder, content, pictures=False)
+    for name in ("1.png", "2.png"):
+        if not (folder / name).exists():
+            cv2.imwrite(str(folder / name), draw(int(name[0])))
+    checkup = check_dataset(path)
+    refusal = try_reading(path)
+    if refusal:
+        assert checkup.exit_code >= 1, (refusal, titles(checkup))
+    if checkup.exit_code == 2:
+        assert refusal, titles(checkup, "unusable")
+    if checkup.reading is not None:
+        write_mended(checkup, folder / "mended.json")
+        refusal = try_reading(folder / "mended.json")
+        assert bool(refusal) == (checkup.exit_code == 2), (refusal, titles(checkup))
+
+
+def try_reading(path):
+    """Why training refuses a file; empty when it does not."""
+    try:
+        read = read_coco(path)
+        require_labels(read.records, read.schema)
+        return ""
+    except ValueError as error:
+        return str(error)

@@ -1,0 +1,101 @@
+"""Small objects, shared cells and the suggested image size; each with data where the doctor must stay silent."""
+
+import json
+
+import numpy as np
+
+from centerkp.data.check import check_dataset
+
+WIDTH, HEIGHT = 1024, 768
+
+
+def dataset(boxes, keypoints=None, size=(WIDTH, HEIGHT)):
+    """All objects on one image, apart from each other's images by nothing but their boxes."""
+    images = [{"id": 1, "file_name": "1.png", "width": size[0], "height": size[1]}]
+    annotations = []
+    for i, box in enumerate(boxes):
+        entry = {"id": i + 1, "image_id": 1, "category_id": 1, "iscrowd": 0, "bbox": list(map(float, box)), "area": 50.0}
+        if keypoints is not None:
+            entry |= {"keypoints": keypoints[i], "num_keypoints": len(keypoints[i]) // 3}
+        annotations.append(entry)
+    names = [f"k{i}" for i in range(len(keypoints[0]) // 3)] if keypoints else []
+    return {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "bolt", "keypoints": names}]}
+
+
+def check(folder, content, image_size=512):
+    path = folder / "ann.json"
+    path.write_text(json.dumps(content))
+    return check_dataset(path, open_images=False, image_size=image_size)
+
+
+def found(checkup, text):
+    return [f for f in checkup.findings if text in f.title]
+
+
+def grid(side, step=128):
+    return [(x, y, side, side) for y in range(0, HEIGHT - side, step) for x in range(0, WIDTH - side, step)]
+
+
+def test_objects_under_two_cells(tmp_path):
+    """At 512 a picture of 1024 is halved: 15 pixels become 7.5, under two cells of 4; 17 become 8.5."""
+    boxes = grid(100)
+    (finding,) = found(check(tmp_path, dataset([*boxes, (903, 603, 15, 15)])), "smaller than 2 cells")
+    assert (finding.level, finding.rows, finding.count) == ("advice", (len(boxes),), 1)
+    assert finding.places[0].endswith("7.5 x 7.5 pixels at 512")
+    assert not found(check(tmp_path, dataset([*boxes, (903, 603, 17, 17)])), "smaller than 2 cells")
+
+
+def test_objects_that_share_a_cell(tmp_path):
+    """Cells are 8 pixels of the picture: centers at 50, 50 and 54, 54 lie in cell 6, 6; at 56, 50 in the next."""
+    (finding,) = found(check(tmp_path, dataset([(0, 0, 100, 100), (14, 14, 80, 80), (400, 400, 80, 80)])), "share the cell")
+    assert (finding.rows, finding.level) == ((0, 1), "advice")
+    assert not found(check(tmp_path, dataset([(0, 0, 100, 100), (16, 10, 80, 80)])), "share the cell")
+
+
+def test_objects_of_two_images_share_nothing(tmp_path):
+    content = dataset([(0, 0, 100, 100), (0, 0, 101, 101)])
+    content["images"].append(dict(content["images"][0], id=2, file_name="2.png"))
+    content["annotations"][1]["image_id"] = 2
+    assert not found(check(tmp_path, content), "share the cell")
+
+
+def test_crowds_are_not_measured(tmp_path):
+    content = dataset([(0, 0, 100, 100), (0, 0, 100, 100), (200, 200, 2, 2)])
+    for entry in content["annotations"][1:]:
+        entry["iscrowd"] = 1
+    checkup = check(tmp_path, content)
+    assert not found(checkup, "share the cell") and not found(checkup, "smaller than 2 cells")
+
+
+class TestSuggestedSize:
+    def test_small_objects_need_a_larger_one(self, tmp_path):
+        """24 pixels of 1024 must become 16: 16 / 24 * 1024 = 683, the next multiple of 128 is 768."""
+        checkup = check(tmp_path, dataset([*grid(24), (5, 700, 14, 14)]))
+        assert checkup.statistics.suggested_size == 768
+        assert found(checkup, "smaller than 2 cells")[0].remedy == "train with --image-size 768"
+
+    def test_never_larger_than_the_pictures(self, tmp_path):
+        boxes = [(10, 10, 4, 4), (100, 100, 4, 4)]
+        assert check(tmp_path, dataset(boxes, size=(250, 200))).statistics.suggested_size == 256
+
+    def test_large_objects_do_with_a_smaller_one(self, tmp_path):
+        checkup = check(tmp_path, dataset(grid(200, 256)))
+        assert checkup.statistics.suggested_size == 128
+        assert found(checkup, "large at 512x512")[0].level == "note"
+
+    def test_keypoints_close_together_need_more(self, tmp_path):
+        """30 pixels apart of 1024 must become 16: at 546, so 640."""
+        boxes = grid(200, 256)
+        points = [[x + 50, y + 50, 2, x + 80, y + 50, 2] for x, y, _, _ in boxes]
+        checkup = check(tmp_path, dataset(boxes, points))
+        assert checkup.statistics.suggested_size == 640
+        assert not found(checkup, "large at")
+
+    def test_nothing_to_suggest_without_objects(self, tmp_path):
+        assert check(tmp_path, dataset([])).statistics.suggested_size is None
+
+
+def test_the_histogram_counts_sides_at_the_training_size(tmp_path):
+    numbers = check(tmp_path, dataset([(0, 0, 30, 30), (200, 0, 60, 60), (400, 0, 70, 70), (600, 0, 200, 50)])).statistics
+    assert numbers.histogram.tolist() == [[0, 1, 1, 2, 0, 0, 0, 0]]  # 15, 30, 35 and 50 pixels
+    np.testing.assert_allclose(numbers.median_side, [32.5])

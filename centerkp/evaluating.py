@@ -77,6 +77,8 @@ def evaluate_models(
     """
     console = console or Console()
     results, datasets = [], {}
+    if Path(out).exists() and not Path(out).is_dir():  # said before the work
+        raise ValueError(f"{out}: found a file, expected a folder to write to; choose another --out.")
     for name, path in zip(name_models(models), models, strict=True):
         detector = load_detector(path, image_size=image_size, console=console)
         if tta:
@@ -94,12 +96,12 @@ def evaluate_models(
         speed = timed.measure(len(detections), time.perf_counter() - started)
         evaluation = evaluate(dataset.records, detections, schema, min_score=min_score)
         results.append(ModelResult(name, str(path), schema, dataset.records, detections, evaluation, speed))
+    _print_results(results, console)
     paths = [write_metrics(results, coco, Path(out)), write_curves(results, Path(out))]
     if html:
         from centerkp.report.evaluation_page import write_evaluation_page
 
         paths.append(write_evaluation_page(results, coco, Path(out) / "report.html"))
-    _print_results(results, console)
     for path in paths:
         console.print(f"written: {path}", highlight=False, markup=False, soft_wrap=True)
     return results

@@ -1,6 +1,7 @@
 """The label map of the Object Detection API, label_map.pbtxt: reads it as COCO categories, and writes it."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from centerkp.schema import Schema
@@ -18,6 +19,8 @@ def read_label_map(path: str | Path) -> list[dict]:
     """
     categories = []
     for item in read_text_format(path).get("item", []):
+        if not isinstance(item, Mapping):
+            raise ValueError(f"{path}: found an item '{item}', expected one such as item {{ id: 1 name: 'person' }}.")
         names = [item[key][0] for key in ("display_name", "name") if item.get(key)]
         number = item.get("id", [""])[0]
         if not names or not number.isdigit() or number == "0":
@@ -66,5 +69,5 @@ def write_label_map(path: str | Path, schema: Schema, *, overwrite: bool = False
         raise FileExistsError(f"{path}: found another file of that name; choose another, or replace it with --overwrite.")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"part-{path.name}")
-    temporary.write_text(text, encoding="utf-8")
+    temporary.write_bytes(text.encode())  # as compared above, also where text files end their lines otherwise
     os.replace(temporary, path)

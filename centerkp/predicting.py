@@ -217,8 +217,8 @@ class _Rate(ProgressColumn):
 
 
 def _check_choices(sources: Sequence[Picture | Clip], choice: OutputChoice, selection: Selection) -> None:
-    if any(isinstance(source, Clip) for source in sources):
-        return
+    if any(isinstance(source, Clip) or isinstance(source.address, str) for source in sources):
+        return  # an address may turn out to be a video
     for flag, given in (("--save-video", choice.video), ("--track", selection.track)):
         if given:
             raise ValueError(f"{flag}: found images only, expected a video, camera or stream among the sources; leave it out.")

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from glob import glob, has_magic
+from http.client import HTTPException
 from pathlib import Path
 from threading import Event
 from typing import Any
 from urllib.error import URLError
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 from urllib.request import Request, urlopen
 
 import numpy as np
@@ -108,12 +109,13 @@ def read_address(address: str) -> np.ndarray:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "download"
         try:
-            request = Request(address, headers={"User-Agent": "centerkp"})
+            # As browsers do: blanks and accents are encoded, what is encoded already stays.
+            request = Request(quote(address, safe="%/:=&?~#+!$,;'@()*[]"), headers={"User-Agent": "centerkp"})
             with urlopen(request, timeout=DOWNLOAD_TIMEOUT) as answer, open(path, "wb") as file:
                 if answer.headers.get_content_type().startswith(("video/", "multipart/x-mixed-replace")):
                     raise IsVideo(f"{address}: found a video, expected an image.")
                 shutil.copyfileobj(_Limited(answer, address), file)
-        except (URLError, TimeoutError, ConnectionError) as error:
+        except (URLError, HTTPException, TimeoutError, ConnectionError) as error:
             reason = getattr(error, "reason", error)
             code = f"{error.code} {reason}" if hasattr(error, "code") else reason
             raise ValueError(f"{address}: found no image ({code}), expected one; check the address in a browser.") from None

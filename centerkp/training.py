@@ -11,20 +11,20 @@ import numpy as np
 from rich.console import Console
 
 from centerkp.callbacks import EpochEnd, ProgressBar, TensorBoardLog, detect_records, format_header
-from centerkp.codec.targets import render_targets
 from centerkp.config import TrainSettings, read_keypoint_map, read_numbers, read_pairs, read_sigmas
 from centerkp.data.augment import Augmentation, read_compose
 from centerkp.data.coco import Record, read_coco, require_labels, split_records
 from centerkp.data.image import read_image
+from centerkp.data.mosaic import draw_targets_of_batch
 from centerkp.data.pipeline import make_batches
 from centerkp.data.sample import Sampler
 from centerkp.data.tfrecord_reader import read_tfrecords
-from centerkp.drawing import draw_comparison, draw_training_sample, make_mosaic, write_image
+from centerkp.drawing import draw_comparison, write_image
 from centerkp.dry_run import dry_run
 from centerkp.evaluation import Evaluation, evaluate, ground_truth_as_detections
 from centerkp.evaluation_tables import print_evaluation
 from centerkp.heads import head_channels
-from centerkp.model.center_net import CenterNet, build_model, check_image_size, load_model, map_size
+from centerkp.model.center_net import CenterNet, build_model, check_image_size, load_model
 from centerkp.model.cost import describe_cost, measure_reach
 from centerkp.model.hourglass import find_backbone
 from centerkp.model.weights import build_from_weights
@@ -280,14 +280,8 @@ def make_training_batches(model, train_records, val_records, settings, start_epo
 
 def draw_first_batch(batch, model: CenterNet, folder: RunFolder) -> None:
     """The first training batch with its targets, as the network will meet it."""
-    images, truth = np.asarray(batch[0]), {k: np.asarray(v) for k, v in batch[1].items()}
-    targets = render_targets(truth, model.schema, map_size(model.image_size))
-    maps = {k: keras.ops.convert_to_numpy(targets[k]) for k in ("center_heatmap", "keypoint_heatmap") if k in targets}
-    rows = [
-        draw_training_sample(images[i], {k: v[i] for k, v in truth.items()}, {k: v[i] for k, v in maps.items()}, model.schema)
-        for i in range(min(len(images), 4))
-    ]
-    write_image(folder.pictures / "first_batch.jpg", make_mosaic(rows, columns=1))
+    images, truth = np.asarray(batch[0])[:4], {k: np.asarray(v)[:4] for k, v in batch[1].items()}
+    write_image(folder.pictures / "first_batch.jpg", draw_targets_of_batch(images, truth, model.schema))
 
 
 def finish(folder: RunFolder, val_records: Sequence[Record], settings: TrainSettings, console: Console) -> TrainResult:

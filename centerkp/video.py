@@ -60,6 +60,7 @@ class ClipReader:
 
     def __init__(self, clip: Clip, capture: cv2.VideoCapture):
         self.clip, self.capture = clip, capture
+        self._grabber: Thread | None = None
         fps, count = capture.get(cv2.CAP_PROP_FPS), int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
         self.fps = fps if 0 < fps <= 1000 else DEFAULT_FPS
         self.frame_count = count if count > 0 and not clip.live else None
@@ -68,6 +69,10 @@ class ClipReader:
         return self
 
     def __exit__(self, *_):
+        if self._grabber is not None:
+            self._grabber.join(TIMEOUT / 2)
+            if self._grabber.is_alive():
+                return  # a read that never returns keeps its capture: releasing that under it ends the process
         self.capture.release()
 
     def read_frames(self, report: Callable[[str], None], stop: Event) -> Iterator[tuple[int, float, np.ndarray]]:
@@ -77,7 +82,7 @@ class ClipReader:
             report: called with one sentence about frames that could not be read, and about a video that ends too early.
             stop: set, it ends the reading.
         """
-        frames = self._read_live(stop) if self.clip.live else self._read_file(report, stop)
+        frames = self._read_live(report, stop) if self.clip.live else self._read_file(report, stop)
         for index, seconds, image in frames:
             yield index, seconds, cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
@@ -99,7 +104,7 @@ class ClipReader:
         if not stop.is_set() and position < 0.98 * (self.frame_count or 0) - 1:
             report(f"{self.clip.address}: found {position} of {self.frame_count} frames, the video is cut off or damaged.")
 
-    def _read_live(self, stop: Event) -> Iterator[tuple[int, float, np.ndarray]]:
+    def _read_live(self, report, stop: Event) -> Iterator[tuple[int, float, np.ndarray]]:
         """The newest frame each time; its position follows from the clock."""
         newest, news, ended = [], Condition(), Event()
 
@@ -112,8 +117,9 @@ class ClipReader:
                 if not read:
                     return
 
-        Thread(target=grab, daemon=True).start()
-        started = None
+        self._grabber = Thread(target=grab, daemon=True)
+        self._grabber.start()
+        started, last = None, -1
         waited = 0.0
         try:
             while not stop.is_set() and waited < TIMEOUT:
@@ -124,9 +130,14 @@ class ClipReader:
                     taken = newest.pop()
                 waited = 0.0
                 if taken is None:
-                    return
+                    break
                 started = taken[0] if started is None else started
-                yield round((taken[0] - started) * self.fps), taken[0] - started, taken[1]
+                index = round((taken[0] - started) * self.fps)
+                if index > last:  # else its place is taken: the camera is faster than it says
+                    last = index
+                    yield index, taken[0] - started, taken[1]
+            if not stop.is_set():
+                report(f"{self.clip.address}: found no further picture, the camera or stream has ended.")
         finally:
             ended.set()
 

@@ -1,6 +1,7 @@
 """`centerkp check`."""
 
 import argparse
+from pathlib import Path
 
 HELP = "examine a dataset, and mend what can be mended"
 NEEDS_KERAS = False
@@ -20,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--boxes-from-keypoints", action="store_true", help="with --fix: write boxes around the keypoints where there are none"
     )
     parser.add_argument("--drop", action="store_true", help="with --fix: leave out what cannot be mended or used")
+    parser.add_argument("--overwrite", action="store_true", help="with --fix: replace a file of that name")
     parser.add_argument("--no-images", action="store_true", help="examine the JSON alone; images may be elsewhere")
 
 
@@ -28,6 +30,7 @@ def run(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from centerkp.data.check import check_dataset, write_mended
+    from centerkp.data.relocate import refuse_existing
     from centerkp.report.dataset_text import print_checkup, print_mended
 
     if options.image_size < 1:
@@ -35,6 +38,8 @@ def run(options: argparse.Namespace) -> int:
     for flag in ("boxes_from_keypoints", "drop"):
         if getattr(options, flag) and not options.fix:
             raise ValueError(f"--{flag.replace('_', '-')}: found without --fix OUT.json, which it belongs to; give both.")
+    if options.fix:
+        refuse_existing([Path(options.fix)], options.overwrite)
     checkup = check_dataset(
         options.coco,
         images_dir=options.images,

@@ -30,6 +30,9 @@ COMMANDS = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code: 0, 2 for wrong input, 130 when interrupted, or what the command says."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a pipe on Windows holds few letters: better a question mark than no report
+            stream.reconfigure(errors="replace")
     parser = build_parser()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     options, unknown = parser.parse_known_args(arguments)
@@ -41,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.needs_keras:
             import_quietly()
         return options.run_command(options) or 0
-    except (ValueError, FileNotFoundError, FileExistsError) as error:
+    except (ValueError, OSError) as error:
         print(f"\nerror: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -161,8 +161,9 @@ def write_mended(checkup: Checkup, out: str | Path, *, boxes_from_keypoints: boo
     out = Path(out)
     if checkup.reading is None:
         raise ValueError(f"{checkup.path}: found no COCO dataset, expected one to mend; see the findings.")
-    if out.resolve() == checkup.path.resolve():
-        raise ValueError(f"{out}: found the file that is to be mended, expected another name; the original is never changed.")
+    sources = [checkup.path] + ([checkup.val.path] if checkup.val else [])
+    if out.exists() and any(out.samefile(source) for source in sources):
+        raise ValueError(f"{out}: found a file that is examined, expected another name; the original is never changed.")
     names = name_images(checkup.reading, checkup.images, out)
     content, changes = mend_labels(
         checkup.reading,

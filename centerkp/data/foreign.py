@@ -33,6 +33,8 @@ def recognise_bytes(path: Path, data: bytes, error: Exception) -> tuple[str, str
         return "a TFRecord", "give the COCO JSON that it was made from, or train on it with --tfrecord"
     if all(re.fullmatch(r"\d+(\s+[-+.\deE]+){4,}", line.strip()) for line in text.splitlines()[:3]):
         return "a YOLO label file (one line of numbers an object)", _EXPORT_AGAIN
+    if text[0] in "{[" and isinstance(error, UnicodeDecodeError):
+        return f"JSON in another encoding than UTF-8 ({error})", "save it as UTF-8, in Python with open(..., encoding='utf-8')"
     if text[0] in "{[":
         return f"JSON that is cut off or damaged ({error})", "export or copy it again"
     return f"no JSON at all ({error})", _EXPORT_AGAIN

@@ -165,7 +165,9 @@ def mend_vector(vector: list, count: int) -> tuple[list, str]:
         vector, why = list(chain.from_iterable(vector)), NESTED
     if any(isinstance(value, str) for value in vector):
         vector, why = [read_number(value) for value in vector], "keypoints are numbers written as text"
-    if len(vector) == 2 * count:
+    # Whole triples of fewer points, whose order nobody knows, are no pairs.
+    is_cut_off = len(vector) % 3 == 0 and any(vector) and all(value in (0, 1, 2) for value in vector[2::3])
+    if len(vector) == 2 * count and not is_cut_off:
         points, why = [(x, y, 2 if x or y else 0) for x, y in zip(vector[::2], vector[1::2], strict=True)], PAIRS
     elif len(vector) == 3 * count:
         points = list(zip(vector[::3], vector[1::3], vector[2::3], strict=True))
@@ -214,7 +216,8 @@ def is_dummy(category: Mapping, used: set, parents: set) -> bool:
     """Whether a category stands for the whole dataset, as Roboflow writes one with id 0: nobody's label, the others' parent."""
     if _key(category.get("id")) in used or category.get("keypoints"):
         return False
-    return category.get("name") in parents and category.get("supercategory") in (None, "", "none")
+    name = category.get("name")
+    return isinstance(name, str) and name in parents and category.get("supercategory") in (None, "", "none")
 
 
 def _mend_numbers(annotation: dict) -> None:

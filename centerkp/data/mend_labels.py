@@ -8,9 +8,9 @@ import numpy as np
 
 from centerkp import geometry
 from centerkp.data.check_findings import Finding
-from centerkp.data.check_labels import Frames, Labels
+from centerkp.data.check_labels import Frames, Labels, settle_labels
 from centerkp.data.check_look import Images
-from centerkp.data.check_reader import Reading
+from centerkp.data.check_reader import Reading, usable_rows
 from centerkp.data.relocate import relocate_names
 
 
@@ -31,6 +31,8 @@ def mend_labels(
             unreadable or of another shape.
         names: of `name_images`.
     """
+    if labels is not None and not drop:
+        labels, frames = _hold_faulty_images(reading, labels, frames)
     content = {name: list(entries) if isinstance(entries, list) else entries for name, entries in reading.content.items()}
     changes: list[Finding] = []
     _write_sizes(content, reading, frames, changes)
@@ -69,6 +71,19 @@ def name_images(reading: Reading, images: Images, out: Path) -> dict[int, str]:
     return chosen
 
 
+def _hold_faulty_images(reading: Reading, labels: Labels, frames: Frames) -> tuple[Labels, Frames]:
+    """Leaves images of another size as they are while one of their annotations has a fault, which could not move with them."""
+    known = reading.annotations.image_rows >= 0
+    faulty = reading.annotations.image_rows[known & ~usable_rows(reading)]
+    moved = (frames.scales != 1).any(1) | (frames.turns != 1) | (frames.sizes != reading.sizes).any(1)
+    held = np.isin(np.arange(reading.num_images), faulty) & moved & (reading.sizes > 0).all(1)
+    if not held.any():
+        return labels, frames
+    sizes, scales = (np.where(held[:, None], own, other) for own, other in ((reading.sizes, frames.sizes), (1, frames.scales)))
+    frames = Frames(sizes, scales, np.where(held, 1, frames.turns), frames.lost)
+    return settle_labels(reading, frames), frames
+
+
 def _note(changes: list[Finding], count: int, noun: str, title: str) -> None:
     if count:
         changes.append(Finding("mendable", title, int(count), noun))
@@ -81,6 +96,14 @@ def _write_sizes(content: dict, reading: Reading, frames: Frames, changes: list[
         width, height = frames.sizes[row].astype(int).tolist()
         content["images"][row] = content["images"][row] | {"width": width, "height": height}
     _note(changes, len(rows), "image", "width and height written as the file has them")
+    if reading.annotations is None:
+        return
+    moved = (frames.scales != 1).any(1) | (frames.turns != 1)
+    rows = np.flatnonzero((reading.annotations.image_rows >= 0) & moved[reading.annotations.image_rows])
+    rows = [row for row in rows.tolist() if content["annotations"][row].get("segmentation")]
+    for row in rows:
+        content["annotations"][row] = {k: v for k, v in content["annotations"][row].items() if k != "segmentation"}
+    _note(changes, len(rows), "annotation", "'segmentation' left out, it fits the picture of another size")
 
 
 def _write_boxes(content: dict, reading: Reading, labels: Labels, from_points: bool, changes: list[Finding]) -> None:
@@ -90,7 +113,7 @@ def _write_boxes(content: dict, reading: Reading, labels: Labels, from_points: b
     changed = usable & ~(np.abs(np.nan_to_num(before, nan=-1e9) - xywh) < 2e-3).all(1)
     areas = np.where(labels.areas > 0, labels.areas, geometry.box_areas(np.nan_to_num(labels.boxes_xyxy)))
     # An area is the object's, not its box's: it stays, unless it was missing or the picture's size is another.
-    new_area = usable & ~np.isclose(areas, reading.annotations.areas[labels.rows])
+    new_area = (usable | (labels.areas > 0)) & ~np.isclose(areas, reading.annotations.areas[labels.rows])
     for index in np.flatnonzero(changed | new_area):
         row = int(labels.rows[index])
         entry = dict(content["annotations"][row])

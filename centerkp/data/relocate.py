@@ -62,12 +62,13 @@ def refuse_existing(paths: Sequence[Path], overwrite: bool) -> None:
     if taken and not overwrite:
         raise FileExistsError(
             f"{', '.join(taken)}: found {'files' if len(taken) > 1 else 'a file'} of this name, expected none; "
-            "choose another --out, or replace with --overwrite."
+            "choose another name, or replace with --overwrite."
         )
 
 
 def _way(path: Path, out_path: Path) -> str:
+    path = path.parent.resolve() / path.name  # a link to a file keeps its name, which says more than that of the file
     try:
-        return Path(os.path.relpath(path.resolve(), out_path.resolve().parent)).as_posix()
+        return Path(os.path.relpath(path, out_path.resolve().parent)).as_posix()
     except ValueError:  # another drive
-        return path.resolve().as_posix()
+        return path.as_posix()

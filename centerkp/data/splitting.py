@@ -121,7 +121,7 @@ def group_images(source: Source, group_by: str | None, phash_distance: int = PHA
     if group_by == "phash":
         groups = _group_by_looks(names, source.paths, phash_distance, notes)
     elif group_by == "folder":
-        groups = _number([path.resolve().parent for path in source.paths])
+        groups = _number([path.parent.resolve() for path in source.paths])  # of the name, where links lead elsewhere
     elif group_by:
         groups = _group_by_pattern(names, source.paths, group_by, notes)
     else:

@@ -3,6 +3,7 @@
 import math
 import os
 import re
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -277,7 +278,7 @@ def load_model(path: str | Path) -> CenterNet:
     check_keras_file(path)
     try:
         model = keras.saving.load_model(path, safe_mode=True)
-    except (ValueError, TypeError, KeyError, OSError) as error:
+    except (ValueError, TypeError, KeyError, OSError, AttributeError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path}: not a readable centerkp model ({error}); train one or name another file.") from error
     return model
 

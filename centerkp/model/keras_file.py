@@ -25,7 +25,7 @@ def check_keras_file(path: Path) -> None:
         ValueError: it is no `.keras` file, holds another model, or names code that a CenterNet does not consist of.
     """
     config = _read_config(path)
-    if config.get("registered_name") != MODEL:
+    if (config.get("registered_name"), config.get("class_name")) != (MODEL, "CenterNet"):
         found = str(config.get("class_name") or "no model")
         raise ValueError(f"{path}: found a {found}, expected a CenterNet written by centerkp; name another file.")
     foreign = sorted({_describe(entry) for entry in _find_objects(config) if entry is not config and not _is_allowed(entry)})

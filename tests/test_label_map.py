@@ -71,6 +71,7 @@ def test_a_map_without_keypoint_ids_and_with_other_names(tmp_path):
         ("item { id: 1 }", "an id from 1 on and a name"),
         ("item { id: 1 name: ", "ends early"),
         ("item { id: 1 name: } }", "line 1"),
+        ("item: 3", "found an item '3'"),
     ],
 )
 def test_faulty_maps_are_refused(tmp_path, text, words):

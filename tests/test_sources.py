@@ -192,3 +192,11 @@ def test_stopping(tmp_path):
     assert next(items).index == 0
     stop.set()
     assert list(items) == []
+
+
+def test_addresses_as_people_paste_them(server):
+    """Blanks and accents are encoded as browsers do; what cannot be an address is a sentence and not a traceback."""
+    with pytest.raises(ValueError, match="found no image .*404"):
+        read_address(f"{server}/my photo ä.png")
+    with pytest.raises(ValueError, match="found no image"):
+        read_address("http://127.0.0.1:port/a.png")

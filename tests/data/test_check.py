@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from centerkp.cli import main
 from centerkp.data.check import check_dataset, write_mended
 from centerkp.data.coco import read_coco, require_labels
 from centerkp.data.demo import write_demo
@@ -340,3 +341,42 @@ def try_reading(path):
         return ""
     except ValueError as error:
         return str(error)
+
+
+def resized(folder):
+    """Two pictures half as large as the JSON says, one of them with an annotation whose vector is too short."""
+    for name, level in (("a.png", 90), ("b.png", 160)):
+        cv2.imwrite(str(folder / name), np.full((50, 50, 3), level, np.uint8))
+    whole = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [10, 10, 40, 40], "area": 1600, "iscrowd": 0}
+    whole |= {"keypoints": [12, 12, 2, 20, 20, 2, 30, 30, 2], "num_keypoints": 3, "segmentation": [[10, 10, 50, 10, 50, 50]]}
+    content = {
+        "images": [{"id": i, "file_name": name, "width": 100, "height": 100} for i, name in ((1, "a.png"), (2, "b.png"))],
+        "annotations": [whole, whole | {"id": 2, "keypoints": [12, 12, 2, 20, 20, 2]}, whole | {"id": 3, "image_id": 2}],
+        "categories": [{"id": 1, "name": "part", "keypoints": ["x", "y", "z"]}],
+    }
+    return write(folder, content, pictures=False)
+
+
+def test_images_move_with_all_their_labels_or_not_at_all(tmp_path):
+    checkup = check_dataset(resized(tmp_path))
+    assert one(checkup, "length is not three times").level == "unusable"  # two whole triples are no three pairs
+    write_mended(checkup, tmp_path / "mended.json")
+    mended = json.loads((tmp_path / "mended.json").read_text())
+    assert [image["width"] for image in mended["images"]] == [100, 50]
+    first, faulty, moved = mended["annotations"]
+    assert first["bbox"] == faulty["bbox"] == [10, 10, 40, 40] and "segmentation" in first
+    assert moved["bbox"] == [5, 5, 20, 20] and moved["area"] == 400 and moved["keypoints"][:2] == [6, 6]
+    assert "segmentation" not in moved
+
+
+def test_a_mended_file_replaces_nothing_unasked(tmp_path, capsys):
+    path = resized(tmp_path)
+    command = ["check", str(path), "--no-images", "--fix", str(tmp_path / "mended.json")]
+    assert main(command) == 2 and main(command) == 2
+    assert "found a file of this name" in capsys.readouterr().err
+    assert main([*command, "--overwrite"]) == 2 and "wrote" in capsys.readouterr().out
+
+
+def test_a_class_name_that_is_a_list(tmp_path):
+    content = dataset() | {"categories": [*dataset()["categories"], {"id": 77, "name": ["a"], "supercategory": "b"}]}
+    assert check(tmp_path, content).exit_code == 2

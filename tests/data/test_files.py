@@ -274,3 +274,10 @@ class TestFrames:
         monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
         assert measure_images([tmp_path / "a.png"] * 3, decode=False) == [(64, 48)] * 3
         assert "Reading images" in capsys.readouterr().err
+
+
+def test_another_encoding_is_named(tmp_path):
+    path = tmp_path / "ann.json"
+    path.write_bytes(json.dumps(coco({"id": 1, "file_name": "Käfer.jpg"}), ensure_ascii=False).encode("cp1252"))
+    with pytest.raises(ValueError, match="another encoding than UTF-8.*save it as UTF-8"):
+        read_json(path)

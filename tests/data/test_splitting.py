@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from coco_files import annotation, write_coco
+from coco_files import annotation, write_coco, write_picture
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -244,3 +244,20 @@ def test_existing_files_are_kept(bees):
     with pytest.raises(FileExistsError, match="bees_val.json"):
         split_coco(bees)
     assert mine.read_text() == "by hand" and not bees.with_name("bees_train.json").exists()
+
+
+def test_linked_pictures_belong_to_the_folder_of_the_link(tmp_path):
+    """Version control of data keeps files elsewhere, under names of their content."""
+    store = tmp_path / "store"
+    names = [f"clip{clip}/{frame}.png" for clip in range(4) for frame in range(3)]
+    for number, name in enumerate(names):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).symlink_to(write_picture(store / f"{number:03d}.png", number))
+    images = [{"id": i, "file_name": name, "width": 40, "height": 30} for i, name in enumerate(names)]
+    content = {"images": images, "annotations": [], "categories": [{"id": 1, "name": "bee"}]}
+    path = tmp_path / "ann.json"
+    path.write_text(json.dumps(content))
+    split = split_coco(path, val=0.25, group_by="folder", out_dir=tmp_path / "parts")
+    for file in split.files.values():
+        written = [image["file_name"] for image in read(file)["images"]]
+        assert len(written) % 3 == 0 and all(name.startswith("../clip") for name in written)

@@ -111,12 +111,16 @@ def no_change(config):
         (lambda good, path: change(good, path, no_change, **{"model.weights.npz": b""}), r"also holds \['model.weights.npz'\]"),
         (lambda good, path: change(good, path, no_change, **{"assets/../../x": b""}), "also holds"),
         (lambda good, path: change(good, path, lambda c: [c]), "not a readable centerkp model"),
+        (
+            lambda good, path: change(good, path, lambda c: c | {"class_name": "function"}),
+            "found a function, expected a CenterNet",
+        ),
         (lambda good, path: change(good, path, lambda c: {"x": "y" * 10_000_001}), "config.json is too long"),
         (lambda good, path: path.write_bytes(good.read_bytes()[:-30]), "not a readable centerkp model"),
         (lambda good, path: path.write_bytes(b""), "not a readable centerkp model"),
         (lambda good, path: zipfile.ZipFile(path, "w").close(), r"its members are \[\]"),
     ],
-    ids=["npz", "path", "list", "long", "cut off", "empty", "empty zip"],
+    ids=["npz", "path", "list", "function", "long", "cut off", "empty", "empty zip"],
 )
 def test_damaged_files(good, tmp_path, make, words):
     make(good, tmp_path / "m.keras")

@@ -244,7 +244,7 @@ def test_interrupt_leaves_whole_files(tmp_path):
         time.sleep(0.05)
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
-    text = process.communicate(timeout=20)[0]
+    text = process.communicate(timeout=90)[0]
     assert process.returncode == 130, text
     assert "interrupted; what was finished is complete" in text and "Traceback" not in text
     found = json.loads((tmp_path / "out/predictions.json").read_text())

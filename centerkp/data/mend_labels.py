@@ -99,8 +99,11 @@ def _write_sizes(content: dict, reading: Reading, frames: Frames, changes: list[
     if reading.annotations is None:
         return
     moved = (frames.scales != 1).any(1) | (frames.turns != 1)
-    rows = np.flatnonzero((reading.annotations.image_rows >= 0) & moved[reading.annotations.image_rows])
-    rows = [row for row in rows.tolist() if content["annotations"][row].get("segmentation")]
+    rows = [
+        row
+        for row, image in enumerate(reading.annotations.image_rows.tolist())
+        if image >= 0 and moved[image] and content["annotations"][row].get("segmentation")
+    ]
     for row in rows:
         content["annotations"][row] = {k: v for k, v in content["annotations"][row].items() if k != "segmentation"}
     _note(changes, len(rows), "annotation", "'segmentation' left out, it fits the picture of another size")

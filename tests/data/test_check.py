@@ -380,3 +380,10 @@ def test_a_mended_file_replaces_nothing_unasked(tmp_path, capsys):
 def test_a_class_name_that_is_a_list(tmp_path):
     content = dataset() | {"categories": [*dataset()["categories"], {"id": 77, "name": ["a"], "supercategory": "b"}]}
     assert check(tmp_path, content).exit_code == 2
+
+
+def test_no_entry_of_an_image_is_usable(tmp_path):
+    checkup = check(tmp_path, dataset() | {"images": [[1]]})  # a list in place of an entry
+    assert checkup.exit_code == 2
+    write_mended(checkup, tmp_path / "mended.json")
+    assert len(json.loads((tmp_path / "mended.json").read_text())["annotations"]) == len(dataset()["annotations"])

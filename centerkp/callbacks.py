@@ -18,6 +18,7 @@ from centerkp.data.image import read_image
 from centerkp.drawing import draw_comparison
 from centerkp.evaluation import evaluate
 from centerkp.inference import Frame, detect
+from centerkp.model.center_net import save_model
 from centerkp.results import Detection
 from centerkp.run_folder import RunFolder
 
@@ -95,11 +96,11 @@ class EpochEnd(keras.callbacks.Callback):
                 row |= self._evaluate()
                 if self.best is None or row["score"] > self.best:
                     self.best = row["score"]
-                    self.folder.save_model(self.model, self.folder.best)
+                    save_model(self.model, self.folder.best)
                     row["best"] = 1
         self.rows.append(row)
         self.folder.write_log(self.rows)
-        self.folder.save_model(self.model, self.folder.last)
+        save_model(self.model, self.folder.last)
         self.console.print(format_row(row))
 
     def _evaluate(self) -> dict[str, float]:

@@ -5,8 +5,6 @@ mirror is known is blue when it is the left one and orange when it is the right 
 """
 
 import colorsys
-import os
-import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -18,6 +16,7 @@ from centerkp.geometry import clip_boxes, letterbox
 from centerkp.lettering import draw_plate, draw_title, find_place, font_size
 from centerkp.results import Detection
 from centerkp.schema import Schema
+from centerkp.writing import replacing
 
 # Okabe and Ito's colours, which stay apart for colour-blind readers.
 CLASS_PALETTE = ((86, 180, 233), (230, 159, 0), (0, 158, 115), (240, 228, 66), (204, 121, 167), (213, 94, 0), (0, 114, 178))
@@ -233,13 +232,8 @@ def write_image(path: str | Path, image_rgb: np.ndarray) -> Path:
     if path.suffix.lower() not in IMAGE_SUFFIXES:
         raise ValueError(f"{path}: found extension '{path.suffix}', expected one of {list(IMAGE_SUFFIXES)}; rename the file.")
     coded = cv2.imencode(path.suffix.lower(), cv2.cvtColor(image, cv2.COLOR_RGB2BGR), IMAGE_SUFFIXES[path.suffix.lower()])[1]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{uuid.uuid4().hex}{path.suffix}")
-    try:
-        temporary.write_bytes(coded.tobytes())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as part:
+        part.write_bytes(coded.tobytes())
     return path
 
 

@@ -1,7 +1,6 @@
 """Models and an annotated dataset in; numbers on the terminal, metrics.json, curves.csv and one page out."""
 
 import csv
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -27,9 +26,10 @@ from centerkp.evaluation_tables import (
 from centerkp.export.artefact import load_detector
 from centerkp.inference import Detector, detect
 from centerkp.keypoint_error import PCK_SHARES
-from centerkp.results import Detection, write_json
+from centerkp.results import Detection
 from centerkp.schema import Schema
 from centerkp.speed import Speed, TimedDetector, describe_machine
+from centerkp.writing import replacing, write_json
 
 TERMINAL_MODELS = 3  # so many columns of two numbers each fit 80 columns
 
@@ -147,15 +147,11 @@ def write_metrics(results: Sequence[ModelResult], coco: str | Path, out: Path) -
 
 def write_curves(results: Sequence[ModelResult], out: Path) -> Path:
     """curves.csv: model, curve, class, x, y of every point of every curve."""
-    path, temporary = out / "curves.csv", out / ".curves.csv.part"
-    try:
-        with open(temporary, "w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(("model", "curve", "class", "x", "y"))
-            writer.writerows(row for r in results for row in _curve_rows(r))
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    path = out / "curves.csv"
+    with replacing(path) as part, open(part, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("model", "curve", "class", "x", "y"))
+        writer.writerows(row for r in results for row in _curve_rows(r))
     return path
 
 

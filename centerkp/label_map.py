@@ -1,11 +1,11 @@
 """The label map of the Object Detection API, label_map.pbtxt: reads it as COCO categories, and writes it."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from centerkp.schema import Schema
 from centerkp.text_format import escape, first, read_text_format
+from centerkp.writing import replacing
 
 
 def read_label_map(path: str | Path) -> list[dict]:
@@ -67,7 +67,5 @@ def write_label_map(path: str | Path, schema: Schema, *, overwrite: bool = False
     path, text = Path(path), format_label_map(schema)
     if path.exists() and not overwrite and path.read_bytes() != text.encode():
         raise FileExistsError(f"{path}: found another file of that name; choose another, or replace it with --overwrite.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"part-{path.name}")
-    temporary.write_bytes(text.encode())  # as compared above, also where text files end their lines otherwise
-    os.replace(temporary, path)
+    with replacing(path) as part:
+        part.write_bytes(text.encode())  # as compared above, also where text files end their lines otherwise

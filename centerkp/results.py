@@ -1,10 +1,7 @@
 """What the detector found: `Detection`, its JSON, and its rows."""
 
-import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -146,17 +143,3 @@ def coco_category(kind) -> dict:
             "oks_sigmas": list(kind.oks_sigmas),
         }
     return category
-
-
-def write_json(path: str | Path, content, indent: int | None = None) -> Path:
-    """Writes JSON to a temporary name beside `path` and renames it, so that a half-written file never stands there."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
-    try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            json.dump(content, file, indent=indent, ensure_ascii=False)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path

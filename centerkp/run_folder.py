@@ -1,7 +1,6 @@
 """What a training run leaves behind: one folder with settings, schema, versions, log, models, numbers and pictures."""
 
 import csv
-import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -9,9 +8,8 @@ from pathlib import Path
 import keras
 
 from centerkp.config import TrainSettings
-from centerkp.model.center_net import save_model
-from centerkp.results import write_json
 from centerkp.schema import Schema
+from centerkp.writing import replacing, write_json
 
 _PACKAGES = ("centerkp", "keras", "tensorflow", "jax", "numpy", "opencv-python-headless", "albumentations", "pycocotools")
 
@@ -72,10 +70,6 @@ class RunFolder:
         """The settings the run was started with; FileNotFoundError when this is no run folder."""
         return TrainSettings.read(self.settings)
 
-    def save_model(self, model: keras.Model, path: Path) -> None:
-        """Saves under a temporary name and renames, so that `path` is never half-written."""
-        save_model(model, path)
-
     def read_log(self) -> list[dict[str, float]]:
         """The rows of log.csv as numbers; empty cells are left out."""
         if not self.log.exists():
@@ -86,9 +80,7 @@ class RunFolder:
     def write_log(self, rows: list[dict[str, float]]) -> None:
         """All rows of log.csv; a column that some rows lack stays empty there."""
         columns = list(dict.fromkeys(key for row in rows for key in row))
-        temporary = self.log.with_name("part-log.csv")
-        with open(temporary, "w", newline="") as file:
+        with replacing(self.log) as part, open(part, "w", newline="") as file:
             writer = csv.DictWriter(file, columns)
             writer.writeheader()
             writer.writerows(rows)
-        os.replace(temporary, self.log)

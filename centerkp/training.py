@@ -28,10 +28,11 @@ from centerkp.model.center_net import CenterNet, build_model, check_image_size, 
 from centerkp.model.cost import describe_cost, measure_reach
 from centerkp.model.hourglass import find_backbone
 from centerkp.model.weights import build_from_weights
-from centerkp.results import coco_dataset, write_json
+from centerkp.results import coco_dataset
 from centerkp.run_folder import RunFolder
 from centerkp.schema import Schema
 from centerkp.summary import print_dataset, warn_of_reach
+from centerkp.writing import write_json
 
 MAX_OBJECTS = 100  # per training image, as in the zoo
 PICTURES = 12  # validation images drawn

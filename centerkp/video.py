@@ -10,6 +10,8 @@ from threading import Condition, Event, Thread
 import cv2
 import numpy as np
 
+from centerkp.writing import part_path
+
 # What FFmpeg and OpenCV print about every damaged byte would bury the one line that is ours.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # read when the first video is opened
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
@@ -150,7 +152,7 @@ class ClipWriter:
 
     def __init__(self, path: str | Path, fps: float):
         self.path, self.fps = Path(path), fps
-        self.part = self.path.with_name(f"part-{self.path.name}")
+        self.part = part_path(self.path)
         self.count = 0
         self._writer: cv2.VideoWriter | None = None
 

@@ -9,8 +9,9 @@ from centerkp.geometry import letterbox
 from centerkp.inference import detect, find_images, to_source
 from centerkp.model.center_net import build_model
 from centerkp.model.hourglass import Hourglass
-from centerkp.results import coco_dataset, split_objects, write_json
+from centerkp.results import coco_dataset, split_objects
 from centerkp.schema import ObjectClass, Schema
+from centerkp.writing import write_json
 
 SCHEMA = Schema((ObjectClass("cup", 4, ("rim", "foot"), ((0, 1),)), ObjectClass("lid", 9)))
 

@@ -18,6 +18,7 @@ import centerkp
 from centerkp.cli import main
 from centerkp.config import TrainSettings
 from centerkp.data.demo import write_demo
+from centerkp.model.center_net import save_model
 from centerkp.run_folder import RunFolder
 from centerkp.training import train
 
@@ -177,7 +178,7 @@ def test_failed_save_leaves_the_old_model(run, tmp_path, monkeypatch):
             raise OSError(28, "No space left on device")
 
     with pytest.raises(OSError, match="No space left"):
-        folder.save_model(Model(), folder.last)
+        save_model(Model(), folder.last)
     assert folder.last.read_bytes() == b"old" and [p.name for p in tmp_path.iterdir()] == ["last.keras"]
 
 

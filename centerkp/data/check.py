@@ -1,8 +1,6 @@
 """The doctor: what is wrong with a dataset, what of it can be mended, and what the data are like."""
 
 import gc
-import json
-import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,8 +17,8 @@ from centerkp.data.check_twins import check_neighbours, check_twins
 from centerkp.data.files import image_folders, read_json
 from centerkp.data.mend import Mending
 from centerkp.data.mend_labels import mend_labels, name_images
-from centerkp.results import write_json
 from centerkp.schema import Schema
+from centerkp.writing import write_json
 
 
 @dataclass(eq=False)
@@ -173,10 +171,5 @@ def write_mended(checkup: Checkup, out: str | Path, *, boxes_from_keypoints: boo
         drop=drop,
         names=names,
     )
-    try:
-        write_json(out, content)
-    except UnicodeEncodeError:  # half a character, which JSON can escape and no text can hold
-        temporary = out.with_name(out.name + ".part")
-        temporary.write_text(json.dumps(content), encoding="ascii")
-        os.replace(temporary, out)
+    write_json(out, content)
     return checkup.changes + changes

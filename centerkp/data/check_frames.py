@@ -102,9 +102,7 @@ def check_frames(reading: Reading, looks: Sequence[Look], kinds: np.ndarray) -> 
         rows = np.flatnonzero(kinds == kind)
         findings += find(level, title, rows, noun="image", remedy=remedy, place=sizes, image_row=int)
     turned = [row for row, look in enumerate(looks) if look.orientation > 1 and kinds[row] in ("right", "resized", "unknown")]
-    told = [
-        row for row in turned if looks[row].orientation >= 5 and kinds[row] == "right" and looks[row].size != looks[row].stored
-    ]
+    told = [row for row in turned if kinds[row] == "right" and looks[row].size != looks[row].stored]
     title = "turned by EXIF and labelled upright, as the sizes say"
     findings += find("note", title, told, noun="image", place=reading.label_image)
     untold, remedy = sorted(set(turned) - set(told)), "look whether the labels fit"

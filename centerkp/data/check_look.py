@@ -2,39 +2,39 @@
 
 import hashlib
 import os
-import struct
 import sys
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
 from centerkp.data.faults import count_of
 from centerkp.data.files import find_images
-from centerkp.data.image import FORMATS, read_image
+from centerkp.data.image import read_image, read_orientation
 from centerkp.data.phash import perceptual_hash
 
 BAR_FROM = 100  # images; fewer are looked at before a bar could be read
-ORIENTATION = 0x0112  # the EXIF tag
 
 
 @dataclass(frozen=True)
 class Look:
-    """One image file: its upright and its stored (width, height), EXIF orientation, digest and perceptual hash; or why not."""
+    """One image file: its upright (width, height), EXIF orientation, digest and perceptual hash; or why not."""
 
     size: tuple[int, int] = (0, 0)
-    stored: tuple[int, int] = (0, 0)
     orientation: int = 1
     digest: bytes = b""
     phash: int = 0
     error: str = ""
+
+    @property
+    def stored(self) -> tuple[int, int]:
+        """The (width, height) of the pixels before the orientation turns them."""
+        return self.size[::-1] if self.orientation >= 5 else self.size
 
 
 @dataclass(eq=False)
@@ -73,20 +73,9 @@ def _look(path: Path | None) -> Look:
     try:
         image = read_image(path)
         digest = hashlib.blake2b(path.read_bytes(), digest_size=16).digest()
-        return Look(image.shape[1::-1], *_read_header(path), digest, int(perceptual_hash(image)))
+        return Look(image.shape[1::-1], read_orientation(path), digest, int(perceptual_hash(image)))
     except (ValueError, OSError) as error:
         return Look(error=str(error))
-
-
-def _read_header(path: Path) -> tuple[tuple[int, int], int]:
-    """The stored size, and the EXIF orientation that `read_image` heeds; 1 for TIFF, which Pillow turns by itself."""
-    with Image.open(path, formats=FORMATS) as header:
-        size, block, exif = header.size, header.info.get("exif"), Image.Exif()
-        if isinstance(block, bytes) and header.format != "TIFF":
-            with suppress(OSError, SyntaxError, ValueError, KeyError, struct.error):
-                exif.load(block)
-    orientation = exif.get(ORIENTATION, 1)
-    return size, orientation if orientation in range(1, 9) else 1
 
 
 def describe_looks(looks: Sequence[Look]) -> str:

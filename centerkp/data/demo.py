@@ -12,7 +12,7 @@ import numpy as np
 from centerkp import geometry
 from centerkp.data.demo_background import draw_background, light_scene
 from centerkp.data.demo_shapes import DEMO_SCHEMA, SKETCHES, Sketch, cast_shadow, paint, render_silhouette
-from centerkp.results import write_json
+from centerkp.writing import write_json
 
 VERSION = "1.1"
 FINE = 2  # scenes are drawn this many times larger and shrunk, which smooths every edge

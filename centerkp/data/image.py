@@ -47,7 +47,7 @@ def read_image(path: str | os.PathLike | PackedImage) -> np.ndarray:
     path = _to_path(path)
     data = _read_bytes(path)
     with _open(path, BytesIO(data)) as header:
-        orientation = _read_orientation(header)
+        orientation = _orientation_of(header)
         if header.format in _END_MARKERS and not _is_complete(data, header.format):
             raise _truncated(path, header)
         if header.format in _END_MARKERS and header.mode in ("RGB", "L") and "transparency" not in header.info:
@@ -70,12 +70,23 @@ def read_image_size(path: str | os.PathLike | PackedImage) -> tuple[int, int]:
     path = _to_path(path)
     with _open_bytes(path) as file, _open(path, file) as header:
         width, height = header.size
-        turned = _read_orientation(header) >= 5
+        turned = _orientation_of(header) >= 5
         if header.format in _END_MARKERS:
             file.seek(-min(file.seek(0, os.SEEK_END), 16), os.SEEK_END)
             if _END_MARKERS[header.format] not in file.read() and not _is_complete(path.read_bytes(), header.format):
                 raise _truncated(path, header)
     return (height, width) if turned else (width, height)
+
+
+def read_orientation(path: str | os.PathLike | PackedImage) -> int:
+    """Reads the EXIF orientation 1..8 that `read_image` applies; 1 where there is none, and for TIFF, which is stored upright.
+
+    Raises:
+        FileNotFoundError, ValueError: no such file, or not an image.
+    """
+    path = _to_path(path)
+    with _open_bytes(path) as file, _open(path, file) as header:
+        return _orientation_of(header)
 
 
 def plain_format(path: str | os.PathLike | PackedImage) -> str | None:
@@ -89,7 +100,7 @@ def plain_format(path: str | os.PathLike | PackedImage) -> str | None:
     path = _to_path(path)
     with _open_bytes(path) as file, _open(path, file) as header:
         name = {"JPEG": "jpeg", "MPO": "jpeg", "PNG": "png"}.get(header.format)
-        plain = header.mode in ("RGB", "L") and "transparency" not in header.info and _read_orientation(header) == 1
+        plain = header.mode in ("RGB", "L") and "transparency" not in header.info and _orientation_of(header) == 1
         # Pillow opens 16 bits per colour as RGB too; the depth stands behind the size in the first chunk.
         file.seek(24)
         return name if plain and (name != "png" or file.read(1) == b"\x08") else None
@@ -159,8 +170,8 @@ def _open(path: Path | PackedImage, file: BinaryIO) -> Image.Image:
     return header
 
 
-def _read_orientation(header: Image.Image) -> int:
-    """The EXIF orientation 1..8 of the stored pixels; 1 where there is none or the EXIF block is damaged."""
+def _orientation_of(header: Image.Image) -> int:
+    """As `read_orientation`; a damaged EXIF block counts as none."""
     # Read here rather than by `header.getexif()`, which decodes the whole picture of a PNG, warns about damaged blocks
     # and also believes XMP, which viewers do not. A TIFF is turned upright by Pillow itself.
     block = header.info.get("exif")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from centerkp.data.faults import add_note, count_of, read_integer
 from centerkp.data.relocate import Source, read_source, refuse_existing, relocate_names
-from centerkp.results import write_json
+from centerkp.writing import write_json
 
 # What a category may say about its keypoints besides their names; the rest (colours, ids of other tools) is nobody's business.
 DETAILS = ("skeleton", "flip_pairs", "oks_sigmas")

@@ -11,8 +11,8 @@ from centerkp.data.coco import Dataset, Record, read_coco
 from centerkp.data.faults import add_note, count_of
 from centerkp.data.relocate import read_source, refuse_existing, relocate_names
 from centerkp.geometry import box_areas
-from centerkp.results import write_json
 from centerkp.schema import Schema
+from centerkp.writing import write_json
 
 MIN_IOU = 0.5  # of the boxes of two annotators, to be the same object
 FAR = 4  # times the median difference: no hand is that unsteady (1 in 65,000), so it was another point that was meant

@@ -17,7 +17,7 @@ from centerkp.data.files import BAR_FROM
 from centerkp.data.image import read_image
 from centerkp.data.phash import near_groups, perceptual_hash
 from centerkp.data.relocate import Source, read_source, refuse_existing, relocate_names
-from centerkp.results import write_json
+from centerkp.writing import write_json
 
 PHASH_DISTANCE = 8  # of 64 bits
 PARTS = ("train", "val", "test")

@@ -1,6 +1,7 @@
 """Whatever can detect, loaded by its path: a Keras model or an exported artefact, and what an artefact says about itself."""
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -10,8 +11,8 @@ import numpy as np
 from rich.console import Console
 
 from centerkp import __version__
-from centerkp.results import write_json
 from centerkp.schema import Schema
+from centerkp.writing import write_json
 
 OUTPUTS = ("boxes", "scores", "class_ids", "keypoints", "keypoint_scores")
 UNVERIFIED = ".UNVERIFIED"  # ending of the folder an artefact lies in until it has been compared with Keras
@@ -82,11 +83,11 @@ class Description:
         write_json(path, self.to_dict(), indent=2)
 
 
-class ArtefactDetector:
+class ArtefactDetector(ABC):
     """What the runners of all formats share: a detector (`schema`, `image_size`, `predict_on_batch`) around `run_canvas`.
 
-    A format writes a subclass whose constructor takes a path and calls this one, and which has `run_canvas`, and
-    `run_images` when the artefact takes images of any size.
+    A format writes a subclass whose constructor takes a path and calls this one; of `AnySizeDetector` when the artefact takes
+    images of any size.
     """
 
     takes_any_size = False
@@ -95,13 +96,9 @@ class ArtefactDetector:
         self.path, self.description = path, description
         self.schema, self.image_size = description.schema, description.image_size
 
+    @abstractmethod
     def run_canvas(self, image: np.ndarray, valid_size: np.ndarray) -> dict[str, np.ndarray]:
         """Letterboxed images (B, S_h, S_w, 3) uint8 RGB, valid_size (B, 2) float32 -> objects in pixels of that canvas."""
-        raise NotImplementedError
-
-    def run_images(self, image: np.ndarray) -> dict[str, np.ndarray]:
-        """Images (B, H, W, 3) uint8 RGB of one size, whatever it is -> objects in their own pixels."""
-        raise NotImplementedError
 
     def predict_on_batch(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """What `CenterNet.predict_on_batch` does, for `{"image", "valid_size"}` or images alone."""
@@ -118,6 +115,28 @@ class ArtefactDetector:
         whole = np.broadcast_to(np.asarray(self.image_size, np.float32), (len(image), 2))
         valid_size = np.asarray(inputs.get("valid_size", whole), np.float32)
         return in_batches(self.run_canvas, self.description.batch, image, valid_size)
+
+
+class AnySizeDetector(ArtefactDetector):
+    """An artefact that letterboxes by itself: around `run_images`."""
+
+    takes_any_size = True
+
+    @abstractmethod
+    def run_images(self, image: np.ndarray) -> dict[str, np.ndarray]:
+        """Images (B, H, W, 3) uint8 RGB of one size, whatever it is -> objects in their own pixels."""
+
+    def run_canvas(self, image: np.ndarray, valid_size: np.ndarray) -> dict[str, np.ndarray]:
+        """Without its padding, a canvas is an image that the artefact leaves as large as it is."""
+        # One side of a letterboxed picture is as long as the canvas, so that no scaling is left to do.
+        sizes = np.clip(np.rint(valid_size), 1, image.shape[2:0:-1]).astype(int)
+        starts = [0, *(np.flatnonzero((sizes[1:] != sizes[:-1]).any(axis=1)) + 1), len(sizes)]
+        parts = []
+        for start, end in zip(starts[:-1], starts[1:], strict=True):  # neighbours with pictures of one size go together
+            width, height = sizes[start]
+            pictures = np.ascontiguousarray(image[start:end, :height, :width])
+            parts.append(in_batches(self.run_images, self.description.batch, pictures))
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def in_batches(run, batch: int | None, *arrays: np.ndarray) -> dict[str, np.ndarray]:

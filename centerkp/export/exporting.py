@@ -25,7 +25,7 @@ from centerkp.export.saved_model import SAVED_MODEL_PRECISIONS, write_saved_mode
 from centerkp.export.verify import Verification, differences_table, verify
 from centerkp.inference import find_images
 from centerkp.model.center_net import CenterNet
-from centerkp.results import write_json
+from centerkp.writing import write_json
 
 REPORT = "export.json"
 CALIBRATION_IMAGES = 64  # more make int8 slower to write and hardly better

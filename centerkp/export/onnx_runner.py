@@ -4,20 +4,17 @@ from pathlib import Path
 
 import numpy as np
 
-from centerkp.export.artefact import ArtefactDetector, Description
-from centerkp.export.canvas import run_cropped
+from centerkp.export.artefact import AnySizeDetector, Description
 from centerkp.export.extras import import_extra
 
 
-class OnnxDetector(ArtefactDetector):
+class OnnxDetector(AnySizeDetector):
     """Runs an `.onnx` file written by `centerkp export`; see `ArtefactDetector`.
 
     Raises:
         FileNotFoundError: ONNX Runtime is not installed.
         ValueError: not an ONNX file, or not one of centerkp's.
     """
-
-    takes_any_size = True
 
     def __init__(self, path: str | Path, providers: list[str] | None = None):
         runtime = import_extra("onnxruntime", "onnx")
@@ -36,6 +33,3 @@ class OnnxDetector(ArtefactDetector):
 
     def run_images(self, image: np.ndarray) -> dict[str, np.ndarray]:
         return dict(zip(self._outputs, self._session.run(None, {"image": image}), strict=True))
-
-    def run_canvas(self, image: np.ndarray, valid_size: np.ndarray) -> dict[str, np.ndarray]:
-        return run_cropped(self, image, valid_size)

@@ -4,15 +4,14 @@ from pathlib import Path
 
 import numpy as np
 
-from centerkp.export.artefact import OUTPUTS, ArtefactDetector, Description
-from centerkp.export.canvas import run_cropped
+from centerkp.export.artefact import OUTPUTS, AnySizeDetector, Description
 from centerkp.export.extras import import_extra
 
 # Said in words for each precision, because the runtime would take bfloat16 by itself wherever the processor has it.
 COMPUTED_IN = {"fp32": "f32", "fp16": "f32", "bf16": "bf16", "int8": "f32"}
 
 
-class OpenVinoDetector(ArtefactDetector):
+class OpenVinoDetector(AnySizeDetector):
     """Runs an `.xml` and `.bin` written by `centerkp export`; see `ArtefactDetector`.
 
     Args:
@@ -22,8 +21,6 @@ class OpenVinoDetector(ArtefactDetector):
         FileNotFoundError: OpenVINO is not installed, or the `.bin` is not beside the `.xml`.
         ValueError: not an OpenVINO model, or not one of centerkp's.
     """
-
-    takes_any_size = True
 
     def __init__(self, path: str | Path, device: str = "CPU"):
         openvino = import_extra("openvino", "openvino")
@@ -48,6 +45,3 @@ class OpenVinoDetector(ArtefactDetector):
     def run_images(self, image: np.ndarray) -> dict[str, np.ndarray]:
         found = self._model(image, share_inputs=True)
         return {name: found[name] for name in self._outputs}
-
-    def run_canvas(self, image: np.ndarray, valid_size: np.ndarray) -> dict[str, np.ndarray]:
-        return run_cropped(self, image, valid_size)

@@ -6,7 +6,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from centerkp.export.artefact import ArtefactDetector, Description
+from centerkp.export.artefact import AnySizeDetector, Description
 from centerkp.export.fold import FoldedNetwork
 
 SAVED_MODEL_PRECISIONS = ("fp32", "bf16", "fp16")
@@ -117,7 +117,7 @@ def require_tensorflow(name: str) -> None:
         )
 
 
-class SavedModelDetector(ArtefactDetector):
+class SavedModelDetector(AnySizeDetector):
     """Runs a SavedModel folder written by `centerkp export`; see `ArtefactDetector`.
 
     A SavedModel is a program: load only what you trust.
@@ -125,8 +125,6 @@ class SavedModelDetector(ArtefactDetector):
     Raises:
         ValueError: not a readable SavedModel, or not one of centerkp's.
     """
-
-    takes_any_size = True
 
     def __init__(self, path: str | Path):
         import tensorflow as tf

@@ -1,7 +1,6 @@
 """CenterNet: one model that trains on heat maps and predicts objects."""
 
 import math
-import os
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ from centerkp.model.hourglass import Hourglass, HourglassBuilder, find_backbone
 from centerkp.model.keras_file import check_keras_file
 from centerkp.model.losses import DEFAULT_WEIGHTS, compute_losses
 from centerkp.schema import Schema
+from centerkp.writing import replacing
 
 # Red, green, blue of the zoo's training images, on the scale 0..255.
 IMAGE_MEAN = (119.9165958, 114.03422265, 104.01362025)
@@ -284,14 +284,9 @@ def load_model(path: str | Path) -> CenterNet:
 
 
 def save_model(model: keras.Model, path: str | Path) -> None:
-    """Saves under a temporary name and renames, so that `path` is never half-written."""
-    path = Path(path)
-    temporary = path.with_name(f"part-{path.name}")
-    try:
-        model.save(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Saves a model, whole or not at all."""
+    with replacing(path) as part:
+        model.save(part)
 
 
 def map_size(image_size: tuple[int, int]) -> tuple[int, int]:

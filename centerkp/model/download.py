@@ -3,7 +3,6 @@
 import errno
 import hashlib
 import http.client
-import os
 import re
 import urllib.error
 import urllib.request
@@ -12,6 +11,8 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from centerkp.writing import replacing
 
 TIMEOUT = 30  # seconds without a byte
 _CHUNK = 1 << 20
@@ -107,6 +108,5 @@ def check_digest(archive: Path, digest: str) -> None:
 
 def record_digest(archive: Path, digest: str) -> None:
     """Writes the record that `check_digest` compares with, in the form that sha256sum reads."""
-    temporary = digest_file(archive).with_suffix(".part")
-    temporary.write_text(f"{digest}  {archive.name}\n")
-    os.replace(temporary, digest_file(archive))
+    with replacing(digest_file(archive)) as part:
+        part.write_text(f"{digest}  {archive.name}\n")

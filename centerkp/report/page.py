@@ -1,8 +1,6 @@
 """One self-contained HTML file: sections, tables, charts, pictures and findings, without a script and without the network."""
 
 import base64
-import os
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,6 +12,7 @@ import numpy as np
 
 from centerkp import __version__
 from centerkp.report.style import SERIES, STYLE
+from centerkp.writing import replacing
 
 SEVERITIES = {"error": "Error", "warning": "Warning", "note": "Note", "ok": "Good"}
 # The page may show what it holds and nothing else: a browser refuses any script and any request.
@@ -216,16 +215,10 @@ class Page:
         )
 
     def write(self, path: str | Path) -> Path:
-        """Writes the page under a temporary name beside `path` and renames it, so that no half page ever stands there."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{uuid.uuid4().hex}.html")
-        try:
-            temporary.write_text(self.to_html(), encoding="utf-8", errors="backslashreplace")
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        return path
+        """Writes the page, whole or not at all."""
+        with replacing(path) as part:
+            part.write_text(self.to_html(), encoding="utf-8", errors="backslashreplace")
+        return Path(path)
 
 
 def encode_image(image_rgb: np.ndarray, max_side: int = 480, quality: int = 82) -> str:

@@ -3,7 +3,7 @@
 import csv
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -69,7 +69,7 @@ def evaluate_models(
         html: writes report.html beside metrics.json and curves.csv.
         tta: test-time augmentation such as "flip" or "flip,scale"; none by default.
         min_score: see `evaluate`; also the least score of what is drawn.
-        oks_sigmas: instead of those the model was trained with; see `Schema.from_coco`.
+        oks_sigmas: instead of those the model was trained with; see `Schema.with_sigmas`.
         check_images: see `read_coco`.
 
     Raises:
@@ -85,7 +85,7 @@ def evaluate_models(
             from centerkp.augmented import AugmentedDetector, read_augmentations
 
             detector = AugmentedDetector(detector, **read_augmentations(tta))
-        schema = with_sigmas(detector.schema, oks_sigmas)
+        schema = detector.schema.with_sigmas(oks_sigmas)
         if schema not in datasets:  # models of one schema share the annotations
             datasets[schema] = read_coco(coco, images_dir=images_dir, schema=schema, check_images=check_images)
         dataset = datasets[schema]
@@ -116,27 +116,6 @@ def name_models(paths: Sequence[str | Path]) -> list[str]:
         names = [p[1] for p in parts]  # runs/a/best.keras, runs/b/best.keras
     repeated = [name for name in names if names.count(name) > 1]
     return [f"{name} ({n})" if name in repeated else name for n, name in enumerate(names, 1)]
-
-
-def with_sigmas(schema: Schema, oks_sigmas: float | Mapping[str, float] | None) -> Schema:
-    """The same schema with other OKS sigmas: one number for all keypoints, or by keypoint name; None changes nothing.
-
-    Raises:
-        ValueError: a name is no keypoint of any class.
-    """
-    if oks_sigmas is None:
-        return schema
-    if not isinstance(oks_sigmas, Mapping):
-        oks_sigmas = {k: oks_sigmas for c in schema.classes for k in c.keypoints}
-    unknown = sorted(set(oks_sigmas) - {k for c in schema.classes for k in c.keypoints})
-    if unknown:
-        raise ValueError(f"oks_sigmas: found {unknown}, expected keypoints of the model, {list(schema.keypoint_names)}.")
-    classes = []
-    for c in schema.classes:
-        values = tuple(float(oks_sigmas.get(k, s)) for k, s in zip(c.keypoints, c.oks_sigmas, strict=True))
-        given = set(c.keypoints) & set(oks_sigmas)
-        classes.append(replace(c, oks_sigmas=values, sigma_source="flag") if given else c)
-    return Schema(tuple(classes))
 
 
 def write_metrics(results: Sequence[ModelResult], coco: str | Path, out: Path) -> Path:

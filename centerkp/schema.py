@@ -5,13 +5,15 @@ H x W grid cells, S input size.
 """
 
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+
+from centerkp.config import suggest
+from centerkp.sides import guess_flip_pairs
 
 COCO_KEYPOINTS = (
     "nose left_eye right_eye left_ear right_ear left_shoulder right_shoulder left_elbow right_elbow "
@@ -90,11 +92,11 @@ class Schema:
         """Builds the schema from a COCO JSON (a path, or the loaded dictionary); classes are ordered by category id.
 
         A category may carry `flip_pairs` (pairs of keypoint names) and `oks_sigmas` (one number, or one per keypoint).
-        The arguments override them: `flip_pairs` for every class that has both names (a mapping `{class: pairs}` names the
-        class; an empty list says that nothing swaps), `oks_sigmas` as one number or `{keypoint name: sigma}`.
+        The arguments override them: `flip_pairs` takes the place of all pairs of every class that has both names of one (a
+        mapping `{class: pairs}` names the class; an empty list says that nothing swaps), `oks_sigmas` as in `with_sigmas`.
 
         Raises:
-            ValueError: the file is not a COCO dataset, or a category contradicts itself.
+            ValueError: the file is not a COCO dataset, a category contradicts itself, or no class has what an argument names.
         """
         name = "the given dictionary"
         if not isinstance(source, Mapping):
@@ -110,7 +112,8 @@ class Schema:
         if faulty:
             raise ValueError(f"{name}: {len(faulty)} entries of 'categories' lack 'id' or 'name', the first is {faulty[0]!r}.")
         ordered = sorted(categories, key=lambda category: int(category["id"]))
-        return cls(tuple(_read_category(c, flip_pairs, oks_sigmas) for c in ordered))
+        _check_flip_pairs(flip_pairs, ordered)
+        return cls(tuple(_read_category(c, flip_pairs) for c in ordered)).with_sigmas(oks_sigmas)
 
     @classmethod
     def generic(cls, num_classes: int, num_keypoints: int | Sequence[int] = 0) -> "Schema":
@@ -199,20 +202,57 @@ class Schema:
             raise ValueError(f"Found no class '{name}'; the schema has {list(self.class_names)}.")
         return self.class_names.index(name)
 
-    def with_flip_off(self) -> "Schema":
-        """The same schema for which flipping is not allowed."""
-        return Schema(tuple(replace(c, flip_pairs=(), flip_source="unpaired") for c in self.classes))
+    def with_sigmas(self, oks_sigmas: float | Mapping[str, float] | None) -> "Schema":
+        """The same schema with other OKS sigmas: one number for all keypoints, or by keypoint name; None changes nothing.
+
+        Raises:
+            ValueError: a name is no keypoint of any class.
+        """
+        if oks_sigmas is None:
+            return self
+        names = {k for c in self.classes for k in c.keypoints}
+        if not isinstance(oks_sigmas, Mapping):
+            oks_sigmas = dict.fromkeys(names, oks_sigmas)
+        for name in oks_sigmas:
+            if name not in names:
+                raise ValueError(
+                    f"oks_sigmas: found '{name}', expected keypoints of {list(self.keypoint_names)}{suggest(name, names)}."
+                )
+        classes = []
+        for c in self.classes:
+            values = tuple(float(oks_sigmas.get(k, s)) for k, s in zip(c.keypoints, c.oks_sigmas, strict=True))
+            given = oks_sigmas.keys() & set(c.keypoints)
+            # A class of which some keypoints remain a guess stays one.
+            told = given and (len(given) == len(c.keypoints) or c.sigma_source != "guess")
+            classes.append(replace(c, oks_sigmas=values, sigma_source="flag" if told else c.sigma_source))
+        return Schema(tuple(classes))
 
 
 def _to_tuple(value):
     return tuple(_to_tuple(v) for v in value) if isinstance(value, list | tuple) else value
 
 
-def _read_category(category: Mapping, flip_override, sigma_override) -> ObjectClass:
+def _check_flip_pairs(override, categories: Sequence[Mapping]) -> None:
+    """Every pair of a list must fit a class, every name of a mapping be one: a slip of the pen would teach left as right."""
+    if isinstance(override, Mapping):
+        classes = [str(c["name"]) for c in categories]
+        for name in override:
+            if name not in classes:
+                raise ValueError(f"flip_pairs: found class '{name}', expected some of {classes}{suggest(name, classes)}.")
+        return
+    keypoints = [[str(k) for k in c.get("keypoints") or ()] for c in categories]
+    known = [k for names in keypoints for k in names]
+    for pair in override or ():
+        if not any(set(pair) <= set(names) for names in keypoints):
+            hint = next((suggest(name, known) for name in pair if name not in known), "")
+            raise ValueError(f"flip_pairs: found {':'.join(pair)}, expected two keypoints of one class, of {known}{hint}.")
+
+
+def _read_category(category: Mapping, flip_override) -> ObjectClass:
     name = str(category["name"])
     keypoints = tuple(str(k) for k in category.get("keypoints") or ())
     pairs, flip_source = _choose_flip_pairs(name, keypoints, category, flip_override)
-    sigmas, sigma_source = _choose_sigmas(name, keypoints, category, sigma_override)
+    sigmas, sigma_source = _choose_sigmas(keypoints, category)
     return ObjectClass(
         name=name,
         category_id=int(category["id"]),
@@ -238,7 +278,8 @@ def _choose_flip_pairs(name, keypoints, category, override):
     if isinstance(override, Mapping):
         given, source = (override[name], "flag") if name in override else (given, source)
     elif override is not None:
-        given, source = [pair for pair in override if set(pair) <= set(keypoints)], "flag"
+        own = [pair for pair in override if set(pair) <= set(keypoints)]
+        given, source = (own, "flag") if own or not override else (given, source)
     if given is not None:
         unknown = [k for pair in given for k in pair if k not in keypoints]
         if unknown:
@@ -253,12 +294,7 @@ def _choose_flip_pairs(name, keypoints, category, override):
     return pairs, "names" if pairs else "none"
 
 
-def _choose_sigmas(name, keypoints, category, override):
-    if override is not None and keypoints:
-        if not isinstance(override, Mapping):
-            return (float(override),) * len(keypoints), "flag"
-        if set(override) & set(keypoints):
-            return tuple(float(override.get(k, DEFAULT_SIGMA)) for k in keypoints), "flag"
+def _choose_sigmas(keypoints, category):
     given = category.get("oks_sigmas")
     if given is not None and keypoints:
         given = [given] * len(keypoints) if isinstance(given, int | float) else given
@@ -266,54 +302,3 @@ def _choose_sigmas(name, keypoints, category, override):
     if list(keypoints) == COCO_KEYPOINTS:
         return COCO_SIGMAS, "coco"
     return (DEFAULT_SIGMA,) * len(keypoints), "guess"
-
-
-_WORDS = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|[^\W\d_]+|\d+")
-_MIRROR = {"left": "right", "right": "left", "l": "r", "r": "l"}
-
-
-def _mirror_words(name: str) -> tuple[tuple[str, ...], tuple[str, ...] | None]:
-    """A name's words in lower case, and the same words with the side exchanged (None when nothing looks sided)."""
-    words, mirrored, sided = [], [], False
-    for word in _WORDS.findall(name):
-        low = word.lower()
-        joined = re.fullmatch(r"(left|right)(\w+)", low)
-        if low in _MIRROR:
-            words, mirrored, sided = [*words, low], [*mirrored, _MIRROR[low]], True
-        elif joined:  # lefteye
-            words = [*words, *joined.groups()]
-            mirrored, sided = [*mirrored, _MIRROR[joined[1]], joined[2]], True
-        elif re.fullmatch(r"[LR][A-Z]|[A-KM-QS-Z][LR]", word):  # LF, FL: front or hind paws
-            side = 0 if word[0] in "LR" else 1
-            other = _MIRROR[low[side]]
-            words.append(low)
-            mirrored.append(other + low[1] if side == 0 else low[0] + other)
-            sided = True
-        else:
-            words.append(low)
-            mirrored.append(low)
-    return tuple(words), tuple(mirrored) if sided else None
-
-
-def guess_flip_pairs(keypoints: Sequence[str]) -> tuple[tuple[tuple[int, int], ...], tuple[str, ...]]:
-    """Left/right partners read from the names, and the names that look sided but have no partner.
-
-    Reads left_eye/right_eye, l_eye/r_eye, eye_L/eye_R, eyeLeft/eyeRight, LEye/REye, lefteye/righteye, FL_paw/FR_paw.
-
-    Returns:
-        Index pairs (left or right first, in order of appearance), and the unpaired sided names.
-    """
-    read = [_mirror_words(k) for k in keypoints]
-    where = {}
-    for index, (words, _) in enumerate(read):
-        where.setdefault(words, []).append(index)
-    pairs, unpaired = set(), []
-    for index, (words, mirrored) in enumerate(read):
-        if mirrored is None:
-            continue
-        partners = where.get(mirrored, [])
-        if len(partners) == 1 and len(where[words]) == 1:
-            pairs.add((min(index, partners[0]), max(index, partners[0])))
-        else:
-            unpaired.append(keypoints[index])
-    return tuple(sorted(pairs)), tuple(unpaired)

@@ -9,7 +9,7 @@ from squares import SCHEMA, SIZE, SquareDetector, write_png
 
 from centerkp import evaluating
 from centerkp.cli import main
-from centerkp.evaluating import evaluate_models, name_models, with_sigmas
+from centerkp.evaluating import evaluate_models, name_models
 from centerkp.model.center_net import build_model, save_model
 from centerkp.model.hourglass import Hourglass
 from centerkp.schema import ObjectClass, Schema
@@ -163,19 +163,6 @@ def test_names_tell_models_apart():
     assert name_models(["x/run/best.keras", "y/run/best.keras"]) == ["x/run/best.keras", "y/run/best.keras"]
     assert name_models(["/m.keras", "m.onnx", "coco"]) == ["m.keras", "m.onnx", "coco"]
     assert name_models(["m.keras", "m.keras"]) == ["m.keras (1)", "m.keras (2)"]
-
-
-def test_sigmas_by_name_and_by_number():
-    schema = Schema((ObjectClass("a", 1, ("p", "q"), oks_sigmas=(0.1, 0.2), sigma_source="json"), ObjectClass("b", 2, ("r",))))
-    named = with_sigmas(schema, {"q": 0.3})
-    assert (
-        named.classes[0].oks_sigmas == (0.1, 0.3)
-        and named.classes[0].sigma_source == "flag"
-        and named.classes[1] == schema.classes[1]
-    )
-    assert with_sigmas(schema, 0.07).classes[1].oks_sigmas == (0.07,) and with_sigmas(schema, None) is schema
-    with pytest.raises(ValueError, match=r"found \['z'\], expected keypoints of the model"):
-        with_sigmas(schema, {"z": 0.1})
 
 
 def test_the_command_on_a_keras_file(tmp_path, capsys, monkeypatch):

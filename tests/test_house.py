@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "centerkp"
 # Imports go down only. data/ and model/ share a step and never meet.
 LADDER = [
-    {"schema", "heads", "geometry", "config", "writing"},
+    {"schema", "sides", "heads", "geometry", "config", "writing"},
     {"codec", "results", "lettering", "text_format", "label_map"},
     {"data", "model", "drawing"},
     {

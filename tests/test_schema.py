@@ -56,10 +56,37 @@ def test_sigmas_and_where_they_came_from():
     assert person.oks_sigmas == COCO_SIGMAS and person.sigma_source == "coco"
     assert read(category(oks_sigmas=0.1)).classes[0].oks_sigmas == (0.1,) * 3
     assert read(category(oks_sigmas=[0.1, 0.2, 0.3])).classes[0].sigma_source == "json"
-    assert read(category(oks_sigmas=0.1), oks_sigmas={"nose": 0.02}).classes[0].oks_sigmas == (0.05, 0.05, 0.02)
+    assert read(category(oks_sigmas=0.1), oks_sigmas={"nose": 0.02}).classes[0].oks_sigmas == (0.1, 0.1, 0.02)
     assert read(category(), oks_sigmas=0.3).classes[0].sigma_source == "flag"
     with pytest.raises(ValueError, match="found 2 oks_sigmas for 3 keypoints"):
         read(category(oks_sigmas=[0.1, 0.2]))
+
+
+def test_sigmas_by_name_and_by_number():
+    schema = Schema(
+        (ObjectClass("a", 1, ("p", "q"), oks_sigmas=(0.1, 0.2), sigma_source="json"), ObjectClass("b", 2, ("r", "s")))
+    )
+    named = schema.with_sigmas({"q": 0.3, "r": 0.4})
+    assert named.classes[0].oks_sigmas == (0.1, 0.3) and named.classes[0].sigma_source == "flag"
+    assert named.classes[1].oks_sigmas == (0.4, 0.05) and named.classes[1].sigma_source == "guess"
+    assert schema.with_sigmas({"q": 0.3}).classes[1] == schema.classes[1]
+    assert schema.with_sigmas(0.07).classes[1].oks_sigmas == (0.07, 0.07) and schema.with_sigmas(None) is schema
+    with pytest.raises(ValueError, match="found 'z', expected keypoints of"):
+        schema.with_sigmas({"z": 0.1})
+
+
+def test_names_that_no_class_has_are_refused():
+    """A slip of the pen must not pass for "nothing swaps"."""
+    cat, dog = category(), category("dog", ("left_paw", "right_paw")) | {"id": 8}
+    both = read(cat, dog, flip_pairs=[("right_eye", "left_eye")])
+    assert both.flip_permutation.tolist() == [1, 0, 2, 4, 3] and both.classes[1].flip_source == "names"
+    for pairs in ([("left_eye", "right_eie")], [("left_eye", "left_paw")], {"dgo": []}):
+        with pytest.raises(ValueError, match="flip_pairs: found"):
+            read(cat, dog, flip_pairs=pairs)
+    with pytest.raises(ValueError, match="did you mean 'right_eye'"):
+        read(cat, dog, flip_pairs=[("left_eye", "right_eie")])
+    with pytest.raises(ValueError, match="found 'nsoe', .* did you mean 'nose'"):
+        read(cat, oks_sigmas={"nsoe": 0.1})
 
 
 def test_skeleton_counts_from_one_unless_it_uses_zero():

@@ -1,4 +1,5 @@
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import albumentations as A
 import numpy as np
@@ -15,6 +16,7 @@ from centerkp.schema import ObjectClass, Schema
 FACE = ObjectClass("face", 1, ("left_eye", "right_eye", "nose"), flip_pairs=((0, 1),), flip_source="names")
 CUP = ObjectClass("cup", 2, ("rim",))
 SCHEMA = Schema((FACE, CUP))  # K = 4
+UNPAIRED = Schema(tuple(replace(c, flip_pairs=(), flip_source="unpaired") for c in SCHEMA.classes))
 STILL = {"scale": (1, 1), "rotation": 0, "translation": 0, "color": False, "flip": False}
 
 
@@ -112,7 +114,7 @@ def test_flip_carries_the_visibility_of_the_partner(tmp_path):
 
 def test_never_flips_what_cannot_be_flipped(tmp_path):
     record = _record(tmp_path, _gray(), [_face()])
-    sampler = Sampler(SCHEMA.with_flip_off(), (64, 64), 1, Augmentation(**{**STILL, "flip": True}))
+    sampler = Sampler(UNPAIRED, (64, 64), 1, Augmentation(**{**STILL, "flip": True}))
     for seed in range(20):
         assert sampler(record, _rng(seed))[1]["boxes_xyxy"][0].tolist() == [10, 20, 30, 40]
 
@@ -256,7 +258,7 @@ def test_own_compose_that_cannot_be_used_is_refused(tmp_path):
         with pytest.raises(ValueError, match="custom transform returned"):
             Sampler(SCHEMA, (64, 64), 1, Augmentation(**STILL, custom=custom))(record, _rng())
     with pytest.raises(ValueError, match="flip_pairs"):
-        Sampler(SCHEMA.with_flip_off(), (64, 64), 1, Augmentation(**STILL, custom=A.HorizontalFlip(p=1)))(record, _rng())
+        Sampler(UNPAIRED, (64, 64), 1, Augmentation(**STILL, custom=A.HorizontalFlip(p=1)))(record, _rng())
 
 
 def test_threads_share_no_transform():

@@ -33,10 +33,15 @@ SHORT_NAMES = {
 }
 
 
+def own_optimizer(model: keras.Model) -> keras.optimizers.Optimizer:
+    """The optimizer a model was compiled with, which Keras wraps in another one to scale the loss of mixed_float16."""
+    return getattr(model.optimizer, "inner_optimizer", model.optimizer)
+
+
 @contextmanager
 def averaged_weights(model: keras.Model) -> Iterator[None]:
     """Inside, the model has the moving average of its weights, if its optimizer keeps one; afterwards its own again."""
-    optimizer = model.optimizer
+    optimizer = own_optimizer(model)
     if not optimizer.use_ema:
         yield
         return
@@ -66,8 +71,8 @@ def detect_records(model: keras.Model, records: Sequence[Record], batch_size: in
 class EpochEnd(keras.callbacks.Callback):
     """At the end of every epoch: evaluates when it is time, saves the best and the last model, writes the log, prints a line.
 
-    The log is written before `last.keras`, whose optimizer knows how many steps it has seen: a process killed between the two
-    loses nothing, the epoch is done again.
+    The log is written before `last.keras`, which knows how many epochs it has seen: a process killed between the two loses
+    nothing, the epoch is done again.
     """
 
     def __init__(
@@ -89,6 +94,7 @@ class EpochEnd(keras.callbacks.Callback):
         self.started = time.monotonic()
 
     def on_epoch_end(self, epoch, logs=None):
+        self.model.trained_epochs = epoch + 1
         row = {"epoch": epoch + 1, "learning_rate": float(self.model.optimizer.learning_rate), **(logs or {})}
         row["seconds"] = round(time.monotonic() - self.started, 1)
         if (epoch + 1) % self.settings.eval_every == 0 or epoch + 1 == self.settings.epochs:

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from rich.console import Console
 
-from centerkp.callbacks import EpochEnd, ProgressBar, TensorBoardLog, detect_records, format_header
+from centerkp.callbacks import EpochEnd, ProgressBar, TensorBoardLog, detect_records, format_header, own_optimizer
 from centerkp.config import TrainSettings, read_keypoint_map, read_numbers, read_pairs, read_sigmas
 from centerkp.data.augment import Augmentation, read_compose
 from centerkp.data.coco import Record, read_coco, require_labels, split_records
@@ -182,7 +182,7 @@ def fit(
         if model.frozen != part.frozen:
             compile_part(model, part, settings, steps)
         # Not part of what Keras saves with an optimizer, so a resumed one has to be told as well.
-        model.optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+        own_optimizer(model).exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
         fit_part(model, part, steps, train_records, val_records, settings, folder, console)
     console.print(f"trained for {(time.monotonic() - started) / 60:.1f} minutes")
 
@@ -224,14 +224,15 @@ def fit_part(
     console: Console,
 ) -> None:
     """Trains to the end of one part; nothing happens when the model has got there already."""
-    done, rest = divmod(int(model.optimizer.iterations), steps)
-    if rest:
+    first_epoch, optimizer = model.trained_epochs, own_optimizer(model)
+    done, expected = int(optimizer.iterations), steps * (first_epoch - part.first)
+    # Under mixed_float16 the steps do not count whose gradients were no numbers; the scale of the loss falls until they are.
+    if done > expected or (done < expected and optimizer is model.optimizer):
         raise ValueError(
-            f"{folder.last}: found {int(model.optimizer.iterations)} steps done, expected a multiple of {steps}; the number of "
-            "training images has changed since the run began, start a new run."
+            f"{folder.last}: found {done} steps done, expected {expected}; the number of training images has changed "
+            "since the run began, start a new run."
         )
-    first_epoch = part.first + done
-    if done:
+    if first_epoch > part.first:
         console.print(f"continuing after epoch {first_epoch}")
     elif part.first:
         console.print(f"from epoch {first_epoch + 1} on what was frozen trains as well")

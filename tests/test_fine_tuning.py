@@ -122,6 +122,27 @@ def test_unfreezing_on_jax(demo, tmp_path):
     assert "frozen: backbone; " in done.stdout and [row["epoch"] for row in folder.read_log()] == [1, 2]
 
 
+def test_float16_keeps_the_average_and_resumes(demo, tmp_path):
+    """Keras wraps the optimizer to scale the loss, and steps whose gradients overflow do not count."""
+    folder = RunFolder(tmp_path / "run")
+    command = [sys.executable, "train.py", "--coco", str(demo.train_json), "--val", str(demo.val_json), *FLAGS]
+    command += ["--precision", "mixed_float16", "--eval-every", "2", "--run", str(folder.path)]
+    assert subprocess.run([*command, "--epochs", "2"]).returncode == 0
+    assert changed(read_backbone(folder.best), read_backbone(folder.last))  # the average is what is judged and kept
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        last = centerkp.load_model(folder.last)
+        assert last.trained_epochs == 2 and last.optimizer.inner_optimizer.use_ema
+        last.optimizer.iterations.assign(last.optimizer.iterations - 1)  # as when a step was left out on the way
+        last.save(folder.last)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    settings = json.loads(folder.settings.read_text())
+    folder.settings.write_text(json.dumps(settings | {"epochs": 3}))
+    assert subprocess.run([sys.executable, "train.py", "--resume", str(folder.path)]).returncode == 0
+    assert [row["epoch"] for row in folder.read_log()] == [1, 2, 3]
+
+
 # A dataset whose keypoints overlap COCO's.
 POINTS = ["nose", "left_eye", "right_eye", "snout", "antenna"]
 

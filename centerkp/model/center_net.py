@@ -45,6 +45,7 @@ class CenterNet(keras.Model):
         mask_rule: what an unlabelled keypoint silences, see `codec.targets.render_targets`.
         decode: options that differ from `DecodeOptions()`.
         frozen, frozen_bn: what does not train, see `freeze`.
+        trained_epochs: how many epochs of a run the weights have seen.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class CenterNet(keras.Model):
         decode: Mapping | None = None,
         frozen: str = "none",
         frozen_bn: bool = False,
+        trained_epochs: int = 0,
         **kwargs,
     ):
         schema = schema if isinstance(schema, Schema) else Schema.from_config(schema)
@@ -76,6 +78,7 @@ class CenterNet(keras.Model):
         self.loss_weights = DEFAULT_WEIGHTS | dict(loss_weights or {})
         self.mask_rule = mask_rule
         self.decode_options = DecodeOptions(**(decode or {}))
+        self.trained_epochs = trained_epochs
         self.loss_trackers = {head: keras.metrics.Mean(name=head) for head in head_channels(schema)}
         self.freeze(frozen, frozen_bn)
 
@@ -157,6 +160,7 @@ class CenterNet(keras.Model):
             "decode": asdict(self.decode_options),
             "frozen": self.frozen,
             "frozen_bn": self.frozen_bn,
+            "trained_epochs": self.trained_epochs,
         }
 
     @classmethod

@@ -22,12 +22,17 @@ def read_augmentations(names: str | Sequence[str]) -> dict:
     Raises:
         ValueError: another word.
     """
-    words = [word.strip() for word in (names.split(",") if isinstance(names, str) else names)]
+    words = [word.strip() for word in (names.split(",") if isinstance(names, str) else names) if word.strip()]
     known = ("flip", "scale")
     for word in words:
         if word not in known:
             raise ValueError(f"tta: found '{word}', expected some of {list(known)}{suggest(word, known)}.")
     return {"flip": "flip" in words, "scales": SCALES if "scale" in words else (1.0,)}
+
+
+def augment(detector, names: str | Sequence[str] | None):
+    """The detector with the augmentations that `read_augmentations` reads; itself without any."""
+    return AugmentedDetector(detector, **read_augmentations(names)) if names else detector
 
 
 class AugmentedDetector:

@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -17,11 +16,13 @@ from centerkp.data.coco import Record
 from centerkp.data.image import read_image
 from centerkp.drawing import draw_comparison
 from centerkp.evaluation import evaluate
-from centerkp.inference import Frame, detect
+from centerkp.inference import detect_records
 from centerkp.model.center_net import save_model
 from centerkp.results import Detection
 from centerkp.run_folder import RunFolder
+from centerkp.schema import Schema
 
+SHOWN = 0.3  # least score of what is drawn
 # Heads as columns of an 80-column terminal.
 SHORT_NAMES = {
     "center_heatmap": "center",
@@ -56,16 +57,9 @@ def averaged_weights(model: keras.Model) -> Iterator[None]:
             variable.assign(value)
 
 
-def detect_records(model: keras.Model, records: Sequence[Record], batch_size: int) -> list[list[Detection]]:
-    """The detections of every record's image, in order; raises ValueError when an image has become unreadable."""
-    # An image inside a TFRecord has no path to hand on; it is read when its turn comes.
-    items = (r.path if isinstance(r.path, Path) else Frame(str(r.path), read_image(r.path)) for r in records)
-    found = []
-    for result in detect(model, items, batch_size=batch_size):
-        if result.error:
-            raise ValueError(f"{result.error} It was readable when the run began.")
-        found.append(result.detections)
-    return found
+def draw_validation(record: Record, detections: Sequence[Detection], schema: Schema) -> np.ndarray:
+    """An annotated image beside itself with the detections worth showing, (h, w, 3) uint8 RGB."""
+    return draw_comparison(read_image(record.path), record, [d for d in detections if d.score >= SHOWN], schema)
 
 
 class EpochEnd(keras.callbacks.Callback):
@@ -139,8 +133,7 @@ class TensorBoardLog(keras.callbacks.Callback):
         if "score" in row:
             pairs = zip(self.epoch_end.records, self.epoch_end.detections, strict=True)
             for i, (record, found) in enumerate(islice(pairs, self.pictures)):
-                shown = [d for d in found if d.score >= 0.3]
-                picture = draw_comparison(read_image(record.path), record, shown, self.model.schema)
+                picture = draw_validation(record, found, self.model.schema)
                 self.writer.add_image(f"validation/{i}", picture, epoch + 1, dataformats="HWC")
         self.writer.flush()
 

@@ -104,10 +104,9 @@ class TrainSettings:
         for name in ("image_size", "epochs", "batch_size", "eval_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: found {getattr(self, name)}, expected 1 or more.")
-        limits = {"val_fraction": 1, "warmup": 1, "ema": 1, "bn_momentum": 1}
-        for name, limit in limits.items():
-            if not 0 <= getattr(self, name) < limit:
-                raise ValueError(f"{name}: found {getattr(self, name)}, expected a number from 0 to below {limit}.")
+        for name in ("val_fraction", "warmup", "ema", "bn_momentum"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name}: found {getattr(self, name)}, expected a number from 0 to below 1.")
         if self.learning_rate is not None and not self.learning_rate > 0:
             raise ValueError(f"learning_rate: found {self.learning_rate}, expected a number above 0.")
         if self.unfreeze_at and (self.freeze == "none" or not 0 < self.unfreeze_at < self.epochs):
@@ -137,7 +136,7 @@ class TrainSettings:
         path = Path(path)
         if not path.is_file():
             raise FileNotFoundError(f"{path}: no such file; expected the settings.json of a run.")
-        return cls.from_dict(json.loads(path.read_text()), str(path))
+        return cls.from_dict(json.loads(path.read_text(encoding="utf-8")), str(path))
 
     def resolve(self) -> "TrainSettings":
         """The same with every default that depends on others decided, as a run keeps them in its settings.json."""

@@ -8,7 +8,6 @@ from itertools import islice
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import track
 
 from centerkp.curves import RECALLS, SCORES
 from centerkp.data.coco import Record, read_coco
@@ -23,9 +22,9 @@ from centerkp.evaluation_tables import (
     print_tables,
     threshold_table,
 )
-from centerkp.export.artefact import load_detector
-from centerkp.inference import Detector, detect
+from centerkp.inference import detect_records
 from centerkp.keypoint_error import PCK_SHARES
+from centerkp.loading import load_for_use
 from centerkp.results import Detection
 from centerkp.schema import Schema
 from centerkp.speed import Speed, TimedDetector, describe_machine
@@ -80,11 +79,7 @@ def evaluate_models(
     if Path(out).exists() and not Path(out).is_dir():  # said before the work
         raise ValueError(f"{out}: found a file, expected a folder to write to; choose another --out.")
     for name, path in zip(name_models(models), models, strict=True):
-        detector = load_detector(path, image_size=image_size, console=console)
-        if tta:
-            from centerkp.augmented import AugmentedDetector, read_augmentations
-
-            detector = AugmentedDetector(detector, **read_augmentations(tta))
+        detector = load_for_use(path, image_size=image_size, tta=tta, console=console)
         schema = detector.schema.with_sigmas(oks_sigmas)
         if schema not in datasets:  # models of one schema share the annotations
             datasets[schema] = read_coco(coco, images_dir=images_dir, schema=schema, check_images=check_images)
@@ -92,7 +87,7 @@ def evaluate_models(
         for line in () if results else dataset.notes:
             console.print(f"{Path(coco).name}: {line}", highlight=False, markup=False)
         timed, started = TimedDetector(detector), time.perf_counter()
-        detections = list(_detect(timed, dataset.records, batch_size, name, console))
+        detections = detect_records(timed, dataset.records, batch_size, console, name)
         speed = timed.measure(len(detections), time.perf_counter() - started)
         evaluation = evaluate(dataset.records, detections, schema, min_score=min_score)
         results.append(ModelResult(name, str(path), schema, dataset.records, detections, evaluation, speed))
@@ -148,17 +143,6 @@ def _curve_rows(result: ModelResult) -> Iterator[tuple]:
 
 def _points(model: str, curve: str, name: str, x: Sequence[float], y: Sequence[float | None] | None) -> list[tuple]:
     return [(model, curve, name, *point) for point in zip(x, y, strict=True)] if y else []
-
-
-def _detect(
-    detector: Detector, records: Sequence[Record], batch_size: int, name: str, console: Console
-) -> Iterator[list[Detection]]:
-    results = detect(detector, [r.path for r in records], batch_size=batch_size)
-    hidden = not console.is_terminal
-    for result in track(results, description=name, total=len(records), console=console, transient=True, disable=hidden):
-        if result.error:
-            raise ValueError(f"{result.error} Without it the numbers would not be those of the whole dataset.")
-        yield result.detections
 
 
 def _print_results(results: Sequence[ModelResult], console: Console) -> None:

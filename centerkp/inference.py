@@ -14,12 +14,15 @@ from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
+from rich.console import Console
+from rich.progress import track
 
 from centerkp import geometry
-from centerkp.data.image import letterbox_image, read_image
+from centerkp.data.coco import Record
+from centerkp.data.image import PackedImage, letterbox_image, read_image
 from centerkp.data.pixels import to_rgb
 from centerkp.image_result import ImageResult, Predictions
-from centerkp.results import split_objects
+from centerkp.results import Detection, split_objects
 from centerkp.schema import Schema
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".jp2", ".ppm", ".pgm")
@@ -103,9 +106,9 @@ def predict(
 
         model = load_detector(model)
     if tta:
-        from centerkp.augmented import AugmentedDetector, read_augmentations
+        from centerkp.augmented import augment
 
-        model = AugmentedDetector(model, **read_augmentations(tta))
+        model = augment(model, tta)
     results = Predictions([], model.schema)
     for result in detect(model, _expand(source), batch_size=batch_size, min_score=min_score):
         if result.error and result.path is None:
@@ -150,9 +153,8 @@ def detect(
     not depend on how many images there are. Leaving the loop early ends the threads.
 
     Args:
-        items: paths, arrays, Pillow images (see `data.pixels.to_rgb`) or `Frame`s; may be a generator, also an endless one,
-        that
-            leaves alone what it has given away.
+        items: paths, `PackedImage`s, arrays, Pillow images (see `data.pixels.to_rgb`) or `Frame`s; may be a generator, also an
+            endless one, that leaves alone what it has given away.
         batch_size: images per step; the last step is filled up, so that the network is traced once.
         min_score: objects with a lower score are left out.
         threads: that read images; by default one per processor.
@@ -169,6 +171,24 @@ def detect(
     finally:
         batches.close()
         pool.shutdown(cancel_futures=True)
+
+
+def detect_records(
+    detector: Detector, records: Sequence[Record], batch_size: int, console: Console | None = None, title: str = ""
+) -> list[list[Detection]]:
+    """The detections of every record's image, in order; with a console that is a terminal, behind a progress bar.
+
+    Raises:
+        ValueError: an image cannot be read any more.
+    """
+    found = []
+    results = detect(detector, [record.path for record in records], batch_size=batch_size)
+    hidden = console is None or not console.is_terminal
+    for result in track(results, title, total=len(records), console=console, transient=True, disable=hidden):
+        if result.error:
+            raise ValueError(f"{result.error} Without it the numbers would not be those of the whole dataset.")
+        found.append(result.detections)
+    return found
 
 
 def read_ahead(items: Iterable, count: int) -> Iterator:
@@ -227,15 +247,18 @@ class _Loaded:
 
 def _load(item, number: int, size: tuple[int, int]) -> _Loaded:
     path, name = None, f"image_{number}"
+    is_file = isinstance(item, str | os.PathLike | PackedImage)
     if isinstance(item, str | os.PathLike):
         path = Path(item)
         name = str(path)
+    elif isinstance(item, PackedImage):
+        name = str(item)
     elif isinstance(item, Frame):
         name = item.name
     elif isinstance(item, Image.Image):
         name = getattr(item, "filename", "") or name
     try:
-        image = read_image(path) if path else to_rgb(item.image if isinstance(item, Frame) else item, name)
+        image = read_image(path or item) if is_file else to_rgb(item.image if isinstance(item, Frame) else item, name)
     except (ValueError, OSError) as error:
         return _Loaded(name, path, error=str(error))
     return _Loaded(name, path, image, *letterbox_image(image, size))

@@ -61,9 +61,9 @@ def load_for_use(
         raise ValueError(f"precision: found '{precision}', expected one of {list(PRECISIONS)}.")
     import keras
 
-    from centerkp.augmented import AugmentedDetector, read_augmentations
+    from centerkp.augmented import augment, read_augmentations
 
-    augmentations = tta and read_augmentations(tta)
+    read_augmentations(tta or "")  # said before the weights are loaded
     name = device and _find_device(device)
     before = keras.config.dtype_policy()
     try:
@@ -72,14 +72,16 @@ def load_for_use(
             detector = load_detector(weights, **options)
     finally:
         keras.config.set_dtype_policy(before)
-    detector = AugmentedDetector(detector, **augmentations) if augmentations else detector
+    detector = augment(detector, tta)
     return OnDevice(detector, name) if name else detector
 
 
 def _find_device(name: str) -> str:
     import keras
 
-    known = [str(device).lower() for device in keras.distribution.list_devices()]
+    # Where there is a GPU, the list of all devices leaves the processor out.
+    listed = [*keras.distribution.list_devices("cpu"), *keras.distribution.list_devices()]
+    known = list(dict.fromkeys(str(device).lower() for device in listed))
     wanted = name.lower() if ":" in name else f"{name.lower()}:0"
     if wanted not in known:
         raise ValueError(

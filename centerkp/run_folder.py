@@ -74,13 +74,13 @@ class RunFolder:
         """The rows of log.csv as numbers; empty cells are left out."""
         if not self.log.exists():
             return []
-        with open(self.log, newline="") as file:
+        with open(self.log, newline="", encoding="utf-8") as file:
             return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
 
     def write_log(self, rows: list[dict[str, float]]) -> None:
         """All rows of log.csv; a column that some rows lack stays empty there."""
         columns = list(dict.fromkeys(key for row in rows for key in row))
-        with replacing(self.log) as part, open(part, "w", newline="") as file:
+        with replacing(self.log) as part, open(part, "w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, columns)
             writer.writeheader()
             writer.writerows(rows)

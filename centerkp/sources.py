@@ -91,8 +91,8 @@ def read_items(
         else:
             try:
                 image = read_address(source.address)
-            except IsVideo:
-                yield from _read_clip(Clip(source.name, source.address, live=True), report, count, stop)
+            except IsVideo as video:
+                yield from _read_clip(Clip(source.name, source.address, video.live), report, count, stop)
             except (ValueError, OSError) as error:
                 report(str(error))
             else:
@@ -112,8 +112,9 @@ def read_address(address: str) -> np.ndarray:
             # As browsers do: blanks and accents are encoded, what is encoded already stays.
             request = Request(quote(address, safe="%/:=&?~#+!$,;'@()*[]"), headers={"User-Agent": "centerkp"})
             with urlopen(request, timeout=DOWNLOAD_TIMEOUT) as answer, open(path, "wb") as file:
-                if answer.headers.get_content_type().startswith(("video/", "multipart/x-mixed-replace")):
-                    raise IsVideo(f"{address}: found a video, expected an image.")
+                kind = answer.headers.get_content_type()
+                if kind.startswith("video/") or kind == "multipart/x-mixed-replace":
+                    raise IsVideo(f"{address}: found a video, expected an image.", live=kind.startswith("multipart/"))
                 shutil.copyfileobj(_Limited(answer, address), file)
         except (URLError, HTTPException, TimeoutError, ConnectionError) as error:
             reason = getattr(error, "reason", error)
@@ -126,7 +127,11 @@ def read_address(address: str) -> np.ndarray:
 
 
 class IsVideo(ValueError):
-    """What was taken for an image, since its name does not say otherwise, is a video, such as that of a network camera."""
+    """What was taken for an image, since its name does not say otherwise, is a video; `live` when a camera sends it."""
+
+    def __init__(self, message: str, live: bool):
+        super().__init__(message)
+        self.live = live
 
 
 class _Limited:
@@ -216,7 +221,7 @@ def _name_all(addresses: Sequence[Path | str | int]) -> list[Picture | Clip]:
     folders = [p.resolve().parent for p in addresses if isinstance(p, Path)]
     common = folders[0] if folders else None
     while common and not all(folder.is_relative_to(common) for folder in folders):
-        common = common.parent
+        common = common.parent if common != common.parent else None  # another drive
     taken: set[str] = set()
     named: list[Picture | Clip] = []
     for address in addresses:
@@ -224,7 +229,8 @@ def _name_all(addresses: Sequence[Path | str | int]) -> list[Picture | Clip]:
             named.append(Clip(_free(f"camera{address}", taken), address, live=True))
             continue
         if isinstance(address, Path):
-            name, scheme = address.resolve().relative_to(common), ""
+            name = address.resolve()
+            name, scheme = name.relative_to(common or name.anchor), ""
         else:
             parts = urlsplit(address)
             name, scheme = (

@@ -10,20 +10,20 @@ import keras
 import numpy as np
 from rich.console import Console
 
-from centerkp.callbacks import EpochEnd, ProgressBar, TensorBoardLog, detect_records, format_header, own_optimizer
+from centerkp.callbacks import EpochEnd, ProgressBar, TensorBoardLog, draw_validation, format_header, own_optimizer
 from centerkp.config import TrainSettings, read_keypoint_map, read_numbers, read_pairs, read_sigmas
 from centerkp.data.augment import Augmentation, read_compose
 from centerkp.data.coco import Record, read_coco, require_labels, split_records
-from centerkp.data.image import read_image
 from centerkp.data.mosaic import draw_targets_of_batch
 from centerkp.data.pipeline import make_batches
 from centerkp.data.sample import Sampler
 from centerkp.data.tfrecord_reader import read_tfrecords
-from centerkp.drawing import draw_comparison, write_image
+from centerkp.drawing import write_image
 from centerkp.dry_run import dry_run
 from centerkp.evaluation import Evaluation, evaluate, ground_truth_as_detections
 from centerkp.evaluation_tables import print_evaluation
 from centerkp.heads import head_channels
+from centerkp.inference import detect_records
 from centerkp.model.center_net import CenterNet, build_model, check_image_size, load_model
 from centerkp.model.cost import describe_cost, measure_reach
 from centerkp.model.hourglass import find_backbone
@@ -295,8 +295,7 @@ def finish(folder: RunFolder, val_records: Sequence[Record], settings: TrainSett
     images = [{"id": r.image_id, "file_name": r.file_name, "width": r.width, "height": r.height} for r in val_records]
     write_json(folder.predictions, coco_dataset(images, detections, model.schema))
     for record, found in list(zip(val_records, detections, strict=True))[:PICTURES]:
-        shown = [d for d in found if d.score >= 0.3]
-        picture = draw_comparison(read_image(record.path), record, shown, model.schema)
+        picture = draw_validation(record, found, model.schema)
         write_image(folder.pictures / "validation" / f"{record.path.stem}_{record.image_id}.jpg", picture)
     print_evaluation(evaluation, console)
     for name, path in (("model", folder.best), ("numbers", folder.metrics), ("pictures", folder.pictures)):

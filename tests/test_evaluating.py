@@ -53,7 +53,7 @@ def squares(monkeypatch):
             detector.predict_on_batch = lambda inputs: (f := whole(inputs)) | {"scores": f["scores"] * (f["class_ids"] == 0)}
         return detector
 
-    monkeypatch.setattr(evaluating, "load_detector", load)
+    monkeypatch.setattr(evaluating, "load_for_use", load)
 
 
 def run(models, coco, out, **options):
@@ -130,7 +130,7 @@ def test_a_detector_without_keypoints_and_images_without_objects(tmp_path, monke
             found["scores"] *= found["class_ids"] == 1
             return {k: found[k] for k in ("boxes", "scores")} | {"class_ids": np.zeros_like(found["class_ids"])}
 
-    monkeypatch.setattr(evaluating, "load_detector", lambda path, **options: GreenDetector())
+    monkeypatch.setattr(evaluating, "load_for_use", lambda path, **options: GreenDetector())
     coco = write_dataset(tmp_path / "data")
     content = json.loads(coco.read_text())
     content["categories"] = content["categories"][1:]

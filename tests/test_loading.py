@@ -43,6 +43,14 @@ def test_device_and_precision(model):
     assert 0 < np.abs(predict(half)[:5] - predict(plain)[:5]).max() < 0.02
 
 
+def test_the_processor_beside_a_gpu(model, monkeypatch):
+    """Keras lists it only where there is nothing better."""
+    monkeypatch.setattr(keras.distribution, "list_devices", lambda kind=None: ["cpu:0"] if kind == "cpu" else ["gpu:0"])
+    assert load_for_use(model, device="cpu").device == "cpu:0"
+    with pytest.raises(ValueError, match=r"expected one of \['cpu:0', 'gpu:0'\]"):
+        load_for_use(model, device="gpu:1")
+
+
 @pytest.mark.parametrize(
     "options, message",
     [

@@ -28,6 +28,7 @@ def folder(tmp_path):
 def server(tmp_path):
     """Serves /good.png, /lies.png (shorter than announced), /page.png (not an image); everything else is 404."""
     data = squares.write_png(tmp_path / "served.png", ("red", 10, 20, 30)).read_bytes()
+    clip = squares.write_clip(tmp_path / "served.avi", squares.moving_square(5)).read_bytes()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
@@ -46,10 +47,12 @@ def server(tmp_path):
                 "/lies.png": (data[:100], len(data)),
                 "/huge.png": (data, 10**12),
                 "/page.png": (b"<html>", 6),
+                "/get": (clip, len(clip)),
             }.get(self.path.split("?")[0], (None, 0))
             if content is None:
                 return self.send_error(404)
             self.send_response(200)
+            self.send_header("Content-Type", "video/x-msvideo" if self.path.startswith("/get") else "image/png")
             self.send_header("Content-Length", str(length))
             self.end_headers()
             self.wfile.write(content)
@@ -183,6 +186,12 @@ def test_a_network_camera_is_known_by_what_it_sends(server):
     assert len(faults) == 1 and "has ended" in faults[0]
     assert items[0].name == "camera/000000.jpg" and items[0].clip.live
     assert len(squares.find_squares(items[-1].content.image)) == 1
+
+
+def test_a_video_whose_address_does_not_say_so_is_read_whole(server):
+    """Not as a camera, of which frames are skipped while the network is busy."""
+    items = read_items(find_sources([f"{server}/get?id=3"]), pytest.fail, lambda _: None, Event())
+    assert [(i.index, i.seconds, i.clip.live) for i in items] == [(n, n / 20, False) for n in range(5)]
 
 
 def test_stopping(tmp_path):

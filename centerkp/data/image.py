@@ -4,7 +4,7 @@ import os
 import struct
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -24,6 +24,7 @@ _ORIENTATION_TAG = 0x0112
 _PILLOW_ERRORS = (OSError, RuntimeError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, struct.error)
 
 
+@runtime_checkable
 class PackedImage(Protocol):
     """An encoded image that has no file of its own; its `str()` is what messages call it."""
 

@@ -7,12 +7,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import keras
 from rich.console import Console
 
 from centerkp.model.archive import ARCHIVE_SUFFIXES, is_archive
 from centerkp.model.center_net import CenterNet, check_image_size, load_model, save_model
 from centerkp.model.checkpoint import open_checkpoint, read_structure
-from centerkp.model.convert import port_checkpoint
+from centerkp.model.convert import keep_stacks, port_checkpoint
 from centerkp.model.download import check_digest, compute_digest, download, record_digest
 from centerkp.model.hourglass import Hourglass, find_backbone, name_backbone, same_body
 from centerkp.model.naming import is_coco, name_channels
@@ -52,6 +53,8 @@ def load_weights(
         model = load_model(path)
     else:
         model = _port_coco(path, image_size or 512, scratch=None)
+        if keras.config.dtype_policy().name != "float32":  # built anew: ported models compute in float32
+            model = keep_stacks(model, model.backbone.stacks)
     if image_size:
         model.image_size = check_image_size(image_size, model.multiple)
     return model
@@ -114,7 +117,7 @@ def _load_coco(image_size: int | Sequence[int], console: Console) -> CenterNet:
         model = _port_coco(local, size, scratch=FOLDER)
     save_model(model, ported)
     console.print(f"weights: ported to {ported} in {time.monotonic() - started:.0f} s", highlight=False)
-    return model
+    return load_model(ported)  # which computes in the number format that was asked for
 
 
 def _port_download(url: str, archive: Path, size: int, console: Console) -> CenterNet:

@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 import centerkp
+from centerkp.loading import load_for_use
 from centerkp.model import weights
 from centerkp.model.coco_schema import coco_schema
 from centerkp.model.weights import load_weights
@@ -298,3 +299,13 @@ def test_build_model_from_coco(archive, tmp_path, place, capsys):
         centerkp.build_model(own, weights="coco", backbone="hourglass_10", image_size=128)
     with pytest.raises(ValueError, match="leave it out"):
         centerkp.build_model(own, weights="coco", backbone=spec, head_channels=8)
+
+
+def test_the_number_format_holds_also_when_weights_are_ported(archive, tmp_path, place):
+    """On the first use of "coco" as on the second, and for an archive that is ported every time."""
+    (tmp_path / NAME).write_bytes(archive)
+    place(tmp_path / NAME)
+    for source in ("coco", "coco", tmp_path / NAME):
+        model = load_for_use(source, precision="mixed_bfloat16")
+        assert "mixed_bfloat16" in {layer.dtype_policy.name for layer in model.layers}
+    assert "mixed_bfloat16" not in {layer.dtype_policy.name for layer in load_weights("coco").layers}

@@ -171,13 +171,12 @@ def compare(
     enough = sum(int((e["scores"] >= MIN_SCORE).sum()) for e in expected) >= FEW_OBJECTS
     total = Differences()
     for i, (e, f) in enumerate(zip(expected, found, strict=True)):
-        rows, others = (np.flatnonzero(o["scores"] >= MIN_SCORE) if enough else np.arange(BEST_OBJECTS) for o in (e, f))
-        rows, others = (r[: len(e["scores"])] for r in (rows, others))
+        rows = np.flatnonzero(e["scores"] >= MIN_SCORE) if enough else np.flatnonzero(e["scores"] > 0)[:BEST_OBJECTS]
         pairs = _match(e, f, rows)
         total.objects += len(rows)
         # A score a little below the limit at one side is no object lost, so partners may have any score.
         total.unmatched += _count_lost(e, f, rows, pairs, tolerance)
-        sure = others[f["scores"][others] >= MIN_SCORE + tolerance.score] if enough else []
+        sure = np.flatnonzero(f["scores"] >= MIN_SCORE + tolerance.score) if enough else []
         total.unmatched += _count_lost(f, e, sure, _match(f, e, sure), tolerance)
         for a, b in pairs:
             _add(total, e, f, a, b, schema, tolerance, scales[i] if scales else 1.0)

@@ -25,6 +25,7 @@ from centerkp.export.saved_model import SAVED_MODEL_PRECISIONS, write_saved_mode
 from centerkp.export.verify import Verification, differences_table, verify
 from centerkp.inference import find_images
 from centerkp.model.center_net import CenterNet
+from centerkp.speed import describe_machine
 from centerkp.writing import write_json
 
 REPORT = "export.json"
@@ -238,7 +239,7 @@ def _describe(weights, format, precision, rows, model, origin, calibrated, verif
         "batch": rows,
         "calibration_images": calibrated,
         "compared_on": origin,
-        "machine": f"{platform.processor() or platform.machine()}, {platform.platform()}",
+        "machine": f"{describe_machine()}, {platform.platform()}",
         **verification.to_dict(),
         "accuracy": accuracy and accuracy.to_dict(),
     }

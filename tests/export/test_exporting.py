@@ -8,14 +8,18 @@ import pytest
 from rich.console import Console
 
 from centerkp.cli import main
+from centerkp.config import TrainSettings
 from centerkp.data.demo import write_demo
-from centerkp.export import exporting
+from centerkp.export import exporting, samples
 from centerkp.export.accuracy import measure_accuracy
 from centerkp.export.artefact import load_detector
 from centerkp.export.exporting import FORMATS, export
 from centerkp.export.samples import find_pictures, spread
 from centerkp.model.center_net import CenterNet, load_model
 from centerkp.schema import Schema
+from centerkp.speed import describe_machine
+from centerkp.training import read_records
+from centerkp.writing import write_json
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +44,7 @@ def test_the_command_writes_compares_and_reports(weights, demo, tmp_path, capsys
     report = json.loads((out / "export.json").read_text())
     assert report["passed"] and report["differences"]["boxes"]["largest"] < 0.1 and report["image_size"] == [96, 64]
     assert report["latency_seconds"] > 0 and report["bytes"] > 10_000 and report["compared_on"] == "3 named ones"
-    assert [p.name for p in out.parent.iterdir()] == ["1"]
+    assert report["machine"].startswith(describe_machine()) and [p.name for p in out.parent.iterdir()] == ["1"]
     assert load_detector(out).schema.num_keypoints == 5
 
 
@@ -140,6 +144,17 @@ def test_pictures_come_from_the_run_the_weights_lie_in(demo, tmp_path):
     pictures, origin = find_pictures(tmp_path / "best.keras", None, [], 2)
     assert len(pictures) == 2 and origin == str(demo.val_json) and pictures[0].shape == (90, 120, 3)
     assert len(find_pictures("coco", demo.val_json, [], 8)[0]) == 3
+
+
+def test_without_validation_images_of_its_own_those_the_run_held_back_are_taken(tmp_path, monkeypatch):
+    demo = write_demo(tmp_path / "demo", num_train=8, num_val=1, num_test=1, size=(80, 64))
+    settings = TrainSettings(coco=str(demo.train_json), val_fraction=0.4, seed=3, check_images=False)
+    write_json(tmp_path / "settings.json", settings.to_dict())
+    read = []
+    monkeypatch.setattr(samples, "read_image", read.append)
+    origin = find_pictures(tmp_path / "best.keras", None, [], 8)[1]
+    assert read == [record.path for record in read_records(settings)[2]] and 0 < len(read) < 8
+    assert origin == f"{demo.train_json}, those that the run held back"
 
 
 def test_spread():

@@ -36,7 +36,7 @@ def measure_accuracy(detector, model, coco: str | Path, console: Console) -> Acc
     """Detects with both on the images of a COCO JSON; its classes and keypoints are matched by name.
 
     Raises:
-        ValueError, FileNotFoundError: as `data.coco.read_coco`.
+        ValueError, FileNotFoundError: as `data.coco.read_coco`, or an image has become unreadable.
     """
     dataset = read_coco(coco, schema=model.schema)
     paths = [record.path for record in dataset.records]
@@ -45,7 +45,12 @@ def measure_accuracy(detector, model, coco: str | Path, console: Console) -> Acc
         # One image at a time: the same for all formats, and the large network fits into small memories.
         results = detect(one, paths, batch_size=1)
         shown = track(results, f"average precision, {name}", total=len(paths), console=console, transient=True)
-        evaluation = evaluate(dataset.records, [result.detections for result in shown], model.schema)
+        detections = []
+        for result in shown:
+            if result.error:
+                raise ValueError(f"{result.error} It was readable when the export began.")
+            detections.append(result.detections)
+        evaluation = evaluate(dataset.records, detections, model.schema)
         scores.append({"box_ap": evaluation.box["AP"], "keypoint_ap": evaluation.keypoints["AP"]})
     return Accuracy(str(coco), len(paths), *scores)
 

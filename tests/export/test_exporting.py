@@ -106,6 +106,24 @@ def test_average_precision_lost(demo):
     assert found.images == 3 and found.lost("box_ap") == 0.0 and found.to_dict()["lost"]["keypoint_ap"] == 0.0
 
 
+def test_an_image_that_becomes_unreadable_lowers_no_average_precision(tmp_path):
+    demo = write_demo(tmp_path / "demo", num_train=1, num_val=2, num_test=1, size=(80, 64))
+    schema = Schema.from_coco(demo.val_json)
+    model = CenterNet(schema, {"stem_channels": 4, "channels": [8, 8], "blocks": [1, 1], "stacks": 1}, 64)
+
+    class Breaking:
+        """The model, whose first pass breaks an image for the second one."""
+
+        schema, image_size = model.schema, model.image_size
+
+        def predict_on_batch(self, inputs):
+            sorted(demo.images_dir.glob("val*"))[-1].write_bytes(b"cut off")
+            return model.predict_on_batch(inputs)
+
+    with pytest.raises(ValueError, match="readable when the export began"):
+        measure_accuracy(model, Breaking(), demo.val_json, Console(quiet=True))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

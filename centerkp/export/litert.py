@@ -3,7 +3,7 @@
 import json
 import os
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from centerkp.export.fold import FoldedNetwork
 from centerkp.export.quiet import native_silence
 from centerkp.export.saved_model import DESCRIPTION, detect_canvas, require_tensorflow
 
-LITERT_PRECISIONS = ("fp32", "fp16", "int8")
+LITERT_PRECISIONS = ("fp32", "fp16", "int8")  # the format computes no bfloat16
 
 
 def write_litert(
@@ -22,8 +22,8 @@ def write_litert(
     path: str | Path,
     *,
     precision: str = "fp32",
-    batch: int | None = 1,
-    samples: Iterable[tuple[np.ndarray, tuple[int, int]]] = (),
+    batch: int = 1,
+    samples: Sequence[tuple[np.ndarray, tuple[int, int]]] = (),
 ) -> Path:
     """Writes the network with decoding as a `.tflite` file.
 
@@ -43,15 +43,8 @@ def write_litert(
             numbers from what the network computes on them.
 
     Raises:
-        ValueError: another precision, a batch of any size, no samples for int8, or Keras does not run on TensorFlow.
+        ValueError: Keras does not run on TensorFlow.
     """
-    if precision not in LITERT_PRECISIONS:
-        raise ValueError(
-            f"precision: found '{precision}' for LiteRT, expected one of {list(LITERT_PRECISIONS)}; the format computes no "
-            "bfloat16, so take fp16, which is as small, or export to openvino."
-        )
-    if batch is None:
-        raise ValueError("batch: found any number for LiteRT, expected a fixed one; export with --batch 1.")
     require_tensorflow("LiteRT")
     path = Path(path)
     converter = _make_converter(network, batch)
@@ -89,12 +82,6 @@ def _store_halves(converter) -> None:
 def _measure_ranges(converter, batch: int, samples) -> bytes:
     """The float model, which remembers for every number in which range it was on the samples."""
     import tensorflow as tf
-
-    samples = list(samples)
-    if not samples:
-        raise ValueError(
-            "int8: found no images to calibrate with, expected some like those it will see; name them with --calibrate."
-        )
 
     def feed():
         for image, valid_size in samples:

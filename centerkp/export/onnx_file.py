@@ -31,13 +31,8 @@ def write_onnx(network: FoldedNetwork, path: str | Path, *, precision: str = "fp
         batch: images per call, None for any number.
 
     Raises:
-        ValueError: another precision.
         FileNotFoundError: the package `onnx` is not installed.
     """
-    if precision not in ONNX_PRECISIONS:
-        raise ValueError(
-            f"precision: found '{precision}' for ONNX, expected one of {list(ONNX_PRECISIONS)}; export to OpenVINO for others."
-        )
     onnx = import_extra("onnx", "onnx")
     path = Path(path)
     graph, found = _write_graph(network, half=precision == "fp16")

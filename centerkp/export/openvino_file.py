@@ -1,7 +1,7 @@
 """A trained model as OpenVINO's pair of files, `.xml` and `.bin`; the fastest way on Intel processors."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -23,7 +23,7 @@ def write_openvino(
     *,
     precision: str = "fp32",
     batch: int | None = None,
-    samples: Iterable[tuple[np.ndarray, tuple[int, int]]] = (),
+    samples: Sequence[tuple[np.ndarray, tuple[int, int]]] = (),
 ) -> Path:
     """Writes the network with letterboxing and decoding as OpenVINO IR.
 
@@ -39,27 +39,22 @@ def write_openvino(
             numbers from what the network computes on them.
 
     Raises:
-        ValueError: another precision, or no samples for int8.
         FileNotFoundError: a package that this needs is not installed.
     """
-    if precision not in OPENVINO_PRECISIONS:
-        raise ValueError(f"precision: found '{precision}' for OpenVINO, expected one of {list(OPENVINO_PRECISIONS)}.")
     openvino = import_extra("openvino", "openvino")
     path = Path(path)
     with TemporaryDirectory() as folder:
         model = openvino.Core().read_model(write_onnx(network, Path(folder) / "model.onnx", batch=batch))
         if precision == "int8":
-            model = _quantize(model, list(samples))
+            model = _quantize(model, samples)
         description = Description(network.schema, network.image_size, "openvino", precision, batch)
         model.set_rt_info(description.to_json(), "centerkp")
         openvino.save_model(model, path, compress_to_fp16=precision != "fp32")
     return path
 
 
-def _quantize(model, samples: list[tuple[np.ndarray, tuple[int, int]]]):
+def _quantize(model, samples: Sequence[tuple[np.ndarray, tuple[int, int]]]):
     """The model with its convolutions in int8 and ranges from the samples."""
-    if not samples:
-        raise ValueError("samples: found none for int8, expected images like those the model will see; name a few dozen.")
     nncf = import_extra("nncf", "openvino")
     nncf.set_log_level(logging.WARNING)  # else it names every operation that stays float
     pictures = [np.ascontiguousarray(canvas[None, :height, :width]) for canvas, (width, height) in samples]

@@ -9,7 +9,7 @@ import numpy as np
 from centerkp.export.artefact import AnySizeDetector, Description
 from centerkp.export.fold import FoldedNetwork
 
-SAVED_MODEL_PRECISIONS = ("fp32", "bf16", "fp16")
+SAVED_MODEL_PRECISIONS = ("fp32", "bf16", "fp16")  # TensorFlow has no 8-bit convolutions on processors
 DESCRIPTION = "schema.json"
 
 
@@ -33,13 +33,8 @@ def write_saved_model(network: FoldedNetwork, path: str | Path, *, precision: st
         batch: images per call, None for any number.
 
     Raises:
-        ValueError: another precision, or Keras does not run on TensorFlow.
+        ValueError: Keras does not run on TensorFlow.
     """
-    if precision not in SAVED_MODEL_PRECISIONS:
-        raise ValueError(
-            f"precision: found '{precision}' for a SavedModel, expected one of {list(SAVED_MODEL_PRECISIONS)}; TensorFlow "
-            "has no 8-bit convolutions on processors, so export to openvino or litert for int8."
-        )
     require_tensorflow("SavedModel")
     import tensorflow as tf
 

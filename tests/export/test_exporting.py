@@ -128,7 +128,10 @@ def test_an_image_that_becomes_unreadable_lowers_no_average_precision(tmp_path):
     ("arguments", "message"),
     [
         (["--format", "saved_model", "--precision", "int8"], r"'int8' for saved_model.*export to openvino or litert"),
-        (["--format", "litert", "--precision", "bf16"], r"'bf16' for litert"),
+        (["--format", "onnx", "--precision", "int8"], r"'int8' for onnx.*export to openvino or litert"),
+        (["--format", "onnx", "--precision", "bf16"], r"'bf16' for onnx.*export to saved_model or openvino"),
+        (["--format", "litert", "--precision", "bf16"], r"'bf16' for litert.*export to saved_model or openvino"),
+        (["--format", "openvino", "--precision", "int8"], r"no images for openvino.*--calibrate photos/"),
         (["--format", "litert", "--precision", "int8"], r"no images for litert.*--calibrate photos/"),
         (["--format", "litert", "--batch", "dynamic"], r"'dynamic' for litert, expected '1'"),
         (["--format", "litert", "--out", "m.onnx"], r"ending '\.onnx' for litert, expected \.tflite"),
@@ -143,6 +146,12 @@ def test_refusals_say_what_to_do(weights, arguments, message, capsys, tmp_path, 
     assert main(["export", str(weights), *arguments]) == 2
     assert re.search(message, capsys.readouterr().err)
     assert not list(weights.parent.glob("best_*"))
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_precision_that_does_not_exist_is_refused_before_the_weights_are_looked_for(format):
+    with pytest.raises(ValueError, match=rf"precision: found 'fp8' for {format}, expected one of .*; choose one of"):
+        export("nowhere.keras", format, precision="fp8")
 
 
 def test_what_stands_at_the_target_is_not_destroyed(weights, tmp_path, capsys):

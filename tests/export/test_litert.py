@@ -56,13 +56,3 @@ def check_types(path):
     assert types["conv"].count(schema.TensorType.FLOAT32) == 6
     assert types["conv"].count(schema.TensorType.INT8) == len(types["conv"]) - 6 > 10
     assert types["decode"] and schema.TensorType.INT8 not in types["decode"]
-
-
-def test_what_the_format_does_not_have(tiny_model, tmp_path):
-    network = fold(tiny_model)
-    with pytest.raises(ValueError, match="'bf16' for LiteRT.*fp16"):
-        write_litert(network, tmp_path / "m.tflite", precision="bf16")
-    with pytest.raises(ValueError, match="--batch 1"):
-        write_litert(network, tmp_path / "m.tflite", batch=None)
-    with pytest.raises(ValueError, match="--calibrate"):
-        write_litert(network, tmp_path / "m.tflite", precision="int8")

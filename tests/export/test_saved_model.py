@@ -80,8 +80,6 @@ def test_fixed_batch_and_other_numbers(tiny_model, pictures, tmp_path):
     assert (one.description.precision, one.description.batch) == ("bf16", 1)
     canvases = np.stack([letterbox_image(p, (96, 64))[0] for p in pictures])
     assert one.predict_on_batch({"image": canvases})["boxes"].shape == (4, 20, 4)
-    with pytest.raises(ValueError, match="'int8' for a SavedModel.*openvino or litert"):
-        write_saved_model(fold(tiny_model), tmp_path / "n", precision="int8")
     with pytest.raises(ValueError, match="found image size 128 x 128 asked for, expected 96 x 64"):
         load_detector(tmp_path / "m", image_size=128)
     with pytest.raises(ValueError, match="stacks=1"):

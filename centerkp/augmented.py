@@ -7,8 +7,8 @@ import numpy as np
 from keras import ops
 
 from centerkp.config import suggest
-from centerkp.geometry import box_areas
 from centerkp.heads import HEATMAP_HEADS, STRIDE
+from centerkp.keypoint_error import box_ious
 from centerkp.model.center_net import CenterNet
 
 SCALES = (0.8, 1.0, 1.2)  # of the input size, for "scale"
@@ -195,10 +195,7 @@ def merge(found: Sequence[Mapping[str, np.ndarray]], max_objects: int) -> dict[s
 def _group(objects: Mapping[str, np.ndarray], source: np.ndarray) -> list[list[int]]:
     """Rows (N, ...) that are the same object, at most one of each `source` (N,), the best first; empty rows are in none."""
     boxes, scores, class_ids = (objects[name] for name in ("boxes", "scores", "class_ids"))
-    low, high = np.maximum(boxes[:, None, :2], boxes[None, :, :2]), np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
-    common = np.prod(np.maximum(high - low, 0), axis=-1)
-    areas = box_areas(boxes)
-    overlap = common / np.maximum(areas[:, None] + areas - common, 1e-9)
+    overlap = box_ious(boxes, boxes)
     alike = (overlap >= MIN_OVERLAP) & (class_ids[:, None] == class_ids) & (source[:, None] != source)
     groups, left = [], scores > 0
     for leader in np.argsort(-scores, kind="stable"):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from centerkp.geometry import box_areas
-from centerkp.keypoint_error import MATCH_IOU, box_ious, match_objects, shared_areas
+from centerkp.keypoint_error import MATCH_IOU, box_ious, match_greedily, match_objects, shared_areas
 from centerkp.results import Detection
 from centerkp.schema import Schema
 
@@ -49,11 +49,9 @@ def match_image(record: "Record", found: Sequence[Detection]) -> Outcome:
         boxes = np.stack([d.box_xyxy for d in found])
         ious = box_ious(record.boxes_xyxy, boxes)
         ious[record.is_crowd | (matches >= 0)] = 0
-        for index in np.argsort([-d.score for d in found], kind="stable"):
-            best = int(ious[:, index].argmax())
-            if false[index] and ious[best, index] >= MATCH_IOU:
-                mistaken[best], false[index] = index, False
-                ious[best] = 0
+        ious[:, ~false] = 0
+        mistaken = match_greedily(ious, [d.score for d in found])
+        false[mistaken[mistaken >= 0]] = False
         inside = shared_areas(record.boxes_xyxy, boxes) / np.maximum(box_areas(boxes), np.finfo(np.float32).tiny)
         same_class = record.class_ids[:, None] == np.array([d.class_id for d in found])
         false &= ~((inside >= MATCH_IOU) & same_class & record.is_crowd[:, None]).any(0)

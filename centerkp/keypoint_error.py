@@ -82,17 +82,27 @@ def measure_keypoint_errors(
 
 def match_objects(record: "Record", found: Sequence[Detection]) -> np.ndarray:
     """For each of the record's N objects the index of its detection, -1 where it was missed or is a crowd; (N,) int."""
-    matches = np.full(len(record.class_ids), -1)
-    if not len(matches) or not found:
-        return matches
+    if not len(record.class_ids) or not found:
+        return np.full(len(record.class_ids), -1)
     ious = box_ious(record.boxes_xyxy, np.stack([d.box_xyxy for d in found]))  # (N, detections)
     same_class = record.class_ids[:, None] == np.array([d.class_id for d in found])
     ious[~same_class | record.is_crowd[:, None]] = 0
-    for index in np.argsort([-d.score for d in found], kind="stable"):
-        best = int(ious[:, index].argmax())
-        if ious[best, index] >= MATCH_IOU:
+    return match_greedily(ious, [d.score for d in found])
+
+
+def match_greedily(ious: np.ndarray, scores: Sequence[float]) -> np.ndarray:
+    """For each of N objects the index of its detection, -1 where it has none; (N,) int.
+
+    Args:
+        ious: (N, D), N at least 1; 0 between those that must not be matched.
+        scores: (D,); the best-scored detection chooses first, always the free object that it overlaps most.
+    """
+    matches = np.full(len(ious), -1)
+    for index in np.argsort(-np.asarray(scores), kind="stable"):
+        free = np.where(matches < 0, ious[:, index], 0)
+        best = int(free.argmax())
+        if free[best] >= MATCH_IOU:
             matches[best] = index
-            ious[best] = 0
     return matches
 
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+import keras
 import numpy as np
-from keras import ops
 
 from centerkp import geometry
 from centerkp.codec.ideal import count_shared_cells, ideal_maps
@@ -62,8 +62,8 @@ def _encode_and_decode(model: CenterNet, records: Sequence[Record]) -> list[list
     truths = [sampler(record, np.random.default_rng(0))[1] for record in records]
     truth = {name: np.stack([t[name] for t in truths]) for name in truths[0]}
     targets = render_targets(truth, model.schema, map_size(model.image_size), mask_rule=model.mask_rule)
-    maps = ideal_maps({k: _to_numpy(v) for k, v in targets.items()}, model.schema)
-    found = {k: _to_numpy(v) for k, v in model.decode(maps, truth["valid_size"]).items()}
+    maps = ideal_maps(keras.tree.map_structure(keras.ops.convert_to_numpy, targets), model.schema)
+    found = keras.tree.map_structure(keras.ops.convert_to_numpy, model.decode(maps, truth["valid_size"]))
     detections = []
     for row, record in enumerate(records):
         affine, _ = geometry.letterbox(record.width, record.height, model.image_size)
@@ -78,7 +78,3 @@ def _count_shared(record: Record, image_size: tuple[int, int]) -> tuple[int, int
     boxes = geometry.apply_to_boxes(affine, record.boxes_xyxy[single])
     points = geometry.apply_to_points(affine, record.keypoints_xy[single])
     return count_shared_cells(boxes, points, record.visibility[single])
-
-
-def _to_numpy(value):
-    return {k: ops.convert_to_numpy(v) for k, v in value.items()} if isinstance(value, dict) else ops.convert_to_numpy(value)

@@ -12,6 +12,7 @@ from centerkp.codec.cells import valid_cells
 from centerkp.heads import STRIDE
 
 MASK_RULES = ("labelled", "zoo_2020", "zoo_2021")
+MIN_IOU = 0.7  # of a box whose corner lies at the rim of the Gaussian, with the truth
 OFFSET_RADIUS = 3
 # The 29 cells (dx, dy) within OFFSET_RADIUS of a peak, row by row, all trained to point at it.
 NEIGHBOURS = np.array([(x, y) for y in range(-3, 4) for x in range(-3, 4) if x * x + y * y <= OFFSET_RADIUS**2], np.int32)
@@ -19,25 +20,25 @@ NEIGHBOURS = np.array([(x, y) for y in range(-3, 4) for x in range(-3, 4) if x *
 PEAK_WINDOW = float(np.exp(-4.5))
 
 
-def gaussian_radius(height, width, min_iou: float = 0.7):
-    """How far a corner may move while the box keeps `min_iou` with the truth, in the unit of the sides (cells).
+def gaussian_radius(height, width):
+    """How far a corner may move while the box keeps `MIN_IOU` with the truth, in the unit of the sides (cells).
 
     The least of three cases. Each root is divided by 2 instead of 2a: CornerNet's slip, kept by the reference and by us.
     """
     total, area = height + width, height * width
     roots = []
     for a, b, c in (
-        (1.0, -total, area * (1 - min_iou) / (1 + min_iou)),
-        (4.0, -2 * total, (1 - min_iou) * area),
-        (4 * min_iou, 2 * min_iou * total, -(1 - min_iou) * area),
+        (1.0, -total, area * (1 - MIN_IOU) / (1 + MIN_IOU)),
+        (4.0, -2 * total, (1 - MIN_IOU) * area),
+        (4 * MIN_IOU, 2 * MIN_IOU * total, -(1 - MIN_IOU) * area),
     ):
         roots.append((-b + ops.sqrt(ops.maximum(b * b - 4 * a * c, 0.0))) / 2)
     return ops.minimum(ops.minimum(roots[0], roots[1]), roots[2])
 
 
-def gaussian_sigma(height, width, min_iou: float = 0.7):
+def gaussian_sigma(height, width):
     """Width of an object's Gaussian in cells: (2 * floor(radius) + 1) / 6, at least 1/6."""
-    radius = ops.maximum(ops.floor(gaussian_radius(height, width, min_iou)), 0.0)
+    radius = ops.maximum(ops.floor(gaussian_radius(height, width)), 0.0)
     return (2 * radius + 1) / 6
 
 

@@ -16,12 +16,12 @@ class OnnxDetector(AnySizeDetector):
         ValueError: not an ONNX file, or not one of centerkp's.
     """
 
-    def __init__(self, path: str | Path, providers: list[str] | None = None):
+    def __init__(self, path: str | Path):
         runtime = import_extra("onnxruntime", "onnx")
         path = Path(path)
         try:
             # Only what the installed runtime offers by itself, best first.
-            self._session = runtime.InferenceSession(str(path), providers=providers or runtime.get_available_providers())
+            self._session = runtime.InferenceSession(str(path), providers=runtime.get_available_providers())
         except Exception as error:
             raise ValueError(
                 f"{path}: found a file that ONNX Runtime does not load ({error}), expected one written by centerkp export; "

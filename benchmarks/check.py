@@ -7,14 +7,13 @@ first, and looked at with one thread and with one per core. Each case has a proc
 import argparse
 import json
 import os
-import resource
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
+from measure import read_peak_rss, run_apart
 
 from centerkp.schema import COCO_KEYPOINTS
 
@@ -42,9 +41,7 @@ def main() -> int:
 
 
 def print_case(name: str, **case) -> None:
-    command = [sys.executable, __file__, "--case", json.dumps(case)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    result = json.loads(done.stdout.splitlines()[-1])
+    result = run_apart(__file__, ["--case", json.dumps(case)])
     cpu = f"{result['cpu_seconds']:.2f} s of one core"
     print(f"{name}: {result['seconds']:.2f} s ({cpu}), peak {result['peak_mb']:.0f} MB, {result['findings']} kinds of findings")
 
@@ -59,8 +56,8 @@ def measure(path: str, open_images: bool, threads: int) -> dict:
         check_look.os.cpu_count = lambda: threads
     checkup = check_dataset(path, open_images=open_images)
     seconds = time.perf_counter() - started
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"seconds": seconds, "cpu_seconds": time.process_time(), "peak_mb": peak, "findings": len(checkup.findings)}
+    found = {"peak_mb": read_peak_rss() / 2**20, "findings": len(checkup.findings)}
+    return {"seconds": seconds, "cpu_seconds": time.process_time()} | found
 
 
 def write_dataset(path: Path, annotations: int, images: int) -> None:

@@ -11,14 +11,13 @@ import argparse
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
 import page
-from measure import read_peak_rss, sample_rates
+from measure import read_peak_rss, run_apart, sample_rates
 
 RESULTS = Path(__file__).with_name("CONVERT.md")
 TESTS = Path(__file__).parents[1] / "tests"
@@ -58,10 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def start_case(case: str, folder: Path) -> dict:
     print(f"{case} ... ", end="", flush=True)
-    command = [sys.executable, __file__, "--case", case, "--folder", str(folder)]
-    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
-    row = json.loads(done.stdout.splitlines()[-1])
+    row = run_apart(__file__, ["--case", case, "--folder", str(folder)])
     print(f"{row['seconds']:.1f} s", flush=True)
     return row
 

@@ -10,7 +10,6 @@ The second line also says what the narrow numbers cost in average precision on a
 import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -67,10 +66,10 @@ def main(arguments: list[str] | None = None) -> int:
     output = options.output or (None if options.quick else RESULTS)
     if options.weights:
         wanted = ["--weights", options.weights, "--coco", options.coco, "--calibrate", *options.calibrate]
-        loss = start(["--accuracy", *wanted])
+        loss = measure.run_apart(__file__, ["--accuracy", *wanted])
     for case in cases:
         print(f"{name_case(*case)} ... ", end="", flush=True)
-        rows.append(start(["--case", json.dumps(case)]))
+        rows.append(measure.run_apart(__file__, ["--case", json.dumps(case)]))
         print(", ".join(f"{way} {page.seconds_text(page.median(t))}" for way, t in rows[-1]["times"].items()), flush=True)
         text = write_page(rows, loss, load, time.monotonic() - started)
         if output:  # after every case, so that an interrupted run leaves what it has measured
@@ -96,15 +95,6 @@ def read_arguments(arguments: list[str] | None) -> argparse.Namespace:
     return options
 
 
-def start(arguments: list[str]) -> dict:
-    """Runs this program in a process of its own and returns what it measured."""
-    environment = {"TF_CPP_MIN_LOG_LEVEL": "3"} | os.environ
-    done = subprocess.run([sys.executable, __file__, *arguments], capture_output=True, text=True, env=environment, check=False)
-    if done.returncode:
-        raise SystemExit(f"\n{done.stderr[-3000:]}\n{arguments}: failed with code {done.returncode}")
-    return json.loads(done.stdout.splitlines()[-1])
-
-
 def name_case(backbone: str, stacks: int | None, size: int) -> str:
     return f"{backbone}{f' --stacks {stacks}' if stacks else ''} at {size}x{size}"
 
@@ -115,6 +105,7 @@ def run_case(backbone: str, stacks: int | None, size: int) -> dict:
     import numpy as np
 
     from centerkp.data.demo import draw_scene
+    from centerkp.export.verify import first_row
     from centerkp.model.cost import count_gmac
 
     rng = np.random.default_rng(0)
@@ -124,7 +115,7 @@ def run_case(backbone: str, stacks: int | None, size: int) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         ways, row["bytes"] = open_ways(model, pictures[:CALIBRATION], Path(folder))
         inputs = [{"image": p[None], "valid_size": np.float32([[size, size]])} for p in pictures[:PICTURES]]
-        found = {way: [first_rows(call(one)) for one in inputs] for way, call in ways.items()}
+        found = {way: [first_row(call(one)) for one in inputs] for way, call in ways.items()}
         row["differences"] = {
             way: describe_differences(found["Keras"], objects, model.schema) for way, objects in found.items()
         }
@@ -179,17 +170,10 @@ def open_ways(model, pictures: list, folder: Path) -> tuple[dict, dict]:
 def compile_folded(network):
     import tensorflow as tf
 
-    @tf.function(jit_compile=False)
-    def predict(image, valid_size):
-        return network.decode(network(tf.cast(image, tf.float32)), valid_size)
+    from centerkp.export.saved_model import detect_canvas
 
+    predict = tf.function(detect_canvas(network), jit_compile=False)
     return lambda inputs: predict(inputs["image"], inputs["valid_size"])
-
-
-def first_rows(found: dict) -> dict:
-    import numpy as np
-
-    return {name: np.array(values)[0] for name, values in found.items()}
 
 
 def describe_differences(expected: list[dict], found: list[dict], schema) -> dict:

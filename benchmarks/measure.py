@@ -1,15 +1,36 @@
-"""Time, memory and the machine's own speed, taken in the same way by every benchmark."""
+"""Processes, time, memory and the machine's own speed, taken in the same way by every benchmark."""
 
 import ctypes
 import gc
+import json
+import os
 import resource
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 LEAST = 5  # repetitions behind every median, unless a case says otherwise
 MATRIX_SIDE = 3072
+
+
+def run_apart(program: str, arguments: Sequence[str]) -> dict:
+    """Runs a program in a process of its own and returns what it measured, the JSON in its last line.
+
+    Raises:
+        ChildProcessError: it failed; says how, after the end of its own errors was printed.
+    """
+    environment = {"TF_CPP_MIN_LOG_LEVEL": "2"} | os.environ
+    done = subprocess.run([sys.executable, program, *arguments], capture_output=True, text=True, env=environment, check=False)
+    if done.returncode == 0:
+        return json.loads(done.stdout.splitlines()[-1])
+    print(f"\n{done.stderr[-2000:]}", file=sys.stderr)
+    if done.returncode > 0:
+        raise ChildProcessError(f"failed with code {done.returncode}")
+    why = "most likely not enough memory" if done.returncode == -9 else "see above"
+    raise ChildProcessError(f"killed by signal {-done.returncode}, {why}")
 
 
 def sample_times(call: Callable[[], object], least: int = LEAST, seconds: float = 1.0) -> list[float]:

@@ -58,6 +58,7 @@ def measure_case(task: str, backbone: str, size: int, precision: str, batch: int
 
     from centerkp import training  # noqa: F401  loaded before the first look at memory, also for predict
     from centerkp.model.center_net import build_model
+    from centerkp.model.cost import count_gmac
     from centerkp.schema import Schema
 
     keras.utils.set_random_seed(0)
@@ -75,7 +76,7 @@ def measure_case(task: str, backbone: str, size: int, precision: str, batch: int
     peak_rss = measure.read_peak_rss()
     keras.config.set_dtype_policy("float32")
     rates += measure.sample_rates()
-    work = count_multiply_adds(model, last_stack=task == "predict") * batch * (3 if task == "train" else 1)
+    work = count_gmac(model, all_heads=task == "train") * 1e9 * batch * (3 if task == "train" else 1)
     result = {"seconds": times, "rates": rates, "narrow_rates": narrow_rates, "multiply_adds": work}
     return result | {"peak_rss": peak_rss, "start_rss": start_rss}
 
@@ -105,24 +106,6 @@ def make_prediction(model, batch: int):
 def _random_images(model, batch: int, rng):
     width, height = model.image_size
     return rng.integers(0, 256, (batch, height, width, 3), dtype="uint8")
-
-
-def count_multiply_adds(model, *, last_stack: bool) -> int:
-    """Multiply-adds of all convolutions for one image of the model's size; with `last_stack` without earlier stacks' heads."""
-    import keras
-
-    outputs = list(model.output[-1].values()) if last_stack else model.outputs
-    layers = keras.Model(model.input, outputs).layers
-    convolutions = [layer for layer in layers if isinstance(layer, keras.layers.Conv2D)]
-    width, height = model.image_size
-    shapes = keras.Model(model.input, [c.output for c in convolutions]).compute_output_shape((1, height, width, 3))
-    total = 0
-    for convolution, (_, rows, columns, _) in zip(convolutions, shapes, strict=True):
-        taps = 1
-        for side in convolution.kernel.shape:
-            taps *= side
-        total += rows * columns * taps
-    return total
 
 
 def describe(row: dict) -> str:

@@ -7,11 +7,11 @@ that peak memory is the case's own and is given back. KERAS_BACKEND chooses the 
 import argparse
 import json
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
 
+import measure
 import network
 import page
 import pipeline
@@ -76,19 +76,11 @@ def read_arguments(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def start_case(name: str, case: dict) -> dict:
-    """Runs a case in a process of its own and returns what it measured, or `{"error": why it failed}`."""
-    command = [sys.executable, __file__, "--case", json.dumps({"part": name, "case": case})]
-    environment = {"TF_CPP_MIN_LOG_LEVEL": "2"} | os.environ
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    if done.returncode == 0:
-        return json.loads(done.stdout.splitlines()[-1])
-    if done.returncode < 0:
-        why = "most likely not enough memory" if done.returncode == -9 else "see above"
-        reason = f"killed by signal {-done.returncode}, {why}"
-    else:
-        reason = f"failed with code {done.returncode}"
-    print(f"\n{done.stderr[-2000:]}", file=sys.stderr)
-    return {"error": reason}
+    """What the case measured, or `{"error": why it failed}`."""
+    try:
+        return measure.run_apart(__file__, ["--case", json.dumps({"part": name, "case": case})])
+    except ChildProcessError as error:
+        return {"error": str(error)}
 
 
 def run_case(job: dict) -> dict:

@@ -16,6 +16,14 @@ def tiny_model():
     return make_model(stacks=1)
 
 
+@pytest.fixture(scope="session")
+def network(small_model):
+    """The small model as it is written."""
+    from centerkp.export.fold import fold
+
+    return fold(small_model)
+
+
 def make_model(stacks):
     import keras
 
@@ -49,3 +57,12 @@ def pictures():
 
     rng = np.random.default_rng(3)
     return [draw_scene(rng, size, 2)[0] for size in ((100, 64), (130, 121), (301, 66), (64, 200))]
+
+
+@pytest.fixture(scope="session")
+def inputs(pictures):
+    """The pictures letterboxed, as one batch."""
+    from centerkp.data.image import letterbox_image
+
+    canvases, _, sizes = zip(*(letterbox_image(picture, (96, 64)) for picture in pictures), strict=True)
+    return {"image": np.stack(canvases), "valid_size": np.float32(sizes)}

@@ -4,7 +4,6 @@ import zipfile
 import numpy as np
 import pytest
 
-from centerkp.data.image import letterbox_image
 from centerkp.export.artefact import OUTPUTS, load_detector
 from centerkp.export.fold import fold
 from centerkp.export.litert import write_litert
@@ -12,18 +11,11 @@ from centerkp.export.litert import write_litert
 PIXELS = {"fp32": 1e-2, "fp16": 0.5, "int8": 8.0}
 
 
-@pytest.fixture(scope="module")
-def boxed(pictures):
-    canvases, _, sizes = zip(*(letterbox_image(p, (96, 64)) for p in pictures), strict=True)
-    return np.stack(canvases), np.float32(sizes)
-
-
 @pytest.mark.parametrize("precision", PIXELS)
-def test_best_object_equals_keras(precision, tiny_model, boxed, tmp_path):
-    samples = list(zip(*boxed, strict=True)) if precision == "int8" else ()
+def test_best_object_equals_keras(precision, tiny_model, inputs, tmp_path):
+    samples = list(zip(*inputs.values(), strict=True)) if precision == "int8" else ()
     path = write_litert(fold(tiny_model), tmp_path / "m.tflite", precision=precision, samples=samples)
     detector = load_detector(path)
-    inputs = {"image": boxed[0], "valid_size": boxed[1]}
     ours, theirs = detector.predict_on_batch(inputs), tiny_model.predict_on_batch(inputs)
     assert set(ours) == set(OUTPUTS) and ours["class_ids"].dtype == np.int32 and ours["boxes"].shape == (4, 20, 4)
     for i in range(4):

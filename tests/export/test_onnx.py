@@ -20,11 +20,6 @@ SIZE = (96, 64)
 
 
 @pytest.fixture(scope="module")
-def network(small_model):
-    return fold(small_model)
-
-
-@pytest.fixture(scope="module")
 def path(network, tmp_path_factory):
     return write_onnx(network, tmp_path_factory.mktemp("onnx") / "m.onnx")
 
@@ -57,9 +52,8 @@ def test_runs_alone_with_names_order_and_metadata(path, pictures, small_model):
     onnx.checker.check_model(onnx.load(path), full_check=True)
 
 
-def test_canvases_equal_keras_also_mixed_in_one_batch(path, small_model, pictures):
-    canvases, _, sizes = zip(*(letterbox_image(picture, SIZE) for picture in [*pictures, pictures[0]]), strict=True)
-    inputs = {"image": np.stack(canvases), "valid_size": np.float32(sizes)}
+def test_canvases_equal_keras_also_mixed_in_one_batch(path, small_model, inputs):
+    inputs = {name: np.concatenate([values, values[:1]]) for name, values in inputs.items()}
     detector = load_detector(path)
     ours, theirs = detector.predict_on_batch(inputs), small_model.predict_on_batch(inputs)
     assert (detector.schema, detector.image_size) == (small_model.schema, SIZE)
@@ -91,13 +85,12 @@ def test_half_precision(network, path, pictures, tmp_path):
     np.testing.assert_allclose(ours["boxes"][0, 0], theirs["boxes"][0, 0], atol=0.5)
 
 
-def test_fixed_batch(network, pictures, path, tmp_path):
+def test_fixed_batch(network, pictures, inputs, path, tmp_path):
     one = load_detector(write_onnx(network, tmp_path / "one.onnx", batch=2))
     assert (one.description.format, one.description.precision, one.description.batch) == ("onnx", "fp32", 2)
     with pytest.raises(onnxruntime.capi.onnxruntime_pybind11_state.InvalidArgument):
         one.run_images(pictures[0][None])
-    canvases, _, sizes = zip(*(letterbox_image(pictures[i], SIZE) for i in (0, 0, 0, 1)), strict=True)
-    inputs = {"image": np.stack(canvases), "valid_size": np.float32(sizes)}
+    inputs = {name: values[[0, 0, 0, 1]] for name, values in inputs.items()}
     ours, theirs = (detector.predict_on_batch(inputs) for detector in (one, load_detector(path)))
     for name, values in theirs.items():
         np.testing.assert_allclose(ours[name], values, atol=1e-3, err_msg=name)

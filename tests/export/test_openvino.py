@@ -4,9 +4,7 @@ import numpy as np
 import openvino
 import pytest
 
-from centerkp.data.image import letterbox_image
 from centerkp.export.artefact import OUTPUTS, load_detector
-from centerkp.export.fold import fold
 from centerkp.export.openvino_file import write_openvino
 
 SIZE = (96, 64)
@@ -15,36 +13,24 @@ ALLOWED = {"fp32": (1e-3, 1e-5), "fp16": (0.1, 0.01), "bf16": (2.0, 0.05), "int8
 
 
 @pytest.fixture(scope="module")
-def network(small_model):
-    return fold(small_model)
-
-
-@pytest.fixture(scope="module")
-def boxed(pictures):
-    canvases, _, sizes = zip(*(letterbox_image(picture, SIZE) for picture in pictures), strict=True)
-    return np.stack(canvases), np.float32(sizes)
-
-
-@pytest.fixture(scope="module")
-def folder(network, boxed, tmp_path_factory):
+def folder(network, inputs, tmp_path_factory):
     folder = tmp_path_factory.mktemp("openvino")
-    samples = [(canvas, tuple(size.astype(int))) for canvas, size in zip(*boxed, strict=True)]
+    samples = [(canvas, tuple(size.astype(int))) for canvas, size in zip(*inputs.values(), strict=True)]
     for precision in ALLOWED:
         write_openvino(network, folder / f"{precision}.xml", precision=precision, samples=samples)
     return folder
 
 
 @pytest.mark.parametrize("precision", ALLOWED)
-def test_best_object_equals_keras(precision, folder, small_model, boxed):
+def test_best_object_equals_keras(precision, folder, small_model, inputs):
     detector = load_detector(folder / f"{precision}.xml")
     assert (detector.schema, detector.image_size) == (small_model.schema, SIZE)
     assert (detector.description.format, detector.description.precision) == ("openvino", precision)
-    inputs = {"image": boxed[0], "valid_size": boxed[1]}
     ours = detector.predict_on_batch(inputs)
     theirs = {name: np.asarray(values) for name, values in small_model.predict_on_batch(inputs).items()}
     assert set(ours) == set(OUTPUTS) and ours["class_ids"].dtype == np.int32
     pixels, score = ALLOWED[precision]
-    for i in range(len(boxed[0])):
+    for i in range(len(theirs["scores"])):
         distance = np.abs(ours["boxes"][i] - theirs["boxes"][i, 0]).max(axis=1)
         distance[ours["class_ids"][i] != theirs["class_ids"][i, 0]] = np.inf
         row = distance.argmin()
@@ -78,10 +64,10 @@ def test_int8_leaves_decoding_and_letterbox_in_float(folder):
     assert len(from_int8) == len(convolutions) > 20
 
 
-def test_fixed_batch(network, boxed, tmp_path):
+def test_fixed_batch(network, inputs, tmp_path):
     detector = load_detector(write_openvino(network, tmp_path / "m.xml", batch=1))
     assert detector.description.batch == 1
-    assert detector.predict_on_batch({"image": boxed[0], "valid_size": boxed[1]})["boxes"].shape == (4, 20, 4)
+    assert detector.predict_on_batch(inputs)["boxes"].shape == (4, 20, 4)
 
 
 def test_errors(network, folder, tmp_path, monkeypatch):

@@ -86,7 +86,7 @@ def _check_files(path: Path, images_dir, val, val_images_dir, image_size: int, o
             checkup.findings += check_neighbours(checkup.images.looks, checkup.reading)
     else:
         checkup.val = _check_file(Path(val), val_images_dir, image_size, open_images, for_training=False)
-        checkup.findings += [replace(f, part="val", image_rows=()) for f in checkup.val.findings if f.level in _FOR_BOTH]
+        checkup.findings += [replace(f, part="val") for f in checkup.val.findings if f.level in _FOR_BOTH]
         checkup.findings += _compare(checkup, checkup.val)
     checkup.findings = sort_findings(checkup.findings)
     return checkup

@@ -26,7 +26,7 @@ class Finding:
         image_rows: images that show it, by their place in the file's list; the first `PICTURES`.
         rows: their places in the file's list of annotations or images.
         part: "" for the training file, "val" for the other.
-        pairs: pictures to see beside each other: a row of `part`'s images, and one of training's.
+        pairs: pictures to see beside each other, by their rows: one of `part`, and one of `twin_part`, None for `part` again.
     """
 
     level: str
@@ -39,6 +39,7 @@ class Finding:
     rows: tuple[int, ...] = ()
     part: str = ""
     pairs: tuple[tuple[int, int], ...] = ()
+    twin_part: str | None = None
 
     @property
     def headline(self) -> str:

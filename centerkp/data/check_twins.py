@@ -30,7 +30,7 @@ def check_twins(train: Sequence[Look], val: Sequence[Look], train_reading: Readi
 
         options = dict(noun="image", remedy=f"validation is too good with them; {_GROUP}", place=place)
         found = find("suspicious", f"{how} (of {count_of(len(val), 'image')})", sorted(pairs), **options)
-        findings += [replace(f, part="val", pairs=tuple(pairs.items())[:PICTURES]) for f in found]
+        findings += [replace(f, part="val", pairs=tuple(pairs.items())[:PICTURES], twin_part="") for f in found]
     return findings
 
 

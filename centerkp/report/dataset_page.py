@@ -128,23 +128,23 @@ def _add_examples(page: Page, gallery: _Gallery, val: _Gallery) -> None:
 
 def _draw_examples(finding: DataFinding, gallery: _Gallery, val: _Gallery) -> list[Picture]:
     """Pairs of pictures, single objects, or whole images, whatever the finding is about; none when there is nothing to see."""
-    checkup, first = gallery.checkup, val if finding.part else gallery
-    pictures = []
+    own = val if finding.part else gallery
+    twins = own if finding.twin_part is None else gallery
+    labels, reading, pictures = own.checkup.labels, own.checkup.reading, []
     if finding.pairs:
         for row, twin in finding.pairs[:EXAMPLES]:
-            images = [first.draw_image(row), gallery.draw_image(twin)]
-            caption = f"{first.checkup.reading.label_image(row)}, {checkup.reading.label_image(twin)}"
-            pictures.append((images, caption))
+            caption = f"{reading.label_image(row)}, {twins.checkup.reading.label_image(twin)}"
+            pictures.append(([own.draw_image(row), twins.draw_image(twin)], caption))
     elif not finding.image_rows:
         return []
     elif finding.noun == "image":
         for row in finding.image_rows[:EXAMPLES]:
-            pictures.append(([gallery.draw_image(row)], checkup.reading.label_image(row)))
+            pictures.append(([own.draw_image(row)], reading.label_image(row)))
     else:
         for row in finding.rows[:EXAMPLES]:
-            index = gallery.index.get(row)
-            image = None if index is None else gallery.draw_image(int(checkup.labels.image_rows[index]), row)
-            pictures.append(([image], checkup.reading.label_annotation(row)))
+            index = own.index.get(row)
+            image = None if index is None else own.draw_image(int(labels.image_rows[index]), row)
+            pictures.append(([image], reading.label_annotation(row)))
     return [Picture(images, caption) for images, caption in pictures if all(image is not None for image in images)]
 
 

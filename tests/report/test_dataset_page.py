@@ -10,6 +10,7 @@ from rich.console import Console
 
 from centerkp.cli.commands import main
 from centerkp.data.check import check_dataset
+from centerkp.data.image import read_image
 from centerkp.report.dataset_page import choose_samples, write_dataset_page
 from centerkp.report.dataset_text import draw_blocks, print_checkup, verdict
 
@@ -63,6 +64,20 @@ class TestPage:
         checkup = check_dataset(write_dataset(tmp_path / "train"), val=val, image_size=128)
         page = write_dataset_page(checkup, tmp_path / "r.html").read_text()
         assert page.count("data:image/jpeg") == 2 * 2 + 4
+
+    def test_findings_of_validation_show_its_own_pictures(self, tmp_path, monkeypatch):
+        val = write_dataset(tmp_path / "val", 9, bbox=[10, 10, 500, 50])
+        for n in range(1, 10):  # other pictures than those of training, and two of them the same file
+            picture = cv2.imread(str(tmp_path / "val" / f"{n}.png"))[::-1, ::-1]
+            cv2.imwrite(str(tmp_path / "val" / f"{n}.png"), picture)
+        (tmp_path / "val" / "9.png").write_bytes((tmp_path / "val" / "8.png").read_bytes())
+        checkup = check_dataset(write_dataset(tmp_path / "train", 2), val=val, image_size=128)
+        read = []
+        monkeypatch.setattr("centerkp.report.dataset_page.read_image", lambda path: read.append(path) or read_image(path))
+        page = write_dataset_page(checkup, tmp_path / "r.html").read_text()
+        names = [path.name for path in read if path.parent.name == "val"]
+        assert "val: 1 annotation: box reaches far over" in page and "image 9 (9.png), image 8 (8.png)" in page
+        assert sorted(names) == ["1.png", "8.png", "9.png"]
 
     def test_samples_show_every_class(self, tmp_path):
         path = write_dataset(tmp_path, 30, category_id=2)

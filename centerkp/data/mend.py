@@ -39,6 +39,7 @@ class Mending:
         """All that needs no look at the images and no arithmetic on boxes."""
         if not isinstance(self.content.get("info"), Mapping):
             self.content["info"] = {"description": ""}  # COCO's own tools stumble without
+            self._note("file", "no usable 'info', an empty one written", ["info"])
         self._mend_ids()
         self._merge_images()
         self._mend_categories()

@@ -23,6 +23,7 @@ TITLES = {
     "advice": "advice",
     "note": "good to know",
 }
+VAL_MENDABLE = "wrong in the validation file, and mended by 'centerkp check' of that file with --fix"
 _STYLES = {"unusable": "bold red", "mendable": "yellow", "suspicious": "magenta", "advice": "cyan", "note": "dim"}
 _SHOWN = {"unusable": 5, "mendable": 3, "suspicious": 3, "advice": 2, "note": 0}  # places of each finding
 _BLOCKS = " ▁▂▃▄▅▆▇█"
@@ -34,9 +35,10 @@ def print_checkup(console: Console, checkup: Checkup) -> None:
     for line in describe_dataset(checkup):
         console.print(line, markup=False)
     console.print(Text(f"\n{verdict(checkup)}", "bold"))
-    for level, findings in groupby(checkup.findings, lambda finding: finding.level):
-        console.print(Text(f"\n{TITLES[level].capitalize()}", _STYLES[level]))
-        for finding in findings:
+    for title, findings in groupby(checkup.findings, _title):
+        first, *others = findings
+        console.print(Text(f"\n{title.capitalize()}", _STYLES[first.level]))
+        for finding in (first, *others):
             _print_finding(console, finding)
     if checkup.statistics is not None:
         _print_tables(console, checkup.schema, checkup.statistics)
@@ -54,16 +56,24 @@ def print_mended(console: Console, out: str, changes: Sequence[Finding]) -> None
 def verdict(checkup: Checkup) -> str:
     """One sentence on the whole file."""
     counts = {level: sum(f.level == level for f in checkup.findings) for level in LEVELS}
+    in_val = sum(_title(f) == VAL_MENDABLE for f in checkup.findings)
     if counts["unusable"]:
         return f"Training would stop: {_kinds(counts['unusable'])} need{'s' * (counts['unusable'] == 1)} your hand."
     todo = []
-    if counts["mendable"]:
-        todo.append(f"--fix mends {_kinds(counts['mendable'])}")
+    if counts["mendable"] > in_val:
+        todo.append(f"--fix mends {_kinds(counts['mendable'] - in_val)}")
+    if in_val:
+        todo.append(f"the validation file has {_kinds(in_val)} that 'centerkp check' of that file mends with --fix")
     if counts["suspicious"]:
         todo.append(f"{count_of(counts['suspicious'], 'finding')} to look at")
     if todo:
-        return f"Can be trained on; {' and '.join(todo)}."
+        return f"Can be trained on; {', '.join(todo[:-1])}{' and ' * (len(todo) > 1)}{todo[-1]}."
     return "Nothing is wrong: ready to train."
+
+
+def _title(finding: Finding) -> str:
+    """Of the findings that it stands among; --fix writes the training file alone."""
+    return VAL_MENDABLE if finding.level == "mendable" and finding.part else TITLES[finding.level]
 
 
 def _kinds(number: int) -> str:

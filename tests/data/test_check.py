@@ -174,6 +174,15 @@ class TestMending:
         assert mended == content
         assert [c.headline for c in changes] == ["1 annotation: 'iscrowd' is true or false, read as 1 or 0"]
 
+    @pytest.mark.parametrize("info", [None, "none"])
+    def test_a_file_without_info_gets_one(self, tmp_path, info):  # other programs stumble without
+        content = dataset() | {"info": info}
+        checkup = check(tmp_path, content)
+        assert checkup.exit_code == 0, titles(checkup)
+        changes = write_mended(checkup, tmp_path / "mended.json")
+        assert json.loads((tmp_path / "mended.json").read_text()) == content | {"info": {"description": ""}}
+        assert [c.headline for c in changes] == ["1 file: no usable 'info', an empty one written"]
+
     def test_the_file_itself_is_never_written(self, tmp_path):
         checkup = check(tmp_path, dataset())
         with pytest.raises(ValueError, match="the original is never changed"):

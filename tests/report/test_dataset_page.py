@@ -106,6 +106,23 @@ class TestText:
         checkup = check_dataset(write_dataset(tmp_path, area=0), image_size=128)
         assert verdict(checkup) == "Can be trained on; --fix mends 1 kind of fault."
 
+    def test_fix_does_not_claim_to_mend_the_validation_file(self, tmp_path):
+        train, val = write_dataset(tmp_path / "train", area=0), write_dataset(tmp_path / "val", area=0)
+        checkup = check_dataset(train, val=val, image_size=128, open_images=False)
+        of_val = "the validation file has 1 kind of fault that 'centerkp check' of that file mends with --fix"
+        assert verdict(checkup) == f"Can be trained on; --fix mends 1 kind of fault and {of_val}."
+        titles = (
+            "Wrong, and mended by --fix",
+            "1 annotation: 'area'",
+            "Wrong in the validation file",
+            "val: 1 annotation: 'area'",
+        )
+        text = text_of(checkup)
+        assert sorted(titles, key=text.index) == list(titles)
+        good = write_dataset(tmp_path / "good")
+        checkup = check_dataset(good, val=val, image_size=128, open_images=False)
+        assert verdict(checkup) == f"Can be trained on; {of_val}."
+
     def test_blocks(self):
         assert draw_blocks(np.array([0, 1, 50, 100])) == " ▁▄█"
 

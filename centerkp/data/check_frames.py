@@ -8,7 +8,7 @@ from centerkp.data.check_findings import Finding, find
 from centerkp.data.check_labels import Frames
 from centerkp.data.check_look import Look
 from centerkp.data.check_reader import Reading
-from centerkp.data.files import SAME_ASPECT
+from centerkp.data.files import compare_sizes
 
 # What can be the matter with an image's size: the level, the words, and what happens to its labels.
 KINDS = {
@@ -47,20 +47,12 @@ def settle_frames(reading: Reading, looks: Sequence[Look]) -> tuple[np.ndarray, 
     upright, stored = (np.array([getattr(look, key) for look in looks], float).reshape(-1, 2) for key in ("size", "stored"))
     turned = np.array([look.orientation >= 5 for look in looks], bool)
     extents = _label_extents(reading)
-    known, seen = (written > 0).all(1), (upright > 0).all(1)
-    kinds = np.full(len(looks), "right", object)
-    kinds[seen & ~known] = "unknown"
-    scales = np.divide(upright, written, out=np.ones_like(upright), where=seen[:, None] & known[:, None])
-    other = seen & known & (scales != 1).any(1)
-    swapped = other & (upright == written[:, ::-1]).all(1)
-    same_shape = np.abs(scales[:, 0] / scales[:, 1] - 1) <= SAME_ASPECT
-    kinds[other & ~swapped & same_shape] = "resized"
-    kinds[other & ~swapped & ~same_shape] = "reshaped"
+    kinds, scales = compare_sizes(written, upright)
+    swapped = kinds == "swapped"
     kinds[swapped] = _judge_swapped(written, upright, stored, turned, extents, swapped)[swapped]
-    scales[~np.isin(kinds, ["resized"])] = 1
     turns = np.where(kinds == "stored", [look.orientation for look in looks], 1)
     lost = np.isin(kinds, ["reshaped", "turned away"]) | np.array([bool(look.error) for look in looks], bool)
-    return kinds, Frames(np.where(seen[:, None], upright, written), scales, turns, lost)
+    return kinds, Frames(np.where((upright > 0).all(1)[:, None], upright, written), scales, turns, lost)
 
 
 def _judge_swapped(written, upright, stored, turned, extents, swapped) -> np.ndarray:

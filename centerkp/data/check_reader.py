@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from centerkp.data.check_findings import Finding, find
-from centerkp.data.faults import Annotations, Faults, Table, read_annotations, read_categories
+from centerkp.data.faults import Annotations, Faults, Table, read_annotations, read_categories, read_images
 from centerkp.schema import Schema
 
 _NOTE = re.compile(r"(\d+) (\w+): (.*)", re.DOTALL)
@@ -78,7 +78,7 @@ def listen(path: Path, content: Mapping) -> Reading:
     kinds = read_categories(categories)
     _take(reading, categories)
     images = _ListeningTable(content, "images", path)
-    _read_images(reading, images)
+    reading.image_ids, reading.names, reading.sizes = read_images(images)
     try:
         if not reading.faults:
             reading.schema = Schema.from_coco({"categories": kinds})
@@ -100,18 +100,6 @@ def _take(reading: Reading, table: _ListeningTable) -> None:
     faults, notes = table.collect()
     reading.faults += faults
     reading.notes += notes
-
-
-def _read_images(reading: Reading, table: _ListeningTable) -> None:
-    reading.image_ids = table.integers("id")
-    table.refuse_repeated(reading.image_ids)
-    reading.names = [name if isinstance(name, str) else "" for name in table.column("file_name")]
-    nameless = [row for row, name in enumerate(reading.names) if not name]
-    table.fault(nameless, "file_name", "images without 'file_name'", "write the file's name")
-    sides = [[side or 0 for side in table.integers(key, optional=True)] for key in ("width", "height")]
-    sizes = np.array(sides, np.float64).T.reshape(-1, 2)
-    sizes[(sizes <= 0).any(1)] = 0
-    reading.sizes = sizes
 
 
 def usable_rows(reading: Reading) -> np.ndarray:

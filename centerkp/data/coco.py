@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from centerkp.data.faults import Faults, Table, count_of, read_annotations, read_categories
+from centerkp.data.faults import Faults, Table, count_of, read_annotations, read_categories, read_images
 from centerkp.data.files import find_paths, image_folders, read_json
 from centerkp.data.records import Dataset, Images, Record, build_dataset
 from centerkp.schema import Schema
@@ -41,7 +41,9 @@ def read_coco(
     content, faults, notes = read_json(path), Faults(path), []
     categories = _read_categories(content, faults, notes)
     schema, places = match_schema(path, categories, schema, flip_pairs, oks_sigmas)
-    images = _read_images(Table(content, "images", faults, notes), path, images_dir)
+    table = Table(content, "images", faults, notes)
+    ids, names, sizes = read_images(table)
+    images = Images(ids, names, find_paths(table, names, image_folders(path, images_dir)), sizes)
     rows = {image_id: row for row, image_id in enumerate(images.ids) if image_id is not None}
     annotations = read_annotations(Table(content, "annotations", faults, notes), rows, images.names, places, schema)
     faults.raise_if_any()
@@ -91,17 +93,6 @@ def match_schema(path, categories, schema, flip_pairs, oks_sigmas) -> tuple[Sche
             )
         places[kind.category_id] = class_id, [kind.keypoints.index(name) for name in names]
     return schema, places
-
-
-def _read_images(table: Table, path: Path, images_dir: str | Path | None) -> Images:
-    ids = table.integers("id")
-    table.refuse_repeated(ids)
-    names = [name if isinstance(name, str) else "" for name in table.column("file_name")]
-    table.fault([r for r, n in enumerate(names) if not n], "file_name", "images without 'file_name'", "write the file's name")
-    sides = [[side or 0 for side in table.integers(key, optional=True)] for key in ("width", "height")]
-    sizes = np.array(sides, np.float64).T
-    sizes[(sizes <= 0).any(1)] = 0
-    return Images(ids, names, find_paths(table, names, image_folders(path, images_dir)), sizes)
 
 
 def split_records(records: Iterable[Record], fraction: float, seed: int) -> tuple[list[Record], list[Record]]:

@@ -175,6 +175,18 @@ def read_categories(table: Table) -> list[dict]:
     return mended
 
 
+def read_images(table: Table) -> tuple[list[int | None], list[str], np.ndarray]:
+    """Of each image its id and file name, "" without one, and (n, 2) width and height as written, 0 where one is missing."""
+    ids = table.integers("id")
+    table.refuse_repeated(ids)
+    names = [name if isinstance(name, str) else "" for name in table.column("file_name")]
+    table.fault([r for r, n in enumerate(names) if not n], "file_name", "images without 'file_name'", "write the file's name")
+    sides = [[side or 0 for side in table.integers(key, optional=True)] for key in ("width", "height")]
+    sizes = np.array(sides, np.float64).T
+    sizes[(sizes <= 0).any(1)] = 0
+    return ids, names, sizes
+
+
 @dataclass(eq=False)
 class Annotations:
     """The annotations as columns of N rows, coordinates in the frame of the JSON, not clipped.

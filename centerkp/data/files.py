@@ -218,6 +218,24 @@ def _measured_sizes(paths: Sequence[Path], written: np.ndarray, check_images: bo
     return sizes, errors
 
 
+def compare_sizes(written: np.ndarray, upright: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Compares the sizes that labels give, (n, 2), with those of the upright images, (n, 2); 0 where one is not known.
+
+    Returns:
+        (n,) "right", "unknown" (no size in the labels), "swapped" (width and height), "resized" or "reshaped"; and (n, 2)
+        factors from the labels' frame to the image's, 1 unless it was resized.
+    """
+    seen, known = (upright > 0).all(1), (written > 0).all(1)
+    scales = np.divide(upright, written, out=np.ones_like(upright), where=(seen & known)[:, None])
+    other = (scales != 1).any(1)
+    swapped = other & (upright == written[:, ::-1]).all(1)
+    resized = other & (np.abs(scales[:, 0] / scales[:, 1] - 1) <= SAME_ASPECT)
+    conditions = {"unknown": seen & ~known, "swapped": swapped, "resized": resized, "reshaped": other}
+    kinds = np.select(list(conditions.values()), list(conditions), "right").astype(object)
+    scales[kinds != "resized"] = 1
+    return kinds, scales
+
+
 def fit_frames(
     names: Sequence[str], paths: Sequence[Path], written: np.ndarray, image_rows: np.ndarray, check: bool, notes: list[str]
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -232,13 +250,12 @@ def fit_frames(
         (n, 2) upright sizes, 0 for images that must be left out, and (n, 2) factors from the labels' frame to the file's.
     """
     sizes, errors = _measured_sizes(paths, written, check)
-    scales = np.divide(sizes, written, out=np.ones_like(sizes), where=written > 0)
-    known, broken = written.all(1), np.isin(np.arange(len(paths)), list(errors))
-    swapped = (scales != 1).any(1) & (sizes == written[:, ::-1]).all(1)
-    resized = (scales != 1).any(1) & ~swapped & (np.abs(scales[:, 0] / scales[:, 1] - 1) <= SAME_ASPECT)
-    reshaped = (scales != 1).any(1) & ~swapped & ~resized
-    add_note(notes, "image", int((~known & ~broken).sum()), "no width and height given, taken from the file")
-    add_note(notes, "image", int(resized.sum()), "smaller or larger than the labels say, annotations scaled to the file")
+    kinds, scales = compare_sizes(written, sizes)
+    broken, swapped, reshaped = np.isin(np.arange(len(paths)), list(errors)), kinds == "swapped", kinds == "reshaped"
+    add_note(notes, "image", (kinds == "unknown").sum(), "no width and height given, taken from the file")
+    add_note(
+        notes, "image", (kinds == "resized").sum(), "smaller or larger than the labels say, annotations scaled to the file"
+    )
 
     def leave_out(mask: np.ndarray, why: str, name: Callable[[int], str]) -> None:
         lost = count_of(int(mask[image_rows].sum()), "annotation")

@@ -3,8 +3,8 @@
 import numpy as np
 
 from centerkp import geometry
-from centerkp.data.check_findings import Finding, find
-from centerkp.data.check_labels import Labels
+from centerkp.data.check_findings import Finding
+from centerkp.data.check_labels import Labels, find_objects
 from centerkp.data.check_reader import Reading
 from centerkp.data.faults import show
 
@@ -14,14 +14,13 @@ FAR_OVER = 0.25  # share of the box outside the image from which a clipped box i
 def check_boxes(labels: Labels, reading: Reading) -> list[Finding]:
     """Findings about boxes, the most important first; whole-file mistakes come before single boxes."""
 
-    def place(index: int) -> str:
-        entry = reading.content["annotations"][labels.rows[index]]
-        return f"{reading.label_annotation(int(labels.rows[index]))}: bbox {show(entry.get('bbox'))}"
-
     def tell(level: str, title: str, mask: np.ndarray, remedy: str) -> list[Finding]:
         where = np.flatnonzero(mask)
-        options = dict(place=place, image_row=lambda i: int(labels.image_rows[i]), entry=labels.rows.__getitem__)
-        return find(level, title, where, remedy=remedy, **options)
+
+        def box(n: int) -> str:
+            return f"bbox {show(reading.content['annotations'][labels.rows[where[n]]].get('bbox'))}"
+
+        return find_objects(labels, reading, level, title, where, box, remedy=remedy)
 
     findings = []
     if labels.are_corners:

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from centerkp.data.check_findings import Finding, find
-from centerkp.data.check_labels import Labels
+from centerkp.data.check_findings import Finding
+from centerkp.data.check_labels import Labels, find_objects
 from centerkp.data.check_reader import Reading
 from centerkp.data.faults import count_of
 
@@ -20,47 +20,39 @@ def check_keypoints(labels: Labels, reading: Reading) -> list[Finding]:
     if not labels.schema.num_keypoints:
         return []
 
-    def place(row: int) -> str:
-        return reading.label_annotation(int(labels.rows[row]))
-
-    def image_row(row: int) -> int:
-        return int(labels.image_rows[row])
-
-    findings = _check_outside(labels, reading, place, image_row) + _check_origin(labels, place, image_row)
+    findings = _check_outside(labels, reading) + _check_origin(labels, reading)
     for class_id in range(labels.schema.num_classes):
-        findings += _check_order(labels, class_id, reading, image_row)
+        findings += _check_order(labels, class_id, reading)
     return findings + _check_ignored(labels, reading)
 
 
-def _check_outside(labels: Labels, reading: Reading, place, image_row) -> list[Finding]:
+def _check_outside(labels: Labels, reading: Reading) -> list[Finding]:
     """Keypoints outside the image, and outside their object's box."""
     rows, keypoints = np.nonzero(labels.outside)
     names = labels.schema.keypoint_names
 
-    def point(index: int) -> str:
-        row, k = rows[index], keypoints[index]
+    def point(n: int) -> str:
+        row, k = rows[n], keypoints[n]
         x, y = labels.whole_xy[row, k]
         width, height = labels.sizes[row]
-        return f"{place(row)}: {names[k]} at ({x:g}, {y:g}) in {width:.0f}x{height:.0f}"
+        return f"{names[k]} at ({x:g}, {y:g}) in {width:.0f}x{height:.0f}"
 
     title, remedy = "labelled outside the image", "read as not labelled, and written so by --fix"
-    indices = range(len(rows))
-    options = dict(place=point, image_row=lambda i: image_row(rows[i]), entry=lambda i: labels.rows[rows[i]])
-    findings = find("mendable", title, indices, noun="keypoint", remedy=remedy, **options)
+    findings = find_objects(labels, reading, "mendable", title, rows, point, noun="keypoint", remedy=remedy)
     far = outside_box(labels)
     objects = np.flatnonzero(far.any(1))
     with_points = int(((labels.visibility > 0).any(1) & labels.has_box & ~labels.rebuilt).sum())
     many = len(objects) > MANY * with_points and len(objects) > 1
     remedy = "look at the pictures: a keypoint of another object, or boxes in another frame or order than x, y, width, height"
     share = f"{BOX_MARGIN:.0%} of its longer side (of {count_of(with_points, 'object')})"
-    return findings + find(
+    return findings + find_objects(
+        labels,
+        reading,
         "suspicious" if many else "note",
         f"keypoints outside the object's box by more than {share}",
         objects,
+        lambda n: ", ".join(names[k] for k in np.flatnonzero(far[objects[n]])[:5]),
         remedy=remedy if many else "often right: a part that reaches out of the box",
-        place=lambda row: f"{place(row)}: {', '.join(names[k] for k in np.flatnonzero(far[row])[:5])}",
-        image_row=image_row,
-        entry=labels.rows.__getitem__,
     )
 
 
@@ -73,20 +65,13 @@ def outside_box(labels: Labels) -> np.ndarray:
     return far & (labels.has_box & ~labels.rebuilt & ~labels.is_crowd)[:, None]
 
 
-def _check_origin(labels: Labels, place, image_row) -> list[Finding]:
+def _check_origin(labels: Labels, reading: Reading) -> list[Finding]:
     at_zero = (labels.visibility > 0) & (labels.points_xy == 0).all(-1)
     title = "labelled at exactly (0, 0), where exporters put points that are not there"
     remedy = "set their visibility to 0 unless the object's part really is in the corner"
     rows = np.flatnonzero(at_zero.any(1))
-    options = dict(
-        noun="keypoint",
-        remedy=remedy,
-        place=place,
-        image_row=image_row,
-        count=int(at_zero.sum()),
-        entry=labels.rows.__getitem__,
-    )
-    return find("suspicious", title, rows, **options)
+    options = dict(noun="keypoint", remedy=remedy, count=int(at_zero.sum()))
+    return find_objects(labels, reading, "suspicious", title, rows, **options)
 
 
 def _check_ignored(labels: Labels, reading: Reading) -> list[Finding]:
@@ -133,7 +118,7 @@ def check_labelled(labels: Labels) -> list[Finding]:
     return findings
 
 
-def _check_order(labels: Labels, class_id: int, reading: Reading, image_row) -> list[Finding]:
+def _check_order(labels: Labels, class_id: int, reading: Reading) -> list[Finding]:
     """Objects whose left and right lie the other way round than in nearly all others."""
     kind, own = labels.schema.classes[class_id], labels.schema.keypoint_slice(class_id)
     rows = np.flatnonzero((labels.class_ids == class_id) & ~labels.is_crowd)
@@ -141,21 +126,15 @@ def _check_order(labels: Labels, class_id: int, reading: Reading, image_row) -> 
         return []
     sides = pair_sides(labels.points_xy[rows, own], labels.visibility[rows, own] > 0, kind.flip_pairs)
     odd = odd_pairs(sides)
+    rows, odd = rows[odd.any(1)], odd[odd.any(1)]
 
-    def place(index: int) -> str:
-        pairs = [kind.flip_pairs[p] for p in np.flatnonzero(odd[index])]
-        names = ", ".join(f"{kind.keypoints[a]}/{kind.keypoints[b]}" for a, b in pairs[:3])
-        return f"{reading.label_annotation(int(labels.rows[rows[index]]))}: {names}"
+    def names(n: int) -> str:
+        pairs = [kind.flip_pairs[p] for p in np.flatnonzero(odd[n])]
+        return ", ".join(f"{kind.keypoints[a]}/{kind.keypoints[b]}" for a, b in pairs[:3])
 
-    return find(
-        "suspicious",
-        f"left and right of '{kind.name}' lie the other way round than in nearly all others",
-        np.flatnonzero(odd.any(1)),
-        remedy="look at the pictures, and exchange the two labels where they are wrong",
-        place=place,
-        image_row=lambda index: image_row(rows[index]),
-        entry=lambda index: labels.rows[rows[index]],
-    )
+    title = f"left and right of '{kind.name}' lie the other way round than in nearly all others"
+    remedy = "look at the pictures, and exchange the two labels where they are wrong"
+    return find_objects(labels, reading, "suspicious", title, rows, names, remedy=remedy)
 
 
 def pair_sides(points: np.ndarray, labelled: np.ndarray, pairs) -> np.ndarray:

@@ -1,11 +1,13 @@
 """The labels of a file as they are meant, in pixels of the upright images, and what had to be mended for it."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from centerkp import geometry
+from centerkp.data.check_findings import Finding, find
 from centerkp.data.check_reader import Reading, usable_rows
 from centerkp.data.records import ROUNDING
 from centerkp.schema import Schema
@@ -78,6 +80,29 @@ class Labels:
         first[order] = order[np.maximum.accumulate(np.where(starts, np.arange(len(order)), 0))]
         same = (self.points_xy == self.points_xy[first]).all((1, 2)) & (self.visibility == self.visibility[first]).all(1)
         return self.has_box & ~self.is_crowd & same & (first != np.arange(len(first)))
+
+
+def find_objects(
+    labels: Labels,
+    reading: Reading,
+    level: str,
+    title: str,
+    objects: Sequence[int] | np.ndarray,
+    detail: Callable[[int], str] | None = None,
+    **more,
+) -> list[Finding]:
+    """A list of one finding about the given of the N objects, which may stand repeatedly, or of none; `more` as in `find`.
+
+    Args:
+        detail: what to say of one after its id; asked with the place in `objects`.
+    """
+
+    def place(n: int) -> str:
+        name = reading.label_annotation(int(labels.rows[objects[n]]))
+        return f"{name}: {detail(n)}" if detail else name
+
+    rows = {"entry": lambda n: labels.rows[objects[n]], "image_row": lambda n: int(labels.image_rows[objects[n]])}
+    return find(level, title, range(len(objects)), place=place, **rows, **more)
 
 
 def settle_labels(reading: Reading, frames: Frames) -> Labels:

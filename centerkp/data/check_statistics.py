@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from centerkp.data.check_findings import Finding, find
-from centerkp.data.check_labels import Labels
+from centerkp.data.check_findings import Finding
+from centerkp.data.check_labels import Labels, find_objects
 from centerkp.data.check_reader import Reading
 from centerkp.data.faults import count_of
+from centerkp.heads import STRIDE
 
-STRIDE = 4  # input pixels per cell
 SMALL_CELLS = 2  # an object smaller than so many cells has hardly a place on the grid
 WELL_CELLS = 4  # nearly all objects should be at least so large, and the keypoints of one object so far apart
 SIZES = range(128, 1025, 128)
@@ -69,25 +69,27 @@ def measure_labels(labels: Labels, image_size: int) -> Statistics:
 def check_statistics(labels: Labels, reading: Reading, statistics: Statistics) -> list[Finding]:
     """Findings about objects too small for the grid, and about the image size that would suit them."""
     image_size, suggested = statistics.image_size, statistics.suggested_size
+    boxes = _input_boxes(labels, image_size)
 
-    def place(row: int) -> str:
-        width, height = _input_boxes(labels, image_size)[row] @ _TO_SIDES
-        return f"{reading.label_annotation(int(labels.rows[row]))}: {width:.1f} x {height:.1f} pixels at {image_size}"
+    def tell(title: str, mask: np.ndarray, remedy: str) -> list[Finding]:
+        where = np.flatnonzero(mask)
 
-    options = dict(place=place, image_row=lambda row: int(labels.image_rows[row]), entry=labels.rows.__getitem__)
+        def sides(n: int) -> str:
+            width, height = boxes[where[n], 2:] - boxes[where[n], :2]
+            return f"{width:.1f} x {height:.1f} pixels at {image_size}"
+
+        return find_objects(labels, reading, "advice", title, where, sides, noun="object", remedy=remedy)
+
     measured = int(statistics.objects.sum())
     larger = suggested is not None and suggested > image_size
     remedy = f"train with --image-size {suggested}" if larger else "no image size helps: the pictures hold no more; cut them up"
     if not larger and max(statistics.small, statistics.shared) <= SHARE:
         remedy = "few; look whether they are labelled on purpose"
-    small, shared = is_small(labels, image_size), shares_cell(labels, image_size)
-    of_all = f"at {image_size}x{image_size} (of {count_of(measured, 'object')})"
-    title = f"smaller than {SMALL_CELLS} cells of {STRIDE} pixels {of_all}"
-    findings = find("advice", title, np.flatnonzero(small), noun="object", remedy=remedy, **options)
+    small, of_all = is_small(labels, image_size), f"at {image_size}x{image_size} (of {count_of(measured, 'object')})"
+    findings = tell(f"smaller than {SMALL_CELLS} cells of {STRIDE} pixels {of_all}", small, remedy)
     title = f"share the cell of their center with another object {of_all}: one of them cannot be found"
-    found = np.flatnonzero(shared)
     remedy = remedy if larger else "objects in one place: check that none is labelled twice"
-    findings += find("advice", title, found, noun="object", remedy=remedy, **options)
+    findings += tell(title, shares_cell(labels, image_size), remedy)
     if suggested is not None and suggested < image_size and not small.any():
         share = (suggested / image_size) ** 2
         remedy = f"--image-size {suggested} may do: {share:.0%} of the pixels a step; fine keypoints gain from the larger one"
@@ -103,7 +105,7 @@ def input_sides(labels: Labels, image_size: int) -> np.ndarray:
 
 
 def is_small(labels: Labels, image_size: int) -> np.ndarray:
-    """(N,) bool: objects of less than two cells, crowd regions aside."""
+    """(N,) bool: objects smaller than `SMALL_CELLS`, crowd regions aside."""
     return ~labels.is_crowd & (np.nan_to_num(input_sides(labels, image_size), nan=np.inf) < SMALL_CELLS * STRIDE)
 
 
@@ -123,7 +125,7 @@ def shares_cell(labels: Labels, image_size: int) -> np.ndarray:
 def suggest_size(labels: Labels) -> int | None:
     """The smallest image size that shows the objects and their keypoints well; None when there is nothing to measure.
 
-    Well is: hardly an object under two cells or sharing its cell, 95 % of `WELL_CELLS` or more, and as much between
+    Well is: hardly an object under `SMALL_CELLS` or sharing its cell, 95 % of `WELL_CELLS` or more, and as much between
     neighbouring keypoints of half of the objects. Not larger than the pictures, which hold no more than they do.
     """
     measured = np.isfinite(input_sides(labels, SIZES[0])) & ~labels.is_crowd
@@ -156,9 +158,6 @@ def keypoint_gaps(labels: Labels) -> np.ndarray:
         nearest[~np.isfinite(nearest)] = np.nan
         gaps[rows] = np.nanmean(nearest, axis=1)
     return gaps
-
-
-_TO_SIDES = np.array([[-1, 0], [0, -1], [1, 0], [0, 1]], float)
 
 
 def _input_boxes(labels: Labels, image_size: int) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 
 from centerkp.data.check import Checkup
 from centerkp.data.check_findings import Finding as DataFinding
-from centerkp.data.check_statistics import EDGES
+from centerkp.data.check_statistics import EDGES, SMALL_CELLS
 from centerkp.data.image import read_image
 from centerkp.drawing import draw_record
 from centerkp.report.charts import draw_columns
@@ -63,7 +63,7 @@ def _add_tiles(page: Page, checkup: Checkup) -> None:
         labelled = int((statistics.visible + statistics.occluded).sum())
         tiles.append(("labelled keypoints", str(labelled), f"of {checkup.schema.num_keypoints} kinds"))
     size = statistics.image_size
-    small = f"{statistics.small:.1%} under two cells, {statistics.shared:.1%} share a cell"
+    small = f"{statistics.small:.1%} under {SMALL_CELLS} cells, {statistics.shared:.1%} share a cell"
     tiles.append((f"objects at {size}x{size}", f"{1 - max(statistics.small, statistics.shared):.1%}", f"well seen; {small}"))
     if statistics.suggested_size:
         tiles.append(("suggested image size", str(statistics.suggested_size), "shows the objects, no larger than the pictures"))

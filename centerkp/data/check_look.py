@@ -1,24 +1,16 @@
 """Finds and opens the image files of a dataset: size, EXIF orientation, digest and perceptual hash of each."""
 
 import hashlib
-import os
-import sys
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import track
-
 from centerkp.data.faults import count_of
-from centerkp.data.files import find_images
+from centerkp.data.files import find_images, map_files
 from centerkp.data.image import read_image, read_orientation
 from centerkp.data.phash import perceptual_hash
-
-BAR_FROM = 100  # images; fewer are looked at before a bar could be read
 
 
 @dataclass(frozen=True)
@@ -46,25 +38,15 @@ class Images:
     unclear: dict[int, list[Path]]
 
 
-def look_at_images(names: Sequence[str], folders: Sequence[Path], is_open: bool = True) -> Images:
-    """Finds every image and, unless told otherwise, decodes it whole: on all cores, with a bar on a terminal."""
+def look_at_images(names: Sequence[str], folders: Sequence[Path]) -> Images:
+    """Finds every image and decodes it whole: on all cores, with a bar on a terminal."""
     fits = find_images(names, folders)
     paths = [paths[0] if len(paths) == 1 else None for paths in fits]
     unclear = {row: paths for row, paths in enumerate(fits) if len(paths) > 1}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Corrupt EXIF")  # the picture is whole; viewers ignore such a block, too
-        looks = list(_look_at_all(paths)) if is_open else []
+        looks = map_files(_look, paths, "Looking at the images")
     return Images(paths, looks, unclear)
-
-
-def _look_at_all(paths: Sequence[Path | None]) -> Iterator[Look]:
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        looks = pool.map(_look, paths)
-        if len(paths) < BAR_FROM or not sys.stderr.isatty():
-            yield from looks
-        else:
-            console = Console(stderr=True)
-            yield from track(looks, "Looking at the images", total=len(paths), console=console, transient=True)
 
 
 def _look(path: Path | None) -> Look:

@@ -22,7 +22,7 @@ from centerkp.data.foreign import recognise_bytes, recognise_list, recognise_obj
 from centerkp.data.image import read_image, read_image_size
 
 LISTS = ("images", "annotations", "categories")
-BAR_FROM = 200  # images; fewer are decoded before a bar could be read
+BAR_FROM = 200  # files; up to so many are read before a bar could be
 SAME_ASPECT = 0.01  # width and height scaled by factors this close: the image was resized, not changed
 
 
@@ -190,14 +190,18 @@ def find_paths(table: Table, names: Sequence[str], folders: Sequence[Path]) -> l
     return [paths[0] if paths else None for paths in fits]
 
 
+def map_files(function: Callable, paths: Sequence[Path | None], title: str) -> list:
+    """What the function gives for each file, on all cores, with a bar on a terminal."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        results = pool.map(function, paths)
+        if len(paths) <= BAR_FROM or not sys.stderr.isatty():
+            return list(results)
+        return list(track(results, title, total=len(paths), console=Console(stderr=True), transient=True))
+
+
 def measure_images(paths: Sequence[Path], decode: bool) -> list[tuple[int, int] | str]:
     """The upright (width, height) of each image, or why it cannot be read; `decode` reads all pixels, not just the header."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        sizes = pool.map(partial(_measure, decode=decode), paths)
-        if len(paths) <= BAR_FROM or not sys.stderr.isatty():
-            return list(sizes)
-        console = Console(stderr=True)
-        return list(track(sizes, "Reading images", total=len(paths), console=console, transient=True))
+    return map_files(partial(_measure, decode=decode), paths, "Reading images")
 
 
 def _measure(path: Path, decode: bool) -> tuple[int, int] | str:

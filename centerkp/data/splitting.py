@@ -1,19 +1,14 @@
 """Splits a COCO file into training, validation and test files: by class, and never through a group of images."""
 
-import os
 import re
-import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.progress import track
 
 from centerkp.data.faults import add_note, count_of, read_integer
-from centerkp.data.files import BAR_FROM
+from centerkp.data.files import map_files
 from centerkp.data.image import read_image
 from centerkp.data.phash import near_groups, perceptual_hash
 from centerkp.data.relocate import Source, read_source, refuse_existing, relocate_names
@@ -150,12 +145,7 @@ def _group_by_pattern(names: Sequence[str], paths: Sequence[Path], pattern: str,
 
 
 def _group_by_looks(names: Sequence[str], paths: Sequence[Path], distance: int, notes: list[str]) -> np.ndarray:
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        hashes = pool.map(_hash_file, paths)
-        if len(paths) > BAR_FROM and sys.stderr.isatty():
-            console = Console(stderr=True)
-            hashes = track(hashes, "Comparing images", total=len(paths), console=console, transient=True)
-        hashes = list(hashes)
+    hashes = map_files(_hash_file, paths, "Comparing images")
     readable = np.array([value is not None for value in hashes])
     groups = np.full(len(paths), -1)
     groups[readable] = near_groups([value for value in hashes if value is not None], distance)

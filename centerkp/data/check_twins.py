@@ -9,11 +9,11 @@ from centerkp.data.check_findings import PICTURES, Finding, find
 from centerkp.data.check_look import Look
 from centerkp.data.check_reader import Reading
 from centerkp.data.faults import count_of
+from centerkp.data.phash import nearest
 
 # Of 64 bits of the perceptual hash. Copies that were resized or compressed again are 0 to 4 apart; unrelated pictures of one
 # series 16 and more; frames of one film, its animal moved, 8 to 16.
 NEAR = 6
-AT_ONCE = 1 << 22  # comparisons held in memory at a time
 _GROUP = "split with 'centerkp split --group-by phash', which keeps twins on one side"
 
 
@@ -53,19 +53,13 @@ def near_twins(asked: Sequence[Look], known: Sequence[Look]) -> dict[int, int]:
 
     Pictures of one colour, whose hash says nothing, are nobody's twins; nor is a picture its own, where both are one list.
     """
-    asked_rows, known_rows = ([r for r, look in enumerate(looks) if look.phash] for looks in (asked, known))
-    if not asked_rows or not known_rows:
-        return {}
-    theirs, ours = (
-        np.array([looks[r].phash for r in rows], np.uint64) for looks, rows in ((known, known_rows), (asked, asked_rows))
-    )
-    step, twins = max(AT_ONCE // len(theirs), 1), {}
-    for start in range(0, len(ours), step):
-        distances = np.bitwise_count(ours[start : start + step, None] ^ theirs)
-        lines = np.arange(len(distances))
-        if asked is known:
-            distances[lines, start + lines] = 64
-        nearest = distances.argmin(1)
-        for line in np.flatnonzero(distances[lines, nearest] <= NEAR):
-            twins[asked_rows[start + line]] = known_rows[nearest[line]]
-    return twins
+    asked_rows, asked_hashes = _hashes(asked)
+    known_rows, known_hashes = (asked_rows, asked_hashes) if asked is known else _hashes(known)
+    found = nearest(asked_hashes, known_hashes, NEAR)
+    return {int(asked_rows[n]): int(known_rows[found[n]]) for n in np.flatnonzero(found >= 0)}
+
+
+def _hashes(looks: Sequence[Look]) -> tuple[np.ndarray, np.ndarray]:
+    """The rows of the pictures that have a hash, and the hashes."""
+    hashes = np.array([look.phash for look in looks], np.uint64)
+    return np.flatnonzero(hashes), hashes[hashes > 0]

@@ -22,7 +22,7 @@ def perceptual_hash(image: np.ndarray) -> np.uint64:
     """64 bits that change little when a picture is resized, recompressed or brightened, and much when its content changes.
 
     Each bit says whether one of the 64 lowest frequencies (cosine transform of the gray picture at 32 x 32) is above their
-    median. How many bits of two hashes differ is the distance of `near_pairs`: copies are 0 to 4 apart, unrelated pictures
+    median. How many bits of two hashes differ is their distance: copies are 0 to 4 apart, unrelated pictures
     about 32. It does not survive mirroring, turning or cropping. A picture of one colour has hash 0.
 
     Args:
@@ -34,19 +34,27 @@ def perceptual_hash(image: np.ndarray) -> np.uint64:
     return np.packbits(waves > np.median(waves)).view(np.uint64)[0]
 
 
-def near_pairs(hashes: Sequence[np.uint64] | np.ndarray, max_distance: int) -> np.ndarray:
-    """Finds all pairs of pictures whose hashes differ in at most `max_distance` of 64 bits.
+def nearest(asked: np.ndarray, known: np.ndarray, max_distance: int) -> np.ndarray:
+    """Finds for each picture the one that looks most like it.
 
-    Compares all with all: 20,000 pictures take a second. Many copies make many pairs; `near_groups` does not mind them.
+    Compares all with all: 20,000 pictures take a second.
 
     Args:
-        hashes: (N,) of `perceptual_hash`.
+        asked, known: (N,) and (M,) uint64 of `perceptual_hash`. Where both are one array, no picture is its own.
 
     Returns:
-        (P, 2) int64 positions, the smaller first, in ascending order; (0, 2) when there are none.
+        (N,) int64 positions in `known`, the first of several; -1 where all differ in more than `max_distance` of 64 bits.
     """
-    hashes = np.asarray(hashes, np.uint64).ravel()
-    return np.concatenate([np.empty((0, 2), np.int64), *_compare(hashes, max_distance)])
+    found = np.full(len(asked), -1)
+    step = max(PAIRS_AT_ONCE // max(len(known), 1), 1)
+    for start in range(0, len(asked) if len(known) else 0, step):
+        distances = np.bitwise_count(asked[start : start + step, None] ^ known)
+        lines = np.arange(len(distances))
+        if asked is known:
+            distances[lines, start + lines] = 65
+        best = distances.argmin(1)
+        found[start + lines] = np.where(distances[lines, best] <= max_distance, best, -1)
+    return found
 
 
 def near_groups(hashes: Sequence[np.uint64] | np.ndarray, max_distance: int) -> np.ndarray:

@@ -6,7 +6,7 @@ import pytest
 
 from centerkp.data.demo import write_demo
 from centerkp.data.image import read_image
-from centerkp.data.phash import LOW_FREQUENCIES, near_groups, near_pairs, perceptual_hash
+from centerkp.data.phash import LOW_FREQUENCIES, near_groups, nearest, perceptual_hash
 
 
 @pytest.fixture(scope="module")
@@ -46,22 +46,27 @@ def test_flat_pictures_are_alike_whatever_their_colour():
     assert perceptual_hash(np.full((1, 1, 3), 255, np.uint8)) == 0
 
 
-def test_near_pairs_by_hand():
+def test_nearest_by_hand():
     hashes = np.array([0b0000, 0b0111, 0b0001, 2**63, 0b0000], np.uint64)
-    assert near_pairs(hashes, 0).tolist() == [[0, 4]]
-    assert near_pairs(hashes, 1).tolist() == [[0, 2], [0, 3], [0, 4], [2, 4], [3, 4]]
-    assert near_pairs(hashes, 2).tolist() == [[0, 2], [0, 3], [0, 4], [1, 2], [2, 3], [2, 4], [3, 4]]
-    assert near_pairs([], 8).shape == (0, 2)
-    assert near_pairs(hashes[:1], 64).shape == (0, 2)
+    assert nearest(hashes, hashes, 0).tolist() == [4, -1, -1, -1, 0]
+    assert nearest(hashes, hashes, 1).tolist() == [4, -1, 0, 0, 0]
+    assert nearest(hashes, hashes, 2).tolist() == [4, 2, 0, 0, 0]
+    assert nearest(hashes, hashes.copy(), 0).tolist() == [0, 1, 2, 3, 0]
+    assert nearest(hashes[1:3], hashes[3:], 1).tolist() == [-1, 1]
+    assert nearest(hashes[:0], hashes, 8).shape == (0,)
+    assert nearest(hashes[:2], hashes[:0], 64).tolist() == [-1, -1]
+    alone = hashes[:1]
+    assert nearest(alone, alone, 64).tolist() == [-1]
 
 
-def test_near_pairs_are_the_same_in_small_steps(monkeypatch):
+def test_results_are_the_same_in_small_steps(monkeypatch):
     hashes = np.random.default_rng(0).integers(0, 2**63, 50, dtype=np.uint64)
     hashes[40] = hashes[3] ^ np.uint64(5)
-    whole = near_pairs(hashes, 24)
+    found, groups = nearest(hashes, hashes, 24), near_groups(hashes, 18)
+    assert found[3] == 40 and found[40] == 3 and 1 < groups.max() < 49
     monkeypatch.setattr("centerkp.data.phash.PAIRS_AT_ONCE", 120)
-    assert near_pairs(hashes, 24).tolist() == whole.tolist()
-    assert [3, 40] in whole.tolist()
+    assert nearest(hashes, hashes, 24).tolist() == found.tolist()
+    assert near_groups(hashes, 18).tolist() == groups.tolist()
 
 
 def test_near_groups_reach_over_others_in_between():
@@ -76,7 +81,7 @@ def test_near_groups_agree_with_pairs():
     rng = np.random.default_rng(1)
     hashes = rng.integers(0, 2**12, 60, dtype=np.uint64)
     groups = near_groups(hashes, 1)
-    pairs = near_pairs(hashes, 1)
+    pairs = np.argwhere(np.bitwise_count(hashes[:, None] ^ hashes) <= 1)
     assert (groups[pairs[:, 0]] == groups[pairs[:, 1]]).all()
     # As many groups as a walk along the pairs finds.
     left, count = set(range(60)), 0

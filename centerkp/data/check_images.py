@@ -15,11 +15,9 @@ from centerkp.data.check_reader import Reading
 def check_images(reading: Reading, images: Images, folders: Sequence[Path]) -> tuple[list[Finding], Frames]:
     """Findings about the files, and the frames of the labels that follow from them."""
     findings = _check_files(reading, images, folders)
-    if not images.looks:
-        return findings, Frames.as_written(reading)
-    kinds, frames = settle_frames(reading, images.looks)
     if not any(look.digest for look in images.looks):  # nothing was found: the JSON's own sizes are all there is
         return findings, Frames.as_written(reading)
+    kinds, frames = settle_frames(reading, images.looks)
     for row, path in enumerate(images.paths):
         frames.lost[row] |= path is None
     if frames.lost.all():

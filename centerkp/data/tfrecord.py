@@ -16,7 +16,7 @@ from centerkp.data.records import Record
 from centerkp.label_map import label_ids
 from centerkp.schema import Schema
 
-# The keys and types of the Object Detection API's own writer for COCO.
+# The keys and types of the Object Detection API's own writer for COCO; those of keypoints where a dataset has any.
 FEATURES = {
     "image/encoded": "bytes",
     "image/format": "bytes",
@@ -33,8 +33,6 @@ FEATURES = {
     "image/object/class/label": "int64",
     "image/object/is_crowd": "int64",
     "image/object/area": "float",
-}
-KEYPOINT_FEATURES = {
     "image/object/keypoint/x": "float",
     "image/object/keypoint/y": "float",
     "image/object/keypoint/visibility": "int64",
@@ -181,7 +179,7 @@ def _encode(record: Record) -> tuple[bytes, str | None]:
 
 
 def make_example(record: Record, schema: Schema, data: bytes, encoding: str):
-    """The `tf.train.Example` of a record with the keys of `FEATURES`, and of `KEYPOINT_FEATURES` if there are keypoints.
+    """The `tf.train.Example` of a record with the keys of `FEATURES`.
 
     N objects, K flat keypoints: keypoint lists have N * K entries, object after object, 0 where a point is not labelled or
     belongs to another class.
@@ -218,13 +216,14 @@ def make_example(record: Record, schema: Schema, data: bytes, encoding: str):
             "image/object/keypoint/num": (record.visibility > 0).sum(1),
             "image/object/keypoint/text": names * len(record.class_ids),
         }
-    return _make_example(values, FEATURES | KEYPOINT_FEATURES)
+    return _make_example(values)
 
 
-def _make_example(values: Mapping[str, Sequence], kinds: Mapping[str, str]):
+def _make_example(values: Mapping[str, Sequence]):
     train = import_tensorflow().train
     lists = {"bytes": train.BytesList, "float": train.FloatList, "int64": train.Int64List}
     features = {
-        key: train.Feature(**{f"{kinds[key]}_list": lists[kinds[key]](value=list(column))}) for key, column in values.items()
+        key: train.Feature(**{f"{FEATURES[key]}_list": lists[FEATURES[key]](value=list(column))})
+        for key, column in values.items()
     }
     return train.Example(features=train.Features(feature=features))

@@ -48,7 +48,7 @@ _SIZE = (4.6, 3.0)  # inches of 72 points: about a phone's width, so that letter
 
 @dataclass(frozen=True, eq=False)
 class Line:
-    """One line: `x` and `y` of equal length (points that are not finite break it), a `mark` (x, y) as a dot, `dashed` or not.
+    """One line: `x` and `y` of equal length (points that are not finite break it), a `mark` (x, y) as a dot.
 
     `series` chooses the colour, so that the lines of one model can share it.
     """
@@ -57,7 +57,6 @@ class Line:
     y: Sequence[float]
     series: int = 0
     mark: tuple[float, float] | None = None
-    dashed: bool = False
 
 
 def draw_lines(
@@ -65,37 +64,34 @@ def draw_lines(
     *,
     x_label: str,
     y_label: str,
-    x_range: tuple[float, float] | None = None,
-    y_range: tuple[float, float] | None = (0, 1),
+    x_end: float = 1,
     percent_x: bool = False,
 ) -> str:
-    """A line chart as inline SVG; ranges of None fit the data."""
+    """A line chart as inline SVG: x from 0 to `x_end`, y from 0 to 1."""
     with rc_context(_SETTINGS):
         figure, axes = _make_axes(x_label, y_label)
         for line in lines:
             color = _SERIES[line.series % len(_SERIES)]
-            axes.plot(line.x, line.y, color=color, linestyle="--" if line.dashed else "-")
+            axes.plot(line.x, line.y, color=color)
             if line.mark is not None:
                 axes.plot(*line.mark, "o", color=color, markersize=6, clip_on=False)
         # A little room above, so that a line at the limit shows in its whole thickness.
-        for limits, change in ((x_range, axes.set_xlim), (y_range, axes.set_ylim)):
-            if limits is not None:
-                change(limits[0], limits[1] + 0.02 * (limits[1] - limits[0]))
+        axes.set_xlim(0, 1.02 * x_end)
+        axes.set_ylim(0, 1.02)
         if percent_x:
             axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
         return _to_svg(figure)
 
 
-def draw_columns(edges: Sequence[float], counts: Sequence[float], *, x_label: str, y_label: str, log_x: bool = False) -> str:
-    """A histogram as inline SVG: `edges` has one entry more than `counts`."""
+def draw_columns(edges: Sequence[float], counts: Sequence[float], *, x_label: str, y_label: str) -> str:
+    """A histogram as inline SVG, x in powers of 10: `edges`, above 0, has one entry more than `counts`."""
     with rc_context(_SETTINGS):
         figure, axes = _make_axes(x_label, y_label)
         axes.stairs(np.asarray(counts, float), np.asarray(edges, float), fill=True, color=_SERIES[0], linewidth=0)
         axes.set_ylim(0, 1.05 * max([*counts, 1e-9]))
-        if log_x:
-            axes.set_xscale("log")
-            axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-            axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
         return _to_svg(figure)
 
 

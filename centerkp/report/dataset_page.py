@@ -164,7 +164,7 @@ def _add_classes(page: Page, checkup: Checkup) -> None:
     for class_id in np.argsort(-statistics.objects, kind="stable")[:CHARTS]:
         if statistics.objects[class_id]:
             edges, counts = [4, *EDGES[1:]], statistics.histogram[class_id]
-            svg = draw_columns(edges, counts, x_label=f"side at {size}x{size}, pixels", y_label="objects", log_x=True)
+            svg = draw_columns(edges, counts, x_label=f"side at {size}x{size}, pixels", y_label="objects")
             charts.append((schema.class_names[class_id], svg, ""))
     if charts:
         page.add_charts(charts)

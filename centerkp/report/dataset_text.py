@@ -15,7 +15,6 @@ from centerkp.data.check_statistics import EDGES, Statistics
 from centerkp.data.faults import count_of
 from centerkp.schema import Schema
 
-WORDS = {"unusable": "stops", "mendable": "mend", "suspicious": "look", "advice": "advice", "note": "note"}
 TITLES = {
     "unusable": "training would stop here",
     "mendable": "wrong, and mended by --fix",

@@ -110,11 +110,11 @@ def _add_curves(page: Page, results: Sequence["ModelResult"]) -> None:
     for kind in _KINDS:
         lines = [Line(RECALLS, _precision(e, kind, name), n) for n, (e, name) in enumerate(series)]
         if any(np.isfinite(line.y).any() for line in lines):
-            svg = draw_lines(lines, x_label="recall", y_label="precision", x_range=(0, 1))
+            svg = draw_lines(lines, x_label="recall", y_label="precision")
             charts.append((f"{kind.capitalize()}: precision and recall", svg, "The area under the line is AP50."))
     pck = [Line(PCK_SHARES, _numbers(e.curves["pck"].get(name), len(PCK_SHARES)), n) for n, (e, name) in enumerate(series)]
     if any(np.isfinite(line.y).any() for line in pck):
-        svg = draw_lines(pck, x_label="share of the box's longer side", y_label="PCK", x_range=(0, PCK_END), percent_x=True)
+        svg = draw_lines(pck, x_label="share of the box's longer side", y_label="PCK", x_end=PCK_END, percent_x=True)
         charts.append(
             ("PCK", svg, "Share of labelled keypoints found within the distance; those of missed objects count as wrong.")
         )
@@ -145,7 +145,7 @@ def _add_scores(page: Page, results: Sequence["ModelResult"]) -> None:
             for number in numbers:
                 lines.append(Line(SCORES, _numbers(curves[number], len(SCORES)), len(lines), mark if number == "f1" else None))
         if any(line.mark for line in lines):
-            svg = draw_lines(lines, x_label="least score", y_label="F1" if several else "", x_range=(0, 1))
+            svg = draw_lines(lines, x_label="least score", y_label="F1" if several else "")
             charts.append(
                 (f"{kind.capitalize()}: score threshold", svg, "All classes with one threshold; the dot is the best F1.")
             )

@@ -15,6 +15,8 @@ from centerkp.report.style import SERIES, STYLE
 from centerkp.writing import replacing
 
 SEVERITIES = {"error": "Error", "warning": "Warning", "note": "Note", "ok": "Good"}
+MAX_SIDE = 480  # pixels of a stored picture; larger ones are shrunk
+QUALITY = 82  # of its JPEG
 # The page may show what it holds and nothing else: a browser refuses any script and any request.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
@@ -76,10 +78,6 @@ class Page:
         """Paragraphs, parted by empty lines; an empty text adds nothing."""
         kind = ' class="muted"' if muted else ""
         self._parts += [f"<p{kind}>{escape(part.strip())}</p>" for part in text.split("\n\n") if part.strip()]
-
-    def add_code(self, text: str) -> None:
-        """Text as it stands, for commands and the like."""
-        self._parts.append(f"<pre>{escape(text)}</pre>")
 
     def add_tiles(self, tiles: Sequence[tuple[str, str, str]]) -> None:
         """The few numbers to see first: (label, value, small print)."""
@@ -157,15 +155,11 @@ class Page:
         ]
         self._parts.append(f'{_legend(names)}<div class="charts">{"".join(figures)}</div>')
 
-    def add_pictures(
-        self, pictures: Sequence[Picture], *, cell_width: int = 300, max_side: int = 480, quality: int = 82
-    ) -> None:
+    def add_pictures(self, pictures: Sequence[Picture], *, cell_width: int = 300) -> None:
         """A grid of pictures with captions.
 
         Args:
             cell_width: least width of a cell in pixels of the page.
-            max_side: longer side of a stored image in pixels; larger ones are shrunk.
-            quality: of the JPEG; 0 stores PNG, for drawings and maps.
         """
         figures = []
         for picture in pictures:
@@ -174,7 +168,7 @@ class Page:
                 title = picture.titles[n] if picture.titles else ""
                 small = f"<small>{escape(title)}</small>" if title else ""
                 # Decoding off the page's own thread keeps scrolling smooth on a phone.
-                source = f'src="{encode_image(image, max_side, quality)}" alt="{escape(title or picture.caption)}"'
+                source = f'src="{encode_image(image)}" alt="{escape(title or picture.caption)}"'
                 cells.append(f'<div>{small}<img {source} decoding="async"></div>')
             pair = f'<div class="pair" style="--count:{len(cells)}">{"".join(cells)}</div>'
             figures.append(f"<figure>{pair}<figcaption>{escape(picture.caption)}</figcaption></figure>")
@@ -221,8 +215,8 @@ class Page:
         return Path(path)
 
 
-def encode_image(image_rgb: np.ndarray, max_side: int = 480, quality: int = 82) -> str:
-    """An image as a data URI, shrunk to `max_side`: JPEG of the given quality, or PNG for quality 0.
+def encode_image(image_rgb: np.ndarray) -> str:
+    """An image as a data URI: a JPEG, shrunk to `MAX_SIDE`.
 
     Raises:
         ValueError: the image is not (H, W, 3) uint8.
@@ -230,13 +224,12 @@ def encode_image(image_rgb: np.ndarray, max_side: int = 480, quality: int = 82) 
     if image_rgb.ndim != 3 or image_rgb.shape[2] != 3 or image_rgb.dtype != np.uint8 or not image_rgb.size:
         raise ValueError(f"image: found {image_rgb.dtype} {image_rgb.shape}, expected uint8 (height, width, 3) in RGB.")
     height, width = image_rgb.shape[:2]
-    factor = max_side / max(height, width)
+    factor = MAX_SIDE / max(height, width)
     if factor < 1:
         size = (max(round(width * factor), 1), max(round(height * factor), 1))
         image_rgb = cv2.resize(image_rgb, size, interpolation=cv2.INTER_AREA)
-    suffix, options = (".jpg", (cv2.IMWRITE_JPEG_QUALITY, quality)) if quality else (".png", ())
-    coded = cv2.imencode(suffix, np.ascontiguousarray(image_rgb[..., ::-1]), options)[1]
-    return f"data:image/{'jpeg' if quality else 'png'};base64,{base64.b64encode(coded.tobytes()).decode()}"
+    coded = cv2.imencode(".jpg", np.ascontiguousarray(image_rgb[..., ::-1]), (cv2.IMWRITE_JPEG_QUALITY, QUALITY))[1]
+    return f"data:image/jpeg;base64,{base64.b64encode(coded.tobytes()).decode()}"
 
 
 def series_color(n: int) -> str:

@@ -70,7 +70,6 @@ figure { margin: .6rem 0; min-width: 0; }
 .finding .kind { color: var(--mark); font-weight: 600; margin-right: .5rem; }
 .finding ul { margin: .3rem 0; padding-left: 1.1rem; font-size: .92rem; }
 .error { --mark: var(--bad); } .warning { --mark: var(--warn); } .note { --mark: var(--note); } .ok { --mark: var(--good); }
-pre { overflow-x: auto; background: var(--card); padding: .6rem .8rem; border-radius: .4rem; font-size: .87rem; }
 footer { margin-top: 3rem; border-top: 1px solid var(--rule); padding-top: .6rem; }
 @media print { body { max-width: none; } .scroll { overflow: visible; } figure, .finding { break-inside: avoid; } }
 """

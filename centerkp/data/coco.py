@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from centerkp.data.faults import Faults, Table, count_of, read_annotations, read_categories, read_images
+from centerkp.data.faults import Annotations, Faults, Table, count_of, read_annotations, read_categories, read_images
 from centerkp.data.files import find_paths, image_folders, read_json
 from centerkp.data.records import Dataset, Images, Record, build_dataset
 from centerkp.schema import Schema
@@ -37,6 +37,26 @@ def read_coco(
         FileNotFoundError: there is no such file or images folder.
         ValueError: the file is not COCO, contradicts itself or the schema, or no image is usable.
     """
+    file = read_label_file(path, images_dir, schema, flip_pairs, oks_sigmas)
+    return build_dataset(file.path, file.schema, file.images, file.annotations, check_images, file.notes)
+
+
+@dataclass(eq=False)
+class LabelFile:
+    """A COCO file without faults, its images found but not opened: rows are places in the lists of `content`."""
+
+    path: Path
+    content: dict
+    schema: Schema
+    images: Images
+    annotations: Annotations
+    notes: list[str]
+
+
+def read_label_file(
+    path: str | Path, images_dir=None, schema: Schema | None = None, flip_pairs=None, oks_sigmas=None
+) -> LabelFile:
+    """Reads a COCO file as `read_coco` does, and refuses what it does, but opens no image."""
     path = Path(path)
     content, faults, notes = read_json(path), Faults(path), []
     categories = _read_categories(content, faults, notes)
@@ -44,10 +64,10 @@ def read_coco(
     table = Table(content, "images", faults, notes)
     ids, names, sizes = read_images(table)
     images = Images(ids, names, find_paths(table, names, image_folders(path, images_dir)), sizes)
-    rows = {image_id: row for row, image_id in enumerate(images.ids) if image_id is not None}
-    annotations = read_annotations(Table(content, "annotations", faults, notes), rows, images.names, places, schema)
+    rows = {image_id: row for row, image_id in enumerate(ids) if image_id is not None}
+    annotations = read_annotations(Table(content, "annotations", faults, notes), rows, names, places, schema)
     faults.raise_if_any()
-    return build_dataset(path, schema, images, annotations, check_images, notes)
+    return LabelFile(path, content, schema, images, annotations, notes)
 
 
 def read_schema(path: str | Path, *, flip_pairs=None, oks_sigmas=None) -> Schema:

@@ -62,10 +62,10 @@ def merge_coco(
     for source, new_ids, new_licenses in zip(sources, category_ids, license_ids, strict=True):
         first = len(images) + 1
         images += [_renumber_image(image, first + row, new_licenses) for row, image in enumerate(source.content["images"])]
-        rows = source.image_rows
-        for a in source.content["annotations"]:
-            image_id, category_id = first + rows[read_integer(a["image_id"])], new_ids[read_integer(a["category_id"])]
-            annotations.append(a | {"id": len(annotations) + 1, "image_id": image_id, "category_id": category_id})
+        numbers = [new_ids[kind.category_id] for kind in source.schema.classes]
+        columns = ((first + source.annotations.image_rows).tolist(), source.annotations.class_ids.tolist())
+        for a, image_id, class_id in zip(source.content["annotations"], *columns, strict=True):
+            annotations.append(a | {"id": len(annotations) + 1, "image_id": image_id, "category_id": numbers[class_id]})
     files = [path for source in sources for path in source.paths]
     _note_duplicates(sources, notes)
     for image, name in zip(images, relocate_names([i["file_name"] for i in images], files, out), strict=True):

@@ -5,38 +5,34 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from centerkp.data.coco import read_coco
-from centerkp.data.faults import read_integer
-from centerkp.data.files import find_images, image_folders, read_json
+from centerkp.data.coco import read_label_file
+from centerkp.data.faults import Annotations
+from centerkp.data.files import find_images, image_folders
 from centerkp.schema import Schema
 
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A COCO file as it is written, all of it, after the checks of `read_coco`; `paths` has the file of each image."""
+    """A COCO file as it is written, all of it, after the checks of `read_coco`; `paths` has the file of each image.
+
+    Rows of `annotations` are those of the list of annotations, and its `image_rows` places in the list of images.
+    """
 
     path: Path
     content: dict
     schema: Schema
     paths: tuple[Path, ...]
-
-    @property
-    def image_rows(self) -> dict[int, int]:
-        """Image id -> place in the list of images."""
-        return {read_integer(image["id"]): row for row, image in enumerate(self.content["images"])}
+    annotations: Annotations
 
 
 def read_source(path: str | Path, images_dir: str | Path | None = None) -> Source:
     """Reads a COCO file to be rewritten: nothing in it is changed, but it is refused like everywhere if it contradicts itself.
 
     Raises:
-        FileNotFoundError, ValueError: as `read_coco`.
+        FileNotFoundError, ValueError: as `read_coco`, but no image is opened.
     """
-    path = Path(path)
-    schema = read_coco(path, images_dir=images_dir, check_images=False).schema
-    content = read_json(path)
-    found = find_images([image["file_name"] for image in content["images"]], image_folders(path, images_dir))
-    return Source(path, content, schema, tuple(files[0] for files in found))
+    file = read_label_file(path, images_dir)
+    return Source(file.path, file.content, file.schema, tuple(file.images.paths), file.annotations)
 
 
 def relocate_names(names: Sequence[str], paths: Sequence[Path], out_path: Path) -> list[str]:

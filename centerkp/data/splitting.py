@@ -3,11 +3,12 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
 
-from centerkp.data.faults import add_note, count_of, read_integer
+from centerkp.data.faults import add_note, count_of
 from centerkp.data.files import map_files
 from centerkp.data.image import read_image
 from centerkp.data.phash import near_groups, perceptual_hash
@@ -100,12 +101,8 @@ def _check_shares(val: float, test: float) -> np.ndarray:
 
 def count_objects(source: Source) -> np.ndarray:
     """(images, C) objects of each class, crowd regions left out."""
-    rows, schema = source.image_rows, source.schema
-    class_ids = {kind.category_id: class_id for class_id, kind in enumerate(schema.classes)}
-    counts = np.zeros((len(rows), schema.num_classes), np.int64)
-    for entry in source.content["annotations"]:
-        if read_integer(entry.get("iscrowd")) != 1 and entry.get("iscrowd") is not True:
-            counts[rows[read_integer(entry["image_id"])], class_ids[read_integer(entry["category_id"])]] += 1
+    a, counts = source.annotations, np.zeros((len(source.paths), source.schema.num_classes), np.int64)
+    np.add.at(counts, (a.image_rows[~a.is_crowd], a.class_ids[~a.is_crowd]), 1)
     return counts
 
 
@@ -234,9 +231,9 @@ def _fill_gaps(parts: np.ndarray, amounts: np.ndarray, wanted: np.ndarray) -> No
 def _select(source: Source, chosen: np.ndarray, file: Path) -> dict:
     """The content of the file with the chosen images alone."""
     rows = np.flatnonzero(chosen).tolist()
-    images, image_rows = source.content["images"], source.image_rows
+    images = source.content["images"]
     names = relocate_names([images[r]["file_name"] for r in rows], [source.paths[r] for r in rows], file)
-    annotations = [a for a in source.content["annotations"] if chosen[image_rows[read_integer(a["image_id"])]]]
+    annotations = list(compress(source.content["annotations"], chosen[source.annotations.image_rows]))
     moved = [images[r] | {"file_name": name} for r, name in zip(rows, names, strict=True)]
     return source.content | {"images": moved, "annotations": annotations}
 

@@ -43,7 +43,7 @@ def test_source_keeps_everything_and_knows_its_files(tmp_path):
     source = read_source(file)
     assert source.content == json.loads(file.read_text())
     assert source.paths == (tmp_path / "images" / "a.png", tmp_path / "images" / "b.png")
-    assert source.image_rows == {1: 0, 2: 1}
+    assert source.annotations.image_rows.tolist() == source.annotations.class_ids.tolist() == [0]
     assert source.schema == read_coco(file).schema
 
 

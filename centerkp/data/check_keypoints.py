@@ -5,7 +5,7 @@ import numpy as np
 from centerkp.data.check_findings import Finding
 from centerkp.data.check_labels import Labels, find_objects
 from centerkp.data.check_reader import Reading
-from centerkp.data.faults import count_of
+from centerkp.data.faults import HIDDEN_POINTS, count_of
 
 FEW = 20  # labels; a keypoint with fewer is hardly learned
 BOX_MARGIN = 0.1  # of the box's longer side: how far a keypoint may lie outside before it is counted
@@ -76,7 +76,7 @@ def _check_origin(labels: Labels, reading: Reading) -> list[Finding]:
 
 def _check_ignored(labels: Labels, reading: Reading) -> list[Finding]:
     """Files whose points all have coordinates and nearly none a visibility: what the exporter lost."""
-    heard = [note for note in reading.notes if note.title.startswith("coordinates given at visibility 0")]
+    heard = [note for note in reading.notes if note.title == HIDDEN_POINTS]
     labelled = int((labels.visibility > 0).sum())
     if not heard or heard[0].count < 9 * max(labelled, 1):
         return []

@@ -1,6 +1,5 @@
 """Listens to the reader: what it would refuse or mend becomes findings, so that the doctor never disagrees with it."""
 
-import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,11 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from centerkp.data.check_findings import Finding, find
-from centerkp.data.faults import Annotations, Faults, Table, read_annotations, read_categories, read_images
+from centerkp.data.faults import NOUNS, Annotations, Faults, Table, read_annotations, read_categories, read_images
 from centerkp.schema import Schema
-
-_NOTE = re.compile(r"(\d+) (\w+): (.*)", re.DOTALL)
-_SINGULAR = {"categories": "category", "images": "image", "annotations": "annotation", "keypoints": "keypoint"}
 
 
 class _Listener(Faults):
@@ -32,16 +28,10 @@ class _ListeningTable(Table):
 
     def __init__(self, content: Mapping, name: str, path: Path):
         self.heard: list[Finding] = []
-        super().__init__(content, name, _Listener(path, _SINGULAR[name]), [])
+        super().__init__(content, name, _Listener(path, NOUNS[name]), [])
 
-    def note(self, rows: Collection[int], text: str) -> None:
-        self.heard += find("mendable", text, rows, noun=self.noun, place=self.label)
-
-    def collect(self) -> tuple[list[Finding], list[Finding]]:
-        """What it refuses, and what it mends."""
-        told = [_NOTE.fullmatch(note) for note in self.notes]
-        counted = [Finding("mendable", m[3], int(m[1]), _SINGULAR.get(m[2], m[2])) for m in told if m]
-        return self.faults.findings, self.heard + counted
+    def note(self, rows: Collection[int], text: str, noun: str | None = None, count: int | None = None) -> None:
+        self.heard += find("mendable", text, rows, noun=noun or self.noun, place=self.label, count=count)
 
 
 @dataclass(eq=False)
@@ -97,9 +87,8 @@ def listen(path: Path, content: Mapping) -> Reading:
 
 
 def _take(reading: Reading, table: _ListeningTable) -> None:
-    faults, notes = table.collect()
-    reading.faults += faults
-    reading.notes += notes
+    reading.faults += table.faults.findings
+    reading.notes += table.heard
 
 
 def usable_rows(reading: Reading) -> np.ndarray:

@@ -5,7 +5,7 @@ import numpy as np
 from centerkp.data.check_findings import Finding
 from centerkp.data.check_labels import Labels
 from centerkp.data.check_reader import Reading, same_kind
-from centerkp.data.faults import count_of
+from centerkp.data.faults import HIDDEN_POINTS, NO_POINTS, UNNAMED_POINTS, WRONG_LENGTH, count_of
 from centerkp.data.mend import DUMMY, NESTED, OUT_OF_RANGE, PAIRS, ZERO_BASED
 from centerkp.schema import ObjectClass, guess_flip_pairs
 
@@ -17,9 +17,8 @@ _TOLD = {
     OUT_OF_RANGE: "left out, as --fix does",
     DUMMY: "--fix deletes it; it would be a class of the network that never occurs",
 }
-_LENGTH = "'keypoints' whose length"
 # What the reader says of files with nothing wrong, or what the doctor says better in another place.
-_HARMLESS = ("no keypoints, though the class has them", "coordinates given at visibility 0")
+_HARMLESS = (NO_POINTS, HIDDEN_POINTS)
 
 
 def check_structure(raw: Reading, mended: Reading, changes: list[Finding]) -> list[Finding]:
@@ -35,17 +34,17 @@ def check_structure(raw: Reading, mended: Reading, changes: list[Finding]) -> li
         left = same_kind(mended.faults, fault)
         if left:
             findings.append(left)
-        elif not (fault.title.startswith(_LENGTH) and vectors):
+        elif not (fault.title == WRONG_LENGTH and vectors):
             findings.append(fault.at_level("mendable", _how(fault, changes)))
     # Faults that showed only once the categories could be read.
     findings += [fault for fault in mended.faults if not same_kind(raw.faults, fault)]
     findings += told
     for note in raw.notes:
         left = same_kind(mended.notes, note)
-        if note.title.startswith("keypoints of a class that names none"):
+        if note.title == UNNAMED_POINTS:
             remedy = "name them in the category's 'keypoints', or they are not trained on"
             findings.append(note.at_level("suspicious", remedy))
-        elif left or note.title.startswith(_HARMLESS):
+        elif left or note.title in _HARMLESS:
             findings.append(note.at_level("note", ""))
         else:
             findings.append(note.at_level("mendable", "--fix writes it so"))

@@ -15,6 +15,12 @@ from centerkp.schema import Schema
 SHOWN = 10  # examples of each kind of fault
 MAX_ID = 2**62  # leaves room in 64 bits for the ids given to annotations without one
 MAX_NUMBER = 1e12  # beyond any coordinate or area; NaN and infinity fail the same comparison
+NOUNS = {"categories": "category", "images": "image", "annotations": "annotation"}  # of the three lists
+# What the doctor judges by itself.
+WRONG_LENGTH = "'keypoints' whose length is not three times the number of the category's keypoints"
+UNNAMED_POINTS = "keypoints of a class that names none, ignored"
+NO_POINTS = "no keypoints, though the class has them: all read as not labelled"
+HIDDEN_POINTS = "coordinates given at visibility 0, ignored"
 _NUMBERS = "numbers that are NaN, infinite or no numbers at all", "write finite numbers, or delete the annotations"
 
 _short = reprlib.Repr()
@@ -74,7 +80,7 @@ class Table:
         everything = content[name]
         self.entries = [entry for entry in everything if isinstance(entry, dict)]
         self.faults, self.notes = faults, notes
-        self.noun = {"categories": "category", "images": "image", "annotations": "annotation"}[name]
+        self.noun = NOUNS[name]
         self.label: Callable[[int], str] = lambda row: f"{self.noun} {show(self.entries[row].get('id'))}"
         strange = [row for row, entry in enumerate(everything) if not isinstance(entry, dict)]
         kind, remedy = f"entries of '{name}' that are no JSON objects", "delete them, or export the file again"
@@ -88,9 +94,9 @@ class Table:
         """Adds a fault for each row and quotes what stands under `key`."""
         self.faults.add(kind, remedy, list(rows), lambda row: f"{self.label(row)}: {key} {show(self.entries[row].get(key))}")
 
-    def note(self, rows: Collection[int], text: str) -> None:
-        """Adds one line "3 images: text" unless there are no rows."""
-        add_note(self.notes, self.noun, len(rows), text)
+    def note(self, rows: Collection[int], text: str, noun: str | None = None, count: int | None = None) -> None:
+        """Adds one line "3 images: text" unless there are no rows; `noun` and `count` where not the entries are counted."""
+        add_note(self.notes, noun or self.noun, len(rows) if count is None else count, text)
 
     def integers(self, key: str, optional: bool = False) -> list[int | None]:
         """The whole numbers under one key; None where there is none, which is a fault unless it is missing and `optional`."""
@@ -280,11 +286,10 @@ def _read_keypoints(table: Table, class_ids: np.ndarray, orders: Mapping, schema
     counts = np.array([*(len(kind.keypoints) for kind in schema.classes), 0])[class_ids]  # class -1 stands last
     lengths = np.array([len(v) if isinstance(v, list) else -1 if v is not None else 0 for v in raw], np.int64)
     named = counts > 0
-    table.note(np.flatnonzero((class_ids >= 0) & ~named & (lengths != 0)), "keypoints of a class that names none, ignored")
-    table.note(np.flatnonzero(named & (lengths == 0)), "no keypoints, though the class has them: all read as not labelled")
+    table.note(np.flatnonzero((class_ids >= 0) & ~named & (lengths != 0)), UNNAMED_POINTS)
+    table.note(np.flatnonzero(named & (lengths == 0)), NO_POINTS)
     wrong = np.flatnonzero(named & (lengths != 0) & (lengths != 3 * counts))
-    remedy = "write x, y, visibility for every keypoint of the category, zeros where it is not labelled"
-    kind = "'keypoints' whose length is not three times the number of the category's keypoints"
+    kind, remedy = WRONG_LENGTH, "write x, y, visibility for every keypoint of the category, zeros where it is not labelled"
     table.faults.add(kind, remedy, wrong, lambda r: f"{table.label(r)}: found {lengths[r]} numbers, expected {3 * counts[r]}")
     right = np.flatnonzero(named & (lengths == 3 * counts))
     numeric = np.array([set(map(type, raw[row])) <= {int, float, type(None)} for row in right], bool)
@@ -307,8 +312,8 @@ def _read_keypoints(table: Table, class_ids: np.ndarray, orders: Mapping, schema
 
 def _note_keypoints(table: Table, xy: np.ndarray, visibility: np.ndarray, given: np.ndarray) -> None:
     ignored, strange = (visibility <= 0) & (xy != 0).any(-1), ~np.isin(visibility, (0, 1, 2))
-    add_note(table.notes, "keypoint", int(ignored.sum()), "coordinates given at visibility 0, ignored")
-    add_note(table.notes, "keypoint", int(strange.sum()), "visibility none of 0, 1, 2; read as 2 when positive, else as 0")
+    for mask, text in ((ignored, HIDDEN_POINTS), (strange, "visibility none of 0, 1, 2; read as 2 when positive, else as 0")):
+        table.note(np.flatnonzero(mask.any(1)), text, "keypoint", int(mask.sum()))
     labelled, written = (visibility > 0).sum(-1), table.column("num_keypoints")
     wrong = [row for row in given if read_integer(written[row]) != labelled[row]]
     table.note(wrong, "'num_keypoints' missing or wrong, counted again from the keypoints")

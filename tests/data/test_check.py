@@ -248,6 +248,14 @@ def test_places_name_ids_and_the_count_is_of_all(tmp_path):
     assert finding.places[0] == "annotation 5 (image 5, 5.png): category_id 5"
 
 
+def test_keypoints_are_counted_and_their_annotations_named(tmp_path):
+    content = dataset()
+    content["annotations"][3]["keypoints"] = [*POINTS[:5], 7, *POINTS[6:8], 9]
+    finding = one(check(tmp_path, content), "visibility none of 0, 1, 2")
+    assert (finding.count, finding.noun, finding.level) == (2, "keypoint", "mendable")
+    assert finding.places == ("annotation 4 (image 4, 4.png)",) and finding.rows == (3,)
+
+
 def test_a_file_that_is_not_coco_is_named(tmp_path):
     path = tmp_path / "a.json"
     path.write_text('[{"image_id": 1, "category_id": 1, "score": 0.5}]')

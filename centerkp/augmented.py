@@ -7,8 +7,8 @@ import numpy as np
 from keras import ops
 
 from centerkp.config import suggest
+from centerkp.geometry import box_ious
 from centerkp.heads import HEATMAP_HEADS, STRIDE
-from centerkp.keypoint_error import box_ious
 from centerkp.model.center_net import CenterNet
 
 SCALES = (0.8, 1.0, 1.2)  # of the input size, for "scale"

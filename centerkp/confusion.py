@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from centerkp.geometry import box_areas
-from centerkp.keypoint_error import MATCH_IOU, box_ious, match_greedily, match_objects, shared_areas
+from centerkp.geometry import box_areas, box_ious, shared_areas
+from centerkp.keypoint_error import MATCH_IOU, match_greedily, match_objects
 from centerkp.results import Detection
 from centerkp.schema import Schema
 

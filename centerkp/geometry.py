@@ -1,4 +1,4 @@
-"""One affine per image: 2x3 float64 matrices that map (x, y) of one image to (x, y) of another.
+"""One affine per image: 2x3 float64 matrices that map (x, y) of one image to (x, y) of another; and what boxes have in common.
 
 Coordinates count pixels from the top left corner without a half-pixel shift: pixel i samples position i, a plain scale
 by s maps x to s*x, and a mirror image of width W maps x to W-1-x. The same matrix moves pixels (cv2.warpAffine) and points.
@@ -77,3 +77,25 @@ def box_areas(boxes_xyxy: np.ndarray) -> np.ndarray:
     """(N,) areas; a box turned inside out has area 0."""
     sides = np.maximum(boxes_xyxy[:, 2:] - boxes_xyxy[:, :2], 0)
     return sides[:, 0] * sides[:, 1]
+
+
+def box_ious(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """(N, D) intersection over union of boxes (N, 4) with others (D, 4)."""
+    shared = shared_areas(boxes, others)
+    union = box_areas(boxes.astype(np.float64))[:, None] + box_areas(others.astype(np.float64)) - shared
+    return shared / np.maximum(union, np.finfo(np.float64).tiny)
+
+
+def shared_areas(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """(N, D) areas that boxes (N, 4) share with others (D, 4)."""
+    boxes, others = boxes.astype(np.float64), others.astype(np.float64)
+    top_left = np.maximum(boxes[:, None, :2], others[None, :, :2])
+    bottom_right = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
+    return np.maximum(bottom_right - top_left, 0).prod(-1)
+
+
+def span_points(points: np.ndarray, labelled: np.ndarray) -> np.ndarray:
+    """(N, 4) boxes around the `labelled` (N, K) of points (N, K, 2); turned inside out where there are none."""
+    low = np.where(labelled[..., None], points, np.inf).min(1, initial=np.inf)
+    high = np.where(labelled[..., None], points, -np.inf).max(1, initial=-np.inf)
+    return np.concatenate([low, high], 1)

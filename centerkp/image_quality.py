@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from centerkp.confusion import match_image
-from centerkp.keypoint_error import box_ious
+from centerkp.geometry import box_ious
 from centerkp.results import Detection
 from centerkp.schema import Schema
 

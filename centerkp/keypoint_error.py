@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from centerkp.geometry import box_areas
+from centerkp.geometry import box_ious
 from centerkp.results import Detection
 from centerkp.schema import Schema
 
@@ -117,18 +117,3 @@ def _measure_image(record: "Record", found: Sequence[Detection], schema: Schema)
     sides = (boxes[:, 2:] - boxes[:, :2]).max(1)
     sizes = np.sqrt(np.maximum(record.areas.astype(np.float64), 1))  # a file may say area 0
     return keypoint_ids, np.hypot(offsets[:, 0], offsets[:, 1]), sides[rows], sizes[rows]
-
-
-def box_ious(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """(N, D) intersection over union of boxes (N, 4) with others (D, 4)."""
-    shared = shared_areas(boxes, others)
-    union = box_areas(boxes.astype(np.float64))[:, None] + box_areas(others.astype(np.float64)) - shared
-    return shared / np.maximum(union, np.finfo(np.float64).tiny)
-
-
-def shared_areas(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """(N, D) areas that boxes (N, 4) share with others (D, 4)."""
-    boxes, others = boxes.astype(np.float64), others.astype(np.float64)
-    top_left = np.maximum(boxes[:, None, :2], others[None, :, :2])
-    bottom_right = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
-    return np.maximum(bottom_right - top_left, 0).prod(-1)

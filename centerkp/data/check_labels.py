@@ -124,7 +124,7 @@ def settle_labels(reading: Reading, frames: Frames) -> Labels:
     points = np.where(labelled[..., None], np.clip(whole_xy, 0, limits[:, None]), 0)
     inside = np.clip(whole, 0, np.tile(limits, 2))
     usable = ~flat & _has_area(inside)
-    spans = span_points(points, labelled)
+    spans = geometry.span_points(points, labelled)
     rebuilt = ~usable & _has_area(spans)
     inside = np.where(usable[:, None], inside, np.where(rebuilt[:, None], spans, np.nan))
     return Labels(
@@ -198,13 +198,6 @@ def _are_corners(boxes: np.ndarray, areas: np.ndarray, sizes: np.ndarray) -> boo
     if told.mean() >= 0.5 and (as_corners & told).sum() >= 0.9 * told.sum():
         return bool((first > 1).any())
     return bool(len(boxes) >= CORNERS_FROM and over.mean() >= 0.2)
-
-
-def span_points(points: np.ndarray, labelled: np.ndarray) -> np.ndarray:
-    """(N, 4) boxes around the labelled keypoints; turned inside out where there are none."""
-    low = np.where(labelled[..., None], points, np.inf).min(1, initial=np.inf)
-    high = np.where(labelled[..., None], points, -np.inf).max(1, initial=-np.inf)
-    return np.concatenate([low, high], 1)
 
 
 def turn_points(points: np.ndarray, stored_size: np.ndarray, orientation: int) -> np.ndarray:

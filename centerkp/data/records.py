@@ -103,13 +103,11 @@ def _mend(a: Annotations, sizes, scales, notes: list[str]) -> tuple[np.ndarray, 
     outside = (a.visibility > 0) & ((xy < -ROUNDING) | (xy > sizes[:, None] + ROUNDING)).any(-1)
     xy = np.clip(xy, 0, sizes[:, None])
     visibility = np.where(outside, 0, a.visibility).astype(np.uint8)
-    labelled = (visibility > 0)[..., None]
+    labelled = visibility > 0
     whole = a.boxes_xywh * np.tile(scales, 2)
     whole[:, 2:] += whole[:, :2]
     boxes = np.clip(whole, 0, np.tile(sizes, 2)).astype(np.float32)
-    low = np.where(labelled, xy, np.inf).min(1, initial=np.inf)
-    high = np.where(labelled, xy, -np.inf).max(1, initial=-np.inf)
-    spans = np.concatenate([low, high], axis=1).astype(np.float32)
+    spans = geometry.span_points(xy, labelled).astype(np.float32)
     usable, rebuilt = geometry.box_areas(boxes) > 0, geometry.box_areas(spans) > 0
     reached_over = usable & (np.abs(boxes - whole) > ROUNDING).any(1)
     boxes = np.where(usable[:, None], boxes, spans)
@@ -124,7 +122,7 @@ def _mend(a: Annotations, sizes, scales, notes: list[str]) -> tuple[np.ndarray, 
     columns = {
         "boxes_xyxy": boxes,
         "class_ids": a.class_ids.astype(np.int32),
-        "keypoints_xy": np.where(labelled, xy, 0).astype(np.float32),
+        "keypoints_xy": np.where(labelled[..., None], xy, 0).astype(np.float32),
         "visibility": visibility,
         "is_crowd": a.is_crowd,
         "areas": areas,

@@ -157,6 +157,6 @@ def _move_boxes(affine: np.ndarray, boxes_xyxy: np.ndarray) -> np.ndarray:
 
 def _extend_boxes(boxes_xyxy: np.ndarray, keypoints_xy: np.ndarray, contained: np.ndarray) -> np.ndarray:
     """Boxes that hold their labelled keypoints again, (N, 4): of each object those (N, K) that its box held before."""
-    low = np.where(contained[..., None], keypoints_xy, np.inf).min(axis=1, initial=np.inf)
-    high = np.where(contained[..., None], keypoints_xy, -np.inf).max(axis=1, initial=-np.inf)
-    return np.concatenate([np.minimum(boxes_xyxy[:, :2], low), np.maximum(boxes_xyxy[:, 2:], high)], axis=1)
+    spans = geometry.span_points(keypoints_xy, contained)
+    low, high = np.minimum(boxes_xyxy[:, :2], spans[:, :2]), np.maximum(boxes_xyxy[:, 2:], spans[:, 2:])
+    return np.concatenate([low, high], axis=1)

@@ -10,7 +10,7 @@ import numpy as np
 from centerkp.data.coco import Dataset, Record, read_coco
 from centerkp.data.faults import add_note, count_of
 from centerkp.data.relocate import read_source, refuse_existing, relocate_names
-from centerkp.geometry import box_areas
+from centerkp.geometry import box_ious
 from centerkp.schema import Schema
 from centerkp.writing import write_json
 
@@ -169,7 +169,7 @@ def match_objects(records: Sequence[Record | None]) -> np.ndarray:
     for column, other in enumerate(records):
         if column == 0 or other is None:
             continue
-        overlap = _overlaps(first.boxes_xyxy, other.boxes_xyxy)
+        overlap = box_ious(first.boxes_xyxy, other.boxes_xyxy)
         allowed = (first.class_ids[:, None] == other.class_ids) & ~first.is_crowd[:, None] & ~other.is_crowd
         overlap[~allowed] = 0
         while overlap.size and overlap.max() >= MIN_IOU:
@@ -177,13 +177,6 @@ def match_objects(records: Sequence[Record | None]) -> np.ndarray:
             rows[a, column] = b
             overlap[a], overlap[:, b] = 0, 0
     return rows[~first.is_crowd]
-
-
-def _overlaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """(N, M) intersection over union."""
-    low, high = np.maximum(a[:, None, :2], b[None, :, :2]), np.minimum(a[:, None, 2:], b[None, :, 2:])
-    shared = np.clip(high - low, 0, None).prod(-1)
-    return shared / np.maximum(box_areas(a)[:, None] + box_areas(b) - shared, 1e-9)
 
 
 class _Spread(NamedTuple):

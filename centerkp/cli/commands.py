@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import import_module
 
 from centerkp import __version__
@@ -69,6 +69,12 @@ def import_quietly() -> None:
         finally:
             os.dup2(kept, 2)
             os.close(kept)
+
+
+def print_notes(console, notes: Iterable[str]) -> None:
+    """What the user should know, a line each, on a `rich.console.Console`."""
+    for note in notes:
+        console.print(f"  {note}", style="yellow", markup=False, highlight=False)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -81,5 +81,5 @@ def run(options: argparse.Namespace) -> int | None:
             precision=options.precision,
         )
     except KeyboardInterrupt:
-        return 130  # the files are whole, and predict_sources has said so
+        return 130  # the files are whole, and predict_files has said so
     return None

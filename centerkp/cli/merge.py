@@ -24,6 +24,7 @@ def run(options: argparse.Namespace) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from centerkp.cli.commands import print_notes
     from centerkp.data.faults import count_of
     from centerkp.data.merging import merge_coco
 
@@ -34,6 +35,5 @@ def run(options: argparse.Namespace) -> None:
     for name, number in merged.objects.items():
         table.add_row(Text(name), str(number))
     console.print(table)
-    for note in merged.notes:
-        console.print(f"  {note}", style="yellow", markup=False, highlight=False)
+    print_notes(console, merged.notes)
     console.print(f"{count_of(merged.images, 'image')}: {merged.file}", markup=False, highlight=False, soft_wrap=True)

@@ -30,7 +30,7 @@ def run(options: argparse.Namespace) -> None:
 
     from rich.console import Console
 
-    from centerkp.cli.commands import import_quietly
+    from centerkp.cli.commands import import_quietly, print_notes
     from centerkp.data.augment import Augmentation, read_compose
     from centerkp.data.coco import read_coco
     from centerkp.data.faults import count_of
@@ -47,8 +47,7 @@ def run(options: argparse.Namespace) -> None:
         import_quietly()
     dataset = read_coco(options.coco, images_dir=options.images, check_images=options.check_images)
     console = Console()
-    for note in dataset.notes:
-        console.print(f"  {note}", style="yellow", markup=False, highlight=False)
+    print_notes(console, dataset.notes)
     records = choose_records(dataset.records, count, options.seed)
     if options.augment or options.augmentation or options.targets:
         augmentation = None

@@ -18,14 +18,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     from rich.console import Console
 
+    from centerkp.cli.commands import print_notes
     from centerkp.data.sigmas import estimate_sigmas, read_annotators, write_sigmas
 
     sigmas = estimate_sigmas(read_annotators(options.coco, options.images))
     console = Console()
     console.print(f"{sigmas.images} images annotated by more than one of {len(options.coco)}", highlight=False)
     console.print(_make_table(sigmas))
-    for note in sigmas.notes:
-        console.print(f"  {note}", style="yellow", markup=False, highlight=False)
+    print_notes(console, sigmas.notes)
     if options.out:
         file = write_sigmas(options.coco[0], sigmas, options.out, images_dir=options.images, overwrite=options.overwrite)
         console.print(f"written: {file}", markup=False, highlight=False, soft_wrap=True)

@@ -28,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     from rich.console import Console
 
+    from centerkp.cli.commands import print_notes
     from centerkp.data.splitting import split_coco
 
     split = split_coco(
@@ -43,8 +44,7 @@ def run(options: argparse.Namespace) -> None:
     )
     console = Console()
     console.print(_make_table(split))
-    for note in split.notes:
-        console.print(f"  {note}", style="yellow", markup=False, highlight=False)
+    print_notes(console, split.notes)
     for name, file in split.files.items():
         console.print(f"{name:>5}: {file}", markup=False, highlight=False, soft_wrap=True)
 

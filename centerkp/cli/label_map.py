@@ -22,11 +22,11 @@ def run(options: argparse.Namespace) -> None:
 
 def print_label_map(schema, out: str, coco: str, overwrite: bool, console) -> None:
     """Writes the label map and says what it holds, and what it cannot hold."""
+    from centerkp.data.faults import count_of
     from centerkp.label_map import label_ids, write_label_map
 
     write_label_map(out, schema, overwrite=overwrite)
-    classes = f"{schema.num_classes} class{'es' if schema.num_classes > 1 else ''}"
-    text = f"{out}: {classes}, {schema.num_keypoints} keypoints"
+    text = f"{out}: {count_of(schema.num_classes, 'class')}, {schema.num_keypoints} keypoints"
     console.print(text, markup=False, highlight=False, soft_wrap=True)
     if label_ids(schema) != [kind.category_id for kind in schema.classes]:
         console.print("  classes numbered from 1, since label maps know no id 0", style="yellow", highlight=False)

@@ -19,22 +19,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     from rich.console import Console
 
+    from centerkp.cli.commands import print_notes
     from centerkp.cli.label_map import print_label_map
     from centerkp.data.coco import read_coco
+    from centerkp.data.faults import count_of
     from centerkp.data.tfrecord import refuse_existing, write_tfrecords
 
     refuse_existing(options.out, options.overwrite)  # before the images are read, which may take long
     console = Console()
     dataset = read_coco(options.coco, images_dir=options.images)
-    for note in dataset.notes:
-        console.print(f"  {note}", style="yellow", markup=False, highlight=False)
+    print_notes(console, dataset.notes)
     files, converted = write_tfrecords(options.out, dataset.records, dataset.schema, overwrite=options.overwrite)
     if converted:
         text = f"  {converted} of {len(dataset.records)} images stored as PNG, since not every program reads them as they are"
         console.print(text, style="yellow", highlight=False)
     count = sum(len(record.class_ids) for record in dataset.records)
-    shards = f"{len(files)} file{'s' if len(files) > 1 else ''}"
-    console.print(f"{len(dataset.records)} images with {count} objects in {shards}:", highlight=False)
+    console.print(f"{len(dataset.records)} images with {count} objects in {count_of(len(files), 'file')}:", highlight=False)
     for file in dict.fromkeys((files[0], files[-1])):
         console.print(f"  {file}", markup=False, highlight=False, soft_wrap=True)
     if options.label_map:

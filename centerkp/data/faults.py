@@ -15,7 +15,7 @@ from centerkp.schema import Schema
 SHOWN = 10  # examples of each kind of fault
 MAX_ID = 2**62  # leaves room in 64 bits for the ids given to annotations without one
 MAX_NUMBER = 1e12  # beyond any coordinate or area; NaN and infinity fail the same comparison
-NOUNS = {"categories": "category", "images": "image", "annotations": "annotation"}  # of the three lists
+NOUNS = {"images": "image", "annotations": "annotation", "categories": "category"}  # of the three lists
 # What the doctor judges by itself.
 WRONG_LENGTH = "'keypoints' whose length is not three times the number of the category's keypoints"
 UNNAMED_POINTS = "keypoints of a class that names none, ignored"
@@ -29,8 +29,8 @@ show = _short.repr
 
 
 def count_of(number: int, noun: str) -> str:
-    """Writes "1 image", "2 images", "2 categories"."""
-    plural = noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
+    """Writes "1 image", "2 images", "2 categories", "2 classes"."""
+    plural = noun[:-1] + "ies" if noun.endswith("y") else noun + ("es" if noun.endswith("s") else "s")
     return f"{number} {noun if number == 1 else plural}"
 
 

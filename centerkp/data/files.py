@@ -17,11 +17,10 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from centerkp.data.faults import Table, add_note, count_of, show
+from centerkp.data.faults import NOUNS, Table, add_note, count_of, show
 from centerkp.data.foreign import recognise_bytes, recognise_list, recognise_object
 from centerkp.data.image import read_image, read_image_size
 
-LISTS = ("images", "annotations", "categories")
 BAR_FROM = 200  # files; up to so many are read before a bar could be
 SAME_ASPECT = 0.01  # width and height scaled by factors this close: the image was resized, not changed
 
@@ -50,7 +49,7 @@ def read_json(path: Path) -> dict:
         raise _not_coco(path, *recognise_bytes(path, data, error)) from None
     if not isinstance(content, dict):
         raise _not_coco(path, *recognise_list(content))
-    lacking = [key for key in LISTS if not isinstance(content.get(key), list)]
+    lacking = [key for key in NOUNS if not isinstance(content.get(key), list)]
     if lacking:
         raise _not_coco(path, *recognise_object(content, lacking))
     for key in ("images", "categories"):

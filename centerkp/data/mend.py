@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from itertools import chain
 
 from centerkp.data.check_findings import Finding
-from centerkp.data.faults import SHOWN, is_number, read_integer, show
+from centerkp.data.faults import NOUNS, SHOWN, is_number, read_integer, show
 
-LISTS = ("images", "categories", "annotations")
 NESTED = "keypoints are lists inside the list"
 PAIRS = "keypoints are x, y pairs without visibility"
 DUMMY = "placeholder that no annotation uses takes a class of the network"
@@ -26,10 +25,10 @@ class Mending:
 
     def __init__(self, content: Mapping):
         self.content = dict(content)
-        for name in LISTS:
+        for name in NOUNS:
             self.content[name] = [dict(entry) for entry in content[name] if isinstance(entry, dict)]
         self.changes: list[Finding] = []
-        self._note("entry", "no JSON objects, left out", [str(i) for name in LISTS for i in _strangers(content[name])])
+        self._note("entry", "no JSON objects, left out", [str(i) for name in NOUNS for i in _strangers(content[name])])
 
     def _note(self, noun: str, title: str, places: list[str]) -> None:
         if places:

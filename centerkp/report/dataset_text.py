@@ -88,8 +88,7 @@ def describe_dataset(checkup: Checkup) -> list[str]:
         statistics, schema = checkup.statistics, checkup.schema
         crowds = f" and {count_of(int(statistics.crowds.sum()), 'crowd')}" if statistics.crowds.any() else ""
         objects = f"{count_of(int(statistics.objects.sum()), 'object')}{crowds}"
-        classes = f"{count_of(schema.num_classes, 'class')[:-1] + 'es' if schema.num_classes > 1 else '1 class'}"
-        lines[0] += f", {objects} of {classes}, {count_of(schema.num_keypoints, 'keypoint')}"
+        lines[0] += f", {objects} of {count_of(schema.num_classes, 'class')}, {count_of(schema.num_keypoints, 'keypoint')}"
     if checkup.images.looks:
         lines.append(f"on disk: {describe_looks(checkup.images.looks)}")
     return lines

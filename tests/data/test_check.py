@@ -4,8 +4,10 @@ import copy
 import json
 
 import cv2
+import doctor
 import numpy as np
 import pytest
+from doctor import write
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -45,17 +47,14 @@ def draw(seed, size=(WIDTH, HEIGHT)):
     return cv2.resize(coarse, size, interpolation=cv2.INTER_CUBIC)
 
 
-def write(folder, content, name="ann.json", pictures=True):
-    folder.mkdir(parents=True, exist_ok=True)
-    for image in content["images"] if pictures else ():
+def write_with_pictures(folder, content):
+    for image in content["images"]:
         cv2.imwrite(str(folder / image["file_name"]), draw(image["id"]))
-    path = folder / name
-    path.write_text(json.dumps(content), encoding="utf-8")
-    return path
+    return write(folder, content)
 
 
 def check(tmp_path, content, **options):
-    return check_dataset(write(tmp_path, content, pictures=False), open_images=False, image_size=256, **options)
+    return doctor.check(tmp_path, content, image_size=256, **options)
 
 
 def titles(checkup, *levels):
@@ -76,7 +75,7 @@ def one(checkup, text):
 
 class TestGoodData:
     def test_a_clean_file_has_nothing_to_find(self, tmp_path):
-        checkup = check_dataset(write(tmp_path, dataset()), image_size=256)
+        checkup = check_dataset(write_with_pictures(tmp_path, dataset()), image_size=256)
         assert checkup.findings == []
         assert checkup.exit_code == 0
 
@@ -159,7 +158,7 @@ class TestMending:
         write_mended(checkup, tmp_path / "mended.json")
         again = check_dataset(tmp_path / "mended.json", open_images=False, image_size=256)
         assert again.exit_code == 0, titles(again)
-        assert read_coco(write(tmp_path, json.loads((tmp_path / "mended.json").read_text()))).notes == ()
+        assert read_coco(write_with_pictures(tmp_path, json.loads((tmp_path / "mended.json").read_text()))).notes == ()
 
     def test_the_original_and_its_good_parts_are_kept(self, tmp_path):
         content = dataset()
@@ -289,7 +288,7 @@ class TestClasses:
         train, val = dataset(), dataset()
         val["categories"][0]["keypoints"][0] = "nose"
         val["categories"].append({"id": 2, "name": "bolt"})
-        other = write(tmp_path, val, "val.json", pictures=False)
+        other = write(tmp_path, val, "val.json")
         checkup = check(tmp_path, train, val=other)
         assert one(checkup, "not in the training file").places == ("bolt",)
         assert titles(checkup, "unusable")[0].startswith("val: ")
@@ -299,7 +298,7 @@ class TestClasses:
     def test_validation_may_lack_classes_and_labels(self, tmp_path):
         val = dataset()
         val["annotations"].clear()
-        checkup = check(tmp_path, dataset(), val=write(tmp_path, val, "val.json", pictures=False))
+        checkup = check(tmp_path, dataset(), val=write(tmp_path, val, "val.json"))
         assert checkup.exit_code == 0, titles(checkup)
 
     def test_images_without_annotations(self, tmp_path):
@@ -334,7 +333,7 @@ def test_the_doctor_and_the_reader_never_disagree(tmp_path_factory, data):
         if key is None:
             break
         holder[key] = copy.deepcopy(data.draw(JUNK))
-    path = write(folder, content, pictures=False)
+    path = write(folder, content)
     for name in ("1.png", "2.png"):
         if not (folder / name).exists():
             cv2.imwrite(str(folder / name), draw(int(name[0])))
@@ -371,7 +370,7 @@ def resized(folder):
         "annotations": [whole, whole | {"id": 2, "keypoints": [12, 12, 2, 20, 20, 2]}, whole | {"id": 3, "image_id": 2}],
         "categories": [{"id": 1, "name": "part", "keypoints": ["x", "y", "z"]}],
     }
-    return write(folder, content, pictures=False)
+    return write(folder, content)
 
 
 def test_images_move_with_all_their_labels_or_not_at_all(tmp_path):

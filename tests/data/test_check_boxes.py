@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from doctor import check, found
 
 from centerkp.data.check import check_dataset, write_mended
 
@@ -19,16 +20,6 @@ def dataset(boxes, areas=None):
     for n, entry in enumerate(annotations):
         entry["area"] = 100.0 if areas is None else float(areas[n])
     return {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "bolt"}]}
-
-
-def check(folder, content):
-    path = folder / "ann.json"
-    path.write_text(json.dumps(content))
-    return check_dataset(path, open_images=False)
-
-
-def found(checkup, text):
-    return [f for f in checkup.findings if text in f.title]
 
 
 def random_boxes(count=60, seed=0):

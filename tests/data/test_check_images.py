@@ -5,6 +5,7 @@ import json
 import cv2
 import numpy as np
 import pytest
+from doctor import found, write
 from PIL import Image
 
 from centerkp.data.check import check_dataset, write_mended
@@ -38,20 +39,9 @@ def dataset(names, size=(WIDTH, HEIGHT), point=SPOT):
     return {"images": images, "annotations": annotations, "categories": [category]}
 
 
-def write(folder, content, name="ann.json"):
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / name
-    path.write_text(json.dumps(content), encoding="utf-8")
-    return path
-
-
 def wrong(checkup):
     """Headlines of all that is wrong, advice and notes aside."""
     return [f.headline for f in checkup.findings if f.level in ("unusable", "mendable", "suspicious")]
-
-
-def found(checkup, text):
-    return [f for f in checkup.findings if text in f.title]
 
 
 @pytest.fixture

@@ -1,11 +1,9 @@
 """Left and right, and keypoints in wrong places; each with data where the doctor must stay silent."""
 
-import json
-
 import numpy as np
 import pytest
+from doctor import check, found
 
-from centerkp.data.check import check_dataset
 from centerkp.data.check_keypoints import odd_pairs, pair_sides
 
 SIZE = 400
@@ -33,12 +31,6 @@ def dataset(objects, names=BUG, visibility=2):
     return {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "bug", "keypoints": names}]}
 
 
-def found(folder, content, text):
-    path = folder / "ann.json"
-    path.write_text(json.dumps(content))
-    return [f for f in check_dataset(path, open_images=False).findings if text in f.title]
-
-
 class TestLeftAndRight:
     @pytest.mark.parametrize("names", [BUG, BUG[1:], BUG[:3]], ids=["with a head", "pairs alone", "one pair"])
     def test_the_few_that_are_the_other_way_round(self, tmp_path, names):
@@ -48,29 +40,29 @@ class TestLeftAndRight:
             objects = [bug(rng, names=names) for _ in range(40)]
             for i in (7, 30):
                 objects[i][[0, 1]] = objects[i][[1, 0]]
-        (finding,) = found(tmp_path, dataset(objects, names), "left and right")
+        (finding,) = found(check(tmp_path, dataset(objects, names)), "left and right")
         assert finding.level == "suspicious"
         assert finding.rows == (7, 30)
         assert finding.places[0].startswith("annotation 8 (image 8, 8.png): left_")
 
     def test_silent_when_all_agree_whatever_way_they_are_turned(self, tmp_path):
         rng = np.random.default_rng(1)
-        assert not found(tmp_path, dataset([bug(rng) for _ in range(60)]), "left and right")
+        assert not found(check(tmp_path, dataset([bug(rng) for _ in range(60)])), "left and right")
 
     def test_silent_when_objects_are_seen_from_both_sides(self, tmp_path):
         rng = np.random.default_rng(2)
-        assert not found(tmp_path, dataset([bug(rng, mirrored=i % 3 == 0) for i in range(60)]), "left and right")
+        assert not found(check(tmp_path, dataset([bug(rng, mirrored=i % 3 == 0) for i in range(60)])), "left and right")
 
     def test_silent_with_few_objects(self, tmp_path):
         rng = np.random.default_rng(3)
-        assert not found(tmp_path, dataset([bug(rng, mirrored=i == 0) for i in range(8)]), "left and right")
+        assert not found(check(tmp_path, dataset([bug(rng, mirrored=i == 0) for i in range(8)])), "left and right")
 
     def test_silent_on_points_that_are_not_labelled(self, tmp_path):
         rng = np.random.default_rng(4)
         content = dataset([bug(rng, mirrored=i == 7) for i in range(40)])
         content["annotations"][7]["keypoints"][2::3] = [2, 0, 2, 0, 2]
         content["annotations"][7]["num_keypoints"] = 3
-        assert not found(tmp_path, content, "left and right")
+        assert not found(check(tmp_path, content), "left and right")
 
     def test_side_by_hand(self):
         """Left of an axis that points up the image is -1 in x: the pair runs right, the axis up, the sine is -1."""
@@ -87,7 +79,7 @@ class TestPlaces:
         rng = np.random.default_rng(0)
         content = dataset([bug(rng) for _ in range(20)])
         content["annotations"][3]["keypoints"][:2] = [500, 20]
-        (finding,) = found(tmp_path, content, "outside the image")
+        (finding,) = found(check(tmp_path, content), "outside the image")
         assert (finding.count, finding.rows, finding.level) == (1, (3,), "mendable")
         assert finding.places[0] == "annotation 4 (image 4, 4.png): bug/head at (500, 20) in 400x400"
 
@@ -95,42 +87,42 @@ class TestPlaces:
         rng = np.random.default_rng(0)
         content = dataset([bug(rng) for _ in range(20)])
         content["annotations"][3]["bbox"][2] /= 2
-        (finding,) = found(tmp_path, content, "outside the object's box")
+        (finding,) = found(check(tmp_path, content), "outside the object's box")
         assert (finding.level, finding.rows) == ("note", (3,))  # one of twenty may reach out
         for entry in content["annotations"][:6]:
             entry["bbox"][2] /= 3
-        assert found(tmp_path, content, "outside the object's box")[0].level == "suspicious"
+        assert found(check(tmp_path, content), "outside the object's box")[0].level == "suspicious"
 
     def test_silent_on_points_a_little_outside(self, tmp_path):
         rng = np.random.default_rng(0)
         content = dataset([bug(rng) for _ in range(20)])
         for entry in content["annotations"]:
             entry["bbox"] = [entry["bbox"][0] + 6, *entry["bbox"][1:]]
-        assert not found(tmp_path, content, "outside the object's box")
+        assert not found(check(tmp_path, content), "outside the object's box")
 
     def test_points_at_the_origin(self, tmp_path):
         rng = np.random.default_rng(0)
         content = dataset([bug(rng) for _ in range(20)])
         content["annotations"][5]["keypoints"][3:5] = [0, 0]
-        assert found(tmp_path, content, "exactly (0, 0)")[0].rows == (5,)
+        assert found(check(tmp_path, content), "exactly (0, 0)")[0].rows == (5,)
         content["annotations"][5]["keypoints"][3:6] = [0, 0, 0]
         content["annotations"][5]["num_keypoints"] = 4
-        assert not found(tmp_path, content, "exactly (0, 0)")
+        assert not found(check(tmp_path, content), "exactly (0, 0)")
 
 
 class TestVisibility:
     def test_all_hidden(self, tmp_path):
         rng = np.random.default_rng(0)
         objects = [bug(rng) for _ in range(25)]
-        assert found(tmp_path, dataset(objects, visibility=1), "visibility 1")[0].level == "note"
-        assert not found(tmp_path, dataset(objects), "visibility 1")
+        assert found(check(tmp_path, dataset(objects, visibility=1)), "visibility 1")[0].level == "note"
+        assert not found(check(tmp_path, dataset(objects)), "visibility 1")
 
     def test_visibility_that_was_lost(self, tmp_path):
         rng = np.random.default_rng(0)
         content = dataset([bug(rng) for _ in range(25)], visibility=0)
         content["annotations"][0]["keypoints"][2::3] = [2] * 5
         content["annotations"][0]["num_keypoints"] = 5
-        (finding,) = found(tmp_path, content, "the exporter lost the visibility")
+        (finding,) = found(check(tmp_path, content), "the exporter lost the visibility")
         assert (finding.level, finding.count) == ("suspicious", 24 * 5)
 
     def test_keypoints_never_or_hardly_labelled(self, tmp_path):
@@ -140,6 +132,6 @@ class TestVisibility:
             entry["keypoints"][:3] = [0, 0, 0]
             entry["keypoints"][3:6] = entry["keypoints"][3:6] if n < 3 else [0, 0, 0]
             entry["num_keypoints"] = 3 + (n < 3)
-        assert found(tmp_path, content, "never labelled")[0].places == ("head: 0 of 30 objects",)
-        assert found(tmp_path, content, "fewer than 20")[0].places == ("left_leg: 3 of 30 objects",)
-        assert not found(tmp_path, dataset([bug(rng) for _ in range(30)]), "labelled")
+        assert found(check(tmp_path, content), "never labelled")[0].places == ("head: 0 of 30 objects",)
+        assert found(check(tmp_path, content), "fewer than 20")[0].places == ("left_leg: 3 of 30 objects",)
+        assert not found(check(tmp_path, dataset([bug(rng) for _ in range(30)])), "labelled")

@@ -1,10 +1,7 @@
 """Small objects, shared cells and the suggested image size; each with data where the doctor must stay silent."""
 
-import json
-
 import numpy as np
-
-from centerkp.data.check import check_dataset
+from doctor import check, found
 
 WIDTH, HEIGHT = 1024, 768
 
@@ -20,16 +17,6 @@ def dataset(boxes, keypoints=None, size=(WIDTH, HEIGHT)):
         annotations.append(entry)
     names = [f"k{i}" for i in range(len(keypoints[0]) // 3)] if keypoints else []
     return {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "bolt", "keypoints": names}]}
-
-
-def check(folder, content, image_size=512):
-    path = folder / "ann.json"
-    path.write_text(json.dumps(content))
-    return check_dataset(path, open_images=False, image_size=image_size)
-
-
-def found(checkup, text):
-    return [f for f in checkup.findings if text in f.title]
 
 
 def grid(side, step=128):

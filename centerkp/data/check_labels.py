@@ -1,6 +1,6 @@
 """The labels of a file as they are meant, in pixels of the upright images, and what had to be mended for it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -87,22 +87,24 @@ def find_objects(
     reading: Reading,
     level: str,
     title: str,
-    objects: Sequence[int] | np.ndarray,
+    objects: np.ndarray,
     detail: Callable[[int], str] | None = None,
     **more,
 ) -> list[Finding]:
-    """A list of one finding about the given of the N objects, which may stand repeatedly, or of none; `more` as in `find`.
+    """A list of one finding about some of the N annotations, or of none when there are none; `more` as in `find`.
 
     Args:
+        objects: their numbers 0 to N - 1; one may stand repeatedly.
         detail: what to say of one after its id; asked with the place in `objects`.
     """
+    rows, images = labels.rows[objects], labels.image_rows[objects]
 
     def place(n: int) -> str:
-        name = reading.label_annotation(int(labels.rows[objects[n]]))
+        name = reading.label_annotation(int(rows[n]))
         return f"{name}: {detail(n)}" if detail else name
 
-    rows = {"entry": lambda n: labels.rows[objects[n]], "image_row": lambda n: int(labels.image_rows[objects[n]])}
-    return find(level, title, range(len(objects)), place=place, **rows, **more)
+    numbers = range(len(rows))
+    return find(level, title, numbers, place=place, image_row=lambda n: int(images[n]), entry=rows.__getitem__, **more)
 
 
 def settle_labels(reading: Reading, frames: Frames) -> Labels:

@@ -281,3 +281,11 @@ def test_another_encoding_is_named(tmp_path):
     path.write_bytes(json.dumps(coco({"id": 1, "file_name": "Käfer.jpg"}), ensure_ascii=False).encode("cp1252"))
     with pytest.raises(ValueError, match="another encoding than UTF-8.*save it as UTF-8"):
         read_json(path)
+
+
+def test_sizes_are_compared_by_hand():
+    written = np.array([[64, 48], [0, 0], [48, 64], [32, 24], [64, 64], [0, 0]], float)
+    upright = np.array([[64, 48]] * 5 + [[0, 0]], float)
+    kinds, scales = files.compare_sizes(written, upright)
+    assert kinds.tolist() == ["right", "unknown", "swapped", "resized", "reshaped", "right"]
+    assert scales.tolist() == [[1, 1]] * 3 + [[2, 2]] + [[1, 1]] * 2

@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from centerkp.config import TrainSettings
+from centerkp.console import make_console
 from centerkp.data.demo import write_demo
 from centerkp.predicting import predict_files
 from centerkp.run_folder import free_folder
@@ -17,7 +18,7 @@ SETTINGS = TrainSettings(backbone="hourglass_10", image_size=256, batch_size=4, 
 
 def run(data: Path, run_folder: str | None, epochs: int, console: Console | None = None) -> None:
     """Draws the demonstration dataset into `data` (kept if it is already there), and does everything a user would."""
-    console = console or Console()
+    console = console or make_console()
     files = write_demo(data)
     console.print(f"demonstration dataset: {data}")
     settings = replace(

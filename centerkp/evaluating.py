@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from centerkp.console import make_console
 from centerkp.curves import RECALLS, SCORES
 from centerkp.data.coco import Record, read_coco
 from centerkp.evaluation import Evaluation, evaluate
@@ -74,7 +75,7 @@ def evaluate_models(
     Raises:
         ValueError, FileNotFoundError: a model or the dataset cannot be used, or they do not fit; says what.
     """
-    console = console or Console()
+    console = console or make_console()
     results, datasets = [], {}
     if Path(out).exists() and not Path(out).is_dir():  # said before the work
         raise ValueError(f"{out}: found a file, expected a folder to write to; choose another --out.")
@@ -85,7 +86,7 @@ def evaluate_models(
             datasets[schema] = read_coco(coco, images_dir=images_dir, schema=schema, check_images=check_images)
         dataset = datasets[schema]
         for line in () if results else dataset.notes:
-            console.print(f"{Path(coco).name}: {line}", highlight=False, markup=False)
+            console.print(f"{Path(coco).name}: {line}")
         timed, started = TimedDetector(detector), time.perf_counter()
         detections = detect_records(timed, dataset.records, batch_size, console, name)
         speed = timed.measure(len(detections), time.perf_counter() - started)
@@ -98,7 +99,7 @@ def evaluate_models(
 
         paths.append(write_evaluation_page(results, coco, Path(out) / "report.html"))
     for path in paths:
-        console.print(f"written: {path}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"written: {path}", soft_wrap=True)
     return results
 
 
@@ -147,7 +148,7 @@ def _points(model: str, curve: str, name: str, x: Sequence[float], y: Sequence[f
 
 def _print_results(results: Sequence[ModelResult], console: Console) -> None:
     def say(line: str = "") -> None:
-        console.print(line, highlight=False, markup=False)
+        console.print(line)
 
     evaluations = {r.name: r.evaluation for r in results}
     first = results[0].evaluation

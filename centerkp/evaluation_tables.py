@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from centerkp.average_precision import BOX_NUMBERS
+from centerkp.console import make_console
 from centerkp.evaluation import Evaluation
 from centerkp.keypoint_error import PCK_SHARES
 
@@ -67,8 +68,8 @@ def print_evaluation(evaluation: Evaluation, console: Console | None = None) -> 
     models = {"": evaluation}
     tables = [overall_table(evaluation), class_table(models)]
     tables += [keypoint_table(models)] if evaluation.per_keypoint else []
-    print_tables(tables, console or Console())
-    print_notes(models, console or Console())
+    print_tables(tables, console or make_console())
+    print_notes(models, console or make_console())
 
 
 def print_tables(tables: Sequence[TextTable], console: Console) -> None:

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.text import Text
 
 from centerkp.config import suggest
+from centerkp.console import make_console
 from centerkp.inference import Detector, ImageResult, detect
 from centerkp.loading import load_for_use
 from centerkp.outputs import OutputChoice, Outputs, Result
@@ -80,7 +81,7 @@ def predict_files(
         FileNotFoundError: a source or the weights are not there.
         ValueError: as `predict_sources`.
     """
-    console = console or Console()
+    console = console or make_console()
     found = find_sources(sources, skip=Path(out))
     detector = load_for_use(weights, console=console, **loading)
     return predict_sources(detector, found, out, selection=selection, choice=choice, batch_size=batch_size, console=console)
@@ -111,7 +112,7 @@ def predict_sources(
             written.
         KeyboardInterrupt: after the files are complete.
     """
-    console, selection, choice = console or Console(), selection or Selection(), choice or OutputChoice()
+    console, selection, choice = console or make_console(), selection or Selection(), choice or OutputChoice()
     _check_choices(sources, choice, selection)
     if batch_size < 1:
         raise ValueError(f"batch_size: found {batch_size}, expected 1 or more.")
@@ -190,7 +191,7 @@ class _Run:
 
     def _report(self, fault: str) -> None:
         self.failed += 1
-        self.console.print(f"left out: {fault}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+        self.console.print(f"left out: {fault}", style="yellow", soft_wrap=True)
 
     def _count_frames(self, frames: int | None) -> None:
         self._total = None if frames is None or self._total is None else self._total + frames
@@ -205,10 +206,9 @@ class _Run:
         self.console.print(
             f"{outputs.object_count} objects with score {self.selection.min_score:g} or more in {outputs.image_count} images"
             f"{faults}\n{outputs.image_count / seconds:.1f} images/s",
-            highlight=False,
         )
         for kind, path in sorted(outputs.paths.items()):
-            self.console.print(f"{kind:>8}: {path}", highlight=False, markup=False, soft_wrap=True)
+            self.console.print(f"{kind:>8}: {path}", soft_wrap=True)
 
 
 class _Rate(ProgressColumn):
@@ -226,11 +226,11 @@ def _check_choices(sources: Sequence[Picture | Clip], choice: OutputChoice, sele
 
 def _open_screen(console: Console) -> Screen:
     screen = Screen()
-    console.print(f"showing at {screen.address}", highlight=False)
+    console.print(f"showing at {screen.address}")
     if not screen.opened:
         console.print(
             f"No browser could be started here. Open the address in one, from another computer after\n"
             f"  ssh -L {screen.port}:127.0.0.1:{screen.port} THIS_COMPUTER",
-            style="yellow", highlight=False,
+            style="yellow",
         )  # fmt: skip
     return screen

@@ -31,9 +31,9 @@ def print_dataset(
 ) -> None:
     """Images, objects per class, labelled points per keypoint, flip pairs and OKS sigmas, and where each came from."""
     counts, held = count_labels(train, schema), count_labels(val, schema)
-    console.print(f"[bold]{len(train)} training images, {len(val)} validation images[/]")
+    console.print(f"{len(train)} training images, {len(val)} validation images", style="bold")
     for note in notes:
-        console.print(f"  {note}", style="yellow", markup=False)
+        console.print(f"  {note}", style="yellow")
     console.print(_class_table(schema, counts, held))
     if schema.num_keypoints:
         console.print(_keypoint_table(schema, counts, held))
@@ -56,7 +56,7 @@ def warn_of_reach(console: Console, records: Sequence[Record], image_size: int, 
         console.print(
             f"{share:.0%} of the objects are longer than the {reach} pixels that this network sees around a point (the median "
             f"is {np.median(lengths):.0f}): take a deeper --backbone or a smaller --image-size.",
-            style="yellow", highlight=False,
+            style="yellow",
         )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from centerkp.callbacks import EpochEnd, ProgressBar, TensorBoardLog, draw_validation, format_header, own_optimizer
 from centerkp.config import TrainSettings, read_keypoint_map, read_numbers, read_pairs, read_sigmas
+from centerkp.console import make_console
 from centerkp.data.augment import Augmentation, read_compose
 from centerkp.data.coco import Record, read_coco, require_labels, split_records
 from centerkp.data.mosaic import draw_targets_of_batch
@@ -56,7 +57,7 @@ def train(settings: TrainSettings, *, resume: str | Path | None = None, console:
     Raises:
         ValueError, FileNotFoundError, FileExistsError: something in the data or the settings would waste the run; says what.
     """
-    console = console or Console()
+    console = console or make_console()
     chosen, settings = settings.weights, settings.resolve()
     folder = RunFolder(resume) if resume else None
     keras.utils.set_random_seed(settings.seed)
@@ -69,7 +70,7 @@ def train(settings: TrainSettings, *, resume: str | Path | None = None, console:
     # Raises now, and not at the first evaluation, when the validation images cannot decide what to choose the best model by.
     evaluate(val_records, ground_truth_as_detections(val_records, schema), schema).score(settings.monitor)
     for line in dry_run(build_probe(schema, settings), train_records):
-        console.print(f"dry run: {line}", highlight=False)
+        console.print(f"dry run: {line}")
 
     if resume:
         if not folder.last.exists():
@@ -81,7 +82,7 @@ def train(settings: TrainSettings, *, resume: str | Path | None = None, console:
                 "on; start a new run."
             )
     else:
-        console.print(f"weights: {settings.weights}{' (by default)' if chosen == 'auto' else ''}", highlight=False)
+        console.print(f"weights: {settings.weights}{' (by default)' if chosen == 'auto' else ''}")
         model = start_model(schema, settings, console)
         warn_of_reach(console, train_records, settings.image_size, measure_reach(model))
         folder = RunFolder.create(settings)
@@ -131,9 +132,9 @@ def start_model(schema: Schema, settings: TrainSettings, console: Console) -> Ce
         partners = read_keypoint_map(settings.map_keypoint)
         model, report = build_from_weights(schema, settings.weights, map_keypoint=partners, console=console, **options)
         for line in report.lines():
-            console.print(f"weights: {line}", highlight=False)
+            console.print(f"weights: {line}")
     count = model.backbone.stacks
-    console.print(f"{settings.backbone}, {count} stack{'s' if count > 1 else ''}: {describe_cost(model)}", highlight=False)
+    console.print(f"{settings.backbone}, {count} stack{'s' if count > 1 else ''}: {describe_cost(model)}")
     return model
 
 
@@ -243,13 +244,13 @@ def fit_part(
     if part.frozen != "none" or settings.freeze_bn:
         frozen = [part.frozen] * (part.frozen != "none") + ["BatchNormalization"] * settings.freeze_bn
         count = sum(math.prod(v.shape) for v in model.trainable_variables)
-        console.print(f"frozen: {' and '.join(frozen)}; {count / 1e6:.2f} M parameters train", highlight=False)
+        console.print(f"frozen: {' and '.join(frozen)}; {count / 1e6:.2f} M parameters train")
     batches, val_batches = make_training_batches(model, train_records, val_records, settings, first_epoch)
     epoch_end = EpochEnd(folder, val_records, val_batches, settings, folder.read_log()[:first_epoch], console)
     callbacks = [ProgressBar(settings.epochs, steps, console), epoch_end]
     if settings.tensorboard:
         callbacks.append(TensorBoardLog(epoch_end))
-    console.print(format_header(list(head_channels(model.schema))), style="bold", highlight=False)
+    console.print(format_header(list(head_channels(model.schema))), style="bold")
     try:
         model.fit(batches, epochs=part.end, initial_epoch=first_epoch, shuffle=False, verbose=0, callbacks=callbacks)
     finally:
@@ -299,5 +300,5 @@ def finish(folder: RunFolder, val_records: Sequence[Record], settings: TrainSett
         write_image(folder.pictures / "validation" / f"{record.path.stem}_{record.image_id}.jpg", picture)
     print_evaluation(evaluation, console)
     for name, path in (("model", folder.best), ("numbers", folder.metrics), ("pictures", folder.pictures)):
-        console.print(f"{name:>9}: {path}", highlight=False)
+        console.print(f"{name:>9}: {path}")
     return TrainResult(folder, evaluation)

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "centerkp"
 # Imports go down only. data/ and model/ share a step and never meet.
 LADDER = [
     {"schema", "sides", "heads", "geometry", "config", "writing"},
-    {"codec", "results", "lettering", "text_format", "label_map"},
+    {"codec", "results", "lettering", "text_format", "label_map", "console"},
     {"data", "model", "drawing"},
     {
         "inference",

@@ -27,8 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """0: nothing is wrong; 1: something is to be mended or looked at; 2: training would refuse the file."""
-    from rich.console import Console
-
+    from centerkp.console import make_console
     from centerkp.data.check import check_dataset, write_mended
     from centerkp.data.relocate import refuse_existing
     from centerkp.report.dataset_text import print_checkup, print_mended
@@ -48,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
         image_size=options.image_size,
         open_images=not options.no_images,
     )
-    console = Console(highlight=False)
+    console = make_console()
     print_checkup(console, checkup)
     if options.fix and checkup.reading is not None:
         changes = write_mended(checkup, options.fix, boxes_from_keypoints=options.boxes_from_keypoints, drop=options.drop)
@@ -57,5 +56,5 @@ def run(options: argparse.Namespace) -> int:
         from centerkp.report.dataset_page import write_dataset_page
 
         write_dataset_page(checkup, options.html)
-        console.print(f"wrote {options.html}", markup=False)
+        console.print(f"wrote {options.html}")
     return checkup.exit_code

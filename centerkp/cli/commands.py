@@ -74,7 +74,7 @@ def import_quietly() -> None:
 def print_notes(console, notes: Iterable[str]) -> None:
     """What the user should know, a line each, on a `rich.console.Console`."""
     for note in notes:
-        console.print(f"  {note}", style="yellow", markup=False, highlight=False)
+        console.print(f"  {note}", style="yellow")
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -37,11 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from rich.console import Console
-
+    from centerkp.console import make_console
     from centerkp.export.exporting import REPORT, export
 
-    console = Console()
+    console = make_console()
     made = export(
         options.model,
         options.format,
@@ -55,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
         console=console,
     )
     if made.passed:
-        console.print(f"verified: {made.path}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"verified: {made.path}", soft_wrap=True)
         return 0
     reasons = "; ".join(made.verification.failures)
     print(

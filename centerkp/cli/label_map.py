@@ -13,11 +13,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from rich.console import Console
-
+    from centerkp.console import make_console
     from centerkp.data.coco import read_schema
 
-    print_label_map(read_schema(options.coco), options.out, options.coco, options.overwrite, Console())
+    print_label_map(read_schema(options.coco), options.out, options.coco, options.overwrite, make_console())
 
 
 def print_label_map(schema, out: str, coco: str, overwrite: bool, console) -> None:
@@ -27,10 +26,10 @@ def print_label_map(schema, out: str, coco: str, overwrite: bool, console) -> No
 
     write_label_map(out, schema, overwrite=overwrite)
     text = f"{out}: {count_of(schema.num_classes, 'class')}, {schema.num_keypoints} keypoints"
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    console.print(text, soft_wrap=True)
     if label_ids(schema) != [kind.category_id for kind in schema.classes]:
-        console.print("  classes numbered from 1, since label maps know no id 0", style="yellow", highlight=False)
+        console.print("  classes numbered from 1, since label maps know no id 0", style="yellow")
     if any("json" in (kind.flip_source, kind.sigma_source) or kind.skeleton for kind in schema.classes):
         text = "  it has no skeletons, flip pairs and OKS sigmas; to keep them, train with"
-        console.print(text, style="yellow", highlight=False)
-        console.print(f"    --label-map {coco}", markup=False, highlight=False, soft_wrap=True)
+        console.print(text, style="yellow")
+        console.print(f"    --label-map {coco}", soft_wrap=True)

@@ -20,20 +20,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
     from centerkp.cli.commands import print_notes
+    from centerkp.console import make_console
     from centerkp.data.faults import count_of
     from centerkp.data.merging import merge_coco
 
     merged = merge_coco(options.coco, options.out, images_dirs=options.images, overwrite=options.overwrite)
-    console = Console()
+    console = make_console()
     table = Table("class", box=None, header_style="dim")
     table.add_column("objects", justify="right")
     for name, number in merged.objects.items():
-        table.add_row(Text(name), str(number))
+        table.add_row(name, str(number))
     console.print(table)
     print_notes(console, merged.notes)
-    console.print(f"{count_of(merged.images, 'image')}: {merged.file}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"{count_of(merged.images, 'image')}: {merged.file}", soft_wrap=True)

@@ -28,9 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     from pathlib import Path
 
-    from rich.console import Console
-
     from centerkp.cli.commands import import_quietly, print_notes
+    from centerkp.console import make_console
     from centerkp.data.augment import Augmentation, read_compose
     from centerkp.data.coco import read_coco
     from centerkp.data.faults import count_of
@@ -46,7 +45,7 @@ def run(options: argparse.Namespace) -> None:
     if options.targets:
         import_quietly()
     dataset = read_coco(options.coco, images_dir=options.images, check_images=options.check_images)
-    console = Console()
+    console = make_console()
     print_notes(console, dataset.notes)
     records = choose_records(dataset.records, count, options.seed)
     if options.augment or options.augmentation or options.targets:
@@ -62,4 +61,4 @@ def run(options: argparse.Namespace) -> None:
     else:
         picture = draw_records(records, dataset.schema, options.width)
     file = write_image(options.out or f"{Path(options.coco).stem}_show.png", picture)
-    console.print(f"{count_of(len(records), 'image')}: {file}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"{count_of(len(records), 'image')}: {file}", soft_wrap=True)

@@ -16,25 +16,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from rich.console import Console
-
     from centerkp.cli.commands import print_notes
+    from centerkp.console import make_console
     from centerkp.data.sigmas import estimate_sigmas, read_annotators, write_sigmas
 
     sigmas = estimate_sigmas(read_annotators(options.coco, options.images))
-    console = Console()
-    console.print(f"{sigmas.images} images annotated by more than one of {len(options.coco)}", highlight=False)
+    console = make_console()
+    console.print(f"{sigmas.images} images annotated by more than one of {len(options.coco)}")
     console.print(_make_table(sigmas))
     print_notes(console, sigmas.notes)
     if options.out:
         file = write_sigmas(options.coco[0], sigmas, options.out, images_dir=options.images, overwrite=options.overwrite)
-        console.print(f"written: {file}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"written: {file}", soft_wrap=True)
 
 
 def _make_table(sigmas):
     import numpy as np
     from rich.table import Table
-    from rich.text import Text
 
     table = Table("keypoint", "sigma", "+-", "objects", "until now", box=None, header_style="dim")
     for column in table.columns[1:]:
@@ -44,5 +42,5 @@ def _make_table(sigmas):
         value, number = sigmas.values[k], sigmas.differences[k]
         pair = "" if order[k] == k else " (pair)"
         measured = ("-", "") if np.isnan(value) else (f"{value:.4f}", f"{value / (2 * number**0.5):.4f}")
-        table.add_row(Text(name), *measured, f"{sigmas.objects[k]}{pair}", f"{before[k]:.4f}")
+        table.add_row(name, *measured, f"{sigmas.objects[k]}{pair}", f"{before[k]:.4f}")
     return table

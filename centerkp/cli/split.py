@@ -26,9 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from rich.console import Console
-
     from centerkp.cli.commands import print_notes
+    from centerkp.console import make_console
     from centerkp.data.splitting import split_coco
 
     split = split_coco(
@@ -42,16 +41,15 @@ def run(options: argparse.Namespace) -> None:
         out_dir=options.out,
         overwrite=options.overwrite,
     )
-    console = Console()
+    console = make_console()
     console.print(_make_table(split))
     print_notes(console, split.notes)
     for name, file in split.files.items():
-        console.print(f"{name:>5}: {file}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"{name:>5}: {file}", soft_wrap=True)
 
 
 def _make_table(split):
     from rich.table import Table
-    from rich.text import Text
 
     table = Table("class", box=None, header_style="dim")
     for name in split.files:
@@ -59,7 +57,7 @@ def _make_table(split):
         table.add_column("\nobjects", justify="right")
     for class_id, name in enumerate(split.class_names):
         pairs = zip(split.images[:, class_id], split.objects[:, class_id], strict=True)
-        table.add_row(Text(name), *(str(number) for pair in pairs for number in pair))
+        table.add_row(name, *(str(number) for pair in pairs for number in pair))
     if split.negatives.any():
         table.add_row("(no object)", *(text for number in split.negatives for text in (str(number), "")))
     pairs = zip(split.totals, split.objects.sum(1), strict=True)

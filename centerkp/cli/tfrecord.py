@@ -17,25 +17,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from rich.console import Console
-
     from centerkp.cli.commands import print_notes
     from centerkp.cli.label_map import print_label_map
+    from centerkp.console import make_console
     from centerkp.data.coco import read_coco
     from centerkp.data.faults import count_of
     from centerkp.data.tfrecord import refuse_existing, write_tfrecords
 
     refuse_existing(options.out, options.overwrite)  # before the images are read, which may take long
-    console = Console()
+    console = make_console()
     dataset = read_coco(options.coco, images_dir=options.images)
     print_notes(console, dataset.notes)
     files, converted = write_tfrecords(options.out, dataset.records, dataset.schema, overwrite=options.overwrite)
     if converted:
         text = f"  {converted} of {len(dataset.records)} images stored as PNG, since not every program reads them as they are"
-        console.print(text, style="yellow", highlight=False)
+        console.print(text, style="yellow")
     count = sum(len(record.class_ids) for record in dataset.records)
-    console.print(f"{len(dataset.records)} images with {count} objects in {count_of(len(files), 'file')}:", highlight=False)
+    console.print(f"{len(dataset.records)} images with {count} objects in {count_of(len(files), 'file')}:")
     for file in dict.fromkeys((files[0], files[-1])):
-        console.print(f"  {file}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"  {file}", soft_wrap=True)
     if options.label_map:
         print_label_map(dataset.schema, options.label_map, options.coco, options.overwrite, console)

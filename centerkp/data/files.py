@@ -14,9 +14,9 @@ from pathlib import Path
 from urllib.parse import parse_qs, unquote
 
 import numpy as np
-from rich.console import Console
 from rich.progress import track
 
+from centerkp.console import make_console
 from centerkp.data.faults import NOUNS, Table, add_note, count_of, show
 from centerkp.data.foreign import recognise_bytes, recognise_list, recognise_object
 from centerkp.data.image import read_image, read_image_size
@@ -195,7 +195,7 @@ def map_files(function: Callable, paths: Sequence[Path | None], title: str) -> l
         results = pool.map(function, paths)
         if len(paths) <= BAR_FROM or not sys.stderr.isatty():
             return list(results)
-        return list(track(results, title, total=len(paths), console=Console(stderr=True), transient=True))
+        return list(track(results, title, total=len(paths), console=make_console(stderr=True), transient=True))
 
 
 def measure_images(paths: Sequence[Path], decode: bool) -> list[tuple[int, int] | str]:

@@ -4,12 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
 from centerkp.data.coco import read_coco
 from centerkp.evaluation import evaluate
-from centerkp.inference import detect
+from centerkp.inference import detect_records
 
 
 @dataclass(frozen=True)
@@ -39,20 +38,13 @@ def measure_accuracy(detector, model, coco: str | Path, console: Console) -> Acc
         ValueError, FileNotFoundError: as `data.coco.read_coco`, or an image has become unreadable.
     """
     dataset = read_coco(coco, schema=model.schema)
-    paths = [record.path for record in dataset.records]
     scores = []
     for name, one in (("keras", model), ("artefact", detector)):
         # One image at a time: the same for all formats, and the large network fits into small memories.
-        results = detect(one, paths, batch_size=1)
-        shown = track(results, f"average precision, {name}", total=len(paths), console=console, transient=True)
-        detections = []
-        for result in shown:
-            if result.error:
-                raise ValueError(f"{result.error} It was readable when the export began.")
-            detections.append(result.detections)
+        detections = detect_records(one, dataset.records, 1, console, f"average precision, {name}")
         evaluation = evaluate(dataset.records, detections, model.schema)
         scores.append({"box_ap": evaluation.box["AP"], "keypoint_ap": evaluation.keypoints["AP"]})
-    return Accuracy(str(coco), len(paths), *scores)
+    return Accuracy(str(coco), len(dataset.records), *scores)
 
 
 def accuracy_table(accuracy: Accuracy) -> Table:

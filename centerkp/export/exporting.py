@@ -12,6 +12,7 @@ import keras
 import numpy as np
 from rich.console import Console
 
+from centerkp.console import make_console
 from centerkp.data.image import letterbox_image, read_image
 from centerkp.export.accuracy import Accuracy, accuracy_table, measure_accuracy
 from centerkp.export.artefact import UNVERIFIED, find_artefact, load_detector
@@ -100,7 +101,7 @@ def export(
         ValueError: the format does not have the precision or batch, int8 without images, or as in `load_weights`.
         FileNotFoundError: the weights, images or a package that the format needs are not there.
     """
-    console, started = console or Console(), time.monotonic()
+    console, started = console or make_console(), time.monotonic()
     kind = check_choice(format, precision, batch)
     rows = None if kind.any_batch and batch != "1" else 1
     target = Path(out) if out else _name_target(weights, format, precision, kind)
@@ -117,9 +118,7 @@ def export(
     gc.collect()
     with native_silence():
         detector = load_detector(place, unverified=True)
-    console.print(
-        f"written in {time.monotonic() - started:.0f} s; compared on {len(pictures)} images: {origin}", highlight=False
-    )
+    console.print(f"written in {time.monotonic() - started:.0f} s; compared on {len(pictures)} images: {origin}")
     verification = verify(detector, model, pictures, precision)
     accuracy = measure_accuracy(detector, model, coco, console) if coco else None
     _show(verification, accuracy, format, precision, console)
@@ -185,9 +184,7 @@ def _fold_and_check(model: CenterNet, dtype: str, picture: np.ndarray, console: 
             f"{FOLD_TOLERANCE:g}; the model holds numbers that are not finite or far out of range, train it again with a lower "
             "learning rate."
         )
-    console.print(
-        f"batch normalisation folded into convolutions; largest difference of a map {difference:.0e}", highlight=False
-    )
+    console.print(f"batch normalisation folded into convolutions; largest difference of a map {difference:.0e}")
     return network if dtype == "float32" else fold(model, dtype)
 
 
@@ -251,7 +248,6 @@ def _show(verification: Verification, accuracy: Accuracy | None, format: str, pr
     console.print(
         f"{format} {precision}: {v.size / 1e6:.1f} MB, {1000 * v.latency:.1f} ms an image; Keras float32: "
         f"{1000 * v.keras_latency:.1f} ms ({v.keras_latency / v.latency:.2f}x)",
-        highlight=False,
     )
     if accuracy:
         console.print(accuracy_table(accuracy))

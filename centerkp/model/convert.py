@@ -7,6 +7,7 @@ from pathlib import Path
 import keras
 from rich.console import Console
 
+from centerkp.console import make_console
 from centerkp.model.center_net import CenterNet, build_model, save_model
 from centerkp.model.checkpoint import Checkpoint, Structure, check_complete, open_checkpoint, read_structure
 from centerkp.model.coco_schema import unused_classes
@@ -45,7 +46,7 @@ def convert(
     Raises:
         ValueError, FileNotFoundError: nothing to convert there, or the names do not fit it; says what to pass.
     """
-    console, out, started = console or Console(), Path(out), time.monotonic()
+    console, out, started = console or make_console(), Path(out), time.monotonic()
     if out.suffix != ".keras":
         raise ValueError(f"{out}: found the ending '{out.suffix}', expected a file to write such as model.keras.")
     if Path(source).suffix == ".keras":
@@ -76,7 +77,7 @@ def convert(
         f"model: {out} in {time.monotonic() - started:.0f} s",
     ]
     for line in lines:
-        console.print(line, highlight=False, markup=False)
+        console.print(line)
     return model
 
 

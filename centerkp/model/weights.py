@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import keras
 from rich.console import Console
 
+from centerkp.console import make_console
 from centerkp.model.archive import ARCHIVE_SUFFIXES, is_archive
 from centerkp.model.center_net import CenterNet, check_image_size, load_model, save_model
 from centerkp.model.checkpoint import open_checkpoint, read_structure
@@ -45,7 +46,7 @@ def load_weights(
         FileNotFoundError: nothing is there, or it could not be fetched; says what to put where.
         ValueError: not weights of a CenterNet-Hourglass, or not what they were on first use.
     """
-    console = console or Console()
+    console = console or make_console()
     path = Path(weights)
     if weights == "coco":
         model = _load_coco(image_size or 512, console)
@@ -116,7 +117,7 @@ def _load_coco(image_size: int | Sequence[int], console: Console) -> CenterNet:
     else:
         model = _port_coco(local, size, scratch=FOLDER)
     save_model(model, ported)
-    console.print(f"weights: ported to {ported} in {time.monotonic() - started:.0f} s", highlight=False)
+    console.print(f"weights: ported to {ported} in {time.monotonic() - started:.0f} s")
     return load_model(ported)  # which computes in the number format that was asked for
 
 
@@ -125,7 +126,7 @@ def _port_download(url: str, archive: Path, size: int, console: Console) -> Cent
     file = archive
     if not archive.exists():
         file = archive.with_name(archive.name + ".part")
-        console.print(f"weights: fetching {url} into {archive.parent}/ (once)", highlight=False, soft_wrap=True)
+        console.print(f"weights: fetching {url} into {archive.parent}/ (once)", soft_wrap=True)
         try:
             download(url, file, console)
         except ConnectionError as error:

@@ -32,7 +32,7 @@ def print_checkup(console: Console, checkup: Checkup) -> None:
     """What was found, the most important first, and the tables of classes and keypoints."""
     console.print(Text(str(checkup.path), "bold"))
     for line in describe_dataset(checkup):
-        console.print(line, markup=False)
+        console.print(line)
     console.print(Text(f"\n{verdict(checkup)}", "bold"))
     for title, findings in groupby(checkup.findings, _title):
         first, *others = findings
@@ -47,7 +47,7 @@ def print_mended(console: Console, out: str, changes: Sequence[Finding]) -> None
     """What the mended copy has otherwise than the original."""
     console.print(Text(f"\nwrote {out}", "bold"), soft_wrap=True)
     for change in changes:
-        console.print(f"  {change.headline}", markup=False)
+        console.print(f"  {change.headline}")
     if not changes:
         console.print("  nothing had to be mended")
 

@@ -176,6 +176,11 @@ class Schema:
         """(K,) float32."""
         return np.array([s for c in self.classes for s in c.oks_sigmas], np.float32)
 
+    @property
+    def keypoint_std(self) -> np.ndarray:
+        """(K,) float32, how wide each keypoint's Gaussian is relative to its object's: 10 times its OKS sigma."""
+        return 10 * self.oks_sigmas
+
     @cached_property
     def flip_permutation(self) -> np.ndarray:
         """(K,) int: after a horizontal flip, flat keypoint k takes the place of `flip_permutation[k]`."""

@@ -3,7 +3,6 @@
 import argparse
 import os
 import sys
-import tempfile
 from collections.abc import Iterable, Sequence
 from importlib import import_module
 
@@ -55,20 +54,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def import_quietly() -> None:
     """Imports Keras and its backend without the native libraries' greetings, which would bury what matters."""
+    from centerkp.export.quiet import native_silence
+
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as heard:
-        os.dup2(heard.fileno(), 2)
-        try:
-            import keras  # noqa: F401
-        except BaseException:
-            heard.seek(0)
-            os.write(kept, heard.read())
-            raise
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+    with native_silence():
+        import keras  # noqa: F401
 
 
 def print_notes(console, notes: Iterable[str]) -> None:

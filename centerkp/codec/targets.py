@@ -83,7 +83,7 @@ def render_targets(truth: dict, schema, map_size: tuple[int, int], *, mask_rule:
         "box_size": {"index": index, "value": cells["size"], "weight": weights},
     }
     if schema.num_keypoints:
-        std = 10 * schema.oks_sigmas if keypoint_std is None else np.asarray(keypoint_std, np.float32)
+        std = schema.keypoint_std if keypoint_std is None else np.asarray(keypoint_std, np.float32)
         targets |= _render_keypoints(cells, one_hot, crowd, inside, schema, map_size, mask_rule, std)
     return targets
 

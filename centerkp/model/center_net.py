@@ -144,7 +144,7 @@ class CenterNet(keras.Model):
 
     def decode(self, maps: Mapping, valid_size=None) -> dict:
         """The objects in the maps of one stack, see `codec.decode.decode`."""
-        return decode(maps, self.schema.keypoint_mask, self.decode_options, valid_size, 10 * self.schema.oks_sigmas)
+        return decode(maps, self.schema.keypoint_mask, self.decode_options, valid_size, self.schema.keypoint_std)
 
     def get_config(self):
         return {

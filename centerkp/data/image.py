@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from centerkp import geometry
+from centerkp.data.pixels import flatten, to_rgb
 
 # A file of 1 kB can claim 17000 x 17000 pixels; this many (537 MB of RGB) is where Pillow, too, calls it an attack.
 MAX_PIXELS = 178_956_970
@@ -213,13 +214,8 @@ def _decode_pillow(path: Path | PackedImage, header: Image.Image, data: bytes) -
             "save it with 8 or 16 bits per channel."
         )
     if header.mode.startswith("I"):  # 16 bits; Pillow's own conversion would clip at 255
-        gray = np.round(np.asarray(header).astype(np.float32) / 257.0).astype(np.uint8)
-        return np.repeat(gray[..., None], 3, axis=2)
-    if header.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in header.info:
-        picture = header.convert("RGBA")
-        white = Image.new("RGBA", picture.size, "white")
-        return np.array(Image.alpha_composite(white, picture).convert("RGB"))
-    return np.array(header.convert("RGB"))
+        return to_rgb(np.asarray(header).astype(np.uint16))
+    return flatten(header)
 
 
 def _turn(image: np.ndarray, orientation: int) -> np.ndarray:

@@ -48,10 +48,16 @@ def _read_pillow(picture: Image.Image, name: str) -> np.ndarray:
         upright = ImageOps.exif_transpose(picture)
         if upright.mode.startswith(("I", "F")):  # 16 bits, or numbers whose scale their type says
             return np.asarray(upright)
-        has_alpha = upright.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in upright.info
-        return np.asarray(upright.convert("RGBA" if has_alpha else "RGB"))
+        return flatten(upright)
     except (OSError, SyntaxError) as error:  # read from its file only now
         raise ValueError(f"{name}: found a damaged Pillow image ({error}), expected a whole one; read it again.") from None
+
+
+def flatten(picture: Image.Image) -> np.ndarray:
+    """A Pillow image of 8 bits as (H, W, 3) uint8 RGB, its transparent parts laid over white."""
+    if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
+        return _lay_over_white(np.asarray(picture.convert("RGBA")))
+    return np.array(picture.convert("RGB"))
 
 
 def _check_shape(pixels: np.ndarray, shape: tuple[int, ...], name: str) -> None:

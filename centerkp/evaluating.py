@@ -92,12 +92,15 @@ def evaluate_models(
         speed = timed.measure(len(detections), time.perf_counter() - started)
         evaluation = evaluate(dataset.records, detections, schema, min_score=min_score)
         results.append(ModelResult(name, str(path), schema, dataset.records, detections, evaluation, speed))
-    _print_results(results, console)
-    paths = [write_metrics(results, coco, Path(out)), write_curves(results, Path(out))]
-    if html:
-        from centerkp.report.evaluation_page import write_evaluation_page
+    # Written before they are printed, since "| head" ends the printing; printed also when the disk is full.
+    try:
+        paths = [write_metrics(results, coco, Path(out)), write_curves(results, Path(out))]
+        if html:
+            from centerkp.report.evaluation_page import write_evaluation_page
 
-        paths.append(write_evaluation_page(results, coco, Path(out) / "report.html"))
+            paths.append(write_evaluation_page(results, coco, Path(out) / "report.html"))
+    finally:
+        _print_results(results, console)
     for path in paths:
         console.print(f"written: {path}", soft_wrap=True)
     return results

@@ -156,6 +156,28 @@ def test_an_image_that_cannot_be_read_stops_the_evaluation(tmp_path, squares):
     assert not (tmp_path / "out").exists()
 
 
+def test_nothing_measured_is_lost(tmp_path, squares, monkeypatch):
+    """The terminal goes away (`| head`), or the disk is full: the other half of the results is there."""
+    coco = write_dataset(tmp_path / "data", shift=3)
+
+    class Gone(Console):
+        def print(self, *objects, **options):
+            raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        evaluating.evaluate_models(["a.keras"], coco, tmp_path / "out", console=Gone())
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["curves.csv", "metrics.json", "report.html"]
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(evaluating, "write_metrics", full)
+    console = Console(record=True, width=80)
+    with pytest.raises(OSError, match="No space left"):
+        evaluating.evaluate_models(["a.keras"], coco, tmp_path / "out", console=console)
+    assert "COCO's numbers" in console.export_text()
+
+
 def test_names_tell_models_apart():
     assert name_models(["runs/a/best.keras"]) == ["best.keras"]
     assert name_models(["runs/a/best.keras", "runs/a/last.keras"]) == ["best.keras", "last.keras"]

@@ -162,7 +162,8 @@ def test_nothing_measured_is_lost(tmp_path, squares, monkeypatch):
 
     class Gone(Console):
         def print(self, *objects, **options):
-            raise BrokenPipeError
+            if "annotated objects" in str(objects):  # the first line of the results
+                raise BrokenPipeError
 
     with pytest.raises(BrokenPipeError):
         evaluating.evaluate_models(["a.keras"], coco, tmp_path / "out", console=Gone())

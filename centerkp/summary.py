@@ -1,12 +1,14 @@
 """What training understood of the data, printed before the first step: nothing is guessed in silence."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from centerkp.data.check import check_dataset
 from centerkp.data.coco import LabelCounts, Record, count_labels
 from centerkp.schema import ObjectClass, Schema
 
@@ -44,6 +46,27 @@ def print_dataset(
             grid.add_row("", "OKS sigmas", Text(_describe_sigmas(kind)))
     if schema.num_keypoints:
         console.print(grid)
+
+
+def warn_of_labels(console: Console, coco: str | Path, val: str | Path | None = None) -> None:
+    """A line for every kind of trouble that the doctor suspects in the labels, which training takes at their word.
+
+    Raises:
+        ValueError: labels that mean something else than the format says, such as boxes written as corners.
+    """
+    findings = check_dataset(coco, val=val, open_images=False).findings
+    for finding in findings:
+        if finding.is_misread:
+            file = val if finding.part else coco
+            raise ValueError(
+                f"{file}: found {finding.headline}; training would be in vain, write a mended copy with: "
+                f"centerkp check {file} --fix mended.json"
+            )
+    doubts = [finding for finding in findings if finding.level == "suspicious"]
+    for finding in doubts:
+        console.print(f"  {finding.headline}", style="yellow")
+    if doubts:
+        console.print(f"  To see where, and what to do: centerkp check {coco}", style="yellow", soft_wrap=True)
 
 
 def warn_of_reach(console: Console, records: Sequence[Record], image_size: int, reach: int) -> None:

@@ -32,7 +32,7 @@ from centerkp.model.weights import build_from_weights
 from centerkp.results import coco_dataset
 from centerkp.run_folder import RunFolder
 from centerkp.schema import Schema
-from centerkp.summary import print_dataset, warn_of_reach
+from centerkp.summary import print_dataset, warn_of_labels, warn_of_reach
 from centerkp.writing import write_json
 
 MAX_OBJECTS = 100  # per training image, as in the zoo
@@ -66,6 +66,8 @@ def train(settings: TrainSettings, *, resume: str | Path | None = None, console:
     check_image_size(settings.image_size, find_backbone(settings.backbone).multiple)
     schema, train_records, val_records, notes = read_records(settings)
     print_dataset(console, train_records, val_records, schema, notes)
+    if settings.coco:
+        warn_of_labels(console, settings.coco, settings.val)
     require_labels(train_records, schema)
     # Raises now, and not at the first evaluation, when the validation images cannot decide what to choose the best model by.
     evaluate(val_records, ground_truth_as_detections(val_records, schema), schema).score(settings.monitor)

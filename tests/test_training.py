@@ -20,6 +20,7 @@ from centerkp.config import TrainSettings
 from centerkp.data.demo import write_demo
 from centerkp.model.center_net import save_model
 from centerkp.run_folder import RunFolder
+from centerkp.summary import warn_of_labels
 from centerkp.training import train
 
 FLAGS = ["--backbone", "hourglass_10", "--image-size", "64", "--batch-size", "4", "--eval-every", "2", "--epochs", "4"]
@@ -133,6 +134,8 @@ def test_errors_before_any_hour_is_spent(demo, tmp_path, capsys, monkeypatch):
         return str(demo.train_json.parent / name)
 
     unlabelled = [a | {"keypoints": [0] * len(a.get("keypoints", []))} for a in coco["annotations"]]
+    sides = [a["bbox"] for a in coco["annotations"]]
+    corners = [a | {"bbox": [x, y, x + w, y + h]} for a, (x, y, w, h) in zip(coco["annotations"], sides, strict=True)]
     cases = {
         ("--cocco", "x"): "did you mean '--coco'",
         (): "--coco ann.json",
@@ -141,8 +144,11 @@ def test_errors_before_any_hour_is_spent(demo, tmp_path, capsys, monkeypatch):
         ("--coco", str(demo.train_json), "--backbone", "hourglass_99"): "hourglass_20",
         ("--coco", write("none.json", annotations=unlabelled)): "no labelled keypoint for 'pliers'",
         ("--coco", str(demo.train_json), "--weights", "w.keras"): "w.keras",
+        ("--coco", write("corners.json", annotations=corners)): "boxes written as x0, y0, x1, y1",
+        ("--coco", str(demo.train_json), "--val", write("corners.json", annotations=corners)): "corners.json --fix mended.json",
         ("--resume", "nowhere"): "settings.json",
         ("--coco", str(demo.train_json), "--flip-pairs", "a-b"): "left_ear:right_ear",
+        ("--coco", str(demo.train_json), "--flip-pairs", "left_jaw:right_jow"): "did you mean 'right_jaw'",
     }
     for arguments, words in cases.items():
         flags = ["--backbone", "hourglass_10", "--image-size", "64"] if arguments and arguments[0] == "--coco" else []
@@ -153,6 +159,21 @@ def test_errors_before_any_hour_is_spent(demo, tmp_path, capsys, monkeypatch):
         assert code == 2, arguments
         assert words in capsys.readouterr().err.replace("\n", " "), arguments
     assert not os.path.exists("runs")
+
+
+def test_labels_that_may_be_wrong_are_named(demo, tmp_path):
+    console = Console(record=True, width=200)
+    warn_of_labels(console, demo.train_json, demo.val_json)
+    assert console.export_text() == ""
+    coco = json.loads(demo.train_json.read_text())
+    for annotation in coco["annotations"]:
+        if annotation["category_id"] == 1:
+            annotation["keypoints"][6:9] = [0, 0, 0]
+    path = tmp_path / "ann.json"
+    path.write_text(json.dumps(coco))
+    warn_of_labels(console, path)
+    text = console.export_text()
+    assert "1 keypoint: of 'pliers' never labelled" in text and f"centerkp check {path}" in text
 
 
 def test_existing_run_is_not_overwritten(run):

@@ -1,5 +1,7 @@
 """What is wrong with the boxes: order of the numbers, size, place, area, objects labelled twice."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from centerkp import geometry
@@ -24,12 +26,9 @@ def check_boxes(labels: Labels, reading: Reading) -> list[Finding]:
 
     findings = []
     if labels.are_corners:
-        findings += tell(
-            "mendable",
-            "boxes written as x0, y0, x1, y1 where COCO has x, y, width, height",
-            ~labels.missing,
-            "--fix turns them; unmended, every box would be read too large",
-        )
+        title = "boxes written as x0, y0, x1, y1 where COCO has x, y, width, height"
+        found = tell("mendable", title, ~labels.missing, "--fix turns them; unmended, every box would be read too large")
+        findings += [replace(finding, is_misread=True) for finding in found]
     unusable, rebuilt = ~labels.has_box, labels.rebuilt
     from_points = "read from the labelled keypoints; --fix --boxes-from-keypoints writes them"
     kinds = (("missing", labels.missing), ("of zero or negative size", labels.flat), ("outside the image", labels.away))

@@ -26,6 +26,7 @@ class Finding:
         image_rows: images that show it, by their place in the file's list; the first `PICTURES`.
         rows: their places in the file's list of annotations or images.
         part: "" for the training file, "val" for the other.
+        is_misread: the reader, which mends most by itself, takes this at its word, and training with it would be in vain.
         pairs: pictures to see beside each other, by their rows: one of `part`, and one of `twin_part`, None for `part` again.
     """
 
@@ -38,6 +39,7 @@ class Finding:
     image_rows: tuple[int, ...] = ()
     rows: tuple[int, ...] = ()
     part: str = ""
+    is_misread: bool = False
     pairs: tuple[tuple[int, int], ...] = ()
     twin_part: str | None = None
 

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from centerkp.config import suggest
 from centerkp.console import make_console
+from centerkp.data.faults import count_of
 from centerkp.inference import Detector, ImageResult, detect
 from centerkp.loading import load_for_use
 from centerkp.outputs import OutputChoice, Outputs, Result
@@ -138,7 +139,7 @@ def predict_sources(
         run.print_summary(outputs)
     if not outputs.image_count:
         raise ValueError(
-            f"{sources[0].address}: found {run.failed} faults and not one readable image, expected at least one; "
+            f"{sources[0].address}: found {count_of(run.failed, 'fault')} and not one readable image, expected at least one; "
             "see the lines above."
         )
     return outputs.paths["objects"]
@@ -202,7 +203,7 @@ class _Run:
         if not outputs.image_count:
             return
         seconds = max(self._ended - self._started, 1e-9)
-        faults = f"; {self.failed} faults, see above" if self.failed else ""
+        faults = f"; {count_of(self.failed, 'fault')}, see above" if self.failed else ""
         self.console.print(
             f"{outputs.object_count} objects with score {self.selection.min_score:g} or more in {outputs.image_count} images"
             f"{faults}\n{outputs.image_count / seconds:.1f} images/s",

@@ -15,6 +15,7 @@ from centerkp.config import TrainSettings, read_keypoint_map, read_numbers, read
 from centerkp.console import make_console
 from centerkp.data.augment import Augmentation, read_compose
 from centerkp.data.coco import Record, read_coco, require_labels, split_records
+from centerkp.data.faults import count_of
 from centerkp.data.mosaic import draw_targets_of_batch
 from centerkp.data.pipeline import make_batches
 from centerkp.data.sample import Sampler
@@ -177,8 +178,8 @@ def fit(
         draw_first_batch(next(iter(make_training_batches(model, train_records, val_records, settings, 0)[0])), model, folder)
     current = [part.frozen for part in parts].index(model.frozen)
     console.print(
-        f"{settings.epochs} epochs of {steps} steps, learning rate up to {settings.learning_rate:g}; best.keras: highest "
-        f"{_describe_monitor(settings.monitor)}, every {settings.eval_every} epochs (*)"
+        f"{count_of(settings.epochs, 'epoch')} of {count_of(steps, 'step')}, learning rate up to {settings.learning_rate:g}; "
+        f"best.keras: highest {_describe_monitor(settings.monitor)}, every {count_of(settings.eval_every, 'epoch')} (*)"
     )
     started = time.monotonic()
     for part in parts[current:]:

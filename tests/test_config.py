@@ -84,3 +84,12 @@ def test_pairs_and_sigmas():
     for wrong in ("a-b", "a:b:c", ":b"):
         with pytest.raises(ValueError, match="flip_pairs"):
             read_pairs(wrong)
+
+
+def test_no_command_shows_them_all(capsys):
+    assert main([]) == 2
+    text = capsys.readouterr().err
+    assert all(name in text for name in ("train ", "label-map", "draw a dataset"))
+    with pytest.raises(SystemExit):
+        main(["export", "-h"])
+    assert "Write a trained model as SavedModel" in capsys.readouterr().out  # names keep their capitals

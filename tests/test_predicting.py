@@ -67,7 +67,7 @@ def test_images(images, tmp_path):
     drawn, plain = read_png(tmp_path / "out/images/a.png"), read_png(images / "a.png")
     assert (drawn[30:70, 20:60] != plain[30:70, 20:60]).any() and (read_png(tmp_path / "out/images/none.png") == 60).all()
     assert "left out: " in text and "zero.jpg: found an empty file" in text
-    assert "3 objects with score 0.3 or more in 3 images; 1 faults, see above" in text and "images/s" in text
+    assert "3 objects with score 0.3 or more in 3 images; 1 fault, see above" in text and "images/s" in text
     assert len(COCO(str(tmp_path / "out/predictions.json")).anns) == 3
 
 
@@ -110,7 +110,7 @@ def test_nothing_readable_leaves_earlier_files_alone(tmp_path):
     (tmp_path / "bad.jpg").write_bytes(b"no image")
     (tmp_path / "out").mkdir()
     (tmp_path / "out/predictions.json").write_text("{}")
-    with pytest.raises(ValueError, match="bad.jpg: found 1 faults and not one readable image"):
+    with pytest.raises(ValueError, match="bad.jpg: found 1 fault and not one readable image"):
         predict([tmp_path / "bad.jpg"], tmp_path / "out")
     assert files_in(tmp_path / "out") == ["predictions.json"] and (tmp_path / "out/predictions.json").read_text() == "{}"
 

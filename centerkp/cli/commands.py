@@ -34,6 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")
     parser = build_parser()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments:
+        parser.print_help(sys.stderr)
+        return 2
     options, unknown = parser.parse_known_args(arguments)
     if unknown:
         flags = [flag for action in options.parser._actions for flag in action.option_strings]
@@ -75,7 +78,7 @@ def build_parser() -> argparse.ArgumentParser:
         module = import_module(f"centerkp.cli.{name}")
         text = module.HELP
         command = commands.add_parser(
-            name.replace("_", "-"), help=text, description=text.capitalize() + ".", allow_abbrev=False
+            name.replace("_", "-"), help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False
         )
         command.set_defaults(run_command=module.run, parser=command, needs_keras=getattr(module, "NEEDS_KERAS", True))
         module.add_arguments(command)

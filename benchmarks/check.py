@@ -1,12 +1,11 @@
 """Measures `centerkp check` on a synthetic dataset: python benchmarks/check.py [--annotations N] [--images N].
 
 Without --images, the JSON alone: 100,000 annotations of 17 keypoints. With it, so many JPEG images of 1280x960 are drawn
-first, and looked at with one thread and with one per core. Each case has a process of its own, whose peak memory is told.
+first, and looked at on all cores. Each case has a process of its own, whose peak memory is told.
 """
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 import time
@@ -32,11 +31,10 @@ def main() -> int:
         count = options.images or options.annotations // 5
         write_dataset(path, options.annotations, count)
         print(f"{options.annotations} annotations on {count} images, {path.stat().st_size / 1e6:.0f} MB of JSON")
-        print_case("JSON alone", path=str(path), open_images=False, threads=0)
+        print_case("JSON alone", path=str(path), open_images=False)
         if options.images:
             draw_images(path.parent, options.images)
-            for threads in sorted({1, os.cpu_count()}):
-                print_case(f"with images, {threads} threads", path=str(path), open_images=True, threads=threads)
+            print_case("with images", path=str(path), open_images=True)
     return 0
 
 
@@ -46,14 +44,11 @@ def print_case(name: str, **case) -> None:
     print(f"{name}: {result['seconds']:.2f} s ({cpu}), peak {result['peak_mb']:.0f} MB, {result['findings']} kinds of findings")
 
 
-def measure(path: str, open_images: bool, threads: int) -> dict:
+def measure(path: str, open_images: bool) -> dict:
     """One run of the check, the import of its packages included."""
     started = time.perf_counter()
-    from centerkp.data import check_look
     from centerkp.data.check import check_dataset
 
-    if threads:
-        check_look.os.cpu_count = lambda: threads
     checkup = check_dataset(path, open_images=open_images)
     seconds = time.perf_counter() - started
     found = {"peak_mb": read_peak_rss() / 2**20, "findings": len(checkup.findings)}

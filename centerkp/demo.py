@@ -8,8 +8,10 @@ from rich.console import Console
 from centerkp.config import TrainSettings
 from centerkp.console import make_console
 from centerkp.data.demo import write_demo
-from centerkp.predicting import predict_files
+from centerkp.model.center_net import load_model
+from centerkp.predicting import predict_sources
 from centerkp.run_folder import free_folder
+from centerkp.sources import find_sources
 from centerkp.training import train
 
 # What fits into ten minutes on two processor cores.
@@ -31,4 +33,4 @@ def run(data: Path, run_folder: str | None, epochs: int, console: Console | None
     folder = train(settings, console=console).folder
     held_out = sorted(files.images_dir.glob("test_*.jpg"))
     console.print(f"\n{len(held_out)} images that training never saw:")
-    predict_files(held_out, folder.best, folder.path / "held_out", console=console)
+    predict_sources(load_model(folder.best), find_sources(held_out), folder.path / "held_out", console=console)

@@ -58,17 +58,21 @@ def find_images(sources: Iterable[str | Path]) -> list[Path]:
     """
     found: dict[Path, None] = {}
     for source in map(str, sources):
-        path = Path(source)
-        if path.is_dir():
-            paths = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
-        elif path.is_file():
-            paths = [path]
-        else:
-            paths = sorted(Path(p) for p in glob(source, recursive=True) if Path(p).is_file()) if has_magic(source) else []
+        paths = match_files(source, IMAGE_SUFFIXES)
         if not paths:
             raise FileNotFoundError(f"{source}: found no image, expected an image file, a folder with images, or a pattern.")
         found |= dict.fromkeys(paths)
     return list(found)
+
+
+def match_files(source: str, suffixes: Sequence[str]) -> list[Path]:
+    """A file itself, the files with one of the endings in a folder and all below it, or those that fit a glob pattern."""
+    path = Path(source)
+    if path.is_dir():
+        return sorted(p for p in path.rglob("*") if p.suffix.lower() in suffixes and p.is_file())
+    if path.is_file():
+        return [path]
+    return sorted(Path(p) for p in glob(source, recursive=True) if Path(p).is_file()) if has_magic(source) else []
 
 
 def predict(

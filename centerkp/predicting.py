@@ -16,12 +16,11 @@ from centerkp.config import suggest
 from centerkp.console import make_console
 from centerkp.data.faults import count_of
 from centerkp.inference import Detector, ImageResult, detect
-from centerkp.loading import load_for_use
 from centerkp.outputs import OutputChoice, Outputs, Result
 from centerkp.results import Detection
 from centerkp.schema import Schema
 from centerkp.screen import Screen
-from centerkp.sources import Clip, Item, Picture, find_sources, read_items
+from centerkp.sources import Clip, Item, Picture, read_items
 from centerkp.tracking import Tracker
 
 
@@ -54,38 +53,6 @@ class Selection:
                 hint = suggest(name, schema.class_names)
                 raise ValueError(f"classes: found '{name}', expected some of {list(schema.class_names)}{hint}.")
         return {schema.class_names.index(name) for name in self.classes or schema.class_names}
-
-
-def predict_files(
-    sources: Sequence[str | Path],
-    weights: str | Path,
-    out: str | Path,
-    *,
-    selection: Selection | None = None,
-    choice: OutputChoice | None = None,
-    batch_size: int = 8,
-    console: Console | None = None,
-    **loading,
-) -> Path:
-    """Draws what a model finds in images and videos, and writes it as a COCO dataset.
-
-    Args:
-        sources: as in `sources.find_sources`.
-        weights: a `.keras` file, "coco" for the model zoo's, an exported artefact.
-        out, selection, choice, batch_size: as in `predict_sources`.
-        loading: further arguments of `loading.load_for_use`, such as `image_size` and `device`.
-
-    Returns:
-        The path of `predictions.json`.
-
-    Raises:
-        FileNotFoundError: a source or the weights are not there.
-        ValueError: as `predict_sources`.
-    """
-    console = console or make_console()
-    found = find_sources(sources, skip=Path(out))
-    detector = load_for_use(weights, console=console, **loading)
-    return predict_sources(detector, found, out, selection=selection, choice=choice, batch_size=batch_size, console=console)
 
 
 def predict_sources(

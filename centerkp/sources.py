@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from glob import glob, has_magic
 from http.client import HTTPException
 from pathlib import Path
 from threading import Event
@@ -18,7 +17,7 @@ from urllib.request import Request, urlopen
 import numpy as np
 
 from centerkp.data.image import read_image
-from centerkp.inference import IMAGE_SUFFIXES, Frame
+from centerkp.inference import IMAGE_SUFFIXES, Frame, match_files
 from centerkp.video import Clip, open_clip
 
 VIDEO_SUFFIXES = tuple(".mp4 .avi .mov .mkv .webm .m4v .mpg .mpeg .wmv .flv .3gp .ogv .mts .m2ts .mjpg .mjpeg .m3u8".split())
@@ -177,17 +176,13 @@ def _expand(source: str, skip: Path | None, inside_list: bool = False) -> list[P
             known = ", ".join(("http", "https", *STREAM_SCHEMES))
             raise ValueError(f"{source}: found an address that begins with {scheme}, expected one of {known}.")
         return [source]
-    if path.is_dir():
-        found = (p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES + VIDEO_SUFFIXES and p.is_file())
-        found = sorted(p for p in found if skip is None or skip == path.resolve() or not p.resolve().is_relative_to(skip))
-    elif path.is_file():
-        if path.suffix.lower() == ".txt" and not inside_list:
-            return _read_list(path, skip)
-        found = [path]
-    elif source.isascii() and source.isdigit():
+    if path.is_file() and path.suffix.lower() == ".txt" and not inside_list:
+        return _read_list(path, skip)
+    if source.isascii() and source.isdigit() and not path.exists():
         return [int(source)]
-    else:
-        found = sorted(Path(p) for p in glob(source, recursive=True) if Path(p).is_file()) if has_magic(source) else []
+    found = match_files(source, IMAGE_SUFFIXES + VIDEO_SUFFIXES)
+    if path.is_dir() and skip not in (None, path.resolve()):
+        found = [p for p in found if not p.resolve().is_relative_to(skip)]
     if not found:
         raise FileNotFoundError(
             f"{source}: found no image or video, expected a file, a folder with such, a pattern, a list (.txt), an http or "

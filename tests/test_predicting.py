@@ -221,10 +221,10 @@ INTERRUPTED = """
     import sys
     from pathlib import Path
     import squares
-    from centerkp import predicting
+    from centerkp import loading
     from centerkp.cli import commands
 
-    predicting.load_for_use = lambda *a, **k: squares.SquareDetector(seconds=0.05)
+    loading.load_for_use = lambda *a, **k: squares.SquareDetector(seconds=0.05)
     commands.import_quietly = lambda: None
     sys.exit(commands.main(["infer", *sys.argv[1:]]))
 """

@@ -50,36 +50,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int | None:
-    from centerkp.loading import find_newest_model
+    from centerkp.console import make_console
+    from centerkp.loading import find_newest_model, load_for_use
     from centerkp.outputs import OutputChoice
-    from centerkp.predicting import Selection, predict_files
+    from centerkp.predicting import Selection, predict_sources
+    from centerkp.sources import find_sources
 
+    console = make_console()
     try:
-        predict_files(
-            options.sources,
+        sources = find_sources(options.sources, skip=Path(options.out))
+        detector = load_for_use(
             options.weights or find_newest_model(),
-            Path(options.out),
-            selection=Selection(
-                min_score=options.score,
-                classes=[name.strip() for names in options.classes or () for name in names.split(",")],
-                max_objects=options.max_objects,
-                track=options.track,
-            ),
-            choice=OutputChoice(
-                pictures=options.save_images,
-                video=options.save_video,
-                csv=options.csv,
-                crops=options.crops,
-                show=options.show,
-                min_keypoint_score=options.keypoint_score,
-            ),
-            batch_size=options.batch_size,
             image_size=options.image_size,
             stacks=options.stacks,
             tta=options.tta,
             device=options.device,
             precision=options.precision,
+            console=console,
+        )
+        selection = Selection(
+            min_score=options.score,
+            classes=[name.strip() for names in options.classes or () for name in names.split(",")],
+            max_objects=options.max_objects,
+            track=options.track,
+        )
+        choice = OutputChoice(
+            pictures=options.save_images,
+            video=options.save_video,
+            csv=options.csv,
+            crops=options.crops,
+            show=options.show,
+            min_keypoint_score=options.keypoint_score,
+        )
+        batch_size = options.batch_size
+        predict_sources(
+            detector, sources, options.out, selection=selection, choice=choice, batch_size=batch_size, console=console
         )
     except KeyboardInterrupt:
-        return 130  # the files are whole, and predict_files has said so
+        return 130  # the files are whole, and predict_sources has said so
     return None

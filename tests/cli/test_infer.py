@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import squares
 
-from centerkp import predicting
+from centerkp import loading
 from centerkp.cli import commands
 
 
@@ -18,7 +18,7 @@ def asked(monkeypatch):
         asked.weights, asked.options = str(weights), options
         return squares.SquareDetector()
 
-    monkeypatch.setattr(predicting, "load_for_use", load)
+    monkeypatch.setattr(loading, "load_for_use", load)
     monkeypatch.setattr(commands, "import_quietly", lambda: None)
     return asked
 
@@ -78,7 +78,7 @@ def test_interrupted_while_loading(tmp_path, monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(predicting, "load_for_use", interrupt)
+    monkeypatch.setattr(loading, "load_for_use", interrupt)
     monkeypatch.setattr(commands, "import_quietly", lambda: None)
     squares.write_png(tmp_path / "a.png")
     assert commands.main(["infer", str(tmp_path / "a.png"), "--weights", "m.keras", "--out", str(tmp_path / "o")]) == 130

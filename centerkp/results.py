@@ -133,13 +133,18 @@ def coco_dataset(images: Sequence[Mapping], detections: Iterable[Sequence[Detect
 
 
 def coco_category(kind) -> dict:
-    """A class as a COCO category; the skeleton counts from 1 as COCO's does."""
+    """A class as a COCO category; the skeleton counts from 1 as COCO's does.
+
+    Guessed sigmas and pairs that nobody could tell are left out: who trains on the file would take them as known.
+    """
     category = {"id": kind.category_id, "name": kind.name, "supercategory": ""}
     if kind.keypoints:
         category |= {
             "keypoints": list(kind.keypoints),
             "skeleton": [[a + 1, b + 1] for a, b in kind.skeleton],
-            "flip_pairs": [[kind.keypoints[a], kind.keypoints[b]] for a, b in kind.flip_pairs],
-            "oks_sigmas": list(kind.oks_sigmas),
         }
+        if kind.flip_source != "unpaired":
+            category["flip_pairs"] = [[kind.keypoints[a], kind.keypoints[b]] for a, b in kind.flip_pairs]
+        if kind.sigma_source != "guess":
+            category["oks_sigmas"] = list(kind.oks_sigmas)
     return category

@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 
+from centerkp.results import coco_dataset
 from centerkp.schema import COCO_KEYPOINTS, COCO_SIGMAS, ObjectClass, Schema, guess_flip_pairs
 
 
@@ -87,6 +88,16 @@ def test_names_that_no_class_has_are_refused():
         read(cat, dog, flip_pairs=[("left_eye", "right_eie")])
     with pytest.raises(ValueError, match="found 'nsoe', .* did you mean 'nose'"):
         read(cat, oks_sigmas={"nsoe": 0.1})
+
+
+def test_what_was_guessed_does_not_come_back_as_known():
+    """Predictions are pre-labels: trained on, a class without known pairs must still not be mirrored."""
+    mouse = category(keypoints=("paw1LH", "paw4RH", "nose"))
+    known = category("dog", oks_sigmas=0.1, flip_pairs=[["left_eye", "right_eye"]], skeleton=[[1, 3]]) | {"id": 8}
+    schema = read(mouse, known)
+    again = Schema.from_coco(coco_dataset([], [], schema))
+    assert again == schema and not again.can_flip
+    assert [c.sigma_source for c in again.classes] == ["guess", "json"]
 
 
 def test_skeleton_counts_from_one_unless_it_uses_zero():

@@ -237,6 +237,8 @@ def test_interrupt_leaves_whole_files(tmp_path):
     process = subprocess.Popen(
         [*command, "--out", str(tmp_path / "out")], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         env=os.environ | {"PYTHONPATH": f"{TESTS}:{TESTS.parent}"},
+        # Whose tests run in the background of a script, has a shell that makes its children deaf to Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     part = tmp_path / "out" / "videos" / "part-c.mp4"
     deadline = time.monotonic() + 30

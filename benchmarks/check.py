@@ -47,7 +47,7 @@ def print_case(name: str, **case) -> None:
 def measure(path: str, open_images: bool) -> dict:
     """One run of the check, the import of its packages included."""
     started = time.perf_counter()
-    from centerkp.data.check import check_dataset
+    from centerkp.doctor.check import check_dataset
 
     checkup = check_dataset(path, open_images=open_images)
     seconds = time.perf_counter() - started

@@ -72,8 +72,8 @@ def run_case(case: str, folder: Path) -> dict:
     import keras
 
     from centerkp.model.center_net import load_model
-    from centerkp.model.convert import convert, keep_stacks
     from centerkp.model.cost import count_gmac
+    from centerkp.weights.convert import convert, keep_stacks
 
     before = sample_rates(count=2)
     started = time.perf_counter()

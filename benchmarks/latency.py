@@ -104,7 +104,7 @@ def run_case(backbone: str, stacks: int | None, size: int) -> dict:
     import keras
     import numpy as np
 
-    from centerkp.data.demo import draw_scene
+    from centerkp.demo.scenes import draw_scene
     from centerkp.export.verify import first_row
     from centerkp.model.cost import count_gmac
 
@@ -129,9 +129,9 @@ def build_network(backbone: str, stacks: int | None, size: int, pictures: list):
     import keras
     import numpy as np
 
-    from centerkp.model.center_net import build_model
-    from centerkp.model.convert import keep_stacks
     from centerkp.schema import Schema
+    from centerkp.weights.convert import keep_stacks
+    from centerkp.weights.start import build_model
 
     keras.utils.set_random_seed(0)
     model = build_model(Schema.generic(1, KEYPOINTS), backbone=backbone, image_size=size, bn_momentum=0.0)
@@ -149,11 +149,11 @@ def build_network(backbone: str, stacks: int | None, size: int, pictures: list):
 
 def open_ways(model, pictures: list, folder: Path) -> tuple[dict, dict]:
     """What runs the network, by name, and the bytes of the files."""
-    from centerkp.export.artefact import load_detector
     from centerkp.export.fold import fold
     from centerkp.export.onnx_file import write_onnx
-    from centerkp.export.openvino_file import write_openvino
+    from centerkp.export.openvino import write_openvino
     from centerkp.export.verify import measure_size
+    from centerkp.inference.loading import load_detector
 
     network = fold(model)
     samples = [(picture, model.image_size) for picture in pictures]
@@ -205,12 +205,12 @@ def measure_loss(weights: str, coco: str, calibrate: list[str]) -> dict:
     """Average precision of the trained model in all ways of running it."""
     from rich.console import Console
 
-    from centerkp.data.image import letterbox_image, read_image
     from centerkp.export.accuracy import measure_accuracy
-    from centerkp.export.artefact import load_detector
     from centerkp.export.fold import fold
-    from centerkp.export.openvino_file import write_openvino
-    from centerkp.inference import find_images
+    from centerkp.export.openvino import write_openvino
+    from centerkp.images.reading import letterbox_image, read_image
+    from centerkp.inference.loading import load_detector
+    from centerkp.inference.sources import find_images
     from centerkp.model.center_net import load_model
     from centerkp.model.hourglass import name_backbone
 

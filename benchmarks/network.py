@@ -10,7 +10,7 @@ OBJECTS, KEYPOINTS = 10, 17
 
 METHOD = f"""\
 One class of {KEYPOINTS} keypoints, {OBJECTS} objects an image, random weights and pixels. A training step is
-`train_on_batch` with the optimizer of `centerkp.training`: forward, targets, loss, backward, clipping, AdamW and the
+`train_on_batch` with the optimizer of `centerkp.training.train`: forward, targets, loss, backward, clipping, AdamW and the
 moving average of the weights; `predict` is `predict_on_batch`: forward with the last stack's heads, and decoding. Times
 are medians of 5 calls or more (3 or more for the training step of hourglass_104), after two that are not counted, with
 images already in memory. "Multiply-adds" are those of all convolutions for the whole batch, counted from their shapes,
@@ -56,10 +56,10 @@ def name_case(case: dict) -> str:
 def measure_case(task: str, backbone: str, size: int, precision: str, batch: int, least: int) -> dict:
     import keras
 
-    from centerkp import training  # noqa: F401  loaded before the first look at memory, also for predict
-    from centerkp.model.center_net import build_model
     from centerkp.model.cost import count_gmac
     from centerkp.schema import Schema
+    from centerkp.training import train as training  # noqa: F401  loaded before the first look at memory, also for predict
+    from centerkp.weights.start import build_model
 
     keras.utils.set_random_seed(0)
     rates = measure.sample_rates()
@@ -85,8 +85,8 @@ def make_training_step(model, batch: int):
     import numpy as np
     from targets import make_truth
 
-    from centerkp.config import TrainSettings
-    from centerkp.training import make_optimizer
+    from centerkp.training.settings import TrainSettings
+    from centerkp.training.train import make_optimizer
 
     rng = np.random.default_rng(0)
     images = _random_images(model, batch, rng)

@@ -36,9 +36,9 @@ def name_case(case: dict) -> str:
 
 
 def measure_case(sample: str, threads: int, images: int) -> dict:
-    from centerkp.data.augment import Augmentation
-    from centerkp.data.pipeline import make_batches
-    from centerkp.data.sample import Sampler
+    from centerkp.samples.augment import Augmentation
+    from centerkp.samples.pipeline import make_batches
+    from centerkp.samples.sample import Sampler
     from centerkp.schema import Schema
 
     augmentation = Augmentation() if sample == "affine and colour" else None
@@ -65,7 +65,7 @@ def write_records(folder: Path) -> list:
     import cv2
     import numpy as np
 
-    from centerkp.data.coco import Record
+    from centerkp.labels.coco import Record
 
     rng = np.random.default_rng(0)
     rows, columns = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)

@@ -56,11 +56,11 @@ def measure_all(folder: Path, options: argparse.Namespace) -> dict:
     import numpy as np
     from rich.console import Console
 
-    from centerkp.model.center_net import build_model
-    from centerkp.outputs import OutputChoice
-    from centerkp.predicting import Selection, predict_sources
+    from centerkp.inference.outputs import OutputChoice
+    from centerkp.inference.sources import find_sources
+    from centerkp.inference.stream import Selection, predict_sources
     from centerkp.schema import Schema
-    from centerkp.sources import find_sources
+    from centerkp.weights.start import build_model
 
     keras.utils.set_random_seed(0)
     keras.config.set_dtype_policy(options.precision)
@@ -115,7 +115,7 @@ def make_batch(model, sources) -> tuple[dict, float]:
     """A ready batch of the first images, and the score that `OBJECTS` of an image reach on average."""
     import numpy as np
 
-    from centerkp.data.image import letterbox_image, read_image
+    from centerkp.images.reading import letterbox_image, read_image
 
     fitted = [letterbox_image(read_image(source.address), model.image_size) for source in sources]
     batch = {
@@ -128,7 +128,7 @@ def make_batch(model, sources) -> tuple[dict, float]:
 
 def watch_memory() -> list[int]:
     """The list that will hold the resident bytes at every result, as the writing thread comes to it."""
-    from centerkp.outputs import Outputs
+    from centerkp.inference.outputs import Outputs
 
     samples: list[int] = []
     write = Outputs._write

@@ -9,14 +9,14 @@ _HOMES = {
     "Schema": "centerkp.schema",
     "Detection": "centerkp.results",
     "CenterNet": "centerkp.model.center_net",
-    "build_model": "centerkp.model.center_net",
+    "build_model": "centerkp.weights.start",
     "load_model": "centerkp.model.center_net",
-    "load_detector": "centerkp.export.artefact",
-    "predict": "centerkp.inference",
-    "detect": "centerkp.inference",
-    "Frame": "centerkp.inference",
-    "ImageResult": "centerkp.image_result",
-    "AugmentedDetector": "centerkp.augmented",
+    "load_detector": "centerkp.inference.loading",
+    "predict": "centerkp.inference.predict",
+    "detect": "centerkp.inference.detect",
+    "Frame": "centerkp.inference.detect",
+    "ImageResult": "centerkp.inference.image_result",
+    "AugmentedDetector": "centerkp.inference.augmented",
 }
 __all__ = [*_HOMES, "__version__"]
 

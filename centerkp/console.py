@@ -1,4 +1,11 @@
-"""The terminal as centerkp writes to it."""
+"""The terminal as centerkp writes to it, and what native libraries write there held back."""
+
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from rich.console import Console
 
@@ -9,3 +16,25 @@ def make_console(**options) -> Console:
     Names of classes, keypoints and files may hold brackets and colons, which rich would otherwise read as markup and emoji.
     """
     return Console(markup=False, emoji=False, highlight=False, **options)
+
+
+@contextmanager
+def native_silence() -> Iterator[None]:
+    """Holds back warnings and what libraries write to the standard error stream; shows it when an error is raised."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as heard, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        os.dup2(heard.fileno(), 2)
+        try:
+            yield
+        except (ValueError, FileNotFoundError, RuntimeError):
+            raise  # these say enough by themselves
+        except BaseException:
+            heard.seek(0)
+            os.write(kept, heard.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)

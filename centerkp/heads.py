@@ -3,6 +3,7 @@
 from centerkp.schema import Schema
 
 STRIDE = 4  # input pixels per grid cell, fixed by the stem
+FREEZABLE = ("none", "stem", "backbone")  # parts of the network that can be kept from training
 HEATMAP_HEADS = ("center_heatmap", "keypoint_heatmap")
 
 

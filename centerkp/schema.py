@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from centerkp.config import suggest
 from centerkp.sides import guess_flip_pairs
+from centerkp.wording import suggest
 
 COCO_KEYPOINTS = (
     "nose left_eye right_eye left_ear right_ear left_shoulder right_shoulder left_elbow right_elbow "

@@ -24,7 +24,7 @@ def hg104_route(tmp_path_factory):
     """The recipe's weights as a checkpoint, packed like the zoo's archive, served over HTTP, fetched, ported and loaded."""
     from rich.console import Console
 
-    from centerkp.model.weights import load_weights
+    from centerkp.weights.start import load_weights
 
     root = tmp_path_factory.mktemp("hg104")
     console = Console(record=True, width=200)

@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from centerkp.data.check import Checkup, check_dataset
-from centerkp.data.check_findings import Finding
+from centerkp.doctor.check import Checkup, check_dataset
+from centerkp.doctor.findings import Finding
 
 
 def write(folder: Path, content: dict, name: str = "ann.json") -> Path:

@@ -8,48 +8,25 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "centerkp"
-# Imports go down only. data/ and model/ share a step and never meet.
-LADDER = [
-    {"schema", "sides", "heads", "geometry", "config", "writing"},
-    {"codec", "results", "lettering", "text_format", "label_map", "console"},
-    {"data", "model", "drawing"},
-    {
-        "inference",
-        "image_result",
-        "augmented",
-        "prediction_files",
-        "screen",
-        "sources",
-        "tracking",
-        "video",
-        "evaluation",
-        "evaluation_tables",
-        "average_precision",
-        "keypoint_error",
-        "confusion",
-        "curves",
-        "image_quality",
-        "speed",
-        "export",
-    },
-    {
-        "training",
-        "callbacks",
-        "dry_run",
-        "run_folder",
-        "summary",
-        "outputs",
-        "loading",
-        "predicting",
-        "evaluating",
-        "report",
-        "demo",
-    },
-    {"cli"},
-]
-LEVEL = {room: level for level, rooms in enumerate(LADDER, 1) for room in rooms}
-TENSORFLOW_ROOMS = {"data/pipeline.py", "data/tfrecord.py", "model/checkpoint.py", "export/saved_model.py", "export/litert.py"}
-FILES = sorted(p for p in PACKAGE.rglob("*.py") if p.name != "__init__.py")
+# A room imports rooms below it only; those of one rung never meet.
+LADDER = (
+    ("schema", "sides", "heads", "geometry", "results", "wording", "console", "writing"),  # every room's words
+    ("images", "demo"),
+    ("codec", "labels"),
+    ("model", "doctor", "samples"),
+    ("drawing", "weights", "runtimes"),
+    ("inference",),
+    ("evaluation",),
+    ("report",),
+    ("training", "export"),
+    ("cli",),
+)
+RUNG = {room: rung for rung, rooms in enumerate(LADDER) for room in rooms} | {"__main__": len(LADDER)}
+TENSORFLOW_ROOMS = {
+    "samples/pipeline.py", "labels/tfrecord.py", "weights/checkpoint.py", "export/saved_model.py", "export/litert.py",
+    "runtimes/saved_model.py",
+}  # fmt: skip
+FILES = sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py")
 
 
 def room_of(path: Path) -> str:
@@ -57,15 +34,11 @@ def room_of(path: Path) -> str:
 
 
 def imports_of(path: Path) -> list[tuple[str, bool]]:
-    """Imported modules, and whether the import runs with the module (and not inside a function or for types only)."""
+    """Imported modules, and whether the import runs with the module and not inside a function."""
     tree = ast.parse(path.read_text())
     deferred = {id(node) for outer in ast.walk(tree) if isinstance(outer, ast.FunctionDef) for node in ast.walk(outer)}
-    typed = {id(node) for outer in ast.walk(tree) if isinstance(outer, ast.If) and "TYPE_CHECKING" in ast.dump(outer.test)
-             for node in ast.walk(outer)}  # fmt: skip
     found = []
     for node in ast.walk(tree):
-        if id(node) in typed:
-            continue
         if isinstance(node, ast.Import):
             found += [(alias.name, id(node) not in deferred) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -77,16 +50,21 @@ def imports_of(path: Path) -> list[tuple[str, bool]]:
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.relative_to(PACKAGE).as_posix())
 def test_imports_go_down_the_ladder(path):
     room = room_of(path)
-    assert room in LEVEL, f"{room} has no place on the ladder"
-    for name, _ in imports_of(path):
-        if not name.startswith("centerkp."):
-            continue
-        other = name.split(".")[1]
-        if other == "__version__" or other == room:
-            continue
-        assert LEVEL[other] < LEVEL[room] or (LEVEL[other] == LEVEL[room] and not {room, other} == {"data", "model"}), (
-            f"{path.name} (level {LEVEL[room]}) imports {name} (level {LEVEL[other]})"
-        )
+    assert room in RUNG, f"{room} has no place on the ladder"
+    others = {name.split(".")[1] for name, _ in imports_of(path) if name.startswith("centerkp.")} - {room, "__version__"}
+    # The lowest rung has no rooms, but words that build on each other.
+    wrong = {other for other in others if RUNG[other] >= RUNG[room] and RUNG[room] > 0 or RUNG[other] > RUNG[room]}
+    assert not wrong, f"{room} (rung {RUNG[room]}) imports {wrong}"
+
+
+def test_rooms_have_a_size_and_say_what_they_are_for():
+    rooms = [p for p in PACKAGE.iterdir() if p.is_dir() and p.name != "__pycache__"]
+    assert {p.name for p in rooms} == {room for rooms in LADDER[1:] for room in rooms}
+    for room in rooms:
+        assert sum(len(p.read_text().splitlines()) for p in room.glob("*.py")) <= 3000, room
+        assert len(ast.get_docstring(ast.parse((room / "__init__.py").read_text())).splitlines()) >= 2, room
+    loose = {p.stem for p in PACKAGE.glob("*.py")} - {"__init__", "__main__"}
+    assert len(loose) <= 8 and loose == set(LADDER[0])
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.relative_to(PACKAGE).as_posix())
@@ -98,8 +76,8 @@ def test_tensorflow_stays_in_its_rooms(path):
 
 def test_lowest_rooms_need_numpy_only():
     for path in FILES:
-        if LEVEL[room_of(path)] == 1:
-            allowed = sys.stdlib_module_names | {"numpy", "centerkp"}
+        if RUNG[room_of(path)] == 0:
+            allowed = sys.stdlib_module_names | {"numpy", "centerkp"} | ({"rich"} if path.stem == "console" else set())
             assert {name.split(".")[0] for name, _ in imports_of(path)} <= allowed, path
 
 
@@ -130,7 +108,7 @@ def test_albumentations_is_imported_without_the_network():
         "import urllib.request\n"
         "def refuse(*a, **k): raise AssertionError('network')\n"
         "urllib.request.urlopen = urllib.request.OpenerDirector.open = refuse\n"
-        "import centerkp.data.augment, os\n"
+        "import centerkp.samples.augment, os\n"
         "assert os.environ['NO_ALBUMENTATIONS_UPDATE'] == '1'\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -4,8 +4,8 @@ import os
 import subprocess
 import sys
 
-from centerkp.data.demo import write_demo
-from centerkp.run_folder import RunFolder
+from centerkp.demo.scenes import write_demo
+from centerkp.training.run_folder import RunFolder
 
 CODE = """
 import sys

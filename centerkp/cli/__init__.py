@@ -1,4 +1,7 @@
-"""The commands, a module each, and `main`, which runs one."""
+"""The commands, a module each, and `main`, which runs one.
+
+A command line goes in; an exit code comes out. A module has HELP, add_arguments(parser) and run(options).
+"""
 
 from centerkp.cli.commands import main
 

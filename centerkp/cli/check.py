@@ -28,8 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """0: nothing is wrong; 1: something is to be mended or looked at; 2: training would refuse the file."""
     from centerkp.console import make_console
-    from centerkp.data.check import check_dataset, write_mended
-    from centerkp.data.relocate import refuse_existing
+    from centerkp.doctor.check import check_dataset, write_mended
+    from centerkp.labels.relocate import refuse_existing
     from centerkp.report.dataset_text import print_checkup, print_mended
 
     if options.image_size < 1:

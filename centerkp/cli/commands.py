@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from importlib import import_module
 
 from centerkp import __version__
-from centerkp.config import suggest
+from centerkp.wording import suggest
 
 # Each is a module beside this one with HELP, add_arguments(parser) and run(options) -> exit code or None.
 COMMANDS = (
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def import_quietly() -> None:
     """Imports Keras and its backend without the native libraries' greetings, which would bury what matters."""
-    from centerkp.export.quiet import native_silence
+    from centerkp.console import native_silence
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with native_silence():

@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from centerkp.model.convert import convert
+    from centerkp.weights.convert import convert
 
     convert(
         options.checkpoint,

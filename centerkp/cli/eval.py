@@ -1,6 +1,16 @@
 """`centerkp eval`."""
 
 import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from centerkp.console import make_console
+
+if TYPE_CHECKING:
+    from centerkp.evaluation.models import ModelResult
 
 HELP = "score models on annotated images"
 
@@ -33,15 +43,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from centerkp.config import read_sigmas
-    from centerkp.evaluating import evaluate_models
+    from centerkp.training.settings import read_sigmas
 
     evaluate_models(
         options.models,
         options.coco,
         options.out,
-        images_dir=options.images,
         html=options.html,
+        images_dir=options.images,
         tta=options.tta,
         min_score=options.score,
         batch_size=options.batch_size,
@@ -49,3 +58,40 @@ def run(options: argparse.Namespace) -> None:
         oks_sigmas=read_sigmas(options.oks_sigmas),
         check_images=options.check_images,
     )
+
+
+def evaluate_models(
+    models: Sequence[str | Path],
+    coco: str | Path,
+    out: str | Path,
+    *,
+    html: bool = True,
+    console: Console | None = None,
+    **options,
+) -> list["ModelResult"]:
+    """Measures models on one dataset, writes the numbers into the folder `out` and prints them side by side.
+
+    Args:
+        html: writes report.html beside metrics.json and curves.csv.
+        options: those of `evaluation.models.measure_models`.
+
+    Raises:
+        ValueError, FileNotFoundError: as `measure_models`, or `out` is a file.
+    """
+    from centerkp.evaluation.models import measure_models, print_results, write_curves, write_metrics
+    from centerkp.report.evaluation_page import write_evaluation_page
+
+    console, out = console or make_console(), Path(out)
+    if out.exists() and not out.is_dir():  # said before the work
+        raise ValueError(f"{out}: found a file, expected a folder to write to; choose another --out.")
+    results = measure_models(models, coco, console=console, **options)
+    # Written before they are printed, since "| head" ends the printing; printed also when the disk is full.
+    try:
+        paths = [write_metrics(results, coco, out), write_curves(results, out)]
+        if html:
+            paths.append(write_evaluation_page(results, coco, out / "report.html"))
+    finally:
+        print_results(results, console)
+    for path in paths:
+        console.print(f"written: {path}", soft_wrap=True)
+    return results

@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from centerkp.console import make_console
-    from centerkp.export.exporting import REPORT, export
+    from centerkp.export.formats import REPORT, export
 
     console = make_console()
     made = export(

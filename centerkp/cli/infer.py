@@ -51,10 +51,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int | None:
     from centerkp.console import make_console
-    from centerkp.loading import find_newest_model, load_for_use
-    from centerkp.outputs import OutputChoice
-    from centerkp.predicting import Selection, predict_sources
-    from centerkp.sources import find_sources
+    from centerkp.inference.loading import find_newest_model, load_for_use
+    from centerkp.inference.outputs import OutputChoice
+    from centerkp.inference.sources import find_sources
+    from centerkp.inference.stream import Selection, predict_sources
 
     console = make_console()
     try:

@@ -14,15 +14,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from centerkp.console import make_console
-    from centerkp.data.coco import read_schema
+    from centerkp.labels.coco import read_schema
 
     print_label_map(read_schema(options.coco), options.out, options.coco, options.overwrite, make_console())
 
 
 def print_label_map(schema, out: str, coco: str, overwrite: bool, console) -> None:
     """Writes the label map and says what it holds, and what it cannot hold."""
-    from centerkp.data.faults import count_of
-    from centerkp.label_map import label_ids, write_label_map
+    from centerkp.labels.label_map import label_ids, write_label_map
+    from centerkp.wording import count_of
 
     write_label_map(out, schema, overwrite=overwrite)
     text = f"{out}: {count_of(schema.num_classes, 'class')}, {schema.num_keypoints} keypoints"

@@ -24,8 +24,8 @@ def run(options: argparse.Namespace) -> None:
 
     from centerkp.cli.commands import print_notes
     from centerkp.console import make_console
-    from centerkp.data.faults import count_of
-    from centerkp.data.merging import merge_coco
+    from centerkp.labels.merging import merge_coco
+    from centerkp.wording import count_of
 
     merged = merge_coco(options.coco, options.out, images_dirs=options.images, overwrite=options.overwrite)
     console = make_console()

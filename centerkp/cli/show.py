@@ -30,11 +30,11 @@ def run(options: argparse.Namespace) -> None:
 
     from centerkp.cli.commands import import_quietly, print_notes
     from centerkp.console import make_console
-    from centerkp.data.augment import Augmentation, read_compose
-    from centerkp.data.coco import read_coco
-    from centerkp.data.faults import count_of
-    from centerkp.data.mosaic import choose_records, draw_records, draw_samples
-    from centerkp.drawing import write_image
+    from centerkp.drawing.mosaic import choose_records, draw_records, draw_samples
+    from centerkp.drawing.pictures import write_image
+    from centerkp.labels.coco import read_coco
+    from centerkp.samples.augment import Augmentation, read_compose
+    from centerkp.wording import count_of
 
     count = options.count or (4 if options.targets else 12)
     if count < 1 or options.image_size < 32 or options.image_size % 4:

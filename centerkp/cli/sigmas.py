@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     from centerkp.cli.commands import print_notes
     from centerkp.console import make_console
-    from centerkp.data.sigmas import estimate_sigmas, read_annotators, write_sigmas
+    from centerkp.labels.sigmas import estimate_sigmas, read_annotators, write_sigmas
 
     sigmas = estimate_sigmas(read_annotators(options.coco, options.images))
     console = make_console()

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     from centerkp.cli.commands import print_notes
     from centerkp.console import make_console
-    from centerkp.data.splitting import split_coco
+    from centerkp.labels.splitting import split_coco
 
     split = split_coco(
         options.coco,

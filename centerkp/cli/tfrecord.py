@@ -20,9 +20,9 @@ def run(options: argparse.Namespace) -> None:
     from centerkp.cli.commands import print_notes
     from centerkp.cli.label_map import print_label_map
     from centerkp.console import make_console
-    from centerkp.data.coco import read_coco
-    from centerkp.data.faults import count_of
-    from centerkp.data.tfrecord import refuse_existing, write_tfrecords
+    from centerkp.labels.coco import read_coco
+    from centerkp.labels.tfrecord import refuse_existing, write_tfrecords
+    from centerkp.wording import count_of
 
     refuse_existing(options.out, options.overwrite)  # before the images are read, which may take long
     console = make_console()

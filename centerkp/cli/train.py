@@ -5,7 +5,7 @@ from dataclasses import fields
 from types import UnionType
 from typing import get_args
 
-from centerkp.config import TrainSettings
+from centerkp.training.settings import TrainSettings
 
 HELP = "train a detector on a COCO JSON"
 
@@ -17,8 +17,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from centerkp.run_folder import RunFolder
-    from centerkp.training import train
+    from centerkp.training.run_folder import RunFolder
+    from centerkp.training.train import train
 
     given = {f.name: getattr(options, f.name) for f in fields(TrainSettings) if hasattr(options, f.name)}
     if options.resume:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from centerkp import geometry
-from centerkp.data.demo_shapes import cast_shadow
+from centerkp.demo.shapes import cast_shadow
 
 
 def draw_background(rng: np.random.Generator, width: int, height: int) -> np.ndarray:

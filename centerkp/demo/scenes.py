@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 
 from centerkp import geometry
-from centerkp.data.demo_background import draw_background, light_scene
-from centerkp.data.demo_shapes import DEMO_SCHEMA, SKETCHES, Sketch, cast_shadow, paint, render_silhouette
+from centerkp.demo.background import draw_background, light_scene
+from centerkp.demo.shapes import DEMO_SCHEMA, SKETCHES, Sketch, cast_shadow, paint, render_silhouette
 from centerkp.writing import write_json
 
 VERSION = "1.1"

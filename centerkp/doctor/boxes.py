@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 
 from centerkp import geometry
-from centerkp.data.check_findings import Finding
-from centerkp.data.check_labels import Labels, find_objects
-from centerkp.data.check_reader import Reading
-from centerkp.data.faults import show
+from centerkp.doctor.findings import Finding
+from centerkp.doctor.labels import Labels, find_objects
+from centerkp.doctor.reader import Reading
+from centerkp.wording import show
 
 FAR_OVER = 0.25  # share of the box outside the image from which a clipped box is not rounding any more
 

@@ -4,19 +4,19 @@ import gc
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from centerkp.data.check_boxes import check_boxes
-from centerkp.data.check_findings import Finding, exit_code, sort_findings
-from centerkp.data.check_images import check_images
-from centerkp.data.check_keypoints import check_keypoints, check_labelled
-from centerkp.data.check_labels import Frames, Labels, settle_labels
-from centerkp.data.check_look import Images, look_at_images
-from centerkp.data.check_reader import Reading, listen, same_kind
-from centerkp.data.check_statistics import Statistics, check_statistics, measure_labels
-from centerkp.data.check_structure import check_categories, check_negatives, check_structure
-from centerkp.data.check_twins import check_neighbours, check_twins
-from centerkp.data.files import image_folders, read_json
-from centerkp.data.mend import Mending
-from centerkp.data.mend_labels import mend_labels, name_images
+from centerkp.doctor.boxes import check_boxes
+from centerkp.doctor.findings import Finding, exit_code, sort_findings
+from centerkp.doctor.images import check_images
+from centerkp.doctor.keypoints import check_keypoints, check_labelled
+from centerkp.doctor.labels import Frames, Labels, settle_labels
+from centerkp.doctor.look import Images, look_at_images
+from centerkp.doctor.mend import Mending
+from centerkp.doctor.mend_labels import mend_labels, name_images
+from centerkp.doctor.reader import Reading, listen, same_kind
+from centerkp.doctor.statistics import Statistics, check_statistics, measure_labels
+from centerkp.doctor.structure import check_categories, check_negatives, check_structure
+from centerkp.doctor.twins import check_neighbours, check_twins
+from centerkp.labels.files import image_folders, read_json
 from centerkp.schema import Schema
 from centerkp.writing import write_json
 

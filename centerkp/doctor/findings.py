@@ -3,7 +3,8 @@
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 
-from centerkp.data.faults import SHOWN, count_of
+from centerkp.labels.faults import SHOWN
+from centerkp.wording import count_of
 
 # From what stops a training to what is merely good to know. The first says 2 to a script, the next two say 1.
 LEVELS = ("unusable", "mendable", "suspicious", "advice", "note")

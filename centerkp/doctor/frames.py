@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from centerkp.data.check_findings import Finding, find
-from centerkp.data.check_labels import Frames
-from centerkp.data.check_look import Look
-from centerkp.data.check_reader import Reading
-from centerkp.data.files import compare_sizes
+from centerkp.doctor.findings import Finding, find
+from centerkp.doctor.labels import Frames
+from centerkp.doctor.look import Look
+from centerkp.doctor.reader import Reading
+from centerkp.labels.files import compare_sizes
 
 # What can be the matter with an image's size: the level, the words, and what happens to its labels.
 KINDS = {

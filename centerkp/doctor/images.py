@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from centerkp.data.check_findings import PICTURES, Finding, find
-from centerkp.data.check_frames import check_frames, settle_frames
-from centerkp.data.check_labels import Frames
-from centerkp.data.check_look import Images, Look
-from centerkp.data.check_reader import Reading
+from centerkp.doctor.findings import PICTURES, Finding, find
+from centerkp.doctor.frames import check_frames, settle_frames
+from centerkp.doctor.labels import Frames
+from centerkp.doctor.look import Images, Look
+from centerkp.doctor.reader import Reading
 
 
 def check_images(reading: Reading, images: Images, folders: Sequence[Path]) -> tuple[list[Finding], Frames]:

@@ -2,10 +2,11 @@
 
 import numpy as np
 
-from centerkp.data.check_findings import Finding
-from centerkp.data.check_labels import Labels, find_objects
-from centerkp.data.check_reader import Reading
-from centerkp.data.faults import HIDDEN_POINTS, count_of
+from centerkp.doctor.findings import Finding
+from centerkp.doctor.labels import Labels, find_objects
+from centerkp.doctor.reader import Reading
+from centerkp.labels.faults import HIDDEN_POINTS
+from centerkp.wording import count_of
 
 FEW = 20  # labels; a keypoint with fewer is hardly learned
 BOX_MARGIN = 0.1  # of the box's longer side: how far a keypoint may lie outside before it is counted

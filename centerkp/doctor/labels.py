@@ -7,9 +7,9 @@ from functools import cached_property
 import numpy as np
 
 from centerkp import geometry
-from centerkp.data.check_findings import Finding, find
-from centerkp.data.check_reader import Reading, usable_rows
-from centerkp.data.records import ROUNDING
+from centerkp.doctor.findings import Finding, find
+from centerkp.doctor.reader import Reading, usable_rows
+from centerkp.labels.records import ROUNDING
 from centerkp.schema import Schema
 
 CORNERS_FROM = 5  # boxes; from fewer nobody can tell xyxy from xywh, unless their areas do

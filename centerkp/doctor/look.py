@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from centerkp.data.faults import count_of
-from centerkp.data.files import find_images, map_files
-from centerkp.data.image import read_image, read_orientation
-from centerkp.data.phash import perceptual_hash
+from centerkp.images.phash import perceptual_hash
+from centerkp.images.reading import read_image, read_orientation
+from centerkp.labels.files import find_images, map_files
+from centerkp.wording import count_of
 
 
 @dataclass(frozen=True)

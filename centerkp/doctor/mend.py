@@ -5,8 +5,9 @@ from collections import defaultdict
 from collections.abc import Mapping
 from itertools import chain
 
-from centerkp.data.check_findings import Finding
-from centerkp.data.faults import NOUNS, SHOWN, is_number, read_integer, show
+from centerkp.doctor.findings import Finding
+from centerkp.labels.faults import NOUNS, SHOWN, is_number, read_integer
+from centerkp.wording import show
 
 NESTED = "keypoints are lists inside the list"
 PAIRS = "keypoints are x, y pairs without visibility"

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from centerkp import geometry
-from centerkp.data.check_findings import Finding
-from centerkp.data.check_labels import Frames, Labels, settle_labels
-from centerkp.data.check_look import Images
-from centerkp.data.check_reader import Reading, usable_rows
-from centerkp.data.relocate import relocate_names
+from centerkp.doctor.findings import Finding
+from centerkp.doctor.labels import Frames, Labels, settle_labels
+from centerkp.doctor.look import Images
+from centerkp.doctor.reader import Reading, usable_rows
+from centerkp.labels.relocate import relocate_names
 
 
 def mend_labels(

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from centerkp.data.check_findings import Finding, find
-from centerkp.data.faults import NOUNS, Annotations, Faults, Table, read_annotations, read_categories, read_images
+from centerkp.doctor.findings import Finding, find
+from centerkp.labels.annotations import Annotations, read_annotations
+from centerkp.labels.faults import NOUNS, Faults, Table, read_categories, read_images
 from centerkp.schema import Schema
 
 

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from centerkp.data.check_findings import Finding
-from centerkp.data.check_labels import Labels, find_objects
-from centerkp.data.check_reader import Reading
-from centerkp.data.faults import count_of
+from centerkp.doctor.findings import Finding
+from centerkp.doctor.labels import Labels, find_objects
+from centerkp.doctor.reader import Reading
 from centerkp.heads import STRIDE
+from centerkp.wording import count_of
 
 SMALL_CELLS = 2  # an object smaller than so many cells has hardly a place on the grid
 WELL_CELLS = 4  # nearly all objects should be at least so large, and the keypoints of one object so far apart

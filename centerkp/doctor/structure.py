@@ -2,12 +2,13 @@
 
 import numpy as np
 
-from centerkp.data.check_findings import Finding
-from centerkp.data.check_labels import Labels
-from centerkp.data.check_reader import Reading, same_kind
-from centerkp.data.faults import HIDDEN_POINTS, NO_POINTS, UNNAMED_POINTS, WRONG_LENGTH, count_of
-from centerkp.data.mend import DUMMY, NESTED, OUT_OF_RANGE, PAIRS, ZERO_BASED
+from centerkp.doctor.findings import Finding
+from centerkp.doctor.labels import Labels
+from centerkp.doctor.mend import DUMMY, NESTED, OUT_OF_RANGE, PAIRS, ZERO_BASED
+from centerkp.doctor.reader import Reading, same_kind
+from centerkp.labels.faults import HIDDEN_POINTS, NO_POINTS, UNNAMED_POINTS, WRONG_LENGTH
 from centerkp.schema import ObjectClass, guess_flip_pairs
+from centerkp.wording import count_of
 
 # Mendings that nothing the reader says would tell the user, and what to know about each.
 _TOLD = {

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from centerkp.data.check_findings import PICTURES, Finding, find
-from centerkp.data.check_look import Look
-from centerkp.data.check_reader import Reading
-from centerkp.data.faults import count_of
-from centerkp.data.phash import nearest
+from centerkp.doctor.findings import PICTURES, Finding, find
+from centerkp.doctor.look import Look
+from centerkp.doctor.reader import Reading
+from centerkp.images.phash import nearest
+from centerkp.wording import count_of
 
 # Of 64 bits of the perceptual hash. Copies that were resized or compressed again are 0 to 4 apart; unrelated pictures of one
 # series 16 and more; frames of one film, its animal moved, 8 to 16.

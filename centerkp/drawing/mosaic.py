@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from centerkp.data.augment import Augmentation
-from centerkp.data.coco import Record
-from centerkp.data.image import read_image
-from centerkp.data.sample import Sampler
-from centerkp.drawing import draw_record, draw_training_sample, make_mosaic
+from centerkp.drawing.pictures import draw_record, draw_training_sample, make_mosaic
 from centerkp.heads import STRIDE
+from centerkp.images.reading import read_image
+from centerkp.labels.coco import Record
+from centerkp.samples.augment import Augmentation
+from centerkp.samples.sample import Sampler
 from centerkp.schema import Schema
 
 CELL = 480  # pixels across one picture of a mosaic

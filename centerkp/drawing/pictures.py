@@ -12,8 +12,8 @@ from typing import Protocol
 import cv2
 import numpy as np
 
+from centerkp.drawing.lettering import draw_plate, draw_title, find_place, font_size
 from centerkp.geometry import clip_boxes, letterbox
-from centerkp.lettering import draw_plate, draw_title, find_place, font_size
 from centerkp.results import Detection
 from centerkp.schema import Schema
 from centerkp.writing import replacing

@@ -8,25 +8,22 @@ import contextlib
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from centerkp.curves import Ranking, precision_at_recall, rank_detections
+from centerkp.evaluation.curves import Ranking, precision_at_recall, rank_detections
+from centerkp.labels.records import Record
 from centerkp.results import Detection
 from centerkp.schema import Schema
-
-if TYPE_CHECKING:
-    from centerkp.data.coco import Record
 
 BOX_NUMBERS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 KEYPOINT_NUMBERS = ("AP", "AP50", "AP75", "APm", "APl", "AR", "AR50", "AR75", "ARm", "ARl")
 MAX_KEYPOINT_DETECTIONS = 20  # per image and class; COCO's limit for OKS AP
 
 
-def build_coco(records: Sequence["Record"], detections: Sequence[Sequence[Detection]], schema: Schema) -> tuple[COCO, COCO]:
+def build_coco(records: Sequence[Record], detections: Sequence[Sequence[Detection]], schema: Schema) -> tuple[COCO, COCO]:
     """The annotated objects and the found ones as pycocotools takes them, both indexed in memory.
 
     A detection's area, which decides in which size range a false one counts, is that of its box.
@@ -93,7 +90,7 @@ def mean_over_classes(per_class: dict[str, dict[str, float | None]]) -> dict[str
     return means
 
 
-def _truth_annotation(record: "Record", n: int, annotation_id: int, schema: Schema) -> dict:
+def _truth_annotation(record: Record, n: int, annotation_id: int, schema: Schema) -> dict:
     class_id = int(record.class_ids[n])
     own = schema.keypoint_slice(class_id)
     visibility = record.visibility[n, own]

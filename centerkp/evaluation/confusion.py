@@ -6,17 +6,14 @@ class, the best-scored detection first, at the same IoU. Detections at least hal
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from centerkp.evaluation.keypoint_error import MATCH_IOU, match_greedily, match_objects
 from centerkp.geometry import box_areas, box_ious, shared_areas
-from centerkp.keypoint_error import MATCH_IOU, match_greedily, match_objects
+from centerkp.labels.records import Record
 from centerkp.results import Detection
 from centerkp.schema import Schema
-
-if TYPE_CHECKING:
-    from centerkp.data.coco import Record
 
 BACKGROUND = "background"
 
@@ -39,7 +36,7 @@ class Outcome:
         return (self.matches < 0) & (self.mistaken < 0)
 
 
-def match_image(record: "Record", found: Sequence[Detection]) -> Outcome:
+def match_image(record: Record, found: Sequence[Detection]) -> Outcome:
     """Matches one image's objects and detections."""
     matches = match_objects(record, found)
     mistaken = np.full(len(matches), -1)
@@ -59,7 +56,7 @@ def match_image(record: "Record", found: Sequence[Detection]) -> Outcome:
 
 
 def count_confusion(
-    records: Sequence["Record"], detections: Sequence[Sequence[Detection]], schema: Schema, min_score: float
+    records: Sequence[Record], detections: Sequence[Sequence[Detection]], schema: Schema, min_score: float
 ) -> list[list[int]]:
     """(C+1) x (C+1) counts: rows what was annotated, columns what was detected; the last of each is the background.
 

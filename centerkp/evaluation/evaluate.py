@@ -3,11 +3,10 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from centerkp.average_precision import (
+from centerkp.evaluation.average_precision import (
     MAX_KEYPOINT_DETECTIONS,
     Precision,
     box_precision,
@@ -15,15 +14,13 @@ from centerkp.average_precision import (
     keypoint_precision,
     mean_over_classes,
 )
-from centerkp.config import MONITORS
-from centerkp.confusion import BACKGROUND, count_confusion
-from centerkp.curves import ALL_CLASSES, Ranking, best_threshold, pool_rankings, score_curve
-from centerkp.keypoint_error import measure_keypoint_errors
+from centerkp.evaluation.confusion import BACKGROUND, count_confusion
+from centerkp.evaluation.curves import ALL_CLASSES, Ranking, best_threshold, pool_rankings, score_curve
+from centerkp.evaluation.keypoint_error import measure_keypoint_errors
+from centerkp.evaluation.monitors import MONITORS
+from centerkp.labels.records import Record
 from centerkp.results import Detection
 from centerkp.schema import Schema
-
-if TYPE_CHECKING:
-    from centerkp.data.coco import Record
 
 _SIZES = {"small": "APs", "medium": "APm", "large": "APl"}
 
@@ -42,13 +39,13 @@ class Evaluation:
         pck: PCK@0.1 over all labelled keypoints; `pck_per_class` by class that has keypoints.
         per_keypoint: by "class/keypoint": `pck`, `median_px` and `p95_px`, `median_share` and `p95_share` of the square root
             of the object's area, and the numbers of `labelled` keypoints and of those whose object was `matched`; see
-            `centerkp.keypoint_error`. `all_keypoints`: the same over all of them.
+            `centerkp.evaluation.keypoint_error`. `all_keypoints`: the same over all of them.
         sigmas: `{class: {keypoint: OKS sigma}}`; `sigma_sources` says where a class's came from (see `ObjectClass`).
         images, objects: how many images, and how many annotated objects by class, crowds left out.
         best_f1: for "boxes" (IoU 0.5) and "keypoints" (OKS 0.5), by class and for "all classes" with one threshold:
-            `threshold`, `precision`, `recall`, `f1`; see `centerkp.curves`.
+            `threshold`, `precision`, `recall`, `f1`; see `centerkp.evaluation.curves`.
         confusion: `names` (the classes and the background), `counts` (rows annotated, columns detected), and `min_score`, the
-            least score of a detection that counted; see `centerkp.confusion`.
+            least score of a detection that counted; see `centerkp.evaluation.confusion`.
         curves: for "boxes" and "keypoints" by class `precision_at_recall`, and by class and for "all classes" `score`; "pck" by
             class and for "all classes".
         notes: one line each: what could not be measured, and what was left out.
@@ -103,7 +100,7 @@ class Evaluation:
 
 
 def evaluate(
-    records: Sequence["Record"],
+    records: Sequence[Record],
     detections: Sequence[Sequence[Detection]],
     schema: Schema,
     *,
@@ -181,7 +178,7 @@ def _curves(precision: Precision) -> dict[str, dict]:
     return {"precision_at_recall": precision.precision, "score": scores}
 
 
-def ground_truth_as_detections(records: Sequence["Record"], schema: Schema) -> list[list[Detection]]:
+def ground_truth_as_detections(records: Sequence[Record], schema: Schema) -> list[list[Detection]]:
     """The annotations as if a perfect detector had found them: every object but the crowds, with score 1.
 
     Keypoints that are not labelled stand at the box centre with score 0.
@@ -189,7 +186,7 @@ def ground_truth_as_detections(records: Sequence["Record"], schema: Schema) -> l
     return [[_as_detection(r, n, schema) for n in np.flatnonzero(~r.is_crowd)] for r in records]
 
 
-def _as_detection(record: "Record", n: int, schema: Schema) -> Detection:
+def _as_detection(record: Record, n: int, schema: Schema) -> Detection:
     class_id = int(record.class_ids[n])
     c, own = schema.classes[class_id], schema.keypoint_slice(class_id)
     box = record.boxes_xyxy[n]
@@ -206,7 +203,7 @@ def _as_detection(record: "Record", n: int, schema: Schema) -> Detection:
     )
 
 
-def _check(records: Sequence["Record"], detections: Sequence[Sequence[Detection]], schema: Schema) -> None:
+def _check(records: Sequence[Record], detections: Sequence[Sequence[Detection]], schema: Schema) -> None:
     if len(records) != len(detections):
         raise ValueError(
             f"detections: found lists for {len(detections)} images, expected {len(records)}, one for each record; "
@@ -247,7 +244,7 @@ def _missing_notes(
     return notes
 
 
-def _crowded_notes(records: Sequence["Record"], schema: Schema) -> list[str]:
+def _crowded_notes(records: Sequence[Record], schema: Schema) -> list[str]:
     notes = []
     for class_id, c in enumerate(schema.classes):
         own = schema.keypoint_slice(class_id)

@@ -2,17 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from centerkp.confusion import match_image
+from centerkp.evaluation.confusion import match_image
 from centerkp.geometry import box_ious
+from centerkp.labels.records import Record
 from centerkp.results import Detection
 from centerkp.schema import Schema
-
-if TYPE_CHECKING:
-    from centerkp.data.coco import Record
 
 
 @dataclass(frozen=True)
@@ -37,7 +34,7 @@ class ImageQuality:
         return ", ".join([*(parts or [f"{self.objects} objects found"]), f"quality {self.quality:.2f}"])
 
 
-def measure_image(record: "Record", found: Sequence[Detection], schema: Schema, min_score: float) -> ImageQuality:
+def measure_image(record: Record, found: Sequence[Detection], schema: Schema, min_score: float) -> ImageQuality:
     """Compares one image's detections of at least `min_score` with its annotations."""
     found = [d for d in found if d.score >= min_score]
     outcome, single = match_image(record, found), np.flatnonzero(~record.is_crowd)
@@ -52,7 +49,7 @@ def measure_image(record: "Record", found: Sequence[Detection], schema: Schema, 
     )
 
 
-def _match_quality(record: "Record", n: int, detection: Detection, schema: Schema) -> float:
+def _match_quality(record: Record, n: int, detection: Detection, schema: Schema) -> float:
     class_id = int(record.class_ids[n])
     own = schema.keypoint_slice(class_id)
     labelled = record.visibility[n, own] > 0

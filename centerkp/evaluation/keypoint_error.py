@@ -7,16 +7,13 @@ the free annotated object it overlaps most if their IoU is at least 0.5. Crowds 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from centerkp.geometry import box_ious
+from centerkp.labels.records import Record
 from centerkp.results import Detection
 from centerkp.schema import Schema
-
-if TYPE_CHECKING:
-    from centerkp.data.coco import Record
 
 MATCH_IOU = 0.5
 PCK_SHARE = 0.1
@@ -72,7 +69,7 @@ class KeypointErrors:
 
 
 def measure_keypoint_errors(
-    records: Sequence["Record"], detections: Sequence[Sequence[Detection]], schema: Schema
+    records: Sequence[Record], detections: Sequence[Sequence[Detection]], schema: Schema
 ) -> KeypointErrors:
     """Compares every labelled keypoint with the detection of its object."""
     columns = [_measure_image(record, found, schema) for record, found in zip(records, detections, strict=True)]
@@ -80,7 +77,7 @@ def measure_keypoint_errors(
     return KeypointErrors(*(np.concatenate(column) for column in zip(*columns, strict=True)))
 
 
-def match_objects(record: "Record", found: Sequence[Detection]) -> np.ndarray:
+def match_objects(record: Record, found: Sequence[Detection]) -> np.ndarray:
     """For each of the record's N objects the index of its detection, -1 where it was missed or is a crowd; (N,) int."""
     if not len(record.class_ids) or not found:
         return np.full(len(record.class_ids), -1)
@@ -106,7 +103,7 @@ def match_greedily(ious: np.ndarray, scores: Sequence[float]) -> np.ndarray:
     return matches
 
 
-def _measure_image(record: "Record", found: Sequence[Detection], schema: Schema) -> tuple[np.ndarray, ...]:
+def _measure_image(record: Record, found: Sequence[Detection], schema: Schema) -> tuple[np.ndarray, ...]:
     points_xy = np.full((len(record.class_ids), schema.num_keypoints, 2), np.inf)
     for n, match in enumerate(match_objects(record, found)):
         if match >= 0:

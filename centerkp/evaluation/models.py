@@ -1,4 +1,4 @@
-"""Models and an annotated dataset in; numbers on the terminal, metrics.json, curves.csv and one page out."""
+"""Models side by side on one annotated dataset: their numbers, on the terminal, in metrics.json and in curves.csv."""
 
 import csv
 import time
@@ -10,10 +10,11 @@ from pathlib import Path
 from rich.console import Console
 
 from centerkp.console import make_console
-from centerkp.curves import RECALLS, SCORES
-from centerkp.data.coco import Record, read_coco
-from centerkp.evaluation import Evaluation, evaluate
-from centerkp.evaluation_tables import (
+from centerkp.evaluation.curves import RECALLS, SCORES
+from centerkp.evaluation.evaluate import Evaluation, evaluate
+from centerkp.evaluation.keypoint_error import PCK_SHARES
+from centerkp.evaluation.speed import Speed, TimedDetector, describe_machine
+from centerkp.evaluation.tables import (
     class_table,
     confusion_table,
     keypoint_table,
@@ -23,12 +24,11 @@ from centerkp.evaluation_tables import (
     print_tables,
     threshold_table,
 )
-from centerkp.inference import detect_records
-from centerkp.keypoint_error import PCK_SHARES
-from centerkp.loading import load_for_use
+from centerkp.inference.detect import detect_records
+from centerkp.inference.loading import load_for_use
+from centerkp.labels.coco import Record, read_coco
 from centerkp.results import Detection
 from centerkp.schema import Schema
-from centerkp.speed import Speed, TimedDetector, describe_machine
 from centerkp.writing import replacing, write_json
 
 TERMINAL_MODELS = 3  # so many columns of two numbers each fit 80 columns
@@ -47,13 +47,11 @@ class ModelResult:
     speed: Speed
 
 
-def evaluate_models(
+def measure_models(
     models: Sequence[str | Path],
     coco: str | Path,
-    out: str | Path,
     *,
     images_dir: str | Path | None = None,
-    html: bool = True,
     tta: str | None = None,
     min_score: float | None = None,
     batch_size: int = 8,
@@ -62,11 +60,10 @@ def evaluate_models(
     check_images: bool = True,
     console: Console | None = None,
 ) -> list[ModelResult]:
-    """Evaluates models on one dataset, prints the numbers side by side and writes them into the folder `out`.
+    """Runs models on one dataset and measures how good and how fast they are.
 
     Args:
         models: what `load_detector` takes; their classes must be those of the dataset.
-        html: writes report.html beside metrics.json and curves.csv.
         tta: test-time augmentation such as "flip" or "flip,scale"; none by default.
         min_score: see `evaluate`; also the least score of what is drawn.
         oks_sigmas: instead of those the model was trained with; see `Schema.with_sigmas`.
@@ -77,8 +74,6 @@ def evaluate_models(
     """
     console = console or make_console()
     results, datasets = [], {}
-    if Path(out).exists() and not Path(out).is_dir():  # said before the work
-        raise ValueError(f"{out}: found a file, expected a folder to write to; choose another --out.")
     for name, path in zip(name_models(models), models, strict=True):
         detector = load_for_use(path, image_size=image_size, tta=tta, console=console)
         schema = detector.schema.with_sigmas(oks_sigmas)
@@ -92,17 +87,6 @@ def evaluate_models(
         speed = timed.measure(len(detections), time.perf_counter() - started)
         evaluation = evaluate(dataset.records, detections, schema, min_score=min_score)
         results.append(ModelResult(name, str(path), schema, dataset.records, detections, evaluation, speed))
-    # Written before they are printed, since "| head" ends the printing; printed also when the disk is full.
-    try:
-        paths = [write_metrics(results, coco, Path(out)), write_curves(results, Path(out))]
-        if html:
-            from centerkp.report.evaluation_page import write_evaluation_page
-
-            paths.append(write_evaluation_page(results, coco, Path(out) / "report.html"))
-    finally:
-        _print_results(results, console)
-    for path in paths:
-        console.print(f"written: {path}", soft_wrap=True)
     return results
 
 
@@ -149,7 +133,7 @@ def _points(model: str, curve: str, name: str, x: Sequence[float], y: Sequence[f
     return [(model, curve, name, *point) for point in zip(x, y, strict=True)] if y else []
 
 
-def _print_results(results: Sequence[ModelResult], console: Console) -> None:
+def print_results(results: Sequence[ModelResult], console: Console) -> None:
     def say(line: str = "") -> None:
         console.print(line)
 

@@ -10,7 +10,7 @@ from statistics import median
 
 import numpy as np
 
-from centerkp.inference import Detector
+from centerkp.inference.detect import Detector
 from centerkp.schema import Schema
 
 

@@ -8,10 +8,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from centerkp.average_precision import BOX_NUMBERS
 from centerkp.console import make_console
-from centerkp.evaluation import Evaluation
-from centerkp.keypoint_error import PCK_SHARES
+from centerkp.evaluation.average_precision import BOX_NUMBERS
+from centerkp.evaluation.evaluate import Evaluation
+from centerkp.evaluation.keypoint_error import PCK_SHARES
 
 SHOWN_SHARES = (0.02, 0.05, 0.1, 0.2, 0.3)  # of the PCK curve
 SHOWN_CLASSES = 6  # a larger confusion matrix does not fit a terminal

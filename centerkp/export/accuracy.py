@@ -6,9 +6,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from centerkp.data.coco import read_coco
-from centerkp.evaluation import evaluate
-from centerkp.inference import detect_records
+from centerkp.evaluation.evaluate import evaluate
+from centerkp.inference.detect import detect_records
+from centerkp.labels.coco import read_coco
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def measure_accuracy(detector, model, coco: str | Path, console: Console) -> Acc
     """Detects with both on the images of a COCO JSON; its classes and keypoints are matched by name.
 
     Raises:
-        ValueError, FileNotFoundError: as `data.coco.read_coco`, or an image has become unreadable.
+        ValueError, FileNotFoundError: as `labels.coco.read_coco`, or an image has become unreadable.
     """
     dataset = read_coco(coco, schema=model.schema)
     scores = []

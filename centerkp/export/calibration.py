@@ -1,14 +1,14 @@
 """Images to compare an artefact on: the user's own where any can be found."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from centerkp.config import TrainSettings
-from centerkp.data.coco import read_coco, split_records
-from centerkp.data.demo import draw_scene
-from centerkp.data.image import read_image
+from centerkp.demo.scenes import draw_scene
+from centerkp.images.reading import read_image
+from centerkp.labels.coco import read_coco, split_records
 
 DRAWN_SIZE = (640, 480)
 
@@ -48,13 +48,13 @@ def spread(items: Sequence, count: int) -> list:
 def _find_validation(folder: Path) -> tuple[list[Path], str]:
     """The validation images of a run, its own or those it held back, if its settings name any that are still there."""
     try:
-        settings = TrainSettings.read(folder / "settings.json")
-        if settings.val:
-            held = read_coco(settings.val, images_dir=settings.val_images, check_images=False).records
-            return [record.path for record in held], settings.val
+        settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+        if settings["val"]:
+            held = read_coco(settings["val"], images_dir=settings["val_images"], check_images=False).records
+            return [record.path for record in held], settings["val"]
         # Broken images, which a run leaves out before it splits, are not looked for: that would take a decoding of all.
-        records = read_coco(settings.coco, images_dir=settings.images, check_images=False).records
-        _, held = split_records(records, settings.val_fraction, settings.seed)
-        return [record.path for record in held], f"{settings.coco}, those that the run held back"
-    except (OSError, ValueError, TypeError):
+        records = read_coco(settings["coco"], images_dir=settings["images"], check_images=False).records
+        _, held = split_records(records, settings["val_fraction"], settings["seed"])
+        return [record.path for record in held], f"{settings['coco']}, those that the run held back"
+    except (OSError, ValueError, TypeError, KeyError):
         return [], ""

@@ -12,21 +12,21 @@ import keras
 import numpy as np
 from rich.console import Console
 
-from centerkp.console import make_console
-from centerkp.data.image import letterbox_image, read_image
+from centerkp.console import make_console, native_silence
+from centerkp.evaluation.speed import describe_machine
 from centerkp.export.accuracy import Accuracy, accuracy_table, measure_accuracy
-from centerkp.export.artefact import UNVERIFIED, find_artefact, load_detector
+from centerkp.export.calibration import find_pictures, spread
 from centerkp.export.fold import fold
 from centerkp.export.litert import LITERT_PRECISIONS, write_litert
 from centerkp.export.onnx_file import ONNX_PRECISIONS, write_onnx
-from centerkp.export.openvino_file import OPENVINO_PRECISIONS, write_openvino
-from centerkp.export.quiet import native_silence
-from centerkp.export.samples import find_pictures, spread
+from centerkp.export.openvino import OPENVINO_PRECISIONS, write_openvino
 from centerkp.export.saved_model import SAVED_MODEL_PRECISIONS, write_saved_model
 from centerkp.export.verify import Verification, differences_table, verify
-from centerkp.inference import find_images
+from centerkp.images.reading import letterbox_image, read_image
+from centerkp.inference.loading import load_detector
+from centerkp.inference.sources import find_images
 from centerkp.model.center_net import CenterNet
-from centerkp.speed import describe_machine
+from centerkp.runtimes.artefact import UNVERIFIED, find_artefact
 from centerkp.writing import write_json
 
 REPORT = "export.json"
@@ -87,7 +87,7 @@ def export(
     there, where `load_detector` refuses them; else they move to `out`. `export.json` beside them holds what was measured.
 
     Args:
-        weights: a `.keras` file, or what else `model.weights.load_weights` takes.
+        weights: a `.keras` file, or what else `weights.start.load_weights` takes.
         format: "saved_model", "onnx", "openvino" or "litert".
         precision: "fp32", "fp16", "bf16", "int8"; not every format has all of them.
         image_size: side of the network's input; by default the model's own.

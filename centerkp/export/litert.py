@@ -1,18 +1,15 @@
 """LiteRT (TensorFlow Lite): one `.tflite` file for phones and small boards."""
 
 import json
-import os
 import zipfile
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 
-from centerkp.export.artefact import ArtefactDetector, Description
 from centerkp.export.fold import FoldedNetwork
-from centerkp.export.quiet import native_silence
-from centerkp.export.saved_model import DESCRIPTION, detect_canvas, require_tensorflow
+from centerkp.export.saved_model import detect_canvas, require_tensorflow
+from centerkp.runtimes.artefact import DESCRIPTION, Description
 
 LITERT_PRECISIONS = ("fp32", "fp16", "int8")  # the format computes no bfloat16
 
@@ -144,52 +141,3 @@ def _reach(is_start: list[bool], inputs: list[set], outputs: list[set]) -> list[
         if start or reached[-1]:
             tensors |= written
     return reached
-
-
-class LiteRtDetector(ArtefactDetector):
-    """Runs a `.tflite` file written by `centerkp export`; see `ArtefactDetector`.
-
-    Raises:
-        FileNotFoundError: neither LiteRT nor TensorFlow is installed.
-        ValueError: not a readable `.tflite` file, or not one of centerkp's.
-    """
-
-    def __init__(self, path: str | Path):
-        path = Path(path)
-        super().__init__(path, _read_description(path))
-        try:
-            with native_silence():
-                self._interpreter = _find_interpreter()(model_path=str(path), num_threads=os.cpu_count())
-                self._interpreter.allocate_tensors()
-            self._run = self._interpreter.get_signature_runner()
-        except (RuntimeError, ValueError) as error:
-            raise ValueError(
-                f"{path}: found a file that LiteRT does not load ({error}), expected one written by centerkp export; "
-                "export again."
-            ) from None
-
-    def run_canvas(self, image: np.ndarray, valid_size: np.ndarray) -> dict[str, np.ndarray]:
-        return self._run(image=image, valid_size=valid_size)
-
-
-def _read_description(path: Path) -> Description:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            text = archive.read(DESCRIPTION)
-    except (zipfile.BadZipFile, KeyError):
-        raise ValueError(
-            f"{path}: found no {DESCRIPTION} inside, expected a whole .tflite file written by centerkp export; export the "
-            "model again."
-        ) from None
-    return Description.from_json(text, path)
-
-
-def _find_interpreter():
-    """The interpreter of the small package, else the one inside TensorFlow."""
-    for module, name in (("ai_edge_litert.interpreter", "Interpreter"), ("tensorflow", "lite")):
-        try:
-            found = getattr(import_module(module), name)
-        except ModuleNotFoundError:
-            continue
-        return getattr(found, "Interpreter", found)
-    raise FileNotFoundError("LiteRT: found no package that runs .tflite files; run: pip install ai-edge-litert.")

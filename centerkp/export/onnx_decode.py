@@ -1,6 +1,6 @@
 """What stands before and behind the network in an ONNX file: letterboxing, and maps -> objects.
 
-The same steps in the same order as `centerkp.data.image.letterbox_image` and `centerkp.codec.decode`, in ONNX operators.
+The same steps in the same order as `centerkp.images.reading.letterbox_image` and `centerkp.codec.decode`, in ONNX operators.
 Layout is (B, channels, cells) here, because the maps come as (B, channels, H, W).
 """
 

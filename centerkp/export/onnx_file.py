@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 
 from centerkp import __version__
-from centerkp.export.artefact import Description
-from centerkp.export.extras import import_extra
 from centerkp.export.fold import FoldedNetwork
 from centerkp.export.onnx_decode import write_decode, write_letterbox
 from centerkp.export.onnx_graph import OPSET, Graph, write_network
 from centerkp.heads import STRIDE
+from centerkp.runtimes.artefact import Description
+from centerkp.runtimes.extras import import_extra
 
 IR_VERSION = 8  # the file format that goes with the operator set
 ONNX_PRECISIONS = ("fp32", "fp16")

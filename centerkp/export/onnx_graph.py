@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 from keras import ops
 
-from centerkp.export.extras import import_extra
+from centerkp.runtimes.extras import import_extra
 
 OPSET = 17  # of 2022; nothing newer is needed, and runtimes in the field are older than this package
 

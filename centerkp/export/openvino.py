@@ -7,10 +7,10 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from centerkp.export.artefact import Description
-from centerkp.export.extras import import_extra
 from centerkp.export.fold import FoldedNetwork
 from centerkp.export.onnx_file import write_onnx
+from centerkp.runtimes.artefact import Description
+from centerkp.runtimes.extras import import_extra
 
 OPENVINO_PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 # Whatever moves a coordinate stays float: only the network's own convolutions and additions become int8.

@@ -4,13 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import keras
-import numpy as np
 
-from centerkp.export.artefact import AnySizeDetector, Description
 from centerkp.export.fold import FoldedNetwork
+from centerkp.runtimes.artefact import DESCRIPTION, Description
 
 SAVED_MODEL_PRECISIONS = ("fp32", "bf16", "fp16")  # TensorFlow has no 8-bit convolutions on processors
-DESCRIPTION = "schema.json"
 
 
 def write_saved_model(network: FoldedNetwork, path: str | Path, *, precision: str = "fp32", batch: int | None = None) -> Path:
@@ -83,7 +81,7 @@ def _detect_images(network: FoldedNetwork) -> Callable:
 
 
 def _letterbox(image, size: tuple[int, int]):
-    """`geometry.letterbox` and `data.image.letterbox_image` in TensorFlow, for a batch of images of one size.
+    """`geometry.letterbox` and `images.reading.letterbox_image` in TensorFlow, for a batch of images of one size.
 
     Returns:
         Canvases (B, S_h, S_w, 3) float32; the (width, height) of the picture inside, (2,) float32; and the factors of x and y.
@@ -110,38 +108,3 @@ def require_tensorflow(name: str) -> None:
             f"{name}: found Keras running on {keras.backend.backend()}, expected TensorFlow, which writes this format; set "
             "KERAS_BACKEND=tensorflow for this command."
         )
-
-
-class SavedModelDetector(AnySizeDetector):
-    """Runs a SavedModel folder written by `centerkp export`; see `ArtefactDetector`.
-
-    A SavedModel is a program: load only what you trust.
-
-    Raises:
-        ValueError: not a readable SavedModel, or not one of centerkp's.
-    """
-
-    def __init__(self, path: str | Path):
-        import tensorflow as tf
-
-        path = Path(path)
-        super().__init__(path, Description.from_json((path / DESCRIPTION).read_text(encoding="utf-8"), path))
-        try:
-            self._loaded = tf.saved_model.load(str(path))
-            self._canvas, self._images = (self._loaded.signatures[name] for name in ("canvas", "serving_default"))
-        except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
-            raise ValueError(
-                f"{path}: found a SavedModel that TensorFlow does not load ({str(error).splitlines()[0]}), expected one "
-                "written by centerkp export; export the model again."
-            ) from None
-
-    def run_canvas(self, image: np.ndarray, valid_size: np.ndarray) -> dict[str, np.ndarray]:
-        import tensorflow as tf
-
-        found = self._canvas(image=tf.constant(image), valid_size=tf.constant(valid_size))
-        return {name: values.numpy() for name, values in found.items()}
-
-    def run_images(self, image: np.ndarray) -> dict[str, np.ndarray]:
-        import tensorflow as tf
-
-        return {name: values.numpy() for name, values in self._images(image=tf.constant(image)).items()}

@@ -9,8 +9,8 @@ from statistics import median
 import numpy as np
 from rich.table import Table
 
-from centerkp.data.image import letterbox_image
-from centerkp.inference import to_source
+from centerkp.images.reading import letterbox_image
+from centerkp.inference.detect import to_source
 from centerkp.schema import Schema
 
 MIN_SCORE = 0.1  # of the objects that are compared

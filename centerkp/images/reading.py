@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from centerkp import geometry
-from centerkp.data.pixels import flatten, to_rgb
+from centerkp.images.pixels import flatten, to_rgb
 
 # A file of 1 kB can claim 17000 x 17000 pixels; this many (537 MB of RGB) is where Pillow, too, calls it an attack.
 MAX_PIXELS = 178_956_970

@@ -6,10 +6,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from centerkp.config import suggest
 from centerkp.geometry import box_ious
 from centerkp.heads import HEATMAP_HEADS, STRIDE
 from centerkp.model.center_net import CenterNet
+from centerkp.wording import suggest
 
 SCALES = (0.8, 1.0, 1.2)  # of the input size, for "scale"
 MIN_OVERLAP = 0.5  # intersection over union of what two passes may call the same object

@@ -1,11 +1,9 @@
 """Images of any kind -> objects in source pixels."""
 
 import os
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from glob import glob, has_magic
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from queue import Full, Queue
@@ -18,14 +16,12 @@ from rich.console import Console
 from rich.progress import track
 
 from centerkp import geometry
-from centerkp.data.coco import Record
-from centerkp.data.image import PackedImage, letterbox_image, read_image
-from centerkp.data.pixels import to_rgb
-from centerkp.image_result import ImageResult, Predictions
+from centerkp.images.pixels import to_rgb
+from centerkp.images.reading import PackedImage, letterbox_image, read_image
+from centerkp.inference.image_result import ImageResult
+from centerkp.labels.coco import Record
 from centerkp.results import Detection, split_objects
 from centerkp.schema import Schema
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".jp2", ".ppm", ".pgm")
 
 
 class Detector(Protocol):
@@ -50,98 +46,6 @@ class Frame:
     image: Any
 
 
-def find_images(sources: Iterable[str | Path]) -> list[Path]:
-    """The image files that paths, folders (searched with all their sub-folders) and glob patterns name, without repetition.
-
-    Raises:
-        FileNotFoundError: a source that names nothing.
-    """
-    found: dict[Path, None] = {}
-    for source in map(str, sources):
-        paths = match_files(source, IMAGE_SUFFIXES)
-        if not paths:
-            raise FileNotFoundError(f"{source}: found no image, expected an image file, a folder with images, or a pattern.")
-        found |= dict.fromkeys(paths)
-    return list(found)
-
-
-def match_files(source: str, suffixes: Sequence[str]) -> list[Path]:
-    """A file itself, the files with one of the endings in a folder and all below it, or those that fit a glob pattern."""
-    path = Path(source)
-    if path.is_dir():
-        return sorted(p for p in path.rglob("*") if p.suffix.lower() in suffixes and p.is_file())
-    if path.is_file():
-        return [path]
-    return sorted(Path(p) for p in glob(source, recursive=True) if Path(p).is_file()) if has_magic(source) else []
-
-
-def predict(
-    model: Detector | str | Path,
-    source,
-    *,
-    min_score: float = 0.3,
-    batch_size: int = 8,
-    tta: str | Sequence[str] = (),
-) -> Predictions:
-    """Finds objects and their keypoints in images of any kind: `for d in predict(model, "photos/")[0]: print(d.keypoints)`.
-
-    Args:
-        model: a `CenterNet`, another detector, or what `export.artefact.load_detector` takes: a `.keras` file, "coco", an
-            exported artefact.
-        source: one of these, or an iterable of them (a list, a generator):
-            a path of an image file, of a folder (searched with all its sub-folders), or a glob pattern; an image as an array or
-            as a Pillow image, whose types and ranges `data.pixels.to_rgb` says (uint8 0..255, floats 0..1, ...); a batch of
-            images as an array (N, H, W, 3), (N, H, W, 4) or (N, H, W, 1); a `Frame`, which is an image with a name.
-        min_score: objects with a lower score are left out.
-        batch_size: images per step of the network.
-        tta: test-time augmentation, "flip", "scale" or "flip,scale"; see `augmented.AugmentedDetector`.
-
-    Returns:
-        A list with one `ImageResult` per image, in order. For a file that cannot be read it has `error` and no detections, and
-        a warning says so. Pixels of files are not kept: `result.image` reads them again.
-
-    Raises:
-        FileNotFoundError: a path names nothing.
-        ValueError: an array is no image, or its values are outside the range of its type; names it by its position, image_0 the
-            first.
-    """
-    if isinstance(model, str | os.PathLike):
-        from centerkp.export.artefact import load_detector
-
-        model = load_detector(model)
-    if tta:
-        from centerkp.augmented import augment
-
-        model = augment(model, tta)
-    results = Predictions([], model.schema)
-    for result in detect(model, _expand(source), batch_size=batch_size, min_score=min_score):
-        if result.error and result.path is None:
-            raise ValueError(result.error)
-        if result.error:
-            warnings.warn(f"left out: {result.error}", stacklevel=2)
-        results.append(result if result.path is None else replace(result, pixels=None))
-    return results
-
-
-def _expand(source) -> Iterator:
-    """What `detect` takes, one image after another."""
-    if isinstance(source, str | os.PathLike):
-        yield from find_images([source])
-    elif isinstance(source, Image.Image | Frame):
-        yield source
-    elif hasattr(source, "__array__"):
-        pixels = np.asarray(source)
-        # Copied, since reading ahead a generator that fills the same array again and again would see a later picture.
-        yield from pixels.copy() if pixels.ndim == 4 else [pixels.copy()]
-    elif isinstance(source, Iterable):
-        for one in source:
-            yield from _expand(one)
-    else:
-        raise ValueError(
-            f"predict: found a source of type {type(source).__name__}, expected a path, an image, an array, or several of them."
-        )
-
-
 def detect(
     detector: Detector,
     items: Iterable,
@@ -157,7 +61,7 @@ def detect(
     not depend on how many images there are. Leaving the loop early ends the threads.
 
     Args:
-        items: paths, `PackedImage`s, arrays, Pillow images (see `data.pixels.to_rgb`) or `Frame`s; may be a generator, also an
+        items: paths, `PackedImage`s, arrays, Pillow images (`images.pixels.to_rgb`) or `Frame`s; may be a generator, also an
             endless one, that leaves alone what it has given away.
         batch_size: images per step; the last step is filled up, so that the network is traced once.
         min_score: objects with a lower score are left out.

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from centerkp.data.image import read_image
-from centerkp.drawing import draw_detections
+from centerkp.drawing.pictures import draw_detections
+from centerkp.images.reading import read_image
 from centerkp.results import ROW_COLUMNS, Detection, coco_dataset, to_rows
 from centerkp.schema import Schema
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 
-from centerkp.export.artefact import find_artefact, load_detector
-from centerkp.inference import Detector
+from centerkp.inference.detect import Detector
+from centerkp.runtimes.artefact import RUNNERS, find_artefact, refuse_unverified
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
@@ -28,6 +29,55 @@ def find_newest_model(folder: str | Path = "runs") -> Path:
     return found[-1]
 
 
+def load_detector(
+    path: str | Path,
+    *,
+    image_size: int | Sequence[int] | None = None,
+    stacks: int | None = None,
+    console: Console | None = None,
+    unverified: bool = False,
+):
+    """Loads what can detect: a `.keras` file, "coco", a checkpoint of the model zoo, or an exported artefact.
+
+    Artefacts are a SavedModel folder, `.onnx`, OpenVINO's `.xml`, `.tflite`. Whatever comes back has `.schema`, `.image_size`
+    (width, height) and `.predict_on_batch`, see `CenterNet`.
+
+    Args:
+        image_size: side or (width, height) of the network's input; by default the model's own. An artefact has one size.
+        stacks: uses only so many of a Keras model's hourglasses, with their own heads.
+        unverified: loads an artefact also before it was compared with Keras.
+
+    Raises:
+        FileNotFoundError: nothing is there, or the package that runs the format is not.
+        ValueError: not a model, one that failed its comparison with Keras, or a size or stacks that an artefact does not have.
+    """
+    place = find_artefact(path)
+    if place is None:
+        return _load_keras(path, image_size, stacks, console)
+    if not unverified:
+        refuse_unverified(place)
+    module, name = RUNNERS["" if place.is_dir() else place.suffix.lower()]
+    detector = getattr(import_module(module), name)(place)
+    if image_size is not None:
+        wanted = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
+        if wanted != tuple(detector.image_size):
+            raise ValueError(
+                f"{place}: found image size {wanted[0]} x {wanted[1]} asked for, expected {detector.image_size[0]} x "
+                f"{detector.image_size[1]}, the one it was exported for; leave it out, or export again."
+            )
+    if stacks is not None:
+        raise ValueError(f"{place}: found stacks={stacks} asked for an artefact, expected a .keras file; export again with it.")
+    return detector
+
+
+def _load_keras(path, image_size, stacks, console):
+    from centerkp.weights.convert import keep_stacks
+    from centerkp.weights.start import load_weights
+
+    model = load_weights(path, image_size, console)
+    return model if stacks is None or stacks == model.backbone.stacks else keep_stacks(model, stacks)
+
+
 def load_for_use(
     weights: str | Path,
     *,
@@ -38,7 +88,7 @@ def load_for_use(
     tta: str | None = None,
     console: Console | None = None,
 ) -> Detector:
-    """Loads a detector as `export.artefact.load_detector` does, and says where and how it computes.
+    """Loads a detector as `inference.loading.load_detector` does, and says where and how it computes.
 
     Args:
         device: "cpu", "gpu", "gpu:1" and what else Keras's backend has; by default the backend's choice.
@@ -61,7 +111,7 @@ def load_for_use(
         raise ValueError(f"precision: found '{precision}', expected one of {list(PRECISIONS)}.")
     import keras
 
-    from centerkp.augmented import augment, read_augmentations
+    from centerkp.inference.augmented import augment, read_augmentations
 
     read_augmentations(tta or "")  # said before the weights are loaded
     name = device and _find_device(device)

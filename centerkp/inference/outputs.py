@@ -10,14 +10,14 @@ from threading import Semaphore, Thread
 
 import numpy as np
 
-from centerkp.drawing import IMAGE_SUFFIXES, draw_detections, write_image
+from centerkp.drawing.pictures import IMAGE_SUFFIXES, draw_detections, write_image
 from centerkp.geometry import clip_boxes
-from centerkp.prediction_files import CocoFile, CsvFile
+from centerkp.inference.prediction_files import CocoFile, CsvFile
+from centerkp.inference.screen import Screen
+from centerkp.inference.sources import Item
+from centerkp.inference.video import ClipWriter
 from centerkp.results import Detection
 from centerkp.schema import Schema
-from centerkp.screen import Screen
-from centerkp.sources import Item
-from centerkp.video import ClipWriter
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from glob import glob, has_magic
 from http.client import HTTPException
 from pathlib import Path
 from threading import Event
@@ -16,10 +17,11 @@ from urllib.request import Request, urlopen
 
 import numpy as np
 
-from centerkp.data.image import read_image
-from centerkp.inference import IMAGE_SUFFIXES, Frame, match_files
-from centerkp.video import Clip, open_clip
+from centerkp.images.reading import read_image
+from centerkp.inference.detect import Frame
+from centerkp.inference.video import Clip, open_clip
 
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".jp2", ".ppm", ".pgm")
 VIDEO_SUFFIXES = tuple(".mp4 .avi .mov .mkv .webm .m4v .mpg .mpeg .wmv .flv .3gp .ogv .mts .m2ts .mjpg .mjpeg .m3u8".split())
 STREAM_SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "udp", "tcp", "rtp", "srt")
 MAX_DOWNLOAD = 200_000_000  # bytes of one image
@@ -248,3 +250,28 @@ def _free(name: str, taken: set[str]) -> str:
         name, number = path.with_name(f"{path.stem}-{number}{path.suffix}").as_posix(), number + 1
     taken.add(name)
     return name
+
+
+def find_images(sources: Iterable[str | Path]) -> list[Path]:
+    """The image files that paths, folders (searched with all their sub-folders) and glob patterns name, without repetition.
+
+    Raises:
+        FileNotFoundError: a source that names nothing.
+    """
+    found: dict[Path, None] = {}
+    for source in map(str, sources):
+        paths = match_files(source, IMAGE_SUFFIXES)
+        if not paths:
+            raise FileNotFoundError(f"{source}: found no image, expected an image file, a folder with images, or a pattern.")
+        found |= dict.fromkeys(paths)
+    return list(found)
+
+
+def match_files(source: str, suffixes: Sequence[str]) -> list[Path]:
+    """A file itself, the files with one of the endings in a folder and all below it, or those that fit a glob pattern."""
+    path = Path(source)
+    if path.is_dir():
+        return sorted(p for p in path.rglob("*") if p.suffix.lower() in suffixes and p.is_file())
+    if path.is_file():
+        return [path]
+    return sorted(Path(p) for p in glob(source, recursive=True) if Path(p).is_file()) if has_magic(source) else []

@@ -12,16 +12,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from centerkp.config import suggest
 from centerkp.console import make_console
-from centerkp.data.faults import count_of
-from centerkp.inference import Detector, ImageResult, detect
-from centerkp.outputs import OutputChoice, Outputs, Result
+from centerkp.inference.detect import Detector, ImageResult, detect
+from centerkp.inference.outputs import OutputChoice, Outputs, Result
+from centerkp.inference.screen import Screen
+from centerkp.inference.sources import Clip, Item, Picture, read_items
+from centerkp.inference.tracking import Tracker
 from centerkp.results import Detection
 from centerkp.schema import Schema
-from centerkp.screen import Screen
-from centerkp.sources import Clip, Item, Picture, read_items
-from centerkp.tracking import Tracker
+from centerkp.wording import count_of, suggest
 
 
 @dataclass(frozen=True)

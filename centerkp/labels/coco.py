@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from centerkp.data.faults import Annotations, Faults, Table, count_of, read_annotations, read_categories, read_images
-from centerkp.data.files import find_paths, image_folders, read_json
-from centerkp.data.records import Dataset, Images, Record, build_dataset
+from centerkp.labels.annotations import Annotations, read_annotations
+from centerkp.labels.faults import Faults, Table, read_categories, read_images
+from centerkp.labels.files import find_paths, image_folders, read_json
+from centerkp.labels.records import Dataset, Images, Record, build_dataset
 from centerkp.schema import Schema
+from centerkp.wording import count_of
 
 __all__ = ["Dataset", "LabelCounts", "Record", "count_labels", "read_coco", "read_schema", "require_labels", "split_records"]
 

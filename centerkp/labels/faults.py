@@ -1,16 +1,14 @@
 """What can be wrong inside a COCO file: faults are collected and shown together, harmless ones mended and noted."""
 
 import re
-import reprlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
-from centerkp.schema import Schema
+from centerkp.wording import count_of, show
 
 SHOWN = 10  # examples of each kind of fault
 MAX_ID = 2**62  # leaves room in 64 bits for the ids given to annotations without one
@@ -21,17 +19,7 @@ WRONG_LENGTH = "'keypoints' whose length is not three times the number of the ca
 UNNAMED_POINTS = "keypoints of a class that names none, ignored"
 NO_POINTS = "no keypoints, though the class has them: all read as not labelled"
 HIDDEN_POINTS = "coordinates given at visibility 0, ignored"
-_NUMBERS = "numbers that are NaN, infinite or no numbers at all", "write finite numbers, or delete the annotations"
-
-_short = reprlib.Repr()
-_short.maxstring = _short.maxother = 200
-show = _short.repr
-
-
-def count_of(number: int, noun: str) -> str:
-    """Writes "1 image", "2 images", "2 categories", "2 classes"."""
-    plural = noun[:-1] + "ies" if noun.endswith("y") else noun + ("es" if noun.endswith("s") else "s")
-    return f"{number} {noun if number == 1 else plural}"
+NUMBERS = "numbers that are NaN, infinite or no numbers at all", "write finite numbers, or delete the annotations"
 
 
 def add_note(notes: list[str], noun: str, number: int, text: str, names: Iterable = ()) -> None:
@@ -138,15 +126,6 @@ def is_number(value) -> bool:
     return type(value) in (int, float) and abs(value) < MAX_NUMBER
 
 
-def _to_floats(numbers: Iterable) -> np.ndarray:
-    """Floats from ints, floats and None (NaN); ints beyond the range of floats become infinite."""
-    numbers = list(numbers)
-    try:
-        return np.array(numbers, np.float64)
-    except OverflowError:
-        return np.array([np.inf if type(n) is int and not is_number(n) else n for n in numbers], np.float64)
-
-
 def _is_name(value) -> bool:
     # Half of a surrogate pair can be written in JSON, but not shown or saved.
     is_text = isinstance(value, str) and bool(value.strip()) and value.encode("utf-8", "ignore").decode() == value
@@ -191,129 +170,3 @@ def read_images(table: Table) -> tuple[list[int | None], list[str], np.ndarray]:
     sizes = np.array(sides, np.float64).T
     sizes[(sizes <= 0).any(1)] = 0
     return ids, names, sizes
-
-
-@dataclass(eq=False)
-class Annotations:
-    """The annotations as columns of N rows, coordinates in the frame of the JSON, not clipped.
-
-    `image_rows` (N,) points into the list of images. `boxes_xywh` is (N, 4) float64, NaN where the file has no box;
-    `areas` (N,) is 0 where it has none; `keypoints_xy` is (N, K, 2) on the schema's flat axis, 0 where `visibility` is 0.
-    """
-
-    ids: np.ndarray
-    image_rows: np.ndarray
-    class_ids: np.ndarray
-    boxes_xywh: np.ndarray
-    areas: np.ndarray
-    is_crowd: np.ndarray
-    keypoints_xy: np.ndarray
-    visibility: np.ndarray
-
-
-def read_annotations(
-    table: Table,
-    image_rows: Mapping[int, int],
-    image_names: Sequence[str],
-    categories: Mapping[int, tuple[int, list[int]]],
-    schema: Schema,
-) -> Annotations:
-    """Checks every annotation and returns them as columns, usable when no fault was added.
-
-    Args:
-        image_rows: COCO image id -> row in the list of images; `image_names` are the file names of these rows.
-        categories: COCO category id -> class id, and for each of the class's keypoints its place in the file's vectors.
-    """
-    image_ids = [read_integer(value) for value in table.column("image_id")]
-
-    def label(row: int) -> str:
-        entry, file = table.entries[row], image_rows.get(image_ids[row])
-        name = "" if file is None else f", {image_names[file]}"
-        number = show(entry["id"]) if entry.get("id") is not None else f"number {row + 1} without id"
-        return f"annotation {number} (image {show(entry.get('image_id'))}{name})"
-
-    table.label = label
-    ids = table.integers("id", optional=True)
-    table.refuse_repeated(ids)
-    image_ids, category_ids = table.integers("image_id"), table.integers("category_id")
-    table.refuse_unknown("image_id", image_ids, image_rows, "images")
-    table.refuse_unknown("category_id", category_ids, categories, "categories")
-    missing = [row for row, value in enumerate(ids) if value is None]
-    table.note(missing, "'id' missing, numbered after the others")
-    free = max((value for value in ids if value is not None), default=0) + 1
-    for number, row in enumerate(missing):
-        ids[row] = free + number
-    rows = np.array([image_rows.get(value, -1) for value in image_ids], np.int64)
-    class_ids = np.array([categories.get(value, (-1,))[0] for value in category_ids], np.int64)
-    boxes_xywh, areas, is_crowd = _read_boxes(table), _read_areas(table), _read_crowds(table)
-    points = _read_keypoints(table, class_ids, dict(categories.values()), schema)
-    return Annotations(np.array(ids, np.int64), rows, class_ids, boxes_xywh, areas, is_crowd, *points)
-
-
-def _read_boxes(table: Table) -> np.ndarray:
-    raw = table.column("bbox")
-    given = [row for row, box in enumerate(raw) if box is not None and box != []]
-    wrong = [row for row in given if not isinstance(raw[row], list) or len(raw[row]) != 4]
-    table.fault(wrong, "bbox", "'bbox' that is no list of 4 numbers", "write [x, y, width, height] in pixels")
-    strange = [row for row in set(given) - set(wrong) if not set(map(type, raw[row])) <= {int, float}]
-    given = np.array(sorted(set(given) - set(wrong) - set(strange)), np.int64)
-    boxes = np.full((len(raw), 4), np.nan)
-    boxes[given] = _to_floats(chain.from_iterable(raw[row] for row in given)).reshape(-1, 4)
-    infinite = given[~(np.abs(boxes[given]) < MAX_NUMBER).all(1)]
-    table.fault(sorted({*strange, *infinite}), "bbox", *_NUMBERS)
-    return boxes
-
-
-def _read_areas(table: Table) -> np.ndarray:
-    raw = table.column("area")
-    table.fault([row for row, area in enumerate(raw) if area is not None and not is_number(area)], "area", *_NUMBERS)
-    return np.array([area if is_number(area) else 0 for area in raw], np.float64)
-
-
-def _read_crowds(table: Table) -> np.ndarray:
-    raw = table.column("iscrowd")
-    values = [int(value) if isinstance(value, bool) else read_integer(value) for value in raw]
-    table.note([row for row, value in enumerate(raw) if isinstance(value, bool)], "'iscrowd' is true or false, read as 1 or 0")
-    table.note([row for row, value in enumerate(raw) if value is None], "'iscrowd' missing, read as 0")
-    wrong = [row for row, value in enumerate(values) if value not in (0, 1) and raw[row] is not None]
-    table.fault(wrong, "iscrowd", "'iscrowd' that is neither 0 nor 1", "write 0, or 1 for a region of many objects")
-    return np.array([value == 1 for value in values], bool)
-
-
-def _read_keypoints(table: Table, class_ids: np.ndarray, orders: Mapping, schema: Schema) -> tuple[np.ndarray, np.ndarray]:
-    """The points (N, K, 2) and their visibility (N, K) on the flat axis."""
-    raw = table.column("keypoints")
-    counts = np.array([*(len(kind.keypoints) for kind in schema.classes), 0])[class_ids]  # class -1 stands last
-    lengths = np.array([len(v) if isinstance(v, list) else -1 if v is not None else 0 for v in raw], np.int64)
-    named = counts > 0
-    table.note(np.flatnonzero((class_ids >= 0) & ~named & (lengths != 0)), UNNAMED_POINTS)
-    table.note(np.flatnonzero(named & (lengths == 0)), NO_POINTS)
-    wrong = np.flatnonzero(named & (lengths != 0) & (lengths != 3 * counts))
-    kind, remedy = WRONG_LENGTH, "write x, y, visibility for every keypoint of the category, zeros where it is not labelled"
-    table.faults.add(kind, remedy, wrong, lambda r: f"{table.label(r)}: found {lengths[r]} numbers, expected {3 * counts[r]}")
-    right = np.flatnonzero(named & (lengths == 3 * counts))
-    numeric = np.array([set(map(type, raw[row])) <= {int, float, type(None)} for row in right], bool)
-    points = np.zeros((len(raw), schema.num_keypoints, 3))
-    for class_id in range(schema.num_classes):
-        rows = right[numeric & (class_ids[right] == class_id)]
-        if len(rows):
-            own = _to_floats(chain.from_iterable(raw[row] for row in rows)).reshape(len(rows), -1, 3)
-            points[rows, schema.keypoint_slice(class_id)] = own[:, orders[class_id]]
-    xy, visibility = points[..., :2], points[..., 2]
-    is_zero = visibility <= 0
-    usable = (np.abs(visibility) < MAX_NUMBER) & (is_zero | (np.abs(xy) < MAX_NUMBER).all(-1))
-    strange = np.union1d(right[~numeric], np.flatnonzero(~usable.all(-1)))
-    table.faults.add(
-        *_NUMBERS, strange, lambda r: f"{table.label(r)}: keypoints hold {show([v for v in raw[r] if not is_number(v)])}"
-    )
-    _note_keypoints(table, xy, visibility, right)
-    return np.where(is_zero[..., None], 0, xy), np.where(is_zero, 0, np.where(visibility == 1, 1, 2)).astype(np.uint8)
-
-
-def _note_keypoints(table: Table, xy: np.ndarray, visibility: np.ndarray, given: np.ndarray) -> None:
-    ignored, strange = (visibility <= 0) & (xy != 0).any(-1), ~np.isin(visibility, (0, 1, 2))
-    for mask, text in ((ignored, HIDDEN_POINTS), (strange, "visibility none of 0, 1, 2; read as 2 when positive, else as 0")):
-        table.note(np.flatnonzero(mask.any(1)), text, "keypoint", int(mask.sum()))
-    labelled, written = (visibility > 0).sum(-1), table.column("num_keypoints")
-    wrong = [row for row in given if read_integer(written[row]) != labelled[row]]
-    table.note(wrong, "'num_keypoints' missing or wrong, counted again from the keypoints")

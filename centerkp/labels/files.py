@@ -17,9 +17,10 @@ import numpy as np
 from rich.progress import track
 
 from centerkp.console import make_console
-from centerkp.data.faults import NOUNS, Table, add_note, count_of, show
-from centerkp.data.foreign import recognise_bytes, recognise_list, recognise_object
-from centerkp.data.image import read_image, read_image_size
+from centerkp.images.reading import read_image, read_image_size
+from centerkp.labels.faults import NOUNS, Table, add_note
+from centerkp.labels.foreign import recognise_bytes, recognise_list, recognise_object
+from centerkp.wording import count_of, show
 
 BAR_FROM = 200  # files; up to so many are read before a bar could be
 SAME_ASPECT = 0.01  # width and height scaled by factors this close: the image was resized, not changed

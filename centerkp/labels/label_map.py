@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from centerkp.labels.text_format import escape, first, read_text_format
 from centerkp.schema import Schema
-from centerkp.text_format import escape, first, read_text_format
 from centerkp.writing import replacing
 
 

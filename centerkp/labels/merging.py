@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from centerkp.data.faults import add_note, count_of, read_integer
-from centerkp.data.relocate import Source, read_source, refuse_existing, relocate_names
+from centerkp.labels.faults import add_note, read_integer
+from centerkp.labels.relocate import Source, read_source, refuse_existing, relocate_names
+from centerkp.wording import count_of
 from centerkp.writing import write_json
 
 # What a category may say about its keypoints besides their names; the rest (colours, ids of other tools) is nobody's business.

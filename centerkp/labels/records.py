@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from centerkp import geometry
-from centerkp.data.faults import Annotations, add_note
-from centerkp.data.files import fit_frames
-from centerkp.data.image import PackedImage
+from centerkp.images.reading import PackedImage
+from centerkp.labels.annotations import Annotations
+from centerkp.labels.faults import add_note
+from centerkp.labels.files import fit_frames
 from centerkp.schema import Schema
 
 ROUNDING = 0.01  # pixels over the border that come from rounded numbers, not from a label outside the image

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from centerkp.data.coco import read_label_file
-from centerkp.data.faults import Annotations
-from centerkp.data.files import find_images, image_folders
+from centerkp.labels.annotations import Annotations
+from centerkp.labels.coco import read_label_file
+from centerkp.labels.files import find_images, image_folders
 from centerkp.schema import Schema
 
 

@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from centerkp.data.coco import Dataset, Record, read_coco
-from centerkp.data.faults import add_note, count_of
-from centerkp.data.relocate import read_source, refuse_existing, relocate_names
 from centerkp.geometry import box_ious
+from centerkp.labels.coco import Dataset, Record, read_coco
+from centerkp.labels.faults import add_note
+from centerkp.labels.relocate import read_source, refuse_existing, relocate_names
 from centerkp.schema import Schema
+from centerkp.wording import count_of
 from centerkp.writing import write_json
 
 MIN_IOU = 0.5  # of the boxes of two annotators, to be the same object

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from centerkp.data.faults import add_note, count_of
-from centerkp.data.files import map_files
-from centerkp.data.image import read_image
-from centerkp.data.phash import near_groups, perceptual_hash
-from centerkp.data.relocate import Source, read_source, refuse_existing, relocate_names
+from centerkp.images.phash import near_groups, perceptual_hash
+from centerkp.images.reading import read_image
+from centerkp.labels.faults import add_note
+from centerkp.labels.files import map_files
+from centerkp.labels.relocate import Source, read_source, refuse_existing, relocate_names
+from centerkp.wording import count_of
 from centerkp.writing import write_json
 
 PHASH_DISTANCE = 8  # of 64 bits

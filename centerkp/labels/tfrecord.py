@@ -11,9 +11,9 @@ from pathlib import Path, PureWindowsPath
 import cv2
 import numpy as np
 
-from centerkp.data.image import plain_format, read_image
-from centerkp.data.records import Record
-from centerkp.label_map import label_ids
+from centerkp.images.reading import plain_format, read_image
+from centerkp.labels.label_map import label_ids
+from centerkp.labels.records import Record
 from centerkp.schema import Schema
 
 # The keys and types of the Object Detection API's own writer for COCO; those of keypoints where a dataset has any.

@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from centerkp.data.coco import match_schema, read_schema
-from centerkp.data.faults import show
-from centerkp.label_map import label_ids, read_label_map
+from centerkp.labels.coco import match_schema, read_schema
+from centerkp.labels.label_map import label_ids, read_label_map
 from centerkp.schema import Schema
+from centerkp.wording import show
 
 _OTHER_MAP = "give the label map that they were written with"
 

@@ -13,12 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
-from centerkp.data.faults import Annotations, Faults, add_note, show
-from centerkp.data.image import read_image_size
-from centerkp.data.records import Dataset, Images, build_dataset
-from centerkp.data.tfrecord import StoredImage, import_tensorflow, open_file
-from centerkp.data.tfrecord_labels import RecordLabels, Unusable, read_labels
+from centerkp.images.reading import read_image_size
+from centerkp.labels.annotations import Annotations
+from centerkp.labels.faults import Faults, add_note
+from centerkp.labels.records import Dataset, Images, build_dataset
+from centerkp.labels.tfrecord import StoredImage, import_tensorflow, open_file
+from centerkp.labels.tfrecord_labels import RecordLabels, Unusable, read_labels
 from centerkp.schema import Schema
+from centerkp.wording import show
 
 _SHARD = re.compile(r"(.*)-(\d{5,})-of-(\d{5,})(.*)", re.DOTALL)
 _SIDES = "xmin", "ymin", "xmax", "ymax"

@@ -12,8 +12,7 @@ from keras import layers
 
 from centerkp.codec.decode import DecodeOptions, decode
 from centerkp.codec.targets import MASK_RULES, render_targets
-from centerkp.config import FREEZABLE
-from centerkp.heads import HEATMAP_HEADS, STRIDE, head_channels
+from centerkp.heads import FREEZABLE, HEATMAP_HEADS, STRIDE, head_channels
 from centerkp.model.hourglass import Hourglass, HourglassBuilder, find_backbone
 from centerkp.model.keras_file import check_keras_file
 from centerkp.model.losses import DEFAULT_WEIGHTS, compute_losses
@@ -210,63 +209,6 @@ def _nearest_sizes(side: int, multiple: int) -> str:
     return f"{side}, expected a multiple of {multiple} for this backbone; use {nearest}."
 
 
-def build_model(
-    schema: Schema | None = None,
-    *,
-    num_classes: int | None = None,
-    num_keypoints: int | Sequence[int] = 0,
-    backbone: str | Mapping | Hourglass = "hourglass_104",
-    image_size: int | Sequence[int] = 512,
-    stacks: int | None = None,
-    head_channels: int | Mapping[str, int] | None = None,
-    weights: str | Path = "none",
-    map_keypoint: Mapping[str, str] | None = None,
-    **options,
-) -> CenterNet:
-    """Builds a detector for a dataset's schema, or for a quick start for so many classes and keypoints.
-
-    Args:
-        schema: from `Schema.from_coco`. Without it, `num_classes` classes with made-up names and `num_keypoints` keypoints
-            each (or one number per class).
-        backbone: "hourglass_104", "hourglass_52", "hourglass_32", "hourglass_20", "hourglass_10", or a `Hourglass` of your
-            own widths.
-        image_size: side, or (width, height), in pixels.
-        stacks, head_channels: change these fields of the backbone.
-        weights: "coco" starts from the model zoo's COCO keypoint model, fetched once into the folder `weights`; a path, from
-            that `.keras` file or checkpoint; "none", from random numbers. With a schema they move by name and a report is
-            printed, without one the model detects what the weights detect.
-        map_keypoint: `{own keypoint: the weights' keypoint}` for those whose names differ.
-        options: further arguments of `CenterNet`.
-
-    Raises:
-        ValueError: no schema and no num_classes, an unknown backbone, a size the network cannot halve often enough, or weights
-            that do not fit.
-        FileNotFoundError: the weights are not there and cannot be fetched.
-    """
-    if schema is None and num_classes is not None:
-        schema = Schema.generic(num_classes, num_keypoints)
-    elif schema is None and weights == "none":
-        raise ValueError(
-            "build_model: found neither a schema nor num_classes; pass Schema.from_coco('ann.json'), num_classes=1 or "
-            "weights='coco'."
-        )
-    elif num_classes is not None or num_keypoints:
-        raise ValueError(
-            "build_model: found a schema and num_classes or num_keypoints; the schema already says both, leave them out."
-        )
-    if weights == "none":
-        return CenterNet(schema, find_backbone(backbone, stacks=stacks, head_channels=head_channels), image_size, **options)
-    if head_channels is not None:
-        raise ValueError("build_model: found weights and head_channels; the weights say how wide the heads are, leave it out.")
-    from centerkp.model.weights import build_from_weights  # which needs this module
-
-    model, report = build_from_weights(
-        schema, weights, backbone=backbone, image_size=image_size, stacks=stacks, map_keypoint=map_keypoint, **options
-    )
-    print(*report.lines(), sep="\n")
-    return model
-
-
 def load_model(path: str | Path) -> CenterNet:
     """Loads a `.keras` file written by `model.save` or by training; its schema is `model.schema`.
 
@@ -274,7 +216,7 @@ def load_model(path: str | Path) -> CenterNet:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not a centerkp model, or one with foreign code; see `keras_file.check_keras_file`.
+        ValueError: not a centerkp model, or one with foreign code; see `model.keras_file.check_keras_file`.
     """
     path = Path(path)
     if not path.is_file():

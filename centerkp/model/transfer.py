@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from centerkp.config import suggest
 from centerkp.heads import head_channels
 from centerkp.model.center_net import CenterNet
 from centerkp.schema import Schema
+from centerkp.wording import suggest
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,4 @@
-"""Results as one page that opens in any browser."""
+"""Results as pages that open in any browser, and as text on the terminal.
+
+What the doctor found or what was measured goes in; one self-contained HTML file comes out.
+"""

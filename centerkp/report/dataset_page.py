@@ -6,11 +6,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from centerkp.data.check import Checkup
-from centerkp.data.check_findings import Finding as DataFinding
-from centerkp.data.check_statistics import EDGES, SMALL_CELLS
-from centerkp.data.image import read_image
-from centerkp.drawing import draw_record
+from centerkp.doctor.check import Checkup
+from centerkp.doctor.findings import Finding as DataFinding
+from centerkp.doctor.statistics import EDGES, SMALL_CELLS
+from centerkp.drawing.pictures import draw_record
+from centerkp.images.reading import read_image
 from centerkp.report.charts import draw_columns
 from centerkp.report.dataset_text import describe_dataset, keypoint_cells, verdict
 from centerkp.report.page import Bar, Finding, Page, Picture

@@ -8,12 +8,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from centerkp.data.check import Checkup
-from centerkp.data.check_findings import LEVELS, Finding
-from centerkp.data.check_look import describe_looks
-from centerkp.data.check_statistics import EDGES, Statistics
-from centerkp.data.faults import count_of
+from centerkp.doctor.check import Checkup
+from centerkp.doctor.findings import LEVELS, Finding
+from centerkp.doctor.look import describe_looks
+from centerkp.doctor.statistics import EDGES, Statistics
 from centerkp.schema import Schema
+from centerkp.wording import count_of
 
 TITLES = {
     "unusable": "training would stop here",

@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from centerkp.curves import ALL_CLASSES, RECALLS, SCORES
-from centerkp.data.image import read_image
-from centerkp.drawing import draw_detections, draw_record
-from centerkp.evaluation import Evaluation
-from centerkp.evaluation_tables import (
+from centerkp.drawing.pictures import draw_detections, draw_record
+from centerkp.evaluation.curves import ALL_CLASSES, RECALLS, SCORES
+from centerkp.evaluation.evaluate import Evaluation
+from centerkp.evaluation.image_quality import measure_image
+from centerkp.evaluation.keypoint_error import PCK_SHARES
+from centerkp.evaluation.models import ModelResult
+from centerkp.evaluation.speed import describe_machine
+from centerkp.evaluation.tables import (
     GUESS,
     TextTable,
     class_table,
@@ -22,15 +24,10 @@ from centerkp.evaluation_tables import (
     share,
     threshold_table,
 )
-from centerkp.image_quality import measure_image
-from centerkp.keypoint_error import PCK_SHARES
+from centerkp.images.reading import read_image
 from centerkp.report.charts import Line, draw_lines
 from centerkp.report.page import Bar, Finding, Page, Picture
 from centerkp.report.style import SERIES
-from centerkp.speed import describe_machine
-
-if TYPE_CHECKING:
-    from centerkp.evaluating import ModelResult
 
 _KINDS = ("boxes", "keypoints")
 WORST = 24  # images shown
@@ -38,7 +35,7 @@ MATRIX_CLASSES = 30  # a larger confusion matrix is a list of its commonest mist
 PCK_END = 0.3  # where its curve has said what it can
 
 
-def write_evaluation_page(results: Sequence["ModelResult"], coco: str | Path, path: str | Path) -> Path:
+def write_evaluation_page(results: Sequence[ModelResult], coco: str | Path, path: str | Path) -> Path:
     """Writes the page of one or several models on the same dataset and returns its path."""
     evaluations = {r.name: r.evaluation for r in results}
     first = results[0].evaluation
@@ -64,7 +61,7 @@ def write_evaluation_page(results: Sequence["ModelResult"], coco: str | Path, pa
     return page.write(path)
 
 
-def _add_overview(page: Page, results: Sequence["ModelResult"]) -> None:
+def _add_overview(page: Page, results: Sequence[ModelResult]) -> None:
     headings = ("box AP", "box AP50", "OKS AP", "PCK@0.1", "median error", "speed")
     cells = [_headlines(r.evaluation) + [f"{r.speed.network:.1f} /s"] for r in results]
     if len(results) == 1:
@@ -103,7 +100,7 @@ def _add_table(page: Page, table: TextTable, shades: Sequence[Sequence[float]] |
     page.add_table(table.headings, table.rows, caption=table.title, shades=shades)
 
 
-def _add_curves(page: Page, results: Sequence["ModelResult"]) -> None:
+def _add_curves(page: Page, results: Sequence[ModelResult]) -> None:
     page.add_section("Curves", "Precision and recall count a box as found at IoU 0.5, and keypoints at OKS 0.5.")
     names, series = _choose_series(results)
     charts = []
@@ -123,7 +120,7 @@ def _add_curves(page: Page, results: Sequence["ModelResult"]) -> None:
     _add_table(page, threshold_table({r.name: r.evaluation for r in results}))
 
 
-def _choose_series(results: Sequence["ModelResult"]) -> tuple[list[str], list[tuple[Evaluation, str]]]:
+def _choose_series(results: Sequence[ModelResult]) -> tuple[list[str], list[tuple[Evaluation, str]]]:
     """A line for each model, or, of one model alone, for each class while there are colours for them."""
     if len(results) > 1:
         return [r.name for r in results], [(r.evaluation, ALL_CLASSES) for r in results]
@@ -134,7 +131,7 @@ def _choose_series(results: Sequence["ModelResult"]) -> tuple[list[str], list[tu
     return [ALL_CLASSES, *names], [(e, name) for name in (ALL_CLASSES, *names)]
 
 
-def _add_scores(page: Page, results: Sequence["ModelResult"]) -> None:
+def _add_scores(page: Page, results: Sequence[ModelResult]) -> None:
     charts, several = [], len(results) > 1
     numbers = ("f1",) if several else ("f1", "precision", "recall")
     for kind in _KINDS:
@@ -163,7 +160,7 @@ def _numbers(values: Sequence[float | None] | None, count: int) -> np.ndarray:
     return np.array(values, float) if values else np.full(count, np.nan)
 
 
-def _add_keypoints(page: Page, results: Sequence["ModelResult"]) -> None:
+def _add_keypoints(page: Page, results: Sequence[ModelResult]) -> None:
     evaluations = {r.name: r.evaluation for r in results}
     page.add_section(
         "Error by keypoint",
@@ -187,7 +184,7 @@ def _error_bar(numbers: dict | None) -> Bar:
     return Bar(numbers["median_px"], text, numbers["p95_px"])
 
 
-def _add_confusion(page: Page, results: Sequence["ModelResult"]) -> None:
+def _add_confusion(page: Page, results: Sequence[ModelResult]) -> None:
     page.add_section(
         "Confusion", "Rows say what was annotated, columns what was detected there (IoU 0.5); shades are shares of their row."
     )
@@ -199,7 +196,7 @@ def _add_confusion(page: Page, results: Sequence["ModelResult"]) -> None:
         _add_table(page, table, shades if len(table.headings) == counts.shape[1] + 1 else None)
 
 
-def _add_worst(page: Page, results: Sequence["ModelResult"]) -> None:
+def _add_worst(page: Page, results: Sequence[ModelResult]) -> None:
     """Every image's quality is the mean over the models."""
     measured = []
     for r in results:

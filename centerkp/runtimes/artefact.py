@@ -2,26 +2,25 @@
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 
 from centerkp import __version__
 from centerkp.schema import Schema
 from centerkp.writing import write_json
 
+DESCRIPTION = "schema.json"  # inside or beside an artefact whose format has no place of its own for it
 OUTPUTS = ("boxes", "scores", "class_ids", "keypoints", "keypoint_scores")
 UNVERIFIED = ".UNVERIFIED"  # ending of the folder an artefact lies in until it has been compared with Keras
 # By ending of the file name; a folder is a SavedModel. Each class is built from the artefact's path.
 RUNNERS = {
-    ".onnx": ("centerkp.export.onnx_runner", "OnnxDetector"),
-    ".xml": ("centerkp.export.openvino_runner", "OpenVinoDetector"),
-    ".tflite": ("centerkp.export.litert", "LiteRtDetector"),
-    "": ("centerkp.export.saved_model", "SavedModelDetector"),
+    ".onnx": ("centerkp.runtimes.onnx", "OnnxDetector"),
+    ".xml": ("centerkp.runtimes.openvino", "OpenVinoDetector"),
+    ".tflite": ("centerkp.runtimes.litert", "LiteRtDetector"),
+    "": ("centerkp.runtimes.saved_model", "SavedModelDetector"),
 }
 
 
@@ -153,47 +152,6 @@ def in_batches(run, batch: int | None, *arrays: np.ndarray) -> dict[str, np.ndar
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def load_detector(
-    path: str | Path,
-    *,
-    image_size: int | Sequence[int] | None = None,
-    stacks: int | None = None,
-    console: Console | None = None,
-    unverified: bool = False,
-):
-    """Loads what can detect: a `.keras` file, "coco", a checkpoint of the model zoo, or an exported artefact.
-
-    Artefacts are a SavedModel folder, `.onnx`, OpenVINO's `.xml`, `.tflite`. Whatever comes back has `.schema`, `.image_size`
-    (width, height) and `.predict_on_batch`, see `CenterNet`.
-
-    Args:
-        image_size: side or (width, height) of the network's input; by default the model's own. An artefact has one size.
-        stacks: uses only so many of a Keras model's hourglasses, with their own heads.
-        unverified: loads an artefact also before it was compared with Keras.
-
-    Raises:
-        FileNotFoundError: nothing is there, or the package that runs the format is not.
-        ValueError: not a model, one that failed its comparison with Keras, or a size or stacks that an artefact does not have.
-    """
-    place = find_artefact(path)
-    if place is None:
-        return _load_keras(path, image_size, stacks, console)
-    if not unverified:
-        _refuse_unverified(place)
-    module, name = RUNNERS["" if place.is_dir() else place.suffix.lower()]
-    detector = getattr(import_module(module), name)(place)
-    if image_size is not None:
-        wanted = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
-        if wanted != tuple(detector.image_size):
-            raise ValueError(
-                f"{place}: found image size {wanted[0]} x {wanted[1]} asked for, expected {detector.image_size[0]} x "
-                f"{detector.image_size[1]}, the one it was exported for; leave it out, or export again."
-            )
-    if stacks is not None:
-        raise ValueError(f"{place}: found stacks={stacks} asked for an artefact, expected a .keras file; export again with it.")
-    return detector
-
-
 def find_artefact(path: str | Path) -> Path | None:
     """The exported artefact a path names; None when it names something for Keras."""
     path = Path(path)
@@ -206,15 +164,7 @@ def find_artefact(path: str | Path) -> Path | None:
     return path
 
 
-def _load_keras(path, image_size, stacks, console):
-    from centerkp.model.convert import keep_stacks
-    from centerkp.model.weights import load_weights
-
-    model = load_weights(path, image_size, console)
-    return model if stacks is None or stacks == model.backbone.stacks else keep_stacks(model, stacks)
-
-
-def _refuse_unverified(place: Path) -> None:
+def refuse_unverified(place: Path) -> None:
     marked = [folder.name for folder in (place, *place.resolve().parents) if folder.name.endswith(UNVERIFIED)]
     if marked:
         raise ValueError(

@@ -9,8 +9,8 @@ import cv2
 import keras
 import numpy as np
 
-from centerkp.data.coco import Record
-from centerkp.data.sample import Sampler
+from centerkp.labels.coco import Record
+from centerkp.samples.sample import Sampler
 
 
 def make_batches(

@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 
 from centerkp import geometry
-from centerkp.data.augment import Augmentation, change_pixels, draw_affine
-from centerkp.data.coco import Record
-from centerkp.data.image import letterbox_image, read_image
+from centerkp.images.reading import letterbox_image, read_image
+from centerkp.labels.coco import Record
+from centerkp.samples.augment import Augmentation, change_pixels, draw_affine
 from centerkp.schema import Schema
 
 

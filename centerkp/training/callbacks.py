@@ -11,16 +11,16 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from centerkp.config import TrainSettings
-from centerkp.data.coco import Record
-from centerkp.data.image import read_image
-from centerkp.drawing import draw_comparison
-from centerkp.evaluation import evaluate
-from centerkp.inference import detect_records
+from centerkp.drawing.pictures import draw_comparison
+from centerkp.evaluation.evaluate import evaluate
+from centerkp.images.reading import read_image
+from centerkp.inference.detect import detect_records
+from centerkp.labels.coco import Record
 from centerkp.model.center_net import save_model
 from centerkp.results import Detection
-from centerkp.run_folder import RunFolder
 from centerkp.schema import Schema
+from centerkp.training.run_folder import RunFolder
+from centerkp.training.settings import TrainSettings
 
 SHOWN = 0.3  # least score of what is drawn
 # Heads as columns of an 80-column terminal.

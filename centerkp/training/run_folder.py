@@ -7,8 +7,8 @@ from pathlib import Path
 
 import keras
 
-from centerkp.config import TrainSettings
 from centerkp.schema import Schema
+from centerkp.training.settings import TrainSettings
 from centerkp.writing import replacing, write_json
 
 _PACKAGES = ("centerkp", "keras", "tensorflow", "jax", "numpy", "opencv-python-headless", "albumentations", "pycocotools")

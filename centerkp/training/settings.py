@@ -1,14 +1,15 @@
 """Settings of a training run: defaults < file < flags; an unknown name is an error with a suggestion."""
 
-import difflib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
-MONITORS = ("mean", "box_ap", "keypoint_ap")
-FREEZABLE = ("none", "stem", "backbone")
+from centerkp.evaluation.monitors import MONITORS
+from centerkp.heads import FREEZABLE
+from centerkp.wording import suggest
+
 SCRATCH_RATE, FINE_TUNING_RATE = 1e-3, 2.5e-4
 
 
@@ -88,7 +89,9 @@ class TrainSettings:
     )
 
     oks_sigmas: str | None = _setting(None, "OKS sigmas of keypoints: one number, or name=0.05,other=0.1", name="SIGMAS")
-    monitor: str = _setting("mean", "what best.keras is chosen by; mean is that of box AP and keypoint AP", choices=MONITORS)
+    monitor: str = _setting(
+        "mean", "what best.keras is chosen by; mean is that of box AP and keypoint AP", choices=tuple(MONITORS)
+    )
     eval_every: int = _setting(5, "epochs between evaluations on the validation images", name="EPOCHS")
     seed: int = _setting(0, "of the split, the weights, the order of images and the augmentation")
     threads: int | None = _setting(None, "threads that prepare images; by default one per core")
@@ -154,12 +157,6 @@ class TrainSettings:
 
     def to_dict(self) -> dict:
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
-
-
-def suggest(name: str, known: Iterable[str]) -> str:
-    """ ", did you mean 'x'?" for a near miss, else the empty string."""
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f", did you mean '{near[0]}'?" if near else ""
 
 
 def read_pairs(text: str | None) -> list[tuple[str, str]] | None:

@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from centerkp.data.check import check_dataset
-from centerkp.data.coco import LabelCounts, Record, count_labels
+from centerkp.doctor.check import check_dataset
+from centerkp.labels.coco import LabelCounts, Record, count_labels
 from centerkp.schema import ObjectClass, Schema
 
 MAX_OUT_OF_REACH = 0.1  # share of objects; a few large ones are found in part

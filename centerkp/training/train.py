@@ -10,30 +10,31 @@ import keras
 import numpy as np
 from rich.console import Console
 
-from centerkp.callbacks import EpochEnd, ProgressBar, TensorBoardLog, draw_validation, format_header, own_optimizer
-from centerkp.config import TrainSettings, read_keypoint_map, read_numbers, read_pairs, read_sigmas
 from centerkp.console import make_console
-from centerkp.data.augment import Augmentation, read_compose
-from centerkp.data.coco import Record, read_coco, require_labels, split_records
-from centerkp.data.faults import count_of
-from centerkp.data.mosaic import draw_targets_of_batch
-from centerkp.data.pipeline import make_batches
-from centerkp.data.sample import Sampler
-from centerkp.data.tfrecord_reader import read_tfrecords
-from centerkp.drawing import write_image
-from centerkp.dry_run import dry_run
-from centerkp.evaluation import Evaluation, evaluate, ground_truth_as_detections
-from centerkp.evaluation_tables import print_evaluation
+from centerkp.drawing.mosaic import draw_targets_of_batch
+from centerkp.drawing.pictures import write_image
+from centerkp.evaluation.evaluate import Evaluation, evaluate, ground_truth_as_detections
+from centerkp.evaluation.monitors import MONITORS
+from centerkp.evaluation.tables import print_evaluation
 from centerkp.heads import head_channels
-from centerkp.inference import detect_records
-from centerkp.model.center_net import CenterNet, build_model, check_image_size, load_model
+from centerkp.inference.detect import detect_records
+from centerkp.labels.coco import Record, read_coco, require_labels, split_records
+from centerkp.labels.tfrecord_reader import read_tfrecords
+from centerkp.model.center_net import CenterNet, check_image_size, load_model
 from centerkp.model.cost import describe_cost, measure_reach
 from centerkp.model.hourglass import find_backbone
-from centerkp.model.weights import build_from_weights
 from centerkp.results import coco_dataset
-from centerkp.run_folder import RunFolder
+from centerkp.samples.augment import Augmentation, read_compose
+from centerkp.samples.pipeline import make_batches
+from centerkp.samples.sample import Sampler
 from centerkp.schema import Schema
-from centerkp.summary import print_dataset, warn_of_labels, warn_of_reach
+from centerkp.training.callbacks import EpochEnd, ProgressBar, TensorBoardLog, draw_validation, format_header, own_optimizer
+from centerkp.training.dry_run import dry_run
+from centerkp.training.run_folder import RunFolder
+from centerkp.training.settings import TrainSettings, read_keypoint_map, read_numbers, read_pairs, read_sigmas
+from centerkp.training.summary import print_dataset, warn_of_labels, warn_of_reach
+from centerkp.weights.start import build_from_weights, build_model
+from centerkp.wording import count_of
 from centerkp.writing import write_json
 
 MAX_OBJECTS = 100  # per training image, as in the zoo
@@ -179,7 +180,7 @@ def fit(
     current = [part.frozen for part in parts].index(model.frozen)
     console.print(
         f"{count_of(settings.epochs, 'epoch')} of {count_of(steps, 'step')}, learning rate up to {settings.learning_rate:g}; "
-        f"best.keras: highest {_describe_monitor(settings.monitor)}, every {count_of(settings.eval_every, 'epoch')} (*)"
+        f"best.keras: highest {MONITORS[settings.monitor]}, every {count_of(settings.eval_every, 'epoch')} (*)"
     )
     started = time.monotonic()
     for part in parts[current:]:
@@ -258,10 +259,6 @@ def fit_part(
         model.fit(batches, epochs=part.end, initial_epoch=first_epoch, shuffle=False, verbose=0, callbacks=callbacks)
     finally:
         callbacks[0].progress.stop()  # gives an interrupted terminal its cursor back
-
-
-def _describe_monitor(monitor: str) -> str:
-    return {"mean": "mean of box AP and keypoint AP", "box_ap": "box AP", "keypoint_ap": "keypoint AP"}[monitor]
 
 
 def make_training_batches(model, train_records, val_records, settings, start_epoch):

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from centerkp.model.archive import open_files
 from centerkp.model.hourglass import Hourglass
-from centerkp.model.zoo import BACKBONE, BOX_HEADS, HEADS, Task
+from centerkp.weights.archive import open_files
+from centerkp.weights.zoo import BACKBONE, BOX_HEADS, HEADS, Task
 
 SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
@@ -32,7 +32,7 @@ _OTHER_MODELS = {
 
 
 class Checkpoint:
-    """The variables of a CenterNet-Hourglass checkpoint under the names that `centerkp.model.zoo` uses.
+    """The variables of a CenterNet-Hourglass checkpoint under the names that `centerkp.weights.zoo` uses.
 
     `shapes` is `{key: shape}`, with those that belong to the model but to no known part of it; `types` likewise. `path`
     names the checkpoint in messages.

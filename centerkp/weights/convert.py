@@ -8,16 +8,16 @@ import keras
 from rich.console import Console
 
 from centerkp.console import make_console
-from centerkp.model.center_net import CenterNet, build_model, save_model
-from centerkp.model.checkpoint import Checkpoint, Structure, check_complete, open_checkpoint, read_structure
-from centerkp.model.coco_schema import unused_classes
+from centerkp.model.center_net import CenterNet, save_model
 from centerkp.model.cost import describe_cost
-from centerkp.model.hourglass import name_backbone
-from centerkp.model.naming import name_channels, read_names
-from centerkp.model.pipeline_config import read_pipeline
+from centerkp.model.hourglass import find_backbone, name_backbone
 from centerkp.model.transfer import transfer_weights
-from centerkp.model.zoo import Task, port_weights, weight_sources
 from centerkp.schema import Schema
+from centerkp.weights.checkpoint import Checkpoint, Structure, check_complete, open_checkpoint, read_structure
+from centerkp.weights.coco_schema import unused_classes
+from centerkp.weights.naming import name_channels, read_names
+from centerkp.weights.pipeline_config import read_pipeline
+from centerkp.weights.zoo import Task, port_weights, weight_sources
 
 DEFAULT_SIZE = 512
 
@@ -113,6 +113,6 @@ def keep_stacks(model: CenterNet, stacks: int) -> CenterNet:
     if not 1 <= stacks <= model.backbone.stacks:
         raise ValueError(f"stacks: found {stacks}, expected 1 to {model.backbone.stacks}, which is what the weights have.")
     config = {k: v for k, v in model.get_config().items() if k not in ("name", "trainable", "dtype", "schema", "backbone")}
-    smaller = build_model(model.schema, backbone=model.backbone, stacks=stacks, **config)
+    smaller = CenterNet(model.schema, find_backbone(model.backbone, stacks=stacks), **config)
     transfer_weights(model, smaller)
     return smaller

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from centerkp.label_map import read_label_map
-from centerkp.model.checkpoint import Structure, escape
-from centerkp.model.coco_schema import UNUSED, coco_schema, unused_classes
-from centerkp.model.pipeline_config import Pipeline
-from centerkp.model.zoo import Task
+from centerkp.labels.label_map import read_label_map
 from centerkp.schema import ObjectClass, Schema
+from centerkp.weights.checkpoint import Structure, escape
+from centerkp.weights.coco_schema import UNUSED, coco_schema, unused_classes
+from centerkp.weights.pipeline_config import Pipeline
+from centerkp.weights.zoo import Task
 
 COCO_SHAPE = 90, (17,)  # class channels, keypoints of the tasks
 

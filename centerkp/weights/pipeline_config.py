@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from centerkp.text_format import Message, first, read_text_format
+from centerkp.labels.text_format import Message, first, read_text_format
 
 
 @dataclass(frozen=True)

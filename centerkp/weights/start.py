@@ -11,15 +11,15 @@ import keras
 from rich.console import Console
 
 from centerkp.console import make_console
-from centerkp.model.archive import ARCHIVE_SUFFIXES, is_archive
 from centerkp.model.center_net import CenterNet, check_image_size, load_model, save_model
-from centerkp.model.checkpoint import open_checkpoint, read_structure
-from centerkp.model.convert import keep_stacks, port_checkpoint
-from centerkp.model.download import check_digest, compute_digest, download, record_digest
 from centerkp.model.hourglass import Hourglass, find_backbone, name_backbone, same_body
-from centerkp.model.naming import is_coco, name_channels
 from centerkp.model.transfer import TransferReport, transfer_weights
 from centerkp.schema import Schema
+from centerkp.weights.archive import ARCHIVE_SUFFIXES, is_archive
+from centerkp.weights.checkpoint import open_checkpoint, read_structure
+from centerkp.weights.convert import keep_stacks, port_checkpoint
+from centerkp.weights.download import check_digest, compute_digest, download, record_digest
+from centerkp.weights.naming import is_coco, name_channels
 
 ZOO = "http://download.tensorflow.org/models/object_detection/tf2/20200711/"
 ARCHIVES = {
@@ -28,6 +28,61 @@ ARCHIVES = {
 }
 URL_VARIABLE = "CENTERKP_WEIGHTS_URL"
 FOLDER = Path("weights")  # in the working directory
+
+
+def build_model(
+    schema: Schema | None = None,
+    *,
+    num_classes: int | None = None,
+    num_keypoints: int | Sequence[int] = 0,
+    backbone: str | Mapping | Hourglass = "hourglass_104",
+    image_size: int | Sequence[int] = 512,
+    stacks: int | None = None,
+    head_channels: int | Mapping[str, int] | None = None,
+    weights: str | Path = "none",
+    map_keypoint: Mapping[str, str] | None = None,
+    **options,
+) -> CenterNet:
+    """Builds a detector for a dataset's schema, or for a quick start for so many classes and keypoints.
+
+    Args:
+        schema: from `Schema.from_coco`. Without it, `num_classes` classes with made-up names and `num_keypoints` keypoints
+            each (or one number per class).
+        backbone: "hourglass_104", "hourglass_52", "hourglass_32", "hourglass_20", "hourglass_10", or a `Hourglass` of your
+            own widths.
+        image_size: side, or (width, height), in pixels.
+        stacks, head_channels: change these fields of the backbone.
+        weights: "coco" starts from the model zoo's COCO keypoint model, fetched once into the folder `weights`; a path, from
+            that `.keras` file or checkpoint; "none", from random numbers. With a schema they move by name and a report is
+            printed, without one the model detects what the weights detect.
+        map_keypoint: `{own keypoint: the weights' keypoint}` for those whose names differ.
+        options: further arguments of `CenterNet`.
+
+    Raises:
+        ValueError: no schema and no num_classes, an unknown backbone, a size the network cannot halve often enough, or weights
+            that do not fit.
+        FileNotFoundError: the weights are not there and cannot be fetched.
+    """
+    if schema is None and num_classes is not None:
+        schema = Schema.generic(num_classes, num_keypoints)
+    elif schema is None and weights == "none":
+        raise ValueError(
+            "build_model: found neither a schema nor num_classes; pass Schema.from_coco('ann.json'), num_classes=1 or "
+            "weights='coco'."
+        )
+    elif num_classes is not None or num_keypoints:
+        raise ValueError(
+            "build_model: found a schema and num_classes or num_keypoints; the schema already says both, leave them out."
+        )
+    if weights == "none":
+        return CenterNet(schema, find_backbone(backbone, stacks=stacks, head_channels=head_channels), image_size, **options)
+    if head_channels is not None:
+        raise ValueError("build_model: found weights and head_channels; the weights say how wide the heads are, leave it out.")
+    model, report = build_from_weights(
+        schema, weights, backbone=backbone, image_size=image_size, stacks=stacks, map_keypoint=map_keypoint, **options
+    )
+    print(*report.lines(), sep="\n")
+    return model
 
 
 def load_weights(

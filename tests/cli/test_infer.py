@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import pytest
 import squares
 
-from centerkp import loading
 from centerkp.cli import commands
+from centerkp.inference import loading
 
 
 @pytest.fixture()

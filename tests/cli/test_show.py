@@ -4,7 +4,7 @@ import albumentations as A
 from coco_files import write_coco
 
 from centerkp.cli import main
-from centerkp.data.image import read_image
+from centerkp.images.reading import read_image
 
 CATEGORIES = [{"id": 1, "name": "bee"}]
 

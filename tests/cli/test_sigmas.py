@@ -5,7 +5,7 @@ import json
 from coco_files import annotation, write_coco
 
 from centerkp.cli import main
-from centerkp.data.coco import read_coco
+from centerkp.labels.coco import read_coco
 
 
 def test_sigmas(tmp_path, capsys):

@@ -3,7 +3,7 @@
 from coco_files import write_coco
 
 from centerkp.cli import main
-from centerkp.data.coco import read_coco
+from centerkp.labels.coco import read_coco
 
 CATEGORIES = [{"id": 1, "name": "bee"}, {"id": 2, "name": "[b]wasp[/b]"}]
 

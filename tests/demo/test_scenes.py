@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from centerkp import geometry
-from centerkp.data.demo import FINE, _annotate, _Placed, draw_scene, write_demo
-from centerkp.data.demo_shapes import (
+from centerkp.demo.scenes import FINE, _annotate, _Placed, draw_scene, write_demo
+from centerkp.demo.shapes import (
     SKETCHES,
     Sketch,
     mirrored,

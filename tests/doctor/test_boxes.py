@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from doctor import check, found
 
-from centerkp.data.check import check_dataset, write_mended
+from centerkp.doctor.check import check_dataset, write_mended
 
 WIDTH, HEIGHT = 640, 480
 

@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from centerkp.cli import main
-from centerkp.data.check import check_dataset, write_mended
-from centerkp.data.coco import read_coco, require_labels
-from centerkp.data.demo import write_demo
+from centerkp.demo.scenes import write_demo
+from centerkp.doctor.check import check_dataset, write_mended
+from centerkp.labels.coco import read_coco, require_labels
 
 WIDTH, HEIGHT = 320, 240
 NAMES = ["tip", "left_grip", "right_grip"]

@@ -8,9 +8,9 @@ import pytest
 from doctor import found, write
 from PIL import Image
 
-from centerkp.data.check import check_dataset, write_mended
-from centerkp.data.check_labels import turn_points
-from centerkp.data.image import read_image
+from centerkp.doctor.check import check_dataset, write_mended
+from centerkp.doctor.labels import turn_points
+from centerkp.images.reading import read_image
 
 WIDTH, HEIGHT = 160, 120
 SPOT = (40, 100)  # where the white spot lies on the stored picture, and the label

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from doctor import check, found
 
-from centerkp.data.check_keypoints import odd_pairs, pair_sides
+from centerkp.doctor.keypoints import odd_pairs, pair_sides
 
 SIZE = 400
 BUG = ["head", "left_leg", "right_leg", "left_wing", "right_wing"]

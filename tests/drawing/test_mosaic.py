@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from centerkp.data.augment import Augmentation
-from centerkp.data.coco import read_coco
-from centerkp.data.demo import write_demo
-from centerkp.data.mosaic import choose_records, draw_records, draw_samples
+from centerkp.demo.scenes import write_demo
+from centerkp.drawing.mosaic import choose_records, draw_records, draw_samples
+from centerkp.labels.coco import read_coco
+from centerkp.samples.augment import Augmentation
 
 
 @pytest.fixture(scope="module")

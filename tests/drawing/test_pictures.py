@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from centerkp import drawing
-from centerkp.drawing import class_colors, draw_comparison, draw_detections, draw_record, draw_targets, keypoint_colors
-from centerkp.lettering import find_place, fit_text
+from centerkp.drawing import pictures as drawing
+from centerkp.drawing.lettering import find_place, fit_text
+from centerkp.drawing.pictures import class_colors, draw_comparison, draw_detections, draw_record, draw_targets, keypoint_colors
 from centerkp.results import Detection
 from centerkp.schema import ObjectClass, Schema
 

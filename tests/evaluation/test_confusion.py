@@ -1,8 +1,8 @@
 import numpy as np
 from scored_objects import SCHEMA, blur, make_detection, make_record, random_records
 
-from centerkp.confusion import count_confusion, match_image
-from centerkp.evaluation import evaluate, ground_truth_as_detections
+from centerkp.evaluation.confusion import count_confusion, match_image
+from centerkp.evaluation.evaluate import evaluate, ground_truth_as_detections
 
 A, B, C = [0, 0, 100, 100], [200, 0, 300, 100], [400, 0, 500, 100]
 

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from scored_objects import SCHEMA, blur, make_detection, make_record, random_records
 
-from centerkp.average_precision import box_precision, build_coco, keypoint_precision
-from centerkp.curves import SCORES, Ranking, best_threshold, pool_rankings, score_curve
-from centerkp.evaluation import evaluate, ground_truth_as_detections
+from centerkp.evaluation.average_precision import box_precision, build_coco, keypoint_precision
+from centerkp.evaluation.curves import SCORES, Ranking, best_threshold, pool_rankings, score_curve
+from centerkp.evaluation.evaluate import evaluate, ground_truth_as_detections
 
 NOTHING = {"threshold": None, "precision": None, "recall": None, "f1": None}
 

@@ -9,10 +9,10 @@ from pycocotools.cocoeval import COCOeval
 from rich.console import Console
 from scored_objects import DRIVER, ONE_POINT, SCHEMA, SIGMA, blur, make_detection, make_record, random_records
 
-from centerkp.average_precision import BOX_NUMBERS, KEYPOINT_NUMBERS
-from centerkp.evaluation import evaluate, ground_truth_as_detections
-from centerkp.evaluation_tables import print_evaluation
-from centerkp.keypoint_error import match_objects
+from centerkp.evaluation.average_precision import BOX_NUMBERS, KEYPOINT_NUMBERS
+from centerkp.evaluation.evaluate import evaluate, ground_truth_as_detections
+from centerkp.evaluation.keypoint_error import match_objects
+from centerkp.evaluation.tables import print_evaluation
 from centerkp.schema import COCO_KEYPOINTS, COCO_SIGMAS, ObjectClass, Schema
 
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scored_objects import ONE_POINT, SCHEMA, SIGMA, make_detection, make_record
 
-from centerkp.evaluation import evaluate
-from centerkp.image_quality import measure_image
+from centerkp.evaluation.evaluate import evaluate
+from centerkp.evaluation.image_quality import measure_image
 
 BOX = [0, 0, 100, 100]
 

@@ -7,12 +7,14 @@ import pytest
 from rich.console import Console
 from squares import SCHEMA, SIZE, SquareDetector, write_png
 
-from centerkp import evaluating
 from centerkp.cli import main
-from centerkp.evaluating import evaluate_models, name_models
-from centerkp.model.center_net import build_model, save_model
+from centerkp.cli.eval import evaluate_models
+from centerkp.evaluation import models
+from centerkp.evaluation.models import name_models
+from centerkp.model.center_net import save_model
 from centerkp.model.hourglass import Hourglass
 from centerkp.schema import ObjectClass, Schema
+from centerkp.weights.start import build_model
 
 SQUARES = {  # what the detector finds in each image
     "one.png": [("red", 10, 10, 40)],
@@ -53,12 +55,12 @@ def squares(monkeypatch):
             detector.predict_on_batch = lambda inputs: (f := whole(inputs)) | {"scores": f["scores"] * (f["class_ids"] == 0)}
         return detector
 
-    monkeypatch.setattr(evaluating, "load_for_use", load)
+    monkeypatch.setattr(models, "load_for_use", load)
 
 
-def run(models, coco, out, **options):
+def run(names, coco, out, **options):
     file = io.StringIO()
-    results = evaluate_models(models, coco, out, console=Console(file=file, width=80), **options)
+    results = evaluate_models(names, coco, out, console=Console(file=file, width=80), **options)
     return results, file.getvalue()
 
 
@@ -130,7 +132,7 @@ def test_a_detector_without_keypoints_and_images_without_objects(tmp_path, monke
             found["scores"] *= found["class_ids"] == 1
             return {k: found[k] for k in ("boxes", "scores")} | {"class_ids": np.zeros_like(found["class_ids"])}
 
-    monkeypatch.setattr(evaluating, "load_for_use", lambda path, **options: GreenDetector())
+    monkeypatch.setattr(models, "load_for_use", lambda path, **options: GreenDetector())
     coco = write_dataset(tmp_path / "data")
     content = json.loads(coco.read_text())
     content["categories"] = content["categories"][1:]
@@ -166,16 +168,16 @@ def test_nothing_measured_is_lost(tmp_path, squares, monkeypatch):
                 raise BrokenPipeError
 
     with pytest.raises(BrokenPipeError):
-        evaluating.evaluate_models(["a.keras"], coco, tmp_path / "out", console=Gone())
+        evaluate_models(["a.keras"], coco, tmp_path / "out", console=Gone())
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["curves.csv", "metrics.json", "report.html"]
 
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(evaluating, "write_metrics", full)
+    monkeypatch.setattr(models, "write_metrics", full)
     console = Console(record=True, width=80)
     with pytest.raises(OSError, match="No space left"):
-        evaluating.evaluate_models(["a.keras"], coco, tmp_path / "out", console=console)
+        evaluate_models(["a.keras"], coco, tmp_path / "out", console=console)
     assert "COCO's numbers" in console.export_text()
 
 

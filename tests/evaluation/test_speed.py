@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from squares import SquareDetector
 
-from centerkp import speed
-from centerkp.speed import TimedDetector
+from centerkp.evaluation import speed
+from centerkp.evaluation.speed import TimedDetector
 
 
 class Clock:

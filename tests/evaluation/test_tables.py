@@ -5,8 +5,8 @@ import numpy as np
 from rich.console import Console
 from scored_objects import SCHEMA, blur, make_detection, make_record, random_records
 
-from centerkp.evaluation import evaluate, ground_truth_as_detections
-from centerkp.evaluation_tables import (
+from centerkp.evaluation.evaluate import evaluate, ground_truth_as_detections
+from centerkp.evaluation.tables import (
     GUESS,
     class_table,
     collect_notes,

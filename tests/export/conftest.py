@@ -53,7 +53,7 @@ def make_model(stacks):
 @pytest.fixture(scope="session")
 def pictures():
     """Four drawn pictures: smaller than the small model's canvas, larger, wide and high."""
-    from centerkp.data.demo import draw_scene
+    from centerkp.demo.scenes import draw_scene
 
     rng = np.random.default_rng(3)
     return [draw_scene(rng, size, 2)[0] for size in ((100, 64), (130, 121), (301, 66), (64, 200))]
@@ -62,7 +62,7 @@ def pictures():
 @pytest.fixture(scope="session")
 def inputs(pictures):
     """The pictures letterboxed, as one batch."""
-    from centerkp.data.image import letterbox_image
+    from centerkp.images.reading import letterbox_image
 
     canvases, _, sizes = zip(*(letterbox_image(picture, (96, 64)) for picture in pictures), strict=True)
     return {"image": np.stack(canvases), "valid_size": np.float32(sizes)}

@@ -8,17 +8,18 @@ import pytest
 from rich.console import Console
 
 from centerkp.cli import main
-from centerkp.config import TrainSettings
-from centerkp.data.demo import write_demo
-from centerkp.export import exporting, samples
+from centerkp.demo.scenes import write_demo
+from centerkp.evaluation.speed import describe_machine
+from centerkp.export import calibration as samples
+from centerkp.export import formats
 from centerkp.export.accuracy import measure_accuracy
-from centerkp.export.artefact import load_detector
-from centerkp.export.exporting import FORMATS, export
-from centerkp.export.samples import find_pictures, spread
+from centerkp.export.calibration import find_pictures, spread
+from centerkp.export.formats import FORMATS, export
+from centerkp.inference.loading import load_detector
 from centerkp.model.center_net import CenterNet, load_model
 from centerkp.schema import Schema
-from centerkp.speed import describe_machine
-from centerkp.training import read_records
+from centerkp.training.settings import TrainSettings
+from centerkp.training.train import read_records
 from centerkp.writing import write_json
 
 
@@ -75,8 +76,8 @@ def test_a_wrong_artefact_is_marked_and_the_old_one_stays(weights, tmp_path, mon
         shutil.copy(weights, path / "model.keras")
 
     monkeypatch.setitem(FORMATS, "saved_model", replace(FORMATS["saved_model"], write=write_wrong))
-    load = exporting.load_detector
-    monkeypatch.setattr(exporting, "load_detector", lambda p, **o: Wrong(p) if o.get("unverified") else load(p, **o))
+    load = formats.load_detector
+    monkeypatch.setattr(formats, "load_detector", lambda p, **o: Wrong(p) if o.get("unverified") else load(p, **o))
     assert main(["export", str(weights), "--format", "saved_model", "--out", str(out)]) == 2
     error = capsys.readouterr().err
     assert "boxes that differ" in error and "do not use the files in" in error

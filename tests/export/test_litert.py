@@ -4,9 +4,10 @@ import zipfile
 import numpy as np
 import pytest
 
-from centerkp.export.artefact import OUTPUTS, load_detector
 from centerkp.export.fold import fold
 from centerkp.export.litert import write_litert
+from centerkp.inference.loading import load_detector
+from centerkp.runtimes.artefact import OUTPUTS
 
 PIXELS = {"fp32": 1e-2, "fp16": 0.5, "int8": 8.0}
 

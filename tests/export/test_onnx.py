@@ -7,13 +7,14 @@ import onnxruntime
 import pytest
 from keras import layers
 
-from centerkp.data.image import letterbox_image
 from centerkp.export import onnx_file
-from centerkp.export.artefact import OUTPUTS, load_detector
 from centerkp.export.fold import fold
 from centerkp.export.onnx_file import write_onnx
-from centerkp.inference import to_source
+from centerkp.images.reading import letterbox_image
+from centerkp.inference.detect import to_source
+from centerkp.inference.loading import load_detector
 from centerkp.model.center_net import CenterNet
+from centerkp.runtimes.artefact import OUTPUTS
 from centerkp.schema import Schema
 
 SIZE = (96, 64)

@@ -8,9 +8,9 @@ import reference
 from keras import ops
 
 from centerkp.codec.decode import DecodeOptions, decode
-from centerkp.data.image import letterbox_image
 from centerkp.export.onnx_decode import write_decode, write_letterbox
 from centerkp.export.onnx_graph import OPSET, Graph
+from centerkp.images.reading import letterbox_image
 from centerkp.schema import Schema
 
 FLOAT, UINT8 = onnx.TensorProto.FLOAT, onnx.TensorProto.UINT8

@@ -4,8 +4,9 @@ import numpy as np
 import openvino
 import pytest
 
-from centerkp.export.artefact import OUTPUTS, load_detector
-from centerkp.export.openvino_file import write_openvino
+from centerkp.export.openvino import write_openvino
+from centerkp.inference.loading import load_detector
+from centerkp.runtimes.artefact import OUTPUTS
 
 SIZE = (96, 64)
 # The least score of an object that is looked for, and how far it may be off, in pixels and in score.

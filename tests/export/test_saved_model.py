@@ -4,11 +4,12 @@ import cv2
 import numpy as np
 import pytest
 
-from centerkp.data.image import letterbox_image
-from centerkp.export.artefact import OUTPUTS, load_detector
 from centerkp.export.fold import fold
 from centerkp.export.saved_model import _letterbox, write_saved_model
-from centerkp.inference import detect, to_source
+from centerkp.images.reading import letterbox_image
+from centerkp.inference.detect import detect, to_source
+from centerkp.inference.loading import load_detector
+from centerkp.runtimes.artefact import OUTPUTS
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from centerkp.data.demo import write_demo
-from centerkp.data.image import read_image
-from centerkp.data.phash import LOW_FREQUENCIES, near_groups, nearest, perceptual_hash
+from centerkp.demo.scenes import write_demo
+from centerkp.images.phash import LOW_FREQUENCIES, near_groups, nearest, perceptual_hash
+from centerkp.images.reading import read_image
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def test_results_are_the_same_in_small_steps(monkeypatch):
     hashes[40] = hashes[3] ^ np.uint64(5)
     found, groups = nearest(hashes, hashes, 24), near_groups(hashes, 18)
     assert found[3] == 40 and found[40] == 3 and 1 < groups.max() < 49
-    monkeypatch.setattr("centerkp.data.phash.PAIRS_AT_ONCE", 120)
+    monkeypatch.setattr("centerkp.images.phash.PAIRS_AT_ONCE", 120)
     assert nearest(hashes, hashes, 24).tolist() == found.tolist()
     assert near_groups(hashes, 18).tolist() == groups.tolist()
 

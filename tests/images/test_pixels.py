@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from centerkp.data.image import read_image
-from centerkp.data.pixels import to_rgb
+from centerkp.images.pixels import to_rgb
+from centerkp.images.reading import read_image
 
 
 def ramp(*values, dtype):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps, TiffImagePlugin
 
-from centerkp.data.image import letterbox_image, plain_format, read_image, read_image_size
+from centerkp.images.reading import letterbox_image, plain_format, read_image, read_image_size
 
 
 def _picture(width=32, height=24):

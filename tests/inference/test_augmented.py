@@ -2,16 +2,16 @@ import numpy as np
 import pytest
 from keras import ops
 
-from centerkp.augmented import AugmentedDetector, _sampling, average_mirrored, merge, read_augmentations
 from centerkp.codec.decode import decode
 from centerkp.codec.ideal import ideal_maps
 from centerkp.codec.targets import render_targets
-from centerkp.data.image import letterbox_image
 from centerkp.heads import head_channels
-from centerkp.inference import detect
-from centerkp.model.center_net import build_model
+from centerkp.images.reading import letterbox_image
+from centerkp.inference.augmented import AugmentedDetector, _sampling, average_mirrored, merge, read_augmentations
+from centerkp.inference.detect import detect
 from centerkp.model.hourglass import Hourglass
 from centerkp.schema import ObjectClass, Schema
+from centerkp.weights.start import build_model
 
 SCHEMA = Schema((ObjectClass("fish", 1, ("left_fin", "tail", "right_fin"), flip_pairs=((0, 2),)), ObjectClass("net", 2)))
 BOXES = np.array([[13, 9, 49, 40], [60, 30, 93, 61]], "float32")

@@ -6,11 +6,12 @@ import pytest
 from pycocotools.coco import COCO
 
 from centerkp.geometry import letterbox
-from centerkp.inference import detect, find_images, to_source
-from centerkp.model.center_net import build_model
+from centerkp.inference.detect import detect, to_source
+from centerkp.inference.sources import find_images
 from centerkp.model.hourglass import Hourglass
 from centerkp.results import coco_dataset, split_objects
 from centerkp.schema import ObjectClass, Schema
+from centerkp.weights.start import build_model
 from centerkp.writing import write_json
 
 SCHEMA = Schema((ObjectClass("cup", 4, ("rim", "foot"), ((0, 1),)), ObjectClass("lid", 9)))

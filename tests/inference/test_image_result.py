@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from centerkp.image_result import ImageResult, Predictions
+from centerkp.inference.image_result import ImageResult, Predictions
 from centerkp.results import ROW_COLUMNS, Detection, to_rows
 from centerkp.schema import ObjectClass, Schema
 

@@ -5,11 +5,11 @@ import keras
 import numpy as np
 import pytest
 
-from centerkp.inference import detect
-from centerkp.loading import find_newest_model, load_for_use
-from centerkp.model.center_net import build_model
+from centerkp.inference.detect import detect
+from centerkp.inference.loading import find_newest_model, load_detector, load_for_use
 from centerkp.model.hourglass import Hourglass
 from centerkp.schema import ObjectClass, Schema
+from centerkp.weights.start import build_model
 
 SCHEMA = Schema((ObjectClass("cup", 4, ("rim", "foot")), ObjectClass("lid", 9)))
 
@@ -79,3 +79,11 @@ def test_newest_model(tmp_path):
         path.write_text("")
         os.utime(path, (time.time() - age,) * 2)
     assert find_newest_model(tmp_path / "runs") == tmp_path / "runs/deep/b/best.keras"
+
+
+def test_keras_files_load_with_size_and_stacks(tmp_path):
+    path = tmp_path / "m.keras"
+    build_model(SCHEMA, backbone=Hourglass(4, (8, 8), (1, 1), 2), image_size=96).save(path)
+    detector = load_detector(path, image_size=64, stacks=1)
+    assert detector.image_size == (64, 64) and detector.backbone.stacks == 1
+    assert detector.schema == SCHEMA

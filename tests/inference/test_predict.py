@@ -6,7 +6,8 @@ import pytest
 from PIL import Image
 
 import centerkp
-from centerkp.inference import Frame, detect, predict, read_ahead
+from centerkp.inference.detect import Frame, detect, read_ahead
+from centerkp.inference.predict import predict
 from centerkp.schema import ObjectClass, Schema
 
 SCHEMA = Schema((ObjectClass("spot", 1, ("middle",)),))

@@ -6,7 +6,7 @@ import pytest
 import squares
 from pycocotools.coco import COCO
 
-from centerkp.prediction_files import COLUMNS, CocoFile, CsvFile
+from centerkp.inference.prediction_files import COLUMNS, CocoFile, CsvFile
 from centerkp.results import Detection, coco_dataset
 
 POINTS, SURE = np.array([[1, 2], [6, 12.0]]), np.array([0.5, 0.25])
@@ -46,7 +46,7 @@ def test_failure_leaves_the_file_of_before(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("centerkp.prediction_files.shutil.copyfileobj", full)
+    monkeypatch.setattr("centerkp.inference.prediction_files.shutil.copyfileobj", full)
     with pytest.raises(OSError, match="No space"):
         file.close()
     assert path.read_text() == "before" and [p.name for p in tmp_path.iterdir()] == ["p.json"]

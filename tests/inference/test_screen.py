@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import squares
 
-from centerkp import screen as module
-from centerkp.screen import Screen
+from centerkp.inference import screen as module
+from centerkp.inference.screen import Screen
 
 
 @pytest.fixture()

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import squares
 
-from centerkp import sources
-from centerkp.inference import Frame
-from centerkp.sources import Picture, find_sources, read_address, read_items
-from centerkp.video import Clip
+from centerkp.inference import sources
+from centerkp.inference.detect import Frame
+from centerkp.inference.sources import Picture, find_sources, read_address, read_items
+from centerkp.inference.video import Clip
 
 
 @pytest.fixture()

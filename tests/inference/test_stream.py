@@ -15,10 +15,10 @@ import squares
 from pycocotools.coco import COCO
 from rich.console import Console
 
-from centerkp import outputs, predicting
-from centerkp.outputs import OutputChoice
-from centerkp.predicting import Selection, predict_sources
-from centerkp.sources import find_sources
+from centerkp.inference import outputs, stream
+from centerkp.inference.outputs import OutputChoice
+from centerkp.inference.sources import find_sources
+from centerkp.inference.stream import Selection, predict_sources
 
 TESTS = Path(__file__).parent
 
@@ -179,7 +179,7 @@ def test_show(images, tmp_path, monkeypatch):
         def close(self):
             shown.append("closed")
 
-    monkeypatch.setattr(predicting, "Screen", Window)
+    monkeypatch.setattr(stream, "Screen", Window)
     _, text = predict([images], tmp_path / "out", choice=OutputChoice(show=True, pictures=False))
     assert [getattr(s, "shape", s) for s in shown] == [(96, 96, 3), (96, 96, 3), (96, 192, 3), "closed"]
     assert "showing at http://127.0.0.1:1/" in text and "ssh -L 1:127.0.0.1:1" in text
@@ -221,7 +221,7 @@ INTERRUPTED = """
     import sys
     from pathlib import Path
     import squares
-    from centerkp import loading
+    from centerkp.inference import loading
     from centerkp.cli import commands
 
     loading.load_for_use = lambda *a, **k: squares.SquareDetector(seconds=0.05)

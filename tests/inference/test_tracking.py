@@ -1,7 +1,7 @@
 import numpy as np
 
+from centerkp.inference.tracking import Tracker
 from centerkp.results import Detection
-from centerkp.tracking import Tracker
 
 
 def found(x, y, side=20.0, class_id=0):

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import squares
 
-from centerkp import video
-from centerkp.video import Clip, ClipWriter, open_clip
+from centerkp.inference import video
+from centerkp.inference.video import Clip, ClipWriter, open_clip
 
 
 def read(path, live=False):

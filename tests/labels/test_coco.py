@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from centerkp.data.coco import Dataset, Record, count_labels, read_coco, require_labels, split_records
+from centerkp.labels.coco import Dataset, Record, count_labels, read_coco, require_labels, split_records
 from centerkp.schema import Schema
 
 WIDTH, HEIGHT = 64, 48

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from centerkp.data.coco import read_coco
+from centerkp.labels.coco import read_coco
 
 SIZE = 64, 48
 

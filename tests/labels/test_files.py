@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from centerkp.data import files
-from centerkp.data.coco import read_coco
-from centerkp.data.files import find_images, image_folders, measure_images, read_json
+from centerkp.labels import files
+from centerkp.labels.coco import read_coco
+from centerkp.labels.files import find_images, image_folders, measure_images, read_json
 
 CATEGORY = {"id": 1, "name": "tool", "keypoints": ["tip"]}
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from centerkp.data.coco import count_labels, read_coco, read_schema
+from centerkp.labels.coco import count_labels, read_coco, read_schema
 from centerkp.schema import Schema
 
 CASES = int(os.environ.get("CENTERKP_FUZZ", 0))

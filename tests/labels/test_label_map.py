@@ -3,9 +3,9 @@
 import pytest
 
 from centerkp.cli import main
-from centerkp.label_map import format_label_map, read_label_map, write_label_map
+from centerkp.labels.label_map import format_label_map, read_label_map, write_label_map
+from centerkp.labels.text_format import escape, read_text_format
 from centerkp.schema import ObjectClass, Schema
-from centerkp.text_format import escape, read_text_format
 
 CAT = ObjectClass("cat", 15, ("nose", "left_ear", "right_ear"))
 BOX = ObjectClass('box "A"\\B', 3)

@@ -6,8 +6,8 @@ import shutil
 import pytest
 from coco_files import write_coco, write_picture
 
-from centerkp.data.coco import read_coco
-from centerkp.data.merging import merge_coco
+from centerkp.labels.coco import read_coco
+from centerkp.labels.merging import merge_coco
 
 BEE = {"id": 3, "name": "bee", "keypoints": ["head", "sting"], "skeleton": [[1, 2]]}
 WASP = {"id": 7, "name": "wasp"}

@@ -5,8 +5,8 @@ import json
 import pytest
 from coco_files import write_coco, write_picture
 
-from centerkp.data.coco import read_coco
-from centerkp.data.relocate import read_source, refuse_existing, relocate_names
+from centerkp.labels.coco import read_coco
+from centerkp.labels.relocate import read_source, refuse_existing, relocate_names
 
 BEE = [{"id": 1, "name": "bee"}]
 

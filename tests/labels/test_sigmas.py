@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from coco_files import annotation, write_coco
 
-from centerkp.data.coco import Dataset, Record, read_coco
-from centerkp.data.sigmas import estimate_sigmas, match_objects, read_annotators, write_sigmas
+from centerkp.labels.coco import Dataset, Record, read_coco
+from centerkp.labels.sigmas import estimate_sigmas, match_objects, read_annotators, write_sigmas
 from centerkp.schema import ObjectClass, Schema
 
 BEE = {"id": 1, "name": "bee", "keypoints": ["left_eye", "right_eye", "sting"]}

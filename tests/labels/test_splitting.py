@@ -8,9 +8,9 @@ from coco_files import annotation, write_coco, write_picture
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from centerkp.data.coco import read_coco
-from centerkp.data.relocate import read_source
-from centerkp.data.splitting import assign_groups, count_objects, group_images, split_coco
+from centerkp.labels.coco import read_coco
+from centerkp.labels.relocate import read_source
+from centerkp.labels.splitting import assign_groups, count_objects, group_images, split_coco
 
 CATEGORIES = [{"id": 3, "name": "bee", "keypoints": ["head"]}, {"id": 7, "name": "wasp"}]
 

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from centerkp.cli import main
-from centerkp.data.augment import Augmentation
-from centerkp.data.coco import read_coco
-from centerkp.data.image import read_image, read_image_size
-from centerkp.data.pipeline import make_dataset
-from centerkp.data.sample import Sampler
-from centerkp.data.tfrecord import StoredImage, name_shards, write_tfrecords
-from centerkp.data.tfrecord_reader import read_tfrecords, to_pixels
-from centerkp.label_map import write_label_map
+from centerkp.images.reading import read_image, read_image_size
+from centerkp.labels.coco import read_coco
+from centerkp.labels.label_map import write_label_map
+from centerkp.labels.tfrecord import StoredImage, name_shards, write_tfrecords
+from centerkp.labels.tfrecord_reader import read_tfrecords, to_pixels
+from centerkp.samples.augment import Augmentation
+from centerkp.samples.pipeline import make_dataset
+from centerkp.samples.sample import Sampler
 from centerkp.schema import Schema
 
 CATEGORIES = [
@@ -517,10 +517,10 @@ def test_commands(coco, tmp_path, monkeypatch, capsys):
 
 def test_training_reads_them_like_a_json(written, coco, monkeypatch, tmp_path):
     """The same images on both sides, the run called after the records, and detections for images without a path."""
-    from centerkp.callbacks import detect_records
-    from centerkp.config import TrainSettings
-    from centerkp.run_folder import RunFolder
-    from centerkp.training import build_probe, read_records
+    from centerkp.training.callbacks import detect_records
+    from centerkp.training.run_folder import RunFolder
+    from centerkp.training.settings import TrainSettings
+    from centerkp.training.train import build_probe, read_records
 
     _, pattern, label_map = written
     common = {"val_fraction": 0.3, "image_size": 64}

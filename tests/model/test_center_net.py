@@ -3,9 +3,10 @@ import numpy as np
 import pytest
 
 import centerkp
-from centerkp.model.center_net import build_model, load_model
+from centerkp.model.center_net import load_model
 from centerkp.model.hourglass import Hourglass
 from centerkp.schema import Schema
+from centerkp.weights.start import build_model
 
 SPEC = Hourglass(4, (8, 8), (1, 1), stacks=2, head_channels=8)
 SCHEMA = Schema.generic(2, [3, 0])

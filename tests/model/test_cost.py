@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from centerkp.model.center_net import build_model
 from centerkp.model.cost import measure_reach
+from centerkp.weights.start import build_model
 
 
 @pytest.fixture(scope="module")

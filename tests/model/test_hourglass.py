@@ -4,9 +4,9 @@ import pytest
 import reference
 from keras import ops
 
-from centerkp.model.center_net import build_model
 from centerkp.model.cost import count_gmac
 from centerkp.model.hourglass import BACKBONES, Hourglass, find_backbone
+from centerkp.weights.start import build_model
 
 
 @pytest.fixture(scope="module")

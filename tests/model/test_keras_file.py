@@ -10,8 +10,9 @@ import keras
 import numpy as np
 import pytest
 
-from centerkp.model.center_net import build_model, load_model
+from centerkp.model.center_net import load_model
 from centerkp.model.hourglass import Hourglass
+from centerkp.weights.start import build_model
 
 PACKAGE = Path(__file__).parents[2] / "centerkp"
 

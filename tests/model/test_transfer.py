@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from keras import ops
 
-from centerkp.model.center_net import HEATMAP_BIAS, build_model
-from centerkp.model.coco_schema import coco_schema
+from centerkp.model.center_net import HEATMAP_BIAS
 from centerkp.model.hourglass import Hourglass, name_backbone, same_body
 from centerkp.model.transfer import transfer_weights
 from centerkp.schema import ObjectClass, Schema
+from centerkp.weights.coco_schema import coco_schema
+from centerkp.weights.start import build_model
 
 TWO = Hourglass(4, (8, 8, 12), (1, 1, 1), stacks=2, head_channels=6)
 SOURCE = Schema(

@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from centerkp.cli.commands import main
-from centerkp.data.check import check_dataset
-from centerkp.data.image import read_image
+from centerkp.doctor.check import check_dataset
+from centerkp.images.reading import read_image
 from centerkp.report.dataset_page import choose_samples, write_dataset_page
 from centerkp.report.dataset_text import draw_blocks, print_checkup, verdict
 

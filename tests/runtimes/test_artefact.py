@@ -3,7 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from centerkp.export.artefact import ArtefactDetector, Description, find_artefact, in_batches, load_detector
+from centerkp.inference.loading import load_detector
+from centerkp.runtimes.artefact import ArtefactDetector, Description, find_artefact, in_batches
 from centerkp.schema import ObjectClass, Schema
 
 SCHEMA = Schema((ObjectClass("Zange", 3, ("Spitze links", "Spitze rechts"), flip_pairs=((0, 1),)), ObjectClass("nut", 7)))
@@ -96,11 +97,3 @@ def test_broken_files_are_named(tmp_path):
     Description(SCHEMA, (64, 64), "saved_model").write(folder / "schema.json")
     with pytest.raises(ValueError, match="TensorFlow does not load"):
         load_detector(folder)
-
-
-def test_keras_files_load_with_size_and_stacks(tmp_path, small_model):
-    path = tmp_path / "m.keras"
-    small_model.save(path)
-    detector = load_detector(path, image_size=64, stacks=1)
-    assert detector.image_size == (64, 64) and detector.backbone.stacks == 1
-    assert detector.schema == small_model.schema

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from centerkp.data import pipeline
-from centerkp.data.augment import Augmentation
-from centerkp.data.coco import Record
-from centerkp.data.pipeline import SamplePyDataset, make_batches, make_dataset
-from centerkp.data.sample import Sampler
+from centerkp.labels.coco import Record
+from centerkp.samples import pipeline
+from centerkp.samples.augment import Augmentation
+from centerkp.samples.pipeline import SamplePyDataset, make_batches, make_dataset
+from centerkp.samples.sample import Sampler
 from centerkp.schema import Schema
 
 SCHEMA = Schema.generic(2, (2, 1))

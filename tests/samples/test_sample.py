@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 
 from centerkp import geometry
-from centerkp.data import sample as sample_module
-from centerkp.data.augment import Augmentation, _thread_transform, draw_affine, read_compose
-from centerkp.data.coco import Record
-from centerkp.data.sample import Sampler
+from centerkp.labels.coco import Record
+from centerkp.samples import sample as sample_module
+from centerkp.samples.augment import Augmentation, _thread_transform, draw_affine, read_compose
+from centerkp.samples.sample import Sampler
 from centerkp.schema import ObjectClass, Schema
 
 FACE = ObjectClass("face", 1, ("left_eye", "right_eye", "nose"), flip_pairs=((0, 1),), flip_source="names")

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from centerkp.codec.targets import render_targets
-from centerkp.data.coco import read_coco, split_records
-from centerkp.data.pipeline import make_dataset
-from centerkp.data.sample import Sampler
-from centerkp.evaluation import evaluate, ground_truth_as_detections
+from centerkp.evaluation.evaluate import evaluate, ground_truth_as_detections
+from centerkp.labels.coco import read_coco, split_records
 from centerkp.model.losses import compute_losses
+from centerkp.samples.pipeline import make_dataset
+from centerkp.samples.sample import Sampler
 
 SIZE, CELLS = 64, 16
 CROWD, OBJECT = [32, 32, 28, 28], [4, 4, 16, 16]

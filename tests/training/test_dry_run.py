@@ -3,10 +3,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from centerkp.config import TrainSettings
-from centerkp.dry_run import dry_run
 from centerkp.schema import Schema
-from centerkp.training import build_probe
+from centerkp.training.dry_run import dry_run
+from centerkp.training.settings import TrainSettings
+from centerkp.training.train import build_probe
 
 SCHEMA = Schema.generic(2, [2, 0])
 
@@ -26,7 +26,7 @@ def make_record(boxes, class_ids, points=None, image_id=1, size=(200, 100)):
 @pytest.fixture()
 def model(monkeypatch):
     blank = lambda path: np.zeros((100, 200, 3), np.uint8)  # noqa: E731
-    monkeypatch.setattr("centerkp.data.sample.read_image", blank)
+    monkeypatch.setattr("centerkp.samples.sample.read_image", blank)
     return build_probe(SCHEMA, TrainSettings(image_size=64))
 
 
@@ -58,7 +58,7 @@ def test_no_objects(model):
 
 
 def test_a_broken_codec_stops_the_run(model, monkeypatch):
-    from centerkp import dry_run as module
+    from centerkp.training import dry_run as module
 
     def shifted(*args):
         maps = ideal(*args)

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 import centerkp
-from centerkp.callbacks import EpochEnd
 from centerkp.cli.commands import build_parser, main
-from centerkp.config import TrainSettings, read_keypoint_map
-from centerkp.data.demo import write_demo
-from centerkp.drawing import write_image
-from centerkp.run_folder import RunFolder
+from centerkp.demo.scenes import write_demo
+from centerkp.drawing.pictures import write_image
+from centerkp.training.callbacks import EpochEnd
+from centerkp.training.run_folder import RunFolder
+from centerkp.training.settings import TrainSettings, read_keypoint_map
 
 FLAGS = ["--backbone", "hourglass_10", "--image-size", "32", "--batch-size", "4"]
 

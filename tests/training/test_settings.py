@@ -3,7 +3,7 @@ import json
 import pytest
 
 from centerkp.cli.commands import build_parser, main
-from centerkp.config import TrainSettings, read_pairs, read_sigmas
+from centerkp.training.settings import TrainSettings, read_pairs, read_sigmas
 
 
 def test_round_trip(tmp_path):
@@ -63,7 +63,7 @@ def test_defaults_then_file_then_flags(tmp_path, monkeypatch):
     path = tmp_path / "settings.json"
     path.write_text(json.dumps(TrainSettings(coco="a.json", run="runs/old", epochs=7, rotation=3).to_dict()))
     got = []
-    monkeypatch.setattr("centerkp.training.train", got.append)
+    monkeypatch.setattr("centerkp.training.train.train", got.append)
     assert main(["train", "--settings", str(path), "--epochs", "9"]) == 0
     assert got == [TrainSettings(coco="a.json", epochs=9, rotation=3)]
 

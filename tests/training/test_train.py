@@ -16,12 +16,12 @@ from rich.console import Console
 
 import centerkp
 from centerkp.cli import main
-from centerkp.config import TrainSettings
-from centerkp.data.demo import write_demo
+from centerkp.demo.scenes import write_demo
 from centerkp.model.center_net import save_model
-from centerkp.run_folder import RunFolder
-from centerkp.summary import warn_of_labels
-from centerkp.training import train
+from centerkp.training.run_folder import RunFolder
+from centerkp.training.settings import TrainSettings
+from centerkp.training.summary import warn_of_labels
+from centerkp.training.train import train
 
 FLAGS = ["--backbone", "hourglass_10", "--image-size", "64", "--batch-size", "4", "--eval-every", "2", "--epochs", "4"]
 
@@ -204,7 +204,7 @@ def test_failed_save_leaves_the_old_model(run, tmp_path, monkeypatch):
 
 
 def test_warm_start_moves_everything_of_the_same_schema(run, demo):
-    from centerkp.training import start_model
+    from centerkp.training.train import start_model
 
     best = centerkp.load_model(run[0].folder.best)
     settings = replace(run[0].folder.read_settings(), weights=str(run[0].folder.best))

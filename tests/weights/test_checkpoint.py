@@ -12,12 +12,12 @@ import pytest
 import reference
 import weights_recipe
 
-from centerkp.model.center_net import build_model
-from centerkp.model.checkpoint import check_complete, open_checkpoint, read_structure
-from centerkp.model.convert import port_checkpoint
 from centerkp.model.hourglass import Hourglass
-from centerkp.model.zoo import Task, weight_sources
 from centerkp.schema import Schema
+from centerkp.weights.checkpoint import check_complete, open_checkpoint, read_structure
+from centerkp.weights.convert import port_checkpoint
+from centerkp.weights.start import build_model
+from centerkp.weights.zoo import Task, weight_sources
 
 TASKS = {0: Task("task_a", 5), 1: Task("task_b", 3)}
 

@@ -10,9 +10,9 @@ from keras import ops
 
 import centerkp
 from centerkp.cli import main
-from centerkp.label_map import read_label_map
-from centerkp.model.convert import keep_stacks
-from centerkp.model.pipeline_config import read_pipeline
+from centerkp.labels.label_map import read_label_map
+from centerkp.weights.convert import keep_stacks
+from centerkp.weights.pipeline_config import read_pipeline
 
 LABEL_MAP = """
 item { id: 1 name: "/m/0a" display_name: 'pliers'  # as the API writes it

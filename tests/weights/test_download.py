@@ -12,10 +12,10 @@ import pytest
 from rich.console import Console
 
 import centerkp
-from centerkp.loading import load_for_use
-from centerkp.model import weights
-from centerkp.model.coco_schema import coco_schema
-from centerkp.model.weights import load_weights
+from centerkp.inference.loading import load_for_use
+from centerkp.weights import start as weights
+from centerkp.weights.coco_schema import coco_schema
+from centerkp.weights.start import load_weights
 
 NAME = "centernet_tiny_kpts.tar.gz"
 

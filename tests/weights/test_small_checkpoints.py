@@ -12,11 +12,11 @@ import reference
 from keras import ops
 
 from centerkp.codec.targets import render_targets
-from centerkp.model.checkpoint import open_checkpoint, read_structure
-from centerkp.model.convert import port_checkpoint
 from centerkp.model.hourglass import Hourglass, name_backbone
 from centerkp.model.losses import DEFAULT_WEIGHTS, compute_losses
-from centerkp.model.zoo import weight_sources
+from centerkp.weights.checkpoint import open_checkpoint, read_structure
+from centerkp.weights.convert import port_checkpoint
+from centerkp.weights.zoo import weight_sources
 
 TASKS = ("task_a", "task_b")
 STACKS = {"small_hg10": 1, "small_tiny2": 2}

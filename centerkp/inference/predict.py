@@ -1,0 +1,80 @@
+"""`centerkp.predict`: a model or its file, and images of any kind -> a result for each."""
+
+import os
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from centerkp.inference.detect import Detector, Frame, detect
+from centerkp.inference.image_result import Predictions
+from centerkp.inference.loading import load_detector
+from centerkp.inference.sources import find_images
+
+
+def predict(
+    model: Detector | str | Path,
+    source,
+    *,
+    min_score: float = 0.3,
+    batch_size: int = 8,
+    tta: str | Sequence[str] = (),
+) -> Predictions:
+    """Finds objects and their keypoints in images of any kind: `for d in predict(model, "photos/")[0]: print(d.keypoints)`.
+
+    Args:
+        model: a `CenterNet`, another detector, or what `inference.loading.load_detector` takes: a `.keras` file, "coco", an
+            exported artefact.
+        source: one of these, or an iterable of them (a list, a generator):
+            a path of an image file, of a folder (searched with all its sub-folders), or a glob pattern; an image as an array or
+            as a Pillow image, whose types and ranges `images.pixels.to_rgb` says (uint8 0..255, floats 0..1, ...); a batch of
+            images as an array (N, H, W, 3), (N, H, W, 4) or (N, H, W, 1); a `Frame`, which is an image with a name.
+        min_score: objects with a lower score are left out.
+        batch_size: images per step of the network.
+        tta: test-time augmentation, "flip", "scale" or "flip,scale"; see `inference.augmented.AugmentedDetector`.
+
+    Returns:
+        A list with one `ImageResult` per image, in order. For a file that cannot be read it has `error` and no detections, and
+        a warning says so. Pixels of files are not kept: `result.image` reads them again.
+
+    Raises:
+        FileNotFoundError: a path names nothing.
+        ValueError: an array is no image, or its values are outside the range of its type; names it by its position, image_0 the
+            first.
+    """
+    if isinstance(model, str | os.PathLike):
+        model = load_detector(model)
+    if tta:
+        from centerkp.inference.augmented import augment  # needs Keras
+
+        model = augment(model, tta)
+    results = Predictions([], model.schema)
+    for result in detect(model, _expand(source), batch_size=batch_size, min_score=min_score):
+        if result.error and result.path is None:
+            raise ValueError(result.error)
+        if result.error:
+            warnings.warn(f"left out: {result.error}", stacklevel=2)
+        results.append(result if result.path is None else replace(result, pixels=None))
+    return results
+
+
+def _expand(source) -> Iterator:
+    """What `detect` takes, one image after another."""
+    if isinstance(source, str | os.PathLike):
+        yield from find_images([source])
+    elif isinstance(source, Image.Image | Frame):
+        yield source
+    elif hasattr(source, "__array__"):
+        pixels = np.asarray(source)
+        # Copied, since reading ahead a generator that fills the same array again and again would see a later picture.
+        yield from pixels.copy() if pixels.ndim == 4 else [pixels.copy()]
+    elif isinstance(source, Iterable):
+        for one in source:
+            yield from _expand(one)
+    else:
+        raise ValueError(
+            f"predict: found a source of type {type(source).__name__}, expected a path, an image, an array, or several of them."
+        )

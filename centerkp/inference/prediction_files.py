@@ -10,7 +10,7 @@ from pathlib import Path
 
 from centerkp.results import ROW_COLUMNS, Detection, coco_dataset, to_annotation, to_rows
 from centerkp.schema import Schema
-from centerkp.writing import part_path
+from centerkp.writing import claim_part
 
 # As `results.to_rows`, and for videos the position and time of the frame, and the object's number through the video.
 COLUMNS = ("image", "frame", "seconds", "object", "track", *ROW_COLUMNS[2:])
@@ -21,8 +21,7 @@ class CocoFile:
 
     def __init__(self, path: str | Path, schema: Schema):
         self.path = Path(path)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.part = part_path(self.path)
+        self.part = claim_part(self.path)
         self.image_count = self.annotation_count = 0
         self._head = coco_dataset([], [], schema)
         self._annotations = open(self.part, "w", encoding="utf-8")
@@ -68,8 +67,7 @@ class CsvFile:
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.part = part_path(self.path)
+        self.part = claim_part(self.path)
         self._file = open(self.part, "w", encoding="utf-8", newline="")
         self._writer = csv.DictWriter(self._file, COLUMNS)
         self._writer.writeheader()

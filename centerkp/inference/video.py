@@ -10,7 +10,7 @@ from threading import Condition, Event, Thread
 import cv2
 import numpy as np
 
-from centerkp.writing import part_path
+from centerkp.writing import claim_part
 
 # What FFmpeg and OpenCV print about every damaged byte would bury the one line that is ours.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # read when the first video is opened
@@ -152,7 +152,7 @@ class ClipWriter:
 
     def __init__(self, path: str | Path, fps: float):
         self.path, self.fps = Path(path), fps
-        self.part = part_path(self.path)
+        self.part = claim_part(self.path)
         self.count = 0
         self._writer: cv2.VideoWriter | None = None
 
@@ -177,7 +177,6 @@ class ClipWriter:
             self.count += 1
 
     def _open(self, width: int, height: int) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         self.size = (width, height)
         self._writer = cv2.VideoWriter(str(self.part), cv2.VideoWriter_fourcc(*"mp4v"), self.fps, self.size)
         if not self._writer.isOpened():

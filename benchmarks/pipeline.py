@@ -65,7 +65,7 @@ def write_records(folder: Path) -> list:
     import cv2
     import numpy as np
 
-    from centerkp.labels.coco import Record
+    from centerkp.labels.records import Record
 
     rng = np.random.default_rng(0)
     rows, columns = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)

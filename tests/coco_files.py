@@ -6,6 +6,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from centerkp.labels.records import Record
+
 
 def write_picture(path: Path, number: int, size: tuple[int, int] = (40, 30)) -> Path:
     """A picture of blobs, other ones for each number; the extension decides the format."""
@@ -34,3 +36,13 @@ def write_coco(path: Path, classes_of: dict[str, list[int]], categories: list[di
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content))
     return path
+
+
+def make_record(image_id, class_ids, visibility=None, is_crowd=None) -> Record:
+    """An image of objects with three keypoints, their boxes and points left blank."""
+    count = len(class_ids)
+    visibility = np.zeros((count, 3), np.uint8) if visibility is None else np.array(visibility, np.uint8)
+    crowd = np.zeros(count, bool) if is_crowd is None else np.array(is_crowd)
+    boxes, xy = np.zeros((count, 4), np.float32), np.zeros((count, 3, 2), np.float32)
+    ids = np.array(class_ids, np.int32)
+    return Record(image_id, None, f"{image_id}.png", 9, 9, boxes, ids, xy, visibility, crowd, boxes[:, 0], np.arange(count))

@@ -12,11 +12,12 @@ from centerkp.doctor.labels import Frames, Labels, settle_labels
 from centerkp.doctor.look import Images, look_at_images
 from centerkp.doctor.mend import Mending
 from centerkp.doctor.mend_labels import mend_labels, name_images
-from centerkp.doctor.reader import Reading, listen, same_kind
+from centerkp.doctor.reader import Reading, read_with_findings, same_kind
 from centerkp.doctor.statistics import Statistics, check_statistics, measure_labels
 from centerkp.doctor.structure import check_categories, check_negatives, check_structure
 from centerkp.doctor.twins import check_neighbours, check_twins
-from centerkp.labels.files import image_folders, read_json
+from centerkp.labels.coco import NotCoco, read_coco_json
+from centerkp.labels.image_files import image_folders
 from centerkp.schema import Schema
 from centerkp.writing import write_json
 
@@ -97,12 +98,11 @@ _FOR_BOTH = ("unusable", "mendable", "suspicious")  # advice about validation da
 
 def _check_file(path: Path, images_dir, image_size: int, open_images: bool, for_training: bool = True) -> Checkup:
     try:
-        content = read_json(path)
-    except ValueError as error:
-        found, _, remedy = str(error).removeprefix(f"{path}: ").rpartition("; ")
-        return Checkup(path, [Finding("unusable", found or str(error), 1, "file", remedy.rstrip("."))])
-    raw, mending = listen(path, content), Mending(content).mend()
-    reading = listen(path, mending.content) if mending.changes or raw.faults or raw.notes else raw
+        content = read_coco_json(path)
+    except NotCoco as error:
+        return Checkup(path, [Finding("unusable", error.found, 1, "file", error.remedy)])
+    raw, mending = read_with_findings(path, content), Mending(content).mend()
+    reading = read_with_findings(path, mending.content) if mending.changes or raw.faults or raw.notes else raw
     findings = check_structure(raw, reading, mending.changes)
     images, frames = Images([], [], {}), Frames.as_written(reading)
     if open_images:

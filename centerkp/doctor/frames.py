@@ -8,7 +8,7 @@ from centerkp.doctor.findings import Finding, find
 from centerkp.doctor.labels import Frames
 from centerkp.doctor.look import Look
 from centerkp.doctor.reader import Reading
-from centerkp.labels.files import compare_sizes
+from centerkp.labels.image_files import compare_image_sizes
 
 # What can be the matter with an image's size: the level, the words, and what happens to its labels.
 KINDS = {
@@ -47,7 +47,7 @@ def settle_frames(reading: Reading, looks: Sequence[Look]) -> tuple[np.ndarray, 
     upright, stored = (np.array([getattr(look, key) for look in looks], float).reshape(-1, 2) for key in ("size", "stored"))
     turned = np.array([look.orientation >= 5 for look in looks], bool)
     extents = _label_extents(reading)
-    kinds, scales = compare_sizes(written, upright)
+    kinds, scales = compare_image_sizes(written, upright)
     swapped = kinds == "swapped"
     kinds[swapped] = _judge_swapped(written, upright, stored, turned, extents, swapped)[swapped]
     turns = np.where(kinds == "stored", [look.orientation for look in looks], 1)

@@ -5,7 +5,7 @@ import numpy as np
 from centerkp.doctor.findings import Finding
 from centerkp.doctor.labels import Labels, find_objects
 from centerkp.doctor.reader import Reading
-from centerkp.labels.faults import HIDDEN_POINTS
+from centerkp.labels.annotations import HIDDEN_POINTS
 from centerkp.wording import count_of
 
 FEW = 20  # labels; a keypoint with fewer is hardly learned

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from centerkp.images.phash import perceptual_hash
 from centerkp.images.reading import read_image, read_orientation
-from centerkp.labels.files import find_images, map_files
+from centerkp.labels.image_files import locate_images, map_image_files
 from centerkp.wording import count_of
 
 
@@ -40,12 +40,12 @@ class Images:
 
 def look_at_images(names: Sequence[str], folders: Sequence[Path]) -> Images:
     """Finds every image and decodes it whole: on all cores, with a bar on a terminal."""
-    fits = find_images(names, folders)
+    fits = locate_images(names, folders)
     paths = [paths[0] if len(paths) == 1 else None for paths in fits]
     unclear = {row: paths for row, paths in enumerate(fits) if len(paths) > 1}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Corrupt EXIF")  # the picture is whole; viewers ignore such a block, too
-        looks = map_files(_look, paths, "Looking at the images")
+        looks = map_image_files(_look, paths, "Looking at the images")
     return Images(paths, looks, unclear)
 
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from itertools import chain
 
 from centerkp.doctor.findings import Finding
-from centerkp.labels.faults import NOUNS, SHOWN, is_number, read_integer
+from centerkp.labels.faults import SHOWN
+from centerkp.labels.tables import NOUNS, is_number, read_integer
 from centerkp.wording import show
 
 NESTED = "keypoints are lists inside the list"

@@ -1,38 +1,16 @@
-"""Listens to the reader: what it would refuse or mend becomes findings, so that the doctor never disagrees with it."""
+"""Reads a label file as training does, and makes findings of what that refuses or mends: the doctor never disagrees with it."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from centerkp.doctor.findings import Finding, find
+from centerkp.doctor.findings import Finding
 from centerkp.labels.annotations import Annotations, read_annotations
-from centerkp.labels.faults import NOUNS, Faults, Table, read_categories, read_images
+from centerkp.labels.faults import Remark, Remarks
+from centerkp.labels.tables import Table, read_categories, read_images
 from centerkp.schema import Schema
-
-
-class _Listener(Faults):
-    """Keeps what the reader would refuse in one of the lists, in place of raising it."""
-
-    def __init__(self, path: Path, noun: str):
-        super().__init__(path)
-        self.noun = noun
-        self.findings: list[Finding] = []
-
-    def add(self, kind: str, remedy: str, rows: Collection[int], describe: Callable[[int], str]) -> None:
-        self.findings += find("unusable", kind, sorted(rows), noun=self.noun, remedy=remedy, place=describe)
-
-
-class _ListeningTable(Table):
-    """Keeps the rows of what the reader mends in passing."""
-
-    def __init__(self, content: Mapping, name: str, path: Path):
-        self.heard: list[Finding] = []
-        super().__init__(content, name, _Listener(path, NOUNS[name]), [])
-
-    def note(self, rows: Collection[int], text: str, noun: str | None = None, count: int | None = None) -> None:
-        self.heard += find("mendable", text, rows, noun=noun or self.noun, place=self.label, count=count)
 
 
 @dataclass(eq=False)
@@ -62,34 +40,31 @@ class Reading:
         return f"image {self.image_ids[row]} ({self.names[row]})"
 
 
-def listen(path: Path, content: Mapping) -> Reading:
-    """Reads the three lists as training does, image files aside, and collects every fault and every note with its rows."""
-    reading = Reading(content)
-    categories = _ListeningTable(content, "categories", path)
-    kinds = read_categories(categories)
-    _take(reading, categories)
-    images = _ListeningTable(content, "images", path)
-    reading.image_ids, reading.names, reading.sizes = read_images(images)
+def read_with_findings(path: Path, content: Mapping) -> Reading:
+    """Reads the three lists as training does, image files aside; what training refuses or mends in them becomes findings."""
+    remarks, reading = Remarks(path), Reading(content)
+    kinds = read_categories(Table(content, "categories", remarks))
     try:
-        if not reading.faults:
+        if not remarks.faults:
             reading.schema = Schema.from_coco({"categories": kinds})
     except ValueError as error:
-        reading.faults.append(Finding("unusable", str(error).rstrip("."), 1, "category"))
-    _take(reading, images)
-    if reading.schema is None:
-        return reading
-    places = {kind.category_id: (row, list(range(len(kind.keypoints)))) for row, kind in enumerate(reading.schema.classes)}
-    rows = {image_id: row for row, image_id in enumerate(reading.image_ids) if image_id is not None}
-    annotations = _ListeningTable(content, "annotations", path)
-    reading.annotations = read_annotations(annotations, rows, reading.names, places, reading.schema)
-    reading.label_annotation = annotations.label
-    _take(reading, annotations)
+        remarks.faults.append(Remark(str(error).rstrip("."), "category", 1))
+    reading.image_ids, reading.names, reading.sizes = read_images(Table(content, "images", remarks))
+    if reading.schema is not None:
+        kinds = enumerate(reading.schema.classes)
+        places = {kind.category_id: (class_id, list(range(len(kind.keypoints)))) for class_id, kind in kinds}
+        rows = {image_id: row for row, image_id in enumerate(reading.image_ids) if image_id is not None}
+        table = Table(content, "annotations", remarks)
+        reading.annotations = read_annotations(table, rows, reading.names, places, reading.schema)
+        reading.label_annotation = table.label
+    reading.faults = [_to_finding("unusable", fault) for fault in remarks.faults]
+    reading.notes = [_to_finding("mendable", note) for note in remarks.notes]
     return reading
 
 
-def _take(reading: Reading, table: _ListeningTable) -> None:
-    reading.faults += table.faults.findings
-    reading.notes += table.heard
+def _to_finding(level: str, remark: Remark) -> Finding:
+    rows = tuple(map(int, remark.rows))
+    return Finding(level, remark.text, remark.count, remark.noun, remark.remedy, remark.places, rows=rows)
 
 
 def usable_rows(reading: Reading) -> np.ndarray:

@@ -6,7 +6,7 @@ from centerkp.doctor.findings import Finding
 from centerkp.doctor.labels import Labels
 from centerkp.doctor.mend import DUMMY, NESTED, OUT_OF_RANGE, PAIRS, ZERO_BASED
 from centerkp.doctor.reader import Reading, same_kind
-from centerkp.labels.faults import HIDDEN_POINTS, NO_POINTS, UNNAMED_POINTS, WRONG_LENGTH
+from centerkp.labels.annotations import HIDDEN_POINTS, NO_POINTS, UNNAMED_POINTS, WRONG_LENGTH
 from centerkp.schema import ObjectClass, guess_flip_pairs
 from centerkp.wording import count_of
 

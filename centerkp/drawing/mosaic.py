@@ -7,7 +7,7 @@ import numpy as np
 from centerkp.drawing.pictures import draw_record, draw_training_sample, make_mosaic
 from centerkp.heads import STRIDE
 from centerkp.images.reading import read_image
-from centerkp.labels.coco import Record
+from centerkp.labels.records import Record
 from centerkp.samples.augment import Augmentation
 from centerkp.samples.sample import Sampler
 from centerkp.schema import Schema

@@ -26,7 +26,8 @@ from centerkp.evaluation.tables import (
 )
 from centerkp.inference.detect import detect_records
 from centerkp.inference.loading import load_for_use
-from centerkp.labels.coco import Record, read_coco
+from centerkp.labels.coco import read_coco
+from centerkp.labels.records import Record
 from centerkp.results import Detection
 from centerkp.schema import Schema
 from centerkp.writing import replacing, write_json

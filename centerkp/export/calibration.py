@@ -8,7 +8,8 @@ import numpy as np
 
 from centerkp.demo.scenes import draw_scene
 from centerkp.images.reading import read_image
-from centerkp.labels.coco import read_coco, split_records
+from centerkp.labels.coco import read_coco
+from centerkp.labels.splitting import split_records
 
 DRAWN_SIZE = (640, 480)
 

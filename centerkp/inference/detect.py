@@ -19,7 +19,7 @@ from centerkp import geometry
 from centerkp.images.pixels import to_rgb
 from centerkp.images.reading import PackedImage, letterbox_image, read_image
 from centerkp.inference.image_result import ImageResult
-from centerkp.labels.coco import Record
+from centerkp.labels.records import Record
 from centerkp.results import Detection, split_objects
 from centerkp.schema import Schema
 

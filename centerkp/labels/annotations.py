@@ -6,19 +6,16 @@ from itertools import chain
 
 import numpy as np
 
-from centerkp.labels.faults import (
-    HIDDEN_POINTS,
-    MAX_NUMBER,
-    NO_POINTS,
-    NUMBERS,
-    UNNAMED_POINTS,
-    WRONG_LENGTH,
-    Table,
-    is_number,
-    read_integer,
-)
+from centerkp.labels.tables import MAX_NUMBER, Table, is_number, read_integer
 from centerkp.schema import Schema
 from centerkp.wording import show
+
+# What the doctor judges by itself.
+WRONG_LENGTH = "'keypoints' whose length is not three times the number of the category's keypoints"
+UNNAMED_POINTS = "keypoints of a class that names none, ignored"
+NO_POINTS = "no keypoints, though the class has them: all read as not labelled"
+HIDDEN_POINTS = "coordinates given at visibility 0, ignored"
+_NUMBERS = "numbers that are NaN, infinite or no numbers at all", "write finite numbers, or delete the annotations"
 
 
 @dataclass(eq=False)
@@ -82,19 +79,19 @@ def _read_boxes(table: Table) -> np.ndarray:
     raw = table.column("bbox")
     given = [row for row, box in enumerate(raw) if box is not None and box != []]
     wrong = [row for row in given if not isinstance(raw[row], list) or len(raw[row]) != 4]
-    table.fault(wrong, "bbox", "'bbox' that is no list of 4 numbers", "write [x, y, width, height] in pixels")
+    table.fault_value(wrong, "bbox", "'bbox' that is no list of 4 numbers", "write [x, y, width, height] in pixels")
     strange = [row for row in set(given) - set(wrong) if not set(map(type, raw[row])) <= {int, float}]
     given = np.array(sorted(set(given) - set(wrong) - set(strange)), np.int64)
     boxes = np.full((len(raw), 4), np.nan)
     boxes[given] = _to_floats(chain.from_iterable(raw[row] for row in given)).reshape(-1, 4)
     infinite = given[~(np.abs(boxes[given]) < MAX_NUMBER).all(1)]
-    table.fault(sorted({*strange, *infinite}), "bbox", *NUMBERS)
+    table.fault_value(sorted({*strange, *infinite}), "bbox", *_NUMBERS)
     return boxes
 
 
 def _read_areas(table: Table) -> np.ndarray:
     raw = table.column("area")
-    table.fault([row for row, area in enumerate(raw) if area is not None and not is_number(area)], "area", *NUMBERS)
+    table.fault_value([row for row, area in enumerate(raw) if area is not None and not is_number(area)], "area", *_NUMBERS)
     return np.array([area if is_number(area) else 0 for area in raw], np.float64)
 
 
@@ -104,7 +101,7 @@ def _read_crowds(table: Table) -> np.ndarray:
     table.note([row for row, value in enumerate(raw) if isinstance(value, bool)], "'iscrowd' is true or false, read as 1 or 0")
     table.note([row for row, value in enumerate(raw) if value is None], "'iscrowd' missing, read as 0")
     wrong = [row for row, value in enumerate(values) if value not in (0, 1) and raw[row] is not None]
-    table.fault(wrong, "iscrowd", "'iscrowd' that is neither 0 nor 1", "write 0, or 1 for a region of many objects")
+    table.fault_value(wrong, "iscrowd", "'iscrowd' that is neither 0 nor 1", "write 0, or 1 for a region of many objects")
     return np.array([value == 1 for value in values], bool)
 
 
@@ -117,8 +114,8 @@ def _read_keypoints(table: Table, class_ids: np.ndarray, orders: Mapping, schema
     table.note(np.flatnonzero((class_ids >= 0) & ~named & (lengths != 0)), UNNAMED_POINTS)
     table.note(np.flatnonzero(named & (lengths == 0)), NO_POINTS)
     wrong = np.flatnonzero(named & (lengths != 0) & (lengths != 3 * counts))
-    kind, remedy = WRONG_LENGTH, "write x, y, visibility for every keypoint of the category, zeros where it is not labelled"
-    table.faults.add(kind, remedy, wrong, lambda r: f"{table.label(r)}: found {lengths[r]} numbers, expected {3 * counts[r]}")
+    remedy = "write x, y, visibility for every keypoint of the category, zeros where it is not labelled"
+    table.fault(wrong, WRONG_LENGTH, remedy, lambda row: f"found {lengths[row]} numbers, expected {3 * counts[row]}")
     right = np.flatnonzero(named & (lengths == 3 * counts))
     numeric = np.array([set(map(type, raw[row])) <= {int, float, type(None)} for row in right], bool)
     points = np.zeros((len(raw), schema.num_keypoints, 3))
@@ -131,9 +128,7 @@ def _read_keypoints(table: Table, class_ids: np.ndarray, orders: Mapping, schema
     is_zero = visibility <= 0
     usable = (np.abs(visibility) < MAX_NUMBER) & (is_zero | (np.abs(xy) < MAX_NUMBER).all(-1))
     strange = np.union1d(right[~numeric], np.flatnonzero(~usable.all(-1)))
-    table.faults.add(
-        *NUMBERS, strange, lambda r: f"{table.label(r)}: keypoints hold {show([v for v in raw[r] if not is_number(v)])}"
-    )
+    table.fault(strange, *_NUMBERS, lambda row: f"keypoints hold {show([v for v in raw[row] if not is_number(v)])}")
     _note_keypoints(table, xy, visibility, right)
     return np.where(is_zero[..., None], 0, xy), np.where(is_zero, 0, np.where(visibility == 1, 1, 2)).astype(np.uint8)
 

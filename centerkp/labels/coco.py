@@ -1,20 +1,18 @@
-"""Reads a COCO-format JSON into records: all checks happen here, everything after trusts them."""
+"""Reads a COCO JSON: file -> tables -> annotations -> records. All checks happen here, everything after trusts them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 from pathlib import Path
 
-import numpy as np
-
 from centerkp.labels.annotations import Annotations, read_annotations
-from centerkp.labels.faults import Faults, Table, read_categories, read_images
-from centerkp.labels.files import find_paths, image_folders, read_json
-from centerkp.labels.records import Dataset, Images, Record, build_dataset
+from centerkp.labels.faults import Remarks
+from centerkp.labels.foreign import recognise_bytes, recognise_list, recognise_object
+from centerkp.labels.image_files import image_folders, require_images
+from centerkp.labels.records import Dataset, Images, build_dataset
+from centerkp.labels.tables import NOUNS, Table, read_categories, read_images
 from centerkp.schema import Schema
-from centerkp.wording import count_of
-
-__all__ = ["Dataset", "LabelCounts", "Record", "count_labels", "read_coco", "read_schema", "require_labels", "split_records"]
+from centerkp.wording import show
 
 
 def read_coco(
@@ -40,7 +38,7 @@ def read_coco(
         ValueError: the file is not COCO, contradicts itself or the schema, or no image is usable.
     """
     file = read_label_file(path, images_dir, schema, flip_pairs, oks_sigmas)
-    return build_dataset(file.path, file.schema, file.images, file.annotations, check_images, file.notes)
+    return build_dataset(file.schema, file.images, file.annotations, file.remarks, check_images=check_images)
 
 
 @dataclass(eq=False)
@@ -52,24 +50,23 @@ class LabelFile:
     schema: Schema
     images: Images
     annotations: Annotations
-    notes: list[str]
+    remarks: Remarks
 
 
 def read_label_file(
     path: str | Path, images_dir=None, schema: Schema | None = None, flip_pairs=None, oks_sigmas=None
 ) -> LabelFile:
-    """Reads a COCO file as `read_coco` does, and refuses what it does, but opens no image."""
+    """Reads a COCO file as `read_coco` does, and refuses what it does, but opens no image and changes nothing."""
     path = Path(path)
-    content, faults, notes = read_json(path), Faults(path), []
-    categories = _read_categories(content, faults, notes)
-    schema, places = match_schema(path, categories, schema, flip_pairs, oks_sigmas)
-    table = Table(content, "images", faults, notes)
+    content, remarks = read_coco_json(path), Remarks(path)
+    schema, places = match_schema(path, _require_categories(content, remarks), schema, flip_pairs, oks_sigmas)
+    table = Table(content, "images", remarks)
     ids, names, sizes = read_images(table)
-    images = Images(ids, names, find_paths(table, names, image_folders(path, images_dir)), sizes)
+    images = Images(ids, names, require_images(table, names, image_folders(path, images_dir)), sizes)
     rows = {image_id: row for row, image_id in enumerate(ids) if image_id is not None}
-    annotations = read_annotations(Table(content, "annotations", faults, notes), rows, names, places, schema)
-    faults.raise_if_any()
-    return LabelFile(path, content, schema, images, annotations, notes)
+    annotations = read_annotations(Table(content, "annotations", remarks), rows, names, places, schema)
+    remarks.raise_faults()
+    return LabelFile(path, content, schema, images, annotations, remarks)
 
 
 def read_schema(path: str | Path, *, flip_pairs=None, oks_sigmas=None) -> Schema:
@@ -82,12 +79,12 @@ def read_schema(path: str | Path, *, flip_pairs=None, oks_sigmas=None) -> Schema
         FileNotFoundError, ValueError: as `read_coco`.
     """
     path = Path(path)
-    return match_schema(path, _read_categories(read_json(path), Faults(path), []), None, flip_pairs, oks_sigmas)[0]
+    return match_schema(path, _require_categories(read_coco_json(path), Remarks(path)), None, flip_pairs, oks_sigmas)[0]
 
 
-def _read_categories(content: Mapping, faults: Faults, notes: list[str]) -> list[dict]:
-    categories = read_categories(Table(content, "categories", faults, notes))
-    faults.raise_if_any()  # without classes nothing else can be judged
+def _require_categories(content: Mapping, remarks: Remarks) -> list[dict]:
+    categories = read_categories(Table(content, "categories", remarks))
+    remarks.raise_faults()  # without classes nothing else can be judged
     return categories
 
 
@@ -117,99 +114,63 @@ def match_schema(path, categories, schema, flip_pairs, oks_sigmas) -> tuple[Sche
     return schema, places
 
 
-def split_records(records: Iterable[Record], fraction: float, seed: int) -> tuple[list[Record], list[Record]]:
-    """Splits records into training and validation, the same way for the same images and seed in any order.
+class NotCoco(ValueError):
+    """A file that is no COCO dataset: what was found in place of which, and what to do."""
 
-    Both sides keep the balance of the classes, have at least one record and come ordered by image id; a class that only
-    one image shows stays in training.
-
-    Args:
-        fraction: the validation share, between 0 and 1.
-
-    Raises:
-        ValueError: fewer than two records, or a fraction outside (0, 1).
-    """
-    records = sorted(records, key=attrgetter("image_id"))
-    if len(records) < 2:
-        raise ValueError(f"split_records: found {len(records)} images, expected at least 2 to split; give a validation file.")
-    if not 0 < fraction < 1:
-        raise ValueError(f"split_records: found the validation fraction {fraction}, expected one between 0 and 1; try 0.2.")
-    order = np.random.default_rng(seed).permutation(len(records))
-    classes = 1 + max(int(record.class_ids.max(initial=-1)) for record in records)
-    holds = np.zeros((len(records), classes + 1), bool)  # the last column: images without objects
-    for row, index in enumerate(order):
-        holds[row, records[index].class_ids if len(records[index].class_ids) else classes] = True
-    is_val = np.zeros(len(records), bool)
-    is_val[order] = _choose_validation(holds, fraction)
-    sides = [[r for r, val in zip(records, is_val, strict=True) if val == side] for side in (False, True)]
-    return sides[0], sides[1]
+    def __init__(self, path: Path, found: str, remedy: str):
+        super().__init__(f"{path}: {found}; {remedy}.")
+        self.found, self.remedy = found, remedy
 
 
-def _choose_validation(holds: np.ndarray, fraction: float) -> np.ndarray:
-    """Which of the shuffled images (n, classes) are for validation, (n,) bool: shared out class by class, the rarest first."""
-    totals, is_free, is_val = holds.sum(0), np.ones(len(holds), bool), np.zeros(len(holds), bool)
-    for column in np.argsort(totals, kind="stable"):
-        share = min(round(fraction * totals[column]), totals[column] - 1) - (holds[:, column] & is_val).sum()
-        members = np.flatnonzero(holds[:, column] & is_free)
-        is_val[members[: max(share, 0)]] = True
-        is_free[members] = False
-    # What rounding left over is made good with the images whose rarest class is the most common.
-    surplus = int(is_val.sum()) - min(max(round(fraction * len(holds)), 1), len(holds) - 1)
-    movable = np.flatnonzero(is_val == (surplus > 0))
-    rarity = np.where(holds, totals, len(holds)).min(1)[movable]
-    is_val[movable[np.argsort(-rarity, kind="stable")][: abs(surplus)]] = surplus < 0
-    return is_val
+def read_coco_json(path: Path) -> dict:
+    """Loads a COCO dataset and says what the file seems to be when it is something else.
 
-
-@dataclass(frozen=True, eq=False)
-class LabelCounts:
-    """How much there is to learn from: per class (C,) and per flat keypoint (K,), all whole numbers.
-
-    `images` counts the images with an object or a crowd region of the class. `objects` and the points, `occluded`
-    (visibility 1) and `visible` (visibility 2), leave crowd regions out, which do not train.
-    """
-
-    objects: np.ndarray
-    crowds: np.ndarray
-    images: np.ndarray
-    occluded: np.ndarray
-    visible: np.ndarray
-
-    @property
-    def labelled(self) -> np.ndarray:
-        """(K,) points that train."""
-        return self.occluded + self.visible
-
-
-def count_labels(records: Iterable[Record], schema: Schema) -> LabelCounts:
-    """Counts objects, crowds, images and labelled points, for the summary before training."""
-    objects, crowds, images = (np.zeros(schema.num_classes, np.int64) for _ in range(3))
-    occluded, visible = (np.zeros(schema.num_keypoints, np.int64) for _ in range(2))
-    for record in records:
-        single = ~record.is_crowd
-        objects += np.bincount(record.class_ids[single], minlength=schema.num_classes)
-        crowds += np.bincount(record.class_ids[~single], minlength=schema.num_classes)
-        images[np.unique(record.class_ids)] += 1
-        occluded += (record.visibility[single] == 1).sum(0)
-        visible += (record.visibility[single] == 2).sum(0)
-    return LabelCounts(objects, crowds, images, occluded, visible)
-
-
-def require_labels(records: Iterable[Record], schema: Schema) -> None:
-    """Refuses to train a class that names keypoints but has no labelled one; classes without keypoint names always pass.
+    UTF-8 and UTF-16 are read, with or without a byte order mark. The three lists 'images', 'annotations' and 'categories'
+    are there afterwards; what stands in them is not yet checked.
 
     Raises:
-        ValueError: names every such class and what to check.
+        FileNotFoundError: there is no such file.
+        NotCoco: the file is no COCO dataset.
     """
-    counts, empty = count_labels(records, schema), []
-    for class_id, kind in enumerate(schema.classes):
-        if kind.keypoints and not counts.labelled[schema.keypoint_slice(class_id)].any():
-            number = count_of(int(counts.objects[class_id]), "object")
-            found = f"{number}, all keypoints with visibility 0" if counts.objects[class_id] else "no objects"
-            empty.append(f"'{kind.name}' (category id {kind.category_id}: {found})")
-    if empty:
-        raise ValueError(
-            f"Training data: found no labelled keypoint for {', '.join(empty)}, expected one or more for each class that names "
-            "keypoints; check that this is the right file, that annotations use this category id and that their visibility is "
-            "1 or 2, or take the class or its keypoint names out of 'categories'."
-        )
+    if path.is_dir():
+        inside = sorted(p.name for p in path.glob("*.json"))[:10]
+        raise _not_coco(path, f"a folder with the JSON files {inside}", "give one JSON file")
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: found no such file, expected a COCO JSON; check the path.")
+    data = path.read_bytes()
+    try:
+        content = json.loads(data, object_pairs_hook=_read_object)
+    except _RepeatedKey as error:
+        raise NotCoco(path, str(error), "join the two, or delete one") from None
+    except (ValueError, RecursionError) as error:
+        raise _not_coco(path, *recognise_bytes(path, data, error)) from None
+    if not isinstance(content, dict):
+        raise _not_coco(path, *recognise_list(content))
+    lacking = [key for key in NOUNS if not isinstance(content.get(key), list)]
+    if lacking:
+        raise _not_coco(path, *recognise_object(content, lacking))
+    for key in ("images", "categories"):
+        if not content[key]:
+            found = f"found an empty list '{key}', expected at least one entry"
+            raise NotCoco(path, found, "check the export's settings")
+    return content
+
+
+class _RepeatedKey(ValueError):
+    pass
+
+
+def _read_object(pairs: list[tuple[str, object]]) -> dict:
+    """A JSON object; where a key stands twice with different values, the one that a dictionary would drop is not lost."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        strange = next((key for key, value in pairs if value is not content[key] and value != content[key]), None)
+        if strange is not None:
+            where = f"the object with id {show(content['id'])}" if "id" in content else f"the object of {show(list(content))}"
+            raise _RepeatedKey(f"found the key {strange!r} twice with different values in {where}, expected it once")
+    return content
+
+
+def _not_coco(path: Path, found: str, remedy: str) -> NotCoco:
+    expected = "a COCO dataset (a JSON object with the lists 'images', 'annotations' and 'categories')"
+    return NotCoco(path, f"found what seems to be {found}, expected {expected}", remedy)

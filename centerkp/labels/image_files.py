@@ -1,6 +1,5 @@
-"""The files of a dataset on disk: the JSON, which may be something else, and the images that it names."""
+"""The image files that labels name: where they are, what size they have, and whether the labels were made for that size."""
 
-import json
 import os
 import re
 import sys
@@ -18,68 +17,12 @@ from rich.progress import track
 
 from centerkp.console import make_console
 from centerkp.images.reading import read_image, read_image_size
-from centerkp.labels.faults import NOUNS, Table, add_note
-from centerkp.labels.foreign import recognise_bytes, recognise_list, recognise_object
-from centerkp.wording import count_of, show
+from centerkp.labels.faults import Remarks
+from centerkp.labels.tables import Table
+from centerkp.wording import count_of
 
 BAR_FROM = 200  # files; up to so many are read before a bar could be
 SAME_ASPECT = 0.01  # width and height scaled by factors this close: the image was resized, not changed
-
-
-def read_json(path: Path) -> dict:
-    """Loads a COCO dataset and says what the file seems to be when it is something else.
-
-    UTF-8 and UTF-16 are read, with or without a byte order mark. The three lists 'images', 'annotations' and 'categories'
-    are there afterwards; what stands in them is not yet checked.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is not a COCO dataset.
-    """
-    if path.is_dir():
-        inside = sorted(p.name for p in path.glob("*.json"))[:10]
-        raise _not_coco(path, f"a folder with the JSON files {inside}", "give one JSON file")
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: found no such file, expected a COCO JSON; check the path.")
-    data = path.read_bytes()
-    try:
-        content = json.loads(data, object_pairs_hook=_read_object)
-    except _RepeatedKey as error:
-        raise ValueError(f"{path}: {error}") from None
-    except (ValueError, RecursionError) as error:
-        raise _not_coco(path, *recognise_bytes(path, data, error)) from None
-    if not isinstance(content, dict):
-        raise _not_coco(path, *recognise_list(content))
-    lacking = [key for key in NOUNS if not isinstance(content.get(key), list)]
-    if lacking:
-        raise _not_coco(path, *recognise_object(content, lacking))
-    for key in ("images", "categories"):
-        if not content[key]:
-            raise ValueError(f"{path}: found an empty list '{key}', expected at least one entry; check the export's settings.")
-    return content
-
-
-class _RepeatedKey(ValueError):
-    pass
-
-
-def _read_object(pairs: list[tuple[str, object]]) -> dict:
-    """A JSON object; where a key stands twice with different values, the one that a dictionary would drop is not lost."""
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        strange = next((key for key, value in pairs if value is not content[key] and value != content[key]), None)
-        if strange is not None:
-            where = f"the object with id {show(content['id'])}" if "id" in content else f"the object of {show(list(content))}"
-            raise _RepeatedKey(
-                f"found the key {strange!r} twice with different values in {where}, expected it once; join the two, or delete "
-                "one."
-            )
-    return content
-
-
-def _not_coco(path: Path, found: str, remedy: str) -> ValueError:
-    expected = "a COCO dataset (a JSON object with the lists 'images', 'annotations' and 'categories')"
-    return ValueError(f"{path}: found what seems to be {found}, expected {expected}; {remedy}.")
 
 
 def image_folders(path: Path, images_dir: str | Path | None) -> list[Path]:
@@ -93,7 +36,7 @@ def image_folders(path: Path, images_dir: str | Path | None) -> list[Path]:
     return [Path(images_dir)]
 
 
-def find_images(names: Sequence[str], folders: Sequence[Path]) -> list[list[Path]]:
+def locate_images(names: Sequence[str], folders: Sequence[Path]) -> list[list[Path]]:
     """For each `file_name` of a JSON the files that it can mean: one when found, none when missing, several when unclear.
 
     Each name is tried as written, with "/" for a backslash, percent-decoded, without the "?..." of an address, and with
@@ -162,12 +105,12 @@ def _search(name: str, tree: dict[str, list[Path]]) -> list[Path]:
     return sorted(path for path, score in scores.items() if score == best)
 
 
-def find_paths(table: Table, names: Sequence[str], folders: Sequence[Path]) -> list[Path | None]:
+def require_images(table: Table, names: Sequence[str], folders: Sequence[Path]) -> list[Path | None]:
     """The file of each image, None for faults: missing files, and names that several files fit or that share one file."""
-    fits = find_images(names, folders)
+    fits = locate_images(names, folders)
     searched = ", ".join(str(folder) for folder in folders)
     remedy = f"looked in {searched} and below; name their folder (images_dir, --images), or delete the entries"
-    table.fault([r for r, paths in enumerate(fits) if not paths and names[r]], "file_name", "missing images", remedy)
+    table.fault_value([r for r, paths in enumerate(fits) if not paths and names[r]], "file_name", "missing images", remedy)
 
     users = defaultdict(list)
     for row, paths in enumerate(fits):
@@ -176,21 +119,21 @@ def find_paths(table: Table, names: Sequence[str], folders: Sequence[Path]) -> l
     plain = [name.replace("\\", "/").removeprefix("./") for name in names]
     shared = [rows for rows in users.values() if len(rows) > 1]
     unclear += [row for rows in shared if len({plain[row] for row in rows}) > 1 for row in rows]
-    kind = "images that several files fit, or that share one file under different names"
+    text = "images that several files fit, or that share one file under different names"
     remedy = "write the sub-folder into 'file_name', or give a folder (images_dir, --images) that holds only the right files"
 
-    def describe(row: int) -> str:
-        return f"{table.label(row)}: file_name {names[row]!r} fits {', '.join(map(str, fits[row][:5]))}"
+    def found(row: int) -> str:
+        return f"file_name {names[row]!r} fits {', '.join(map(str, fits[row][:5]))}"
 
-    table.faults.add(kind, remedy, sorted(unclear), describe)
+    table.fault(sorted(unclear), text, remedy, found)
     table.note(list(chain.from_iterable(shared)), "listed with a file that another image id has too; merge the two")
     moved = [row for rows in users.values() for row in rows if not fits[row][0].as_posix().endswith(plain[row])]
     some = (f"{names[row]} -> {fits[row][0]}" for row in moved)
-    add_note(table.notes, "image", len(moved), "found under another path than 'file_name' says", some)
+    table.remarks.add_note("image", len(moved), "found under another path than 'file_name' says", some)
     return [paths[0] if paths else None for paths in fits]
 
 
-def map_files(function: Callable, paths: Sequence[Path | None], title: str) -> list:
+def map_image_files(function: Callable, paths: Sequence[Path | None], title: str) -> list:
     """What the function gives for each file, on all cores, with a bar on a terminal."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         results = pool.map(function, paths)
@@ -199,9 +142,9 @@ def map_files(function: Callable, paths: Sequence[Path | None], title: str) -> l
         return list(track(results, title, total=len(paths), console=make_console(stderr=True), transient=True))
 
 
-def measure_images(paths: Sequence[Path], decode: bool) -> list[tuple[int, int] | str]:
+def measure_image_files(paths: Sequence[Path], decode: bool) -> list[tuple[int, int] | str]:
     """The upright (width, height) of each image, or why it cannot be read; `decode` reads all pixels, not just the header."""
-    return map_files(partial(_measure, decode=decode), paths, "Reading images")
+    return map_image_files(partial(_measure, decode=decode), paths, "Reading images")
 
 
 def _measure(path: Path, decode: bool) -> tuple[int, int] | str:
@@ -211,10 +154,10 @@ def _measure(path: Path, decode: bool) -> tuple[int, int] | str:
         return str(error)
 
 
-def _measured_sizes(paths: Sequence[Path], written: np.ndarray, check_images: bool) -> tuple[np.ndarray, dict[int, str]]:
+def _measure_or_trust(paths: Sequence[Path], written: np.ndarray, check_images: bool) -> tuple[np.ndarray, dict[int, str]]:
     """The sizes of the files (n, 2), as `written` where they were not looked at; and row -> why, for unreadable ones."""
     rows = range(len(paths)) if check_images else np.flatnonzero(~written.all(1)).tolist()
-    found = dict(zip(rows, measure_images([paths[row] for row in rows], check_images), strict=True))
+    found = dict(zip(rows, measure_image_files([paths[row] for row in rows], check_images), strict=True))
     errors = {row: size for row, size in found.items() if isinstance(size, str)}
     sizes = written.copy()
     for row in found.keys() - errors.keys():
@@ -222,7 +165,7 @@ def _measured_sizes(paths: Sequence[Path], written: np.ndarray, check_images: bo
     return sizes, errors
 
 
-def compare_sizes(written: np.ndarray, upright: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def compare_image_sizes(written: np.ndarray, upright: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Compares the sizes that labels give, (n, 2), with those of the upright images, (n, 2); 0 where one is not known.
 
     Returns:
@@ -240,8 +183,8 @@ def compare_sizes(written: np.ndarray, upright: np.ndarray) -> tuple[np.ndarray,
     return kinds, scales
 
 
-def fit_frames(
-    names: Sequence[str], paths: Sequence[Path], written: np.ndarray, image_rows: np.ndarray, check: bool, notes: list[str]
+def fit_to_image_files(
+    names: Sequence[str], paths: Sequence[Path], written: np.ndarray, image_rows: np.ndarray, check: bool, remarks: Remarks
 ) -> tuple[np.ndarray, np.ndarray]:
     """Compares the sizes that the labels give with the files', and notes what does not fit.
 
@@ -253,17 +196,16 @@ def fit_frames(
     Returns:
         (n, 2) upright sizes, 0 for images that must be left out, and (n, 2) factors from the labels' frame to the file's.
     """
-    sizes, errors = _measured_sizes(paths, written, check)
-    kinds, scales = compare_sizes(written, sizes)
+    sizes, errors = _measure_or_trust(paths, written, check)
+    kinds, scales = compare_image_sizes(written, sizes)
     broken, swapped, reshaped = np.isin(np.arange(len(paths)), list(errors)), kinds == "swapped", kinds == "reshaped"
-    add_note(notes, "image", (kinds == "unknown").sum(), "no width and height given, taken from the file")
-    add_note(
-        notes, "image", (kinds == "resized").sum(), "smaller or larger than the labels say, annotations scaled to the file"
-    )
+    unknown, resized = (kinds == "unknown").sum(), (kinds == "resized").sum()
+    remarks.add_note("image", unknown, "no width and height given, taken from the file")
+    remarks.add_note("image", resized, "smaller or larger than the labels say, annotations scaled to the file")
 
     def leave_out(mask: np.ndarray, why: str, name: Callable[[int], str]) -> None:
         lost = count_of(int(mask[image_rows].sum()), "annotation")
-        add_note(notes, "image", int(mask.sum()), f"left out with {lost}, {why}", map(name, np.flatnonzero(mask)))
+        remarks.add_note("image", int(mask.sum()), f"left out with {lost}, {why}", map(name, np.flatnonzero(mask)))
 
     def with_sizes(row: int) -> str:
         (w, h), (width, height) = written[row], sizes[row]

@@ -7,8 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from centerkp.labels.faults import add_note, read_integer
-from centerkp.labels.relocate import Source, read_source, refuse_existing, relocate_names
+from centerkp.labels.coco import LabelFile, read_label_file
+from centerkp.labels.faults import Remarks
+from centerkp.labels.relocate import refuse_existing, relocate_names
+from centerkp.labels.tables import read_integer
 from centerkp.wording import count_of
 from centerkp.writing import write_json
 
@@ -52,10 +54,10 @@ def merge_coco(
     _check_files(paths, out, images_dirs)
     refuse_existing([out], overwrite)
     folders = list(images_dirs) * len(paths) if len(images_dirs) == 1 else list(images_dirs) or [None] * len(paths)
-    sources = [read_source(path, folder) for path, folder in zip(paths, folders, strict=True)]
-    notes: list[str] = []
-    categories, category_ids = _join_categories(sources, notes)
-    content = _join_rest(sources, notes)
+    sources = [read_label_file(path, folder) for path, folder in zip(paths, folders, strict=True)]
+    remarks = Remarks(out)
+    categories, category_ids = _join_categories(sources, remarks)
+    content = _join_rest(sources, remarks)
     licenses, license_ids = _join_licenses(sources)
     if licenses:
         content["licenses"] = licenses
@@ -67,15 +69,15 @@ def merge_coco(
         columns = ((first + source.annotations.image_rows).tolist(), source.annotations.class_ids.tolist())
         for a, image_id, class_id in zip(source.content["annotations"], *columns, strict=True):
             annotations.append(a | {"id": len(annotations) + 1, "image_id": image_id, "category_id": numbers[class_id]})
-    files = [path for source in sources for path in source.paths]
-    _note_duplicates(sources, notes)
+    files = [path for source in sources for path in source.images.paths]
+    _note_duplicates(sources, remarks)
     for image, name in zip(images, relocate_names([i["file_name"] for i in images], files, out), strict=True):
         image["file_name"] = name
     write_json(out, content | {"images": images, "annotations": annotations, "categories": categories})
     objects = {c["id"]: 0 for c in categories}
     for a in annotations:
         objects[a["category_id"]] += 1
-    return Merged(out, len(images), {str(c["name"]): objects[c["id"]] for c in categories}, tuple(notes))
+    return Merged(out, len(images), {str(c["name"]): objects[c["id"]] for c in categories}, remarks.sentences)
 
 
 def _check_files(paths: Sequence[Path], out: Path, images_dirs: Sequence) -> None:
@@ -93,7 +95,7 @@ def _check_files(paths: Sequence[Path], out: Path, images_dirs: Sequence) -> Non
         raise ValueError(f"merge: found {sorted(repeated)} twice among the files, expected each once; leave one out.")
 
 
-def _join_categories(sources: Sequence[Source], notes: list[str]) -> tuple[list[dict], list[dict[int, int]]]:
+def _join_categories(sources: Sequence[LabelFile], remarks: Remarks) -> tuple[list[dict], list[dict[int, int]]]:
     """The categories of the new file, and for each source old id -> new id."""
     joined: dict[str, tuple[dict, Path]] = {}
     used: set[int] = set()
@@ -103,7 +105,7 @@ def _join_categories(sources: Sequence[Source], notes: list[str]) -> tuple[list[
         for category in source.content["categories"]:
             name, own_id = str(category["name"]), read_integer(category["id"])
             if name in joined:
-                _agree(joined[name], category, source.path, notes)
+                _agree(joined[name], category, source.path, remarks)
             else:
                 new_id = own_id if own_id not in used else max(used) + 1
                 used.add(new_id)
@@ -112,7 +114,7 @@ def _join_categories(sources: Sequence[Source], notes: list[str]) -> tuple[list[
     return [category for category, _ in joined.values()], new_ids
 
 
-def _agree(known: tuple[dict, Path], category: dict, path: Path, notes: list[str]) -> None:
+def _agree(known: tuple[dict, Path], category: dict, path: Path, remarks: Remarks) -> None:
     """Adds to the known category what it lacks; raises when the keypoints differ."""
     (first, first_path), name = known, category["name"]
     ours, theirs = (list(map(str, c.get("keypoints") or [])) for c in (first, category))
@@ -125,10 +127,10 @@ def _agree(known: tuple[dict, Path], category: dict, path: Path, notes: list[str
         if first.get(key) in (None, [], "") and key != "id":
             first[key] = value
         elif key in DETAILS and value and value != first[key]:
-            notes.append(f"category '{name}': {key} of {path} differs from that of {first_path}, which is kept")
+            remarks.add_sentence(f"category '{name}': {key} of {path} differs from that of {first_path}, which is kept")
 
 
-def _join_licenses(sources: Sequence[Source]) -> tuple[list[dict], list[dict]]:
+def _join_licenses(sources: Sequence[LabelFile]) -> tuple[list[dict], list[dict]]:
     """The licences of the new file, each once, and for each source old id -> new id."""
     joined: dict[str, dict] = {}
     new_ids: list[dict] = []
@@ -143,14 +145,14 @@ def _join_licenses(sources: Sequence[Source]) -> tuple[list[dict], list[dict]]:
     return list(joined.values()), new_ids
 
 
-def _join_rest(sources: Sequence[Source], notes: list[str]) -> dict:
+def _join_rest(sources: Sequence[LabelFile], remarks: Remarks) -> dict:
     content: dict = {}
     for source in sources:
         for key, value in source.content.items():
             if key in ("images", "annotations", "categories", "licenses"):
                 continue
             if content.setdefault(key, value) != value:
-                notes.append(f"'{key}' of {source.path} differs from that of an earlier file, which is kept")
+                remarks.add_sentence(f"'{key}' of {source.path} differs from that of an earlier file, which is kept")
     return content
 
 
@@ -159,16 +161,16 @@ def _renumber_image(image: dict, image_id: int, new_licenses: dict) -> dict:
     return image | {"id": image_id} | ({} if license_id is None else {"license": license_id})
 
 
-def _note_duplicates(sources: Sequence[Source], notes: list[str]) -> None:
+def _note_duplicates(sources: Sequence[LabelFile], remarks: Remarks) -> None:
     """Adds a line for images that are one file, and one for different files with the same bytes."""
-    listed = [(path.resolve(), source.path.name) for source in sources for path in source.paths]
+    listed = [(path.resolve(), source.path.name) for source in sources for path in source.images.paths]
     for kind, groups in (
         ("the same file listed more than once; join their annotations, or keep one", _find_equal(listed)),
         ("different files with the same content; keep one of each", _find_copies({path for path, _ in listed})),
     ):
         lines = [list(dict.fromkeys(map(str, group))) for group in groups]
         texts = [" = ".join(line[:3]) + (f" = {len(line) - 3} more" if len(line) > 3 else "") for line in lines]
-        add_note(notes, "image", len(groups), kind, texts)
+        remarks.add_note("image", len(groups), kind, texts)
 
 
 def _find_equal(listed: Iterable[tuple[Path, str]]) -> list[list[str]]:

@@ -8,8 +8,8 @@ import numpy as np
 from centerkp import geometry
 from centerkp.images.reading import PackedImage
 from centerkp.labels.annotations import Annotations
-from centerkp.labels.faults import add_note
-from centerkp.labels.files import fit_frames
+from centerkp.labels.faults import Remarks
+from centerkp.labels.image_files import fit_to_image_files
 from centerkp.schema import Schema
 
 ROUNDING = 0.01  # pixels over the border that come from rounded numbers, not from a label outside the image
@@ -59,33 +59,33 @@ class Images:
     sizes: np.ndarray
 
 
-def build_dataset(
-    path: Path, schema: Schema, images: Images, annotations: Annotations, check_images: bool, notes: list[str]
-) -> Dataset:
-    """Fits what was read to the image files, and mends it; `notes` gets a line for everything that was mended or left out.
+def build_dataset(schema: Schema, images: Images, annotations: Annotations, remarks: Remarks, *, check_images: bool) -> Dataset:
+    """Fits what was read to the image files, mends it, and adds a note for everything that is mended or left out.
 
     Raises:
         ValueError: no image is usable.
     """
-    sizes, scales = fit_frames(images.names, images.paths, images.sizes, annotations.image_rows, check_images, notes)
+    image_rows = annotations.image_rows
+    sizes, scales = fit_to_image_files(images.names, images.paths, images.sizes, image_rows, check_images, remarks)
     if not sizes.any():
-        report = "\n".join(f"    {note}" for note in notes)
-        raise ValueError(f"{path}: found no usable image, expected at least one; mend the images or their entries:\n{report}")
-    return Dataset(path, schema, tuple(_build_records(images, sizes, scales, annotations, notes)), tuple(notes))
+        found = "found no usable image, expected at least one; mend the images or their entries"
+        raise ValueError("\n    ".join([f"{remarks.path}: {found}:", *remarks.sentences]))
+    records = tuple(_build_records(images, sizes, scales, annotations, remarks))
+    return Dataset(remarks.path, schema, records, remarks.sentences)
 
 
-def _build_records(images: Images, sizes, scales, annotations: Annotations, notes: list[str]) -> list[Record]:
+def _build_records(images: Images, sizes, scales, annotations: Annotations, remarks: Remarks) -> list[Record]:
     """Hands each usable image its mended annotations; `sizes` is 0 for images that were left out."""
     usable = sizes[:, 0] > 0
     order = np.argsort(annotations.image_rows, kind="stable")
     order = order[usable[annotations.image_rows[order]]]
     own = Annotations(**{name: column[order] for name, column in vars(annotations).items()})
     before = np.bincount(own.image_rows, minlength=len(usable))
-    image_rows, columns = _mend(own, sizes[own.image_rows], scales[own.image_rows], notes)
+    image_rows, columns = _mend(own, sizes[own.image_rows], scales[own.image_rows], remarks)
     starts = np.searchsorted(image_rows, np.arange(len(usable) + 1))
     is_empty = usable & (np.diff(starts) == 0)
-    add_note(notes, "image", int((is_empty & (before == 0)).sum()), "no annotations, kept as negatives")
-    add_note(notes, "image", int((is_empty & (before > 0)).sum()), "all annotations left out, kept as negatives")
+    remarks.add_note("image", int((is_empty & (before == 0)).sum()), "no annotations, kept as negatives")
+    remarks.add_note("image", int((is_empty & (before > 0)).sum()), "all annotations left out, kept as negatives")
     records = []
     for row in np.flatnonzero(usable).tolist():
         width, height = sizes[row].astype(int).tolist()
@@ -94,7 +94,7 @@ def _build_records(images: Images, sizes, scales, annotations: Annotations, note
     return records
 
 
-def _mend(a: Annotations, sizes, scales, notes: list[str]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def _mend(a: Annotations, sizes, scales, remarks: Remarks) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Moves annotations into the frame of the files, `sizes` (N, 2), and makes every box lie inside with positive area.
 
     Returns:
@@ -115,11 +115,11 @@ def _mend(a: Annotations, sizes, scales, notes: list[str]) -> tuple[np.ndarray, 
     areas = (a.areas * scales.prod(1)).astype(np.float32)
     kept, lacking = usable | rebuilt, areas <= 0
     areas = np.where(lacking, geometry.box_areas(boxes), areas)
-    add_note(notes, "keypoint", int(outside.sum()), "outside the image, read as not labelled")
-    add_note(notes, "annotation", int(reached_over.sum()), "box reached over the image border, clipped")
-    add_note(notes, "annotation", int((rebuilt & ~usable).sum()), "no usable box, rebuilt from the labelled keypoints")
-    add_note(notes, "annotation", int((kept & lacking).sum()), "'area' missing or zero, the box's area used")
-    _note_left_out(a.ids, whole, kept, notes)
+    remarks.add_note("keypoint", int(outside.sum()), "outside the image, read as not labelled")
+    remarks.add_note("annotation", int(reached_over.sum()), "box reached over the image border, clipped")
+    remarks.add_note("annotation", int((rebuilt & ~usable).sum()), "no usable box, rebuilt from the labelled keypoints")
+    remarks.add_note("annotation", int((kept & lacking).sum()), "'area' missing or zero, the box's area used")
+    _note_left_out(a.ids, whole, kept, remarks)
     columns = {
         "boxes_xyxy": boxes,
         "class_ids": a.class_ids.astype(np.int32),
@@ -132,8 +132,8 @@ def _mend(a: Annotations, sizes, scales, notes: list[str]) -> tuple[np.ndarray, 
     return a.image_rows[kept], {name: column[kept] for name, column in columns.items()}
 
 
-def _note_left_out(ids: np.ndarray, boxes: np.ndarray, kept: np.ndarray, notes: list[str]) -> None:
+def _note_left_out(ids: np.ndarray, boxes: np.ndarray, kept: np.ndarray, remarks: Remarks) -> None:
     missing, flat = np.isnan(boxes).any(1), (boxes[:, 2:] <= boxes[:, :2]).any(1)
     for why, mask in (("missing", missing), ("of zero or negative size", flat), ("outside the image", ~missing & ~flat)):
         left_out = ids[mask & ~kept]
-        add_note(notes, "annotation", len(left_out), f"box {why}, left out; the ids", left_out)
+        remarks.add_note("annotation", len(left_out), f"box {why}, left out; the ids", left_out)

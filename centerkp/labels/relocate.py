@@ -1,38 +1,10 @@
-"""What a new COCO file made from others needs: checked contents, and image names that lead to the same files from its place."""
+"""What a new COCO file made from others needs: a free name, and image names that lead to the same files from its place."""
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from centerkp.labels.annotations import Annotations
-from centerkp.labels.coco import read_label_file
-from centerkp.labels.files import find_images, image_folders
-from centerkp.schema import Schema
-
-
-@dataclass(frozen=True, eq=False)
-class Source:
-    """A COCO file as it is written, all of it, after the checks of `read_coco`; `paths` has the file of each image.
-
-    Rows of `annotations` are those of the list of annotations, and its `image_rows` places in the list of images.
-    """
-
-    path: Path
-    content: dict
-    schema: Schema
-    paths: tuple[Path, ...]
-    annotations: Annotations
-
-
-def read_source(path: str | Path, images_dir: str | Path | None = None) -> Source:
-    """Reads a COCO file to be rewritten: nothing in it is changed, but it is refused like everywhere if it contradicts itself.
-
-    Raises:
-        FileNotFoundError, ValueError: as `read_coco`, but no image is opened.
-    """
-    file = read_label_file(path, images_dir)
-    return Source(file.path, file.content, file.schema, tuple(file.images.paths), file.annotations)
+from centerkp.labels.image_files import image_folders, locate_images
 
 
 def relocate_names(names: Sequence[str], paths: Sequence[Path], out_path: Path) -> list[str]:
@@ -41,7 +13,7 @@ def relocate_names(names: Sequence[str], paths: Sequence[Path], out_path: Path) 
     The way is relative to the JSON's folder, with "/", or absolute where no relative way exists (another drive). One file gets
     one name, also where the old names differ.
     """
-    found = find_images(names, image_folders(out_path, None))
+    found = locate_images(names, image_folders(out_path, None))
     chosen: dict[Path, str] = {}
     for name, path, files in zip(names, paths, found, strict=True):
         same = [file.resolve() for file in files] == [path.resolve()]

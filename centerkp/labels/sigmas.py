@@ -8,9 +8,10 @@ from typing import NamedTuple
 import numpy as np
 
 from centerkp.geometry import box_ious
-from centerkp.labels.coco import Dataset, Record, read_coco
-from centerkp.labels.faults import add_note
-from centerkp.labels.relocate import read_source, refuse_existing, relocate_names
+from centerkp.labels.coco import read_coco, read_label_file
+from centerkp.labels.faults import Remarks
+from centerkp.labels.records import Dataset, Record
+from centerkp.labels.relocate import refuse_existing, relocate_names
 from centerkp.schema import Schema
 from centerkp.wording import count_of
 from centerkp.writing import write_json
@@ -72,14 +73,14 @@ def estimate_sigmas(annotators: Sequence[Dataset]) -> Sigmas:
     Raises:
         ValueError: no image, or no keypoint of one object, was annotated twice, or all coordinates are the same (a copy).
     """
-    schema, notes = annotators[0].schema, []
-    clusters = _match_records(annotators, notes)
+    schema, remarks = annotators[0].schema, Remarks(annotators[0].path)
+    clusters = _match_records(annotators, remarks)
     spreads, lonely = [], 0
     for records in clusters:
         for rows in match_objects(records):
             lonely += (rows >= 0).sum() < 2
             spreads += _measure_object(records, rows)
-    add_note(notes, "object", int(lonely), "of the first annotator found by nobody else, left out")
+    remarks.add_note("object", int(lonely), "of the first annotator found by nobody else, left out")
     if not any(spread.square for spread in spreads):
         found = "the same coordinates everywhere, as in a copy," if spreads else "no keypoint of one object labelled twice"
         raise ValueError(
@@ -91,9 +92,9 @@ def estimate_sigmas(annotators: Sequence[Dataset]) -> Sigmas:
     order = schema.flip_permutation
     squares, differences, objects = (np.where(order == np.arange(len(order)), s, s + s[order]) for s in sums)
     values = np.sqrt(np.divide(squares, differences, out=np.zeros(len(order)), where=differences > 0))
-    _note_far(spreads, schema, notes)
+    _note_far(spreads, schema, remarks)
     values[values == 0] = np.nan
-    return Sigmas(schema, len(clusters), values, objects.astype(int), differences.astype(int), tuple(notes))
+    return Sigmas(schema, len(clusters), values, objects.astype(int), differences.astype(int), remarks.sentences)
 
 
 def write_sigmas(
@@ -109,7 +110,7 @@ def write_sigmas(
     """
     out = Path(out)
     refuse_existing([out], overwrite)
-    source = read_source(path, images_dir)
+    source = read_label_file(path, images_dir)
     values = np.where(np.isnan(sigmas.values), sigmas.schema.oks_sigmas, sigmas.values)
     categories = []
     for category in source.content["categories"]:
@@ -119,12 +120,12 @@ def write_sigmas(
         ordered = [float(f"{own[str(name)]:.3g}") for name in category.get("keypoints") or []]
         categories.append(category | ({"oks_sigmas": ordered} if ordered else {}))
     images = source.content["images"]
-    names = relocate_names([image["file_name"] for image in images], source.paths, out)
+    names = relocate_names([image["file_name"] for image in images], source.images.paths, out)
     images = [image | {"file_name": name} for image, name in zip(images, names, strict=True)]
     return write_json(out, source.content | {"images": images, "categories": categories})
 
 
-def _match_records(annotators: Sequence[Dataset], notes: list[str]) -> list[list[Record | None]]:
+def _match_records(annotators: Sequence[Dataset], remarks: Remarks) -> list[list[Record | None]]:
     """For each image of the first annotator that another has too: the records, None where an annotator does not have it."""
     columns, first = [list(annotators[0].records)], annotators[0].records
     for other in annotators[1:]:
@@ -132,7 +133,7 @@ def _match_records(annotators: Sequence[Dataset], notes: list[str]) -> list[list
         resized = [
             r is not None and (r.width, r.height) != (own.width, own.height) for r, own in zip(partners, first, strict=True)
         ]
-        add_note(notes, "image", sum(resized), f"of another size in {other.path.name}, left out")
+        remarks.add_note("image", sum(resized), f"of another size in {other.path.name}, left out")
         columns.append([None if skip else r for r, skip in zip(partners, resized, strict=True)])
     clusters = [list(records) for records in zip(*columns, strict=True) if any(records[1:])]
     if not clusters:
@@ -203,7 +204,7 @@ def _measure_object(records: Sequence[Record | None], rows: np.ndarray) -> list[
     return spreads
 
 
-def _note_far(spreads: Sequence[_Spread], schema: Schema, notes: list[str]) -> None:
+def _note_far(spreads: Sequence[_Spread], schema: Schema, remarks: Remarks) -> None:
     """Adds a line for differences that are too large to come from an unsteady hand."""
     keypoints = np.array([spread.keypoint for spread in spreads])
     sizes = np.sqrt([spread.square / spread.free for spread in spreads])
@@ -212,4 +213,4 @@ def _note_far(spreads: Sequence[_Spread], schema: Schema, notes: list[str]) -> N
     far = np.argsort(-ratios)[: (ratios > FAR).sum()]
     names = [f"{schema.keypoint_names[keypoints[i]]} in {spreads[i].image}" for i in far]
     text = f"more than {FAR} times the keypoint's median, which raises its sigma; swapped labels?"
-    add_note(notes, "difference", len(far), text, names)
+    remarks.add_note("difference", len(far), text, names)

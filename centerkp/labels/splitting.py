@@ -1,18 +1,21 @@
-"""Splits a COCO file into training, validation and test files: by class, and never through a group of images."""
+"""Splits labels: a COCO file into training, validation and test files, or records into two sides, in proportion by class."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import compress
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
 
 from centerkp.images.phash import near_groups, perceptual_hash
 from centerkp.images.reading import read_image
-from centerkp.labels.faults import add_note
-from centerkp.labels.files import map_files
-from centerkp.labels.relocate import Source, read_source, refuse_existing, relocate_names
+from centerkp.labels.coco import LabelFile, read_label_file
+from centerkp.labels.faults import Remarks
+from centerkp.labels.image_files import map_image_files
+from centerkp.labels.records import Record
+from centerkp.labels.relocate import refuse_existing, relocate_names
 from centerkp.wording import count_of
 from centerkp.writing import write_json
 
@@ -71,24 +74,25 @@ def split_coco(
         FileNotFoundError, FileExistsError: a file is missing, or one to be written is there already.
     """
     fractions = _check_shares(val, test)
-    source = read_source(path, images_dir)
+    source = read_label_file(path, images_dir)
     names = PARTS[: len(fractions)]
     out_dir = Path(out_dir) if out_dir else source.path.parent
     files = {name: out_dir / f"{source.path.stem}_{name}.json" for name in names}
     refuse_existing(list(files.values()), overwrite)
     counts = count_objects(source)
-    groups, notes = group_images(source, group_by, phash_distance)
+    remarks = Remarks(source.path)
+    groups = group_images(source, group_by, remarks, phash_distance)
     group_parts = assign_groups(_describe_groups(counts, groups), fractions, seed)
     part_ids = group_parts[groups]
     for number, (name, file) in enumerate(files.items()):
         write_json(file, _select(source, part_ids == number, file))
-        notes += _note_missing(source.schema.class_names, counts, part_ids == number, name)
+        _note_missing(source.schema.class_names, counts, part_ids == number, name, remarks)
     holds = counts > 0
     tables = [
         np.stack([table[part_ids == p].sum(0) for p in range(len(names))])
         for table in (holds, counts, ~holds.any(1), np.ones(len(counts), int))
     ]
-    return Split(files, source.schema.class_names, *tables, groups, part_ids, tuple(notes))
+    return Split(files, source.schema.class_names, *tables, groups, part_ids, remarks.sentences)
 
 
 def _check_shares(val: float, test: float) -> np.ndarray:
@@ -100,32 +104,33 @@ def _check_shares(val: float, test: float) -> np.ndarray:
     return np.array([1 - val - test, val, test][: 3 if test else 2])
 
 
-def count_objects(source: Source) -> np.ndarray:
+def count_objects(source: LabelFile) -> np.ndarray:
     """(images, C) objects of each class, crowd regions left out."""
-    a, counts = source.annotations, np.zeros((len(source.paths), source.schema.num_classes), np.int64)
+    a, counts = source.annotations, np.zeros((len(source.images.paths), source.schema.num_classes), np.int64)
     np.add.at(counts, (a.image_rows[~a.is_crowd], a.class_ids[~a.is_crowd]), 1)
     return counts
 
 
-def group_images(source: Source, group_by: str | None, phash_distance: int = PHASH_DISTANCE) -> tuple[np.ndarray, list[str]]:
-    """(images,) group numbers from 0 on, and a line for each thing worth knowing; `group_by` as in `split_coco`."""
-    notes: list[str] = []
-    names = [image["file_name"] for image in source.content["images"]]
-    if group_by == "phash":
-        groups = _group_by_looks(names, source.paths, phash_distance, notes)
-    elif group_by == "folder":
-        groups = _number([path.parent.resolve() for path in source.paths])  # of the name, where links lead elsewhere
-    elif group_by:
-        groups = _group_by_pattern(names, source.paths, group_by, notes)
+def group_images(source: LabelFile, group_by: str | None, remarks: Remarks, phash_distance: int = PHASH_DISTANCE) -> np.ndarray:
+    """Which images must stay on one side of a split: (images,) group numbers from 0 on; `group_by` as in `split_coco`."""
+    names, paths = [image["file_name"] for image in source.content["images"]], source.images.paths
+    if not group_by:
+        return _number([path.resolve() for path in paths])
+    alone, why = [], ""
+    if group_by == "folder":
+        groups = _number([path.parent.resolve() for path in paths])  # of the name, where links lead elsewhere
+    elif group_by == "phash":
+        (groups, alone), why = _group_by_looks(names, paths, phash_distance), "unreadable"
     else:
-        groups = _number([path.resolve() for path in source.paths])
-    if group_by:
-        sizes = np.bincount(groups)
-        notes.insert(0, f"{count_of(len(sizes), 'group')} of {count_of(len(groups), 'image')}, the largest with {sizes.max()}")
-    return groups, notes
+        (groups, alone), why = _group_by_pattern(names, paths, group_by), f"'{group_by}' does not fit"
+    sizes = np.bincount(groups)
+    remarks.add_sentence(f"{count_of(len(sizes), 'group')} of {count_of(len(groups), 'image')}, the largest with {sizes.max()}")
+    remarks.add_note("image", len(alone), f"{why}, each a group of its own", alone)
+    return groups
 
 
-def _group_by_pattern(names: Sequence[str], paths: Sequence[Path], pattern: str, notes: list[str]) -> np.ndarray:
+def _group_by_pattern(names: Sequence[str], paths: Sequence[Path], pattern: str) -> tuple[np.ndarray, list[str]]:
+    """Groups of images by what the pattern finds in their names, and the names that it does not fit."""
     try:
         matches = [re.search(pattern, name.replace("\\", "/")) for name in names]
     except re.error as error:
@@ -138,19 +143,18 @@ def _group_by_pattern(names: Sequence[str], paths: Sequence[Path], pattern: str,
             f"--group-by: found no file name that '{pattern}' fits, expected some; the first name is '{names[0]}'."
         )
     strangers = [name for name, match in zip(names, matches, strict=True) if not match]
-    add_note(notes, "image", len(strangers), f"'{pattern}' does not fit, each a group of its own", strangers)
-    return _number([(m.groups() or m[0]) if m else p.resolve() for m, p in zip(matches, paths, strict=True)])
+    return _number([(m.groups() or m[0]) if m else p.resolve() for m, p in zip(matches, paths, strict=True)]), strangers
 
 
-def _group_by_looks(names: Sequence[str], paths: Sequence[Path], distance: int, notes: list[str]) -> np.ndarray:
-    hashes = map_files(_hash_file, paths, "Comparing images")
+def _group_by_looks(names: Sequence[str], paths: Sequence[Path], distance: int) -> tuple[np.ndarray, list[str]]:
+    """Groups of images that look alike, and the names of the unreadable ones."""
+    hashes = map_image_files(_hash_file, paths, "Comparing images")
     readable = np.array([value is not None for value in hashes])
     groups = np.full(len(paths), -1)
     groups[readable] = near_groups([value for value in hashes if value is not None], distance)
     groups[~readable] = groups.max(initial=-1) + 1 + np.arange((~readable).sum())
     unread = [name for name, value in zip(names, hashes, strict=True) if value is None]
-    add_note(notes, "image", len(unread), "unreadable, each a group of its own", unread)
-    return _number(groups.tolist())
+    return _number(groups.tolist()), unread
 
 
 def _hash_file(path: Path) -> np.uint64 | None:
@@ -229,16 +233,61 @@ def _fill_gaps(parts: np.ndarray, amounts: np.ndarray, wanted: np.ndarray) -> No
                 parts[movable[costs.sum(1).argmin()]] = part
 
 
-def _select(source: Source, chosen: np.ndarray, file: Path) -> dict:
+def _select(source: LabelFile, chosen: np.ndarray, file: Path) -> dict:
     """The content of the file with the chosen images alone."""
     rows = np.flatnonzero(chosen).tolist()
     images = source.content["images"]
-    names = relocate_names([images[r]["file_name"] for r in rows], [source.paths[r] for r in rows], file)
+    names = relocate_names([images[r]["file_name"] for r in rows], [source.images.paths[r] for r in rows], file)
     annotations = list(compress(source.content["annotations"], chosen[source.annotations.image_rows]))
     moved = [images[r] | {"file_name": name} for r, name in zip(rows, names, strict=True)]
     return source.content | {"images": moved, "annotations": annotations}
 
 
-def _note_missing(names: Sequence[str], counts: np.ndarray, chosen: np.ndarray, part: str) -> list[str]:
+def _note_missing(names: Sequence[str], counts: np.ndarray, chosen: np.ndarray, part: str, remarks: Remarks) -> None:
     lacking = [name for name, here, all_ in zip(names, counts[chosen].sum(0), counts.sum(0), strict=True) if all_ and not here]
-    return [f"{part} holds no {', '.join(lacking)}: too few groups of images show it"] if lacking else []
+    if lacking:
+        remarks.add_sentence(f"{part} holds no {', '.join(lacking)}: too few groups of images show it")
+
+
+def split_records(records: Iterable[Record], fraction: float, seed: int) -> tuple[list[Record], list[Record]]:
+    """Splits records into training and validation, the same way for the same images and seed in any order.
+
+    Both sides keep the balance of the classes, have at least one record and come ordered by image id; a class that only
+    one image shows stays in training.
+
+    Args:
+        fraction: the validation share, between 0 and 1.
+
+    Raises:
+        ValueError: fewer than two records, or a fraction outside (0, 1).
+    """
+    records = sorted(records, key=attrgetter("image_id"))
+    if len(records) < 2:
+        raise ValueError(f"split_records: found {len(records)} images, expected at least 2 to split; give a validation file.")
+    if not 0 < fraction < 1:
+        raise ValueError(f"split_records: found the validation fraction {fraction}, expected one between 0 and 1; try 0.2.")
+    order = np.random.default_rng(seed).permutation(len(records))
+    classes = 1 + max(int(record.class_ids.max(initial=-1)) for record in records)
+    holds = np.zeros((len(records), classes + 1), bool)  # the last column: images without objects
+    for row, index in enumerate(order):
+        holds[row, records[index].class_ids if len(records[index].class_ids) else classes] = True
+    is_val = np.zeros(len(records), bool)
+    is_val[order] = _choose_validation(holds, fraction)
+    sides = [[r for r, val in zip(records, is_val, strict=True) if val == side] for side in (False, True)]
+    return sides[0], sides[1]
+
+
+def _choose_validation(holds: np.ndarray, fraction: float) -> np.ndarray:
+    """Which of the shuffled images (n, classes) are for validation, (n,) bool: shared out class by class, the rarest first."""
+    totals, is_free, is_val = holds.sum(0), np.ones(len(holds), bool), np.zeros(len(holds), bool)
+    for column in np.argsort(totals, kind="stable"):
+        share = min(round(fraction * totals[column]), totals[column] - 1) - (holds[:, column] & is_val).sum()
+        members = np.flatnonzero(holds[:, column] & is_free)
+        is_val[members[: max(share, 0)]] = True
+        is_free[members] = False
+    # What rounding left over is made good with the images whose rarest class is the most common.
+    surplus = int(is_val.sum()) - min(max(round(fraction * len(holds)), 1), len(holds) - 1)
+    movable = np.flatnonzero(is_val == (surplus > 0))
+    rarity = np.where(holds, totals, len(holds)).min(1)[movable]
+    is_val[movable[np.argsort(-rarity, kind="stable")][: abs(surplus)]] = surplus < 0
+    return is_val

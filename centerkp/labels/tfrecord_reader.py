@@ -15,7 +15,7 @@ import numpy as np
 
 from centerkp.images.reading import read_image_size
 from centerkp.labels.annotations import Annotations
-from centerkp.labels.faults import Faults, add_note
+from centerkp.labels.faults import Remarks
 from centerkp.labels.records import Dataset, Images, build_dataset
 from centerkp.labels.tfrecord import StoredImage, import_tensorflow, open_file
 from centerkp.labels.tfrecord_labels import RecordLabels, Unusable, read_labels
@@ -67,27 +67,21 @@ def read_tfrecords(
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         shards = list(pool.map(partial(_read_shard, labels=labels), _find_files(str(pattern))))
     found = [row for row in chain.from_iterable(zip_longest(*shards)) if row is not None]
-    _raise_faults(Path(pattern), [one for one in found if isinstance(one, Unusable)])
+    remarks = Remarks(Path(pattern), "consistent TFRecords")
+    for row, one in enumerate(found):
+        if isinstance(one, Unusable):
+            remarks.add_fault("record", [row], one.kind, one.remedy, lambda row: f"{found[row].where}: {found[row].found}")
+    remarks.raise_faults()
     if not found:
         raise ValueError(f"{pattern}: found no records, the files are empty; expected one for each image, write them again.")
-    notes: list[str] = []
-    images, annotations = _make_columns(found, notes)
-    return build_dataset(Path(pattern), labels.schema, images, annotations, check_images, notes)
+    images, annotations = _make_columns(found, remarks)
+    return build_dataset(labels.schema, images, annotations, remarks, check_images=check_images)
 
 
-def _raise_faults(path: Path, unusable: Sequence[Unusable]) -> None:
-    faults, kinds = Faults(path, "consistent TFRecords"), defaultdict(list)
-    for one in unusable:
-        kinds[one.kind, one.remedy].append(f"{one.where}: {one.found}")
-    for (kind, remedy), lines in kinds.items():
-        faults.add(kind, remedy, range(len(lines)), lines.__getitem__)
-    faults.raise_if_any()
-
-
-def _make_columns(rows: Sequence[_Row], notes: list[str]) -> tuple[Images, Annotations]:
+def _make_columns(rows: Sequence[_Row], remarks: Remarks) -> tuple[Images, Annotations]:
     ids = [int(row.source_id) if re.fullmatch(r"\d{1,18}", row.source_id) else None for row in rows]
     if None in ids or len(set(ids)) < len(ids):
-        add_note(notes, "image", len(ids), "'image/source_id' no number or not unique, numbered in their order")
+        remarks.add_note("image", len(ids), "'image/source_id' no number or not unique, numbered in their order")
         ids = list(range(1, len(ids) + 1))
     counts = [len(row.objects["areas"]) for row in rows]
     columns = {key: np.concatenate([row.objects[key] for row in rows]) for key in rows[0].objects}

@@ -9,7 +9,7 @@ import cv2
 import keras
 import numpy as np
 
-from centerkp.labels.coco import Record
+from centerkp.labels.records import Record
 from centerkp.samples.sample import Sampler
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from centerkp import geometry
 from centerkp.images.reading import letterbox_image, read_image
-from centerkp.labels.coco import Record
+from centerkp.labels.records import Record
 from centerkp.samples.augment import Augmentation, change_pixels, draw_affine
 from centerkp.schema import Schema
 

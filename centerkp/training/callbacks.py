@@ -15,7 +15,7 @@ from centerkp.drawing.pictures import draw_comparison
 from centerkp.evaluation.evaluate import evaluate
 from centerkp.images.reading import read_image
 from centerkp.inference.detect import detect_records
-from centerkp.labels.coco import Record
+from centerkp.labels.records import Record
 from centerkp.model.center_net import save_model
 from centerkp.results import Detection
 from centerkp.schema import Schema

@@ -10,7 +10,7 @@ from centerkp.codec.ideal import count_shared_cells, ideal_maps
 from centerkp.codec.targets import render_targets
 from centerkp.evaluation.evaluate import evaluate, ground_truth_as_detections
 from centerkp.inference.detect import to_source
-from centerkp.labels.coco import Record
+from centerkp.labels.records import Record
 from centerkp.model.center_net import CenterNet, map_size
 from centerkp.results import Detection, split_objects
 from centerkp.samples.sample import Sampler

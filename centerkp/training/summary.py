@@ -9,7 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from centerkp.doctor.check import check_dataset
-from centerkp.labels.coco import LabelCounts, Record, count_labels
+from centerkp.labels.counts import LabelCounts, count_labels
+from centerkp.labels.records import Record
 from centerkp.schema import ObjectClass, Schema
 
 MAX_OUT_OF_REACH = 0.1  # share of objects; a few large ones are found in part

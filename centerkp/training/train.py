@@ -18,7 +18,10 @@ from centerkp.evaluation.monitors import MONITORS
 from centerkp.evaluation.tables import print_evaluation
 from centerkp.heads import head_channels
 from centerkp.inference.detect import detect_records
-from centerkp.labels.coco import Record, read_coco, require_labels, split_records
+from centerkp.labels.coco import read_coco
+from centerkp.labels.counts import require_labels
+from centerkp.labels.records import Record
+from centerkp.labels.splitting import split_records
 from centerkp.labels.tfrecord_reader import read_tfrecords
 from centerkp.model.center_net import CenterNet, check_image_size, load_model
 from centerkp.model.cost import describe_cost, measure_reach

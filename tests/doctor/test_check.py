@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from centerkp.cli import main
 from centerkp.demo.scenes import write_demo
 from centerkp.doctor.check import check_dataset, write_mended
-from centerkp.labels.coco import read_coco, require_labels
+from centerkp.labels.coco import read_coco
+from centerkp.labels.counts import require_labels
 
 WIDTH, HEIGHT = 320, 240
 NAMES = ["tip", "left_grip", "right_grip"]

@@ -1,16 +1,14 @@
 import copy
 import json
 import math
-import random
 import time
 
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from centerkp.labels.coco import Dataset, Record, count_labels, read_coco, require_labels, split_records
+from centerkp.labels.coco import read_coco
+from centerkp.labels.records import Dataset
 from centerkp.schema import Schema
 
 WIDTH, HEIGHT = 64, 48
@@ -337,75 +335,3 @@ class TestTrainingSchema:
         schema = read(folder, small_coco(), flip_pairs=[], oks_sigmas=0.1).schema
         assert schema.flip_permutation.tolist() == [0, 1, 2]
         np.testing.assert_allclose(schema.oks_sigmas, 0.1)
-
-
-def record(image_id, class_ids, visibility=None, is_crowd=None) -> Record:
-    count = len(class_ids)
-    visibility = np.zeros((count, 3), np.uint8) if visibility is None else np.array(visibility, np.uint8)
-    crowd = np.zeros(count, bool) if is_crowd is None else np.array(is_crowd)
-    boxes, xy = np.zeros((count, 4), np.float32), np.zeros((count, 3, 2), np.float32)
-    ids = np.array(class_ids, np.int32)
-    return Record(image_id, None, f"{image_id}.png", 9, 9, boxes, ids, xy, visibility, crowd, boxes[:, 0], np.arange(count))
-
-
-class TestSplit:
-    def test_shares_every_class_and_the_negatives(self):
-        kinds = [[0]] * 50 + [[1, 0]] * 10 + [[]] * 20 + [[2]] * 20
-        train, val = split_records([record(i, kind) for i, kind in enumerate(kinds)], 0.2, seed=1)
-        assert (len(train), len(val)) == (80, 20)
-        held = [sum(kind == r.class_ids.tolist() for r in val) for kind in ([0], [1, 0], [], [2])]
-        assert held == [10, 2, 4, 4]
-
-    def test_does_not_depend_on_the_order_of_the_file_but_on_the_seed(self):
-        records = [record(i, [i % 3]) for i in range(40)]
-        shuffled = random.Random(0).sample(records, 40)
-        ids = [
-            [r.image_id for r in split_records(rs, 0.25, seed=s)[1]] for rs, s in [(records, 5), (shuffled, 5), (records, 6)]
-        ]
-        assert ids[0] == ids[1] == sorted(ids[0])
-        assert ids[0] != ids[2]
-
-    @given(st.lists(st.lists(st.integers(0, 3), max_size=3), min_size=2, max_size=20), st.floats(0.01, 0.99), st.integers(0, 9))
-    @settings(max_examples=100, deadline=None)
-    def test_both_sides_hold_something_and_nothing_is_lost(self, kinds, fraction, seed):
-        train, val = split_records([record(i, kind) for i, kind in enumerate(kinds)], fraction, seed)
-        assert train and val
-        assert sorted(r.image_id for r in train + val) == list(range(len(kinds)))
-
-    def test_the_only_image_of_a_class_trains(self):
-        for seed in range(20):
-            train, _ = split_records([record(i, [int(i == 0)]) for i in range(10)], 0.8, seed)
-            assert any(1 in r.class_ids for r in train)
-
-    @pytest.mark.parametrize(("count", "fraction"), [(1, 0.5), (5, 0.0), (5, 1.0), (5, -1), (5, math.nan)])
-    def test_refuses_what_cannot_be_split(self, count, fraction):
-        with pytest.raises(ValueError, match="split_records: found"):
-            split_records([record(i, [0]) for i in range(count)], fraction, 0)
-
-
-class TestLabels:
-    schema = Schema.from_coco(small_coco())  # bolt without keypoints, tool with three
-
-    def test_counts_by_hand(self):
-        records = [
-            record(1, [1, 1], [[1, 2, 0], [2, 2, 0]]),
-            record(2, [0, 1], [[0, 0, 0], [2, 2, 2]], is_crowd=[False, True]),
-            record(3, []),
-        ]
-        counts = count_labels(records, self.schema)
-        assert counts.objects.tolist() == [1, 2]
-        assert counts.crowds.tolist() == [0, 1]
-        assert counts.images.tolist() == [1, 2]
-        assert counts.occluded.tolist() == [1, 0, 0]
-        assert counts.visible.tolist() == [1, 2, 0]
-        assert counts.labelled.tolist() == [2, 2, 0]
-
-    def test_refuses_a_keypoint_class_without_labelled_points(self):
-        with pytest.raises(ValueError, match=r"'tool' \(category id 15: 1 object, all keypoints with visibility 0\)"):
-            require_labels([record(1, [1])], self.schema)
-        with pytest.raises(ValueError, match=r"'tool' \(category id 15: no objects\)"):
-            require_labels([record(1, [0])], self.schema)
-
-    def test_passes_with_one_labelled_point_and_without_keypoint_names(self):
-        require_labels([record(1, [1], [[0, 1, 0]])], self.schema)
-        require_labels([], Schema.generic(2))

@@ -1,6 +1,6 @@
 """Damaged COCO files of every kind: a dataset that keeps its promises, or an error that a user can act on.
 
-`CENTERKP_FUZZ=10000 pytest tests/data/test_fuzz.py` tries as many cases, others in every run.
+`CENTERKP_FUZZ=10000 pytest tests/labels/test_fuzz.py` tries as many cases, others in every run.
 """
 
 import copy
@@ -14,7 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from centerkp.labels.coco import count_labels, read_coco, read_schema
+from centerkp.labels.coco import NotCoco, read_coco, read_schema
+from centerkp.labels.counts import count_labels
 from centerkp.schema import Schema
 
 CASES = int(os.environ.get("CENTERKP_FUZZ", 0))
@@ -145,7 +146,7 @@ def test_any_damage_gives_a_dataset_or_an_error_that_names_the_place(folder, tex
     try:
         dataset = read_coco(path, check_images=check_images, schema=Schema.from_coco(CONTENT) if trained else None)
     except (ValueError, FileNotFoundError) as error:
-        assert type(error) in (ValueError, FileNotFoundError)  # no UnicodeError, which is a ValueError too
+        assert type(error) in (ValueError, NotCoco, FileNotFoundError)  # no UnicodeError, which is a ValueError too
         message = str(error)
         message.encode()
         assert message.startswith(f"{path}: ") and len(message) > len(str(path)) + 40, message

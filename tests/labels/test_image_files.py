@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from centerkp.labels import files
+from centerkp.labels import image_files
 from centerkp.labels.coco import read_coco
-from centerkp.labels.files import find_images, image_folders, measure_images, read_json
+from centerkp.labels.image_files import compare_image_sizes, image_folders, locate_images, measure_image_files
 
 CATEGORY = {"id": 1, "name": "tool", "keypoints": ["tip"]}
 
@@ -32,74 +32,6 @@ def write_json(folder, content):
     path = folder / "ann.json"
     path.write_text(json.dumps(content), encoding="utf-8")
     return path
-
-
-FOREIGN = [
-    (b"", "an empty file"),
-    (b" \n ", "an empty file"),
-    (b"\xef\xbb\xbf", "an empty file"),
-    (b'<?xml version="1.0"?><annotations/>', "XML, as CVAT"),
-    (b"<!DOCTYPE html><html></html>", "a web page"),
-    (b"0 0.5 0.5 0.1 0.2 0.4 0.4 2\n1 0.1 0.1 0.1 0.1 0.2 0.2 1\n", "a YOLO label file"),
-    (b"\x08" + b"\0" * 7 + b"abcd" + b"x" * 8 + b"abcd", "a TFRecord"),
-    (b"PK\x03\x04....", "a zip archive"),
-    (b"\xff\xd8\xff\xe0....", "an image"),
-    (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
-    (b'{"images": [', "JSON that is cut off or damaged"),
-    (b"[" * 100_000, "JSON that is cut off or damaged"),
-    (b"hello", "no JSON at all"),
-    (b"5", "nothing but one int"),
-    (b"[]", "a JSON list of 0 entries"),
-    (b'[{"image_id": 1, "category_id": 1, "score": 0.5, "keypoints": []}]', "a COCO results file"),
-    (b'[{"id": 1, "image_id": 1, "category_id": 1, "bbox": []}]', "the 'annotations' list of a COCO dataset alone"),
-    (b'[{"id": 1, "annotations": [{"result": []}], "data": {}}]', "a Label Studio task list"),
-    (b'[{"id": 1, "predictions": [{"result": []}]}]', "a Label Studio task list"),
-    (b'{"shapes": [], "imagePath": "a.jpg", "version": "5"}', "a labelme file"),
-    (b'{"_via_img_metadata": {}, "_via_settings": {}}', "VGG Image Annotator"),
-    (b'{"a.jpg123": {"filename": "a.jpg", "regions": []}}', "VGG Image Annotator"),
-    (b'{"images": [], "annotations": {}}', "without the list 'annotations' and 'categories'"),
-]
-
-
-class TestJson:
-    @pytest.mark.parametrize(("data", "found"), FOREIGN)
-    def test_says_what_the_file_seems_to_be(self, tmp_path, data, found):
-        path = tmp_path / "ann.json"
-        path.write_bytes(data)
-        with pytest.raises(ValueError) as caught:
-            read_json(path)
-        message = str(caught.value)
-        assert message.startswith(f"{path}: found what seems to be ") and found in message
-        assert "expected a COCO dataset" in message and ";" in message
-
-    @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-    def test_reads_json_with_and_without_a_byte_order_mark(self, tmp_path, encoding):
-        path = tmp_path / "ann.json"
-        path.write_text(json.dumps(coco(image(1, "ä.png")), ensure_ascii=False), encoding=encoding)
-        assert read_json(path)["images"][0]["file_name"] == "ä.png"
-
-    def test_no_such_file_and_a_folder(self, tmp_path):
-        with pytest.raises(FileNotFoundError, match="no such file"):
-            read_json(tmp_path / "none.json")
-        write_json(tmp_path, {})
-        with pytest.raises(ValueError, match=r"a folder with the JSON files \['ann.json'\]"):
-            read_json(tmp_path)
-
-
-class TestRepeatedKeys:
-    def test_a_key_that_stands_twice_is_not_read_half(self, tmp_path):
-        text = json.dumps(coco(image(1, "a.png")))
-        (tmp_path / "ann.json").write_text(text[:-1] + ', "annotations": []}')
-        with pytest.raises(ValueError, match=r"ann.json: found the key 'annotations' twice .* join the two"):
-            read_json(tmp_path / "ann.json")
-        (tmp_path / "ann.json").write_text(text.replace('"category_id": 1', '"category_id": 1, "category_id": 2'))
-        with pytest.raises(ValueError, match="'category_id' twice with different values in the object with id 1"):
-            read_json(tmp_path / "ann.json")
-
-    def test_the_same_twice_is_no_harm(self, tmp_path):
-        text = json.dumps(coco(image(1, "a.png"))).replace('"category_id": 1', '"category_id": 1, "category_id": 1')
-        (tmp_path / "ann.json").write_text(text)
-        assert read_json(tmp_path / "ann.json")["annotations"][0]["category_id"] == 1
 
 
 QUIRKS = [
@@ -139,20 +71,20 @@ class TestFinding:
         (tmp_path / on_disk).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / on_disk).touch()
         (tmp_path / "other.png").touch()
-        assert find_images([name], [tmp_path]) == [[tmp_path / on_disk]]
+        assert locate_images([name], [tmp_path]) == [[tmp_path / on_disk]]
 
     def test_the_longest_matching_path_wins_and_equals_are_all_named(self, tmp_path):
         for place in ("x/cam1/0.png", "x/cam2/0.png", "x/cam3/1.png"):
             (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / place).touch()
-        found = find_images(["set/cam2/0.png", "0.png", "9.png", "", "..", "a\0b", "n" * 5000], [tmp_path])
+        found = locate_images(["set/cam2/0.png", "0.png", "9.png", "", "..", "a\0b", "n" * 5000], [tmp_path])
         assert found == [[tmp_path / "x/cam2/0.png"], [tmp_path / "x/cam1/0.png", tmp_path / "x/cam2/0.png"]] + [[]] * 5
 
     def test_case_does_not_hide_the_right_folder(self, tmp_path):
         for place in ("cam1/0.png", "cam2/0.png"):
             (tmp_path / place).parent.mkdir()
             (tmp_path / place).touch()
-        assert find_images(["CAM2/0.PNG"], [tmp_path, tmp_path / "cam2"]) == [[tmp_path / "cam2/0.png"]]
+        assert locate_images(["CAM2/0.PNG"], [tmp_path, tmp_path / "cam2"]) == [[tmp_path / "cam2/0.png"]]
 
     def test_a_link_to_the_images_is_followed(self, tmp_path):
         write_image(tmp_path / "disk" / "deep" / "a.png")
@@ -164,7 +96,7 @@ class TestFinding:
     def test_hidden_folders_are_not_searched(self, tmp_path):
         (tmp_path / ".trash").mkdir()
         (tmp_path / ".trash" / "a.png").touch()
-        assert find_images(["a.png"], [tmp_path]) == [[]]
+        assert locate_images(["a.png"], [tmp_path]) == [[]]
 
     @pytest.mark.parametrize("place", ["set/labels", "set/labels/images", "set/images"])
     def test_looks_beside_the_json(self, tmp_path, place):
@@ -268,24 +200,17 @@ class TestFrames:
 
     def test_a_progress_bar_stands_on_a_terminal_only(self, tmp_path, monkeypatch, capsys):
         write_image(tmp_path / "a.png")
-        monkeypatch.setattr(files, "BAR_FROM", 0)
-        assert measure_images([tmp_path / "a.png"], decode=True) == [(64, 48)]
+        monkeypatch.setattr(image_files, "BAR_FROM", 0)
+        assert measure_image_files([tmp_path / "a.png"], decode=True) == [(64, 48)]
         assert capsys.readouterr().err == ""
         monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-        assert measure_images([tmp_path / "a.png"] * 3, decode=False) == [(64, 48)] * 3
+        assert measure_image_files([tmp_path / "a.png"] * 3, decode=False) == [(64, 48)] * 3
         assert "Reading images" in capsys.readouterr().err
-
-
-def test_another_encoding_is_named(tmp_path):
-    path = tmp_path / "ann.json"
-    path.write_bytes(json.dumps(coco({"id": 1, "file_name": "Käfer.jpg"}), ensure_ascii=False).encode("cp1252"))
-    with pytest.raises(ValueError, match="another encoding than UTF-8.*save it as UTF-8"):
-        read_json(path)
 
 
 def test_sizes_are_compared_by_hand():
     written = np.array([[64, 48], [0, 0], [48, 64], [32, 24], [64, 64], [0, 0]], float)
     upright = np.array([[64, 48]] * 5 + [[0, 0]], float)
-    kinds, scales = files.compare_sizes(written, upright)
+    kinds, scales = compare_image_sizes(written, upright)
     assert kinds.tolist() == ["right", "unknown", "swapped", "resized", "reshaped", "right"]
     assert scales.tolist() == [[1, 1]] * 3 + [[2, 2]] + [[1, 1]] * 2

@@ -5,8 +5,8 @@ import json
 import pytest
 from coco_files import write_coco, write_picture
 
-from centerkp.labels.coco import read_coco
-from centerkp.labels.relocate import read_source, refuse_existing, relocate_names
+from centerkp.labels.coco import read_coco, read_label_file
+from centerkp.labels.relocate import refuse_existing, relocate_names
 
 BEE = [{"id": 1, "name": "bee"}]
 
@@ -40,9 +40,9 @@ def test_one_file_has_one_name(tmp_path):
 
 def test_source_keeps_everything_and_knows_its_files(tmp_path):
     file = write_coco(tmp_path / "ann.json", {"a.png": [1], "b.png": []}, BEE, info={"by": "us"})
-    source = read_source(file)
+    source = read_label_file(file)
     assert source.content == json.loads(file.read_text())
-    assert source.paths == (tmp_path / "images" / "a.png", tmp_path / "images" / "b.png")
+    assert source.images.paths == [tmp_path / "images" / "a.png", tmp_path / "images" / "b.png"]
     assert source.annotations.image_rows.tolist() == source.annotations.class_ids.tolist() == [0]
     assert source.schema == read_coco(file).schema
 
@@ -50,7 +50,7 @@ def test_source_keeps_everything_and_knows_its_files(tmp_path):
 def test_faulty_source_is_refused(tmp_path):
     file = write_coco(tmp_path / "ann.json", {"a.png": [1, 7]}, BEE)
     with pytest.raises(ValueError, match="category_id"):
-        read_source(file)
+        read_label_file(file)
 
 
 def test_existing_files_are_refused_unless_told(tmp_path):

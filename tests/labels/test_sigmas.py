@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from coco_files import annotation, write_coco
 
-from centerkp.labels.coco import Dataset, Record, read_coco
+from centerkp.labels.coco import read_coco
+from centerkp.labels.records import Dataset, Record
 from centerkp.labels.sigmas import estimate_sigmas, match_objects, read_annotators, write_sigmas
 from centerkp.schema import ObjectClass, Schema
 

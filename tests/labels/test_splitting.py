@@ -1,16 +1,18 @@
 """Splits: shares by class, groups that stay together, files that keep everything."""
 
 import json
+import math
+import random
 
 import numpy as np
 import pytest
-from coco_files import annotation, write_coco, write_picture
+from coco_files import annotation, make_record, write_coco, write_picture
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from centerkp.labels.coco import read_coco
-from centerkp.labels.relocate import read_source
-from centerkp.labels.splitting import assign_groups, count_objects, group_images, split_coco
+from centerkp.labels.coco import read_coco, read_label_file
+from centerkp.labels.faults import Remarks
+from centerkp.labels.splitting import assign_groups, count_objects, group_images, split_coco, split_records
 
 CATEGORIES = [{"id": 3, "name": "bee", "keypoints": ["head"]}, {"id": 7, "name": "wasp"}]
 
@@ -136,7 +138,7 @@ def test_same_seed_same_bytes(bees, tmp_path):
 
 
 def test_counts_leave_crowds_out(bees):
-    counts = count_objects(read_source(bees))
+    counts = count_objects(read_label_file(bees))
     assert counts[:4].tolist() == [[1, 0], [2, 1], [0, 1], [0, 0]]
 
 
@@ -151,11 +153,12 @@ def test_counts_leave_crowds_out(bees):
     ],
 )
 def test_groups(bees, rule, groups):
-    found, notes = group_images(read_source(bees), rule)
+    remarks = Remarks(bees)
+    found = group_images(read_label_file(bees), rule, remarks)
     assert found.tolist() == groups
     if rule == "v0":
-        assert notes[0] == "9 groups of 12 images, the largest with 4"
-        assert notes[1].startswith("8 images: 'v0' does not fit, each a group of its own: a/v1_0.png")
+        assert remarks.sentences[0] == "9 groups of 12 images, the largest with 4"
+        assert remarks.sentences[1].startswith("8 images: 'v0' does not fit, each a group of its own: a/v1_0.png")
 
 
 def test_groups_stay_on_one_side(bees):
@@ -174,9 +177,13 @@ def test_pictures_alike_stay_together(tmp_path):
     image = cv2.imread(str(tmp_path / "images" / "2.png"))
     cv2.imwrite(str(tmp_path / "images" / "again.jpg"), cv2.resize(image, (80, 60)))
     (tmp_path / "images" / "text.png").write_text("no picture")
-    groups, notes = group_images(read_source(file), "phash")
+    remarks = Remarks(file)
+    groups = group_images(read_label_file(file), "phash", remarks)
     assert groups.tolist() == [0, 1, 2, 3, 4, 5, 2, 6]
-    assert notes == ["7 groups of 8 images, the largest with 2", "1 image: unreadable, each a group of its own: text.png"]
+    assert remarks.sentences == (
+        "7 groups of 8 images, the largest with 2",
+        "1 image: unreadable, each a group of its own: text.png",
+    )
 
 
 def test_two_entries_of_one_file_stay_together(tmp_path):
@@ -184,7 +191,7 @@ def test_two_entries_of_one_file_stay_together(tmp_path):
     content = read(file)
     content["images"].append(content["images"][1] | {"id": 50})
     file.write_text(json.dumps(content))
-    assert group_images(read_source(file), None)[0].tolist() == [0, 1, 2, 3, 1]
+    assert group_images(read_label_file(file), None, Remarks(file)).tolist() == [0, 1, 2, 3, 1]
 
 
 def test_images_are_found_from_another_folder(bees, tmp_path):
@@ -261,3 +268,39 @@ def test_linked_pictures_belong_to_the_folder_of_the_link(tmp_path):
     for file in split.files.values():
         written = [image["file_name"] for image in read(file)["images"]]
         assert len(written) % 3 == 0 and all(name.startswith("../clip") for name in written)
+
+
+def test_records_shares_every_class_and_the_negatives():
+    kinds = [[0]] * 50 + [[1, 0]] * 10 + [[]] * 20 + [[2]] * 20
+    train, val = split_records([make_record(i, kind) for i, kind in enumerate(kinds)], 0.2, seed=1)
+    assert (len(train), len(val)) == (80, 20)
+    held = [sum(kind == r.class_ids.tolist() for r in val) for kind in ([0], [1, 0], [], [2])]
+    assert held == [10, 2, 4, 4]
+
+
+def test_records_does_not_depend_on_the_order_of_the_file_but_on_the_seed():
+    records = [make_record(i, [i % 3]) for i in range(40)]
+    shuffled = random.Random(0).sample(records, 40)
+    ids = [[r.image_id for r in split_records(rs, 0.25, seed=s)[1]] for rs, s in [(records, 5), (shuffled, 5), (records, 6)]]
+    assert ids[0] == ids[1] == sorted(ids[0])
+    assert ids[0] != ids[2]
+
+
+@given(st.lists(st.lists(st.integers(0, 3), max_size=3), min_size=2, max_size=20), st.floats(0.01, 0.99), st.integers(0, 9))
+@settings(max_examples=100, deadline=None)
+def test_records_both_sides_hold_something_and_nothing_is_lost(kinds, fraction, seed):
+    train, val = split_records([make_record(i, kind) for i, kind in enumerate(kinds)], fraction, seed)
+    assert train and val
+    assert sorted(r.image_id for r in train + val) == list(range(len(kinds)))
+
+
+def test_records_the_only_image_of_a_class_trains():
+    for seed in range(20):
+        train, _ = split_records([make_record(i, [int(i == 0)]) for i in range(10)], 0.8, seed)
+        assert any(1 in r.class_ids for r in train)
+
+
+@pytest.mark.parametrize(("count", "fraction"), [(1, 0.5), (5, 0.0), (5, 1.0), (5, -1), (5, math.nan)])
+def test_records_refuses_what_cannot_be_split(count, fraction):
+    with pytest.raises(ValueError, match="split_records: found"):
+        split_records([make_record(i, [0]) for i in range(count)], fraction, 0)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from centerkp.labels.coco import Record
+from centerkp.labels.records import Record
 from centerkp.samples import pipeline
 from centerkp.samples.augment import Augmentation
 from centerkp.samples.pipeline import SamplePyDataset, make_batches, make_dataset

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from centerkp import geometry
-from centerkp.labels.coco import Record
+from centerkp.labels.records import Record
 from centerkp.samples import sample as sample_module
 from centerkp.samples.augment import Augmentation, _thread_transform, draw_affine, read_compose
 from centerkp.samples.sample import Sampler

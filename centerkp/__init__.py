@@ -1,8 +1,18 @@
 """Keypoint detection for your own objects: a COCO JSON and a folder of images in, a trained CenterNet-Hourglass out."""
 
+import os
+import sys
 from importlib import import_module
 
 __version__ = "0.1.0"
+
+# Nothing here phones home. Said in one place, which runs before any of these packages can be imported by this one:
+# Albumentations asks a server for its newest version, and waits for it where there is no network;
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
+# ONNX Runtime sends the name, size and hashes of every model it opens, on Linux from 1.29 on;
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+# OpenVINO and NNCF report their use and leave ~/intel behind, but not where the package that does so is not to be found.
+sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 
 # Loaded on first use, so that `import centerkp` stays light: no TensorFlow, no Keras, no network.
 _HOMES = {
@@ -24,7 +34,11 @@ __all__ = [*_HOMES, "__version__"]
 def __getattr__(name: str):
     if name not in _HOMES:
         raise AttributeError(f"module 'centerkp' has no attribute '{name}'; it has {__all__}.")
-    return getattr(import_module(_HOMES[name]), name)
+    if "keras" in sys.modules:  # whoever imported it has heard its backend's greetings
+        return getattr(import_module(_HOMES[name]), name)
+    from centerkp.console import import_quietly
+
+    return getattr(import_quietly(_HOMES[name]), name)
 
 
 def __dir__():

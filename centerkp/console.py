@@ -6,6 +6,8 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
+from types import ModuleType
 
 from rich.console import Console
 
@@ -38,3 +40,10 @@ def native_silence() -> Iterator[None]:
             sys.stderr.flush()
             os.dup2(kept, 2)
             os.close(kept)
+
+
+def import_quietly(name: str) -> ModuleType:
+    """A module that brings native libraries along, without their greetings, which would bury what matters."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # also for what TensorFlow says later, as of a GPU that is not there
+    with native_silence():
+        return import_module(name)

@@ -1,6 +1,11 @@
+import os
+import subprocess
+import sys
+
+import pytest
 from rich.table import Table
 
-from centerkp.console import make_console
+from centerkp.console import make_console, native_silence
 
 
 def test_names_are_printed_as_they_are():
@@ -14,3 +19,29 @@ def test_names_are_printed_as_they_are():
     console.print(table)
     text = console.export_text()
     assert all(text.count(name) == 2 for name in names) and "class [x]" in text
+
+
+def greetings_of(code):
+    """What the Python API lets through to the terminal, in a process of its own; whatever level of logging this one has."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("TF_CPP")}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0 and done.stdout == "done\n", done.stderr
+    return done.stderr
+
+
+def test_python_api_does_not_greet(tmp_path):
+    """Neither when Keras comes in with the first name, nor when a GPU is looked for, nor when a file is what asks for Keras."""
+    build = "m = centerkp.build_model(num_classes=1, backbone='hourglass_10', image_size=32)"
+    path = tmp_path / "m.keras"
+    assert greetings_of(f"import centerkp; {build}; m.save({str(path)!r}); print('done')") == ""
+    assert greetings_of(f"import centerkp; centerkp.load_detector({str(path)!r}); print('done')") == ""
+
+
+def test_silence_ends_and_errors_are_heard(capfd):
+    with native_silence():
+        os.write(2, b"greeting")
+    with pytest.raises(KeyError), native_silence():
+        os.write(2, b"reason")
+        raise KeyError
+    os.write(2, b" after")
+    assert capfd.readouterr().err == "reason after"

@@ -44,6 +44,8 @@ def imports_of(path: Path) -> list[tuple[str, bool]]:
         elif isinstance(node, ast.ImportFrom):
             names = [f"{node.module}.{alias.name}" for alias in node.names] if node.module == "centerkp" else [node.module]
             found += [(name, id(node) not in deferred) for name in names]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("import_module", "import_quietly", "import_extra"):
+            found += [(node.args[0].value, id(node) not in deferred)] if isinstance(node.args[0], ast.Constant) else []
     return found
 
 

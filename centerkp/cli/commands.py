@@ -1,12 +1,12 @@
 """Which commands there are, and `main`."""
 
 import argparse
-import os
 import sys
 from collections.abc import Iterable, Sequence
 from importlib import import_module
 
 from centerkp import __version__
+from centerkp.console import import_quietly
 from centerkp.wording import suggest
 
 # Each is a module beside this one with HELP, add_arguments(parser) and run(options) -> exit code or None.
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.parser.error(f"unknown argument {'; '.join(hints)}" + ("" if "did you mean" in hints[0] else "; see --help"))
     try:
         if options.needs_keras:
-            import_quietly()
+            import_quietly("keras")
         return options.run_command(options) or 0
     except (ValueError, OSError) as error:
         print(f"\nerror: {error}", file=sys.stderr)
@@ -53,15 +53,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         hint = "; the run continues with --resume RUN" if options.run_command.__module__ == "centerkp.cli.train" else ""
         print(f"\ninterrupted{hint}", file=sys.stderr)
         return 130
-
-
-def import_quietly() -> None:
-    """Imports Keras and its backend without the native libraries' greetings, which would bury what matters."""
-    from centerkp.console import native_silence
-
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with native_silence():
-        import keras  # noqa: F401
 
 
 def print_notes(console, notes: Iterable[str]) -> None:

@@ -28,8 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     from pathlib import Path
 
-    from centerkp.cli.commands import import_quietly, print_notes
-    from centerkp.console import make_console
+    from centerkp.cli.commands import print_notes
+    from centerkp.console import import_quietly, make_console
     from centerkp.drawing.mosaic import choose_records, draw_records, draw_samples
     from centerkp.drawing.pictures import write_image
     from centerkp.labels.coco import read_coco
@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> None:
             "a multiple of 4 and at least 32."
         )
     if options.targets:
-        import_quietly()
+        import_quietly("keras")
     dataset = read_coco(options.coco, images_dir=options.images, check_images=options.check_images)
     console = make_console()
     print_notes(console, dataset.notes)

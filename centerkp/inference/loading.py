@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
+from centerkp.console import import_quietly
 from centerkp.inference.detect import Detector
 from centerkp.runtimes.artefact import RUNNERS, find_artefact, refuse_unverified
 
@@ -71,6 +72,7 @@ def load_detector(
 
 
 def _load_keras(path, image_size, stacks, console):
+    import_quietly("keras")
     from centerkp.weights.convert import keep_stacks
     from centerkp.weights.start import load_weights
 

@@ -11,6 +11,7 @@ from pathlib import Path, PureWindowsPath
 import cv2
 import numpy as np
 
+from centerkp.console import import_quietly
 from centerkp.images.reading import plain_format, read_image
 from centerkp.labels.label_map import label_ids
 from centerkp.labels.records import Record
@@ -83,15 +84,13 @@ def open_file(file: str):
 
 def import_tensorflow():
     """TensorFlow; ValueError with the remedy where it is not installed."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
-        import tensorflow
+        return import_quietly("tensorflow")
     except ImportError:
         raise ValueError(
             "TFRecords: found no package tensorflow, which reads and writes them, expected it beside the other backend; "
             "install it with pip install tensorflow, or train on the COCO JSON."
         ) from None
-    return tensorflow
 
 
 def name_shards(out: str) -> list[str]:

@@ -18,6 +18,7 @@ class OnnxDetector(AnySizeDetector):
 
     def __init__(self, path: str | Path):
         runtime = import_extra("onnxruntime", "onnx")
+        runtime.disable_telemetry_events()  # also where it was imported before centerkp
         path = Path(path)
         try:
             # Only what the installed runtime offers by itself, best first.

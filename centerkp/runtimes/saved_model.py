@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from centerkp.console import import_quietly
 from centerkp.runtimes.artefact import DESCRIPTION, AnySizeDetector, Description
 
 
@@ -17,8 +18,7 @@ class SavedModelDetector(AnySizeDetector):
     """
 
     def __init__(self, path: str | Path):
-        import tensorflow as tf
-
+        tf = import_quietly("tensorflow")
         path = Path(path)
         super().__init__(path, Description.from_json((path / DESCRIPTION).read_text(encoding="utf-8"), path))
         try:

@@ -7,13 +7,10 @@ import weakref
 from dataclasses import dataclass
 from pathlib import Path
 
-# Without this, importing Albumentations asks a server for its newest version, and waits for it where there is no network.
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+import albumentations as A
+import numpy as np
 
-import albumentations as A  # noqa: E402
-import numpy as np  # noqa: E402
-
-from centerkp import geometry  # noqa: E402
+from centerkp import geometry
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from rich.console import Console
 
-from centerkp.console import make_console
+from centerkp.console import make_console, native_silence
 from centerkp.drawing.mosaic import draw_targets_of_batch
 from centerkp.drawing.pictures import write_image
 from centerkp.evaluation.evaluate import Evaluation, evaluate, ground_truth_as_detections
@@ -65,7 +65,8 @@ def train(settings: TrainSettings, *, resume: str | Path | None = None, console:
     console = console or make_console()
     chosen, settings = settings.weights, settings.resolve()
     folder = RunFolder(resume) if resume else None
-    keras.utils.set_random_seed(settings.seed)
+    with native_silence():  # on JAX, too, Keras imports TensorFlow here, to seed it
+        keras.utils.set_random_seed(settings.seed)
     if settings.precision != "float32":
         keras.config.set_dtype_policy(settings.precision)
     check_image_size(settings.image_size, find_backbone(settings.backbone).multiple)

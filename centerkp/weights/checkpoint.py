@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from centerkp.console import import_quietly
 from centerkp.model.hourglass import Hourglass
 from centerkp.weights.archive import open_files
 from centerkp.weights.zoo import BACKBONE, BOX_HEADS, HEADS, Task
@@ -40,7 +41,7 @@ class Checkpoint:
 
     def __init__(self, prefix: Path, pipeline: Path | None = None, path: str | Path | None = None):
         try:
-            import tensorflow as tf  # the only reader of the format
+            tf = import_quietly("tensorflow")  # the only reader of the format
         except ImportError:
             raise ValueError(
                 f"{path or prefix}: found no TensorFlow, which alone reads checkpoints; convert it on a machine that has it "

@@ -19,7 +19,7 @@ def asked(monkeypatch):
         return squares.SquareDetector()
 
     monkeypatch.setattr(loading, "load_for_use", load)
-    monkeypatch.setattr(commands, "import_quietly", lambda: None)
+    monkeypatch.setattr(commands, "import_quietly", lambda name: None)
     return asked
 
 
@@ -79,6 +79,6 @@ def test_interrupted_while_loading(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(loading, "load_for_use", interrupt)
-    monkeypatch.setattr(commands, "import_quietly", lambda: None)
+    monkeypatch.setattr(commands, "import_quietly", lambda name: None)
     squares.write_png(tmp_path / "a.png")
     assert commands.main(["infer", str(tmp_path / "a.png"), "--weights", "m.keras", "--out", str(tmp_path / "o")]) == 130

@@ -225,7 +225,7 @@ INTERRUPTED = """
     from centerkp.cli import commands
 
     loading.load_for_use = lambda *a, **k: squares.SquareDetector(seconds=0.05)
-    commands.import_quietly = lambda: None
+    commands.import_quietly = lambda name: None
     sys.exit(commands.main(["infer", *sys.argv[1:]]))
 """
 

@@ -21,10 +21,10 @@ def run(options: argparse.Namespace) -> None:
     from centerkp.cli.label_map import print_label_map
     from centerkp.console import make_console
     from centerkp.labels.coco import read_coco
-    from centerkp.labels.tfrecord import refuse_existing, write_tfrecords
+    from centerkp.labels.tfrecord import refuse_existing_shards, write_tfrecords
     from centerkp.wording import count_of
 
-    refuse_existing(options.out, options.overwrite)  # before the images are read, which may take long
+    refuse_existing_shards(options.out, options.overwrite)  # before the images are read, which may take long
     console = make_console()
     dataset = read_coco(options.coco, images_dir=options.images)
     print_notes(console, dataset.notes)

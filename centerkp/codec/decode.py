@@ -51,7 +51,7 @@ class DecodeOptions:
 def decode(
     maps: dict, keypoint_mask: np.ndarray, options: DecodeOptions = DecodeOptions(), valid_size=None, keypoint_std=None
 ) -> dict:
-    """Decodes the maps of one stack.
+    """Decodes the maps of one stack into objects.
 
     Args:
         maps: `{head: (B, H, W, channels)}` as the network gives them, heat maps as logits.
@@ -101,7 +101,7 @@ def decode(
 
 
 def keep_peaks(scores, kernel: int):
-    """Scores (B, H, W, channels) that are the highest of their kernel x kernel neighbourhood; all others become 0."""
+    """Scores of a map (B, H, W, channels) that are the highest of their kernel x kernel neighbourhood; others become 0."""
     highest = ops.max_pool(scores, kernel, strides=1, padding="same", data_format="channels_last")
     return ops.where(ops.abs(scores - highest) < 1e-6, scores, 0.0)
 

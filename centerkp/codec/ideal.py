@@ -9,7 +9,7 @@ _ON_PEAK = int(np.flatnonzero((NEIGHBOURS == 0).all(axis=1))[0])
 
 
 def ideal_maps(targets: dict, schema) -> dict[str, np.ndarray]:
-    """NumPy targets of `render_targets` as the maps that decode back into the objects, heat maps as logits.
+    """The maps of an ideal network for NumPy targets of `render_targets`, which decode into the objects; heat maps as logits.
 
     Objects that share a grid cell overwrite each other, as they must: one cell holds one answer.
     """
@@ -32,8 +32,10 @@ def ideal_maps(targets: dict, schema) -> dict[str, np.ndarray]:
 
 
 def count_shared_cells(boxes_xyxy: np.ndarray, keypoints_xy: np.ndarray, visibility: np.ndarray) -> tuple[int, int]:
-    """How much of one image cannot survive, since a cell holds one answer: objects whose center shares its cell with an earlier
-    one's, of whatever class, and labelled keypoints that share theirs with the same keypoint of an earlier object.
+    """How much of one image no ideal network can answer: objects in the cell of an earlier one, keypoints in that of another.
+
+    A cell holds one answer. Counted are objects whose center shares its cell with an earlier one's, of whatever class, and
+    labelled keypoints that share theirs with the same keypoint of an earlier object.
 
     Args:
         boxes_xyxy, keypoints_xy, visibility: (N, 4), (N, K, 2) in pixels of the network's input, and (N, K).
@@ -45,6 +47,7 @@ def count_shared_cells(boxes_xyxy: np.ndarray, keypoints_xy: np.ndarray, visibil
 
 
 def _scatter(target: dict, shape: tuple[int, ...]) -> np.ndarray:
+    """A sparse target as the map that an ideal network would give."""
     pairs = np.zeros((shape[0], int(np.prod(shape[1:])) // 2, 2), np.float32)
     for image in range(shape[0]):
         real = target["weight"][image] > 0

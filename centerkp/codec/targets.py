@@ -21,7 +21,7 @@ PEAK_WINDOW = float(np.exp(-4.5))
 
 
 def gaussian_radius(height, width):
-    """How far a corner may move while the box keeps `MIN_IOU` with the truth, in the unit of the sides (cells).
+    """How far a target box's corner may move while it keeps `MIN_IOU` with the truth, in the unit of the sides (cells).
 
     The least of three cases. Each root is divided by 2 instead of 2a: CornerNet's slip, kept by the reference and by us.
     """
@@ -75,7 +75,7 @@ def render_targets(truth: dict, schema, map_size: tuple[int, int], *, mask_rule:
     inside = valid_cells(truth["valid_size"], map_size)
     center_mask = inside * _blank_boxes(cells["boxes"], crowd, map_size)
     index = cells["center_cell"][..., 1] * width + cells["center_cell"][..., 0]
-    index, weights = _inside_only(cells["center_cell"], index, cells["weights"], map_size)
+    index, weights = _silence_outside(cells["center_cell"], index, cells["weights"], map_size)
     targets = {
         "center_heatmap": heatmap,
         "center_mask": center_mask,
@@ -89,7 +89,7 @@ def render_targets(truth: dict, schema, map_size: tuple[int, int], *, mask_rule:
 
 
 def _to_cells(truth, schema) -> dict:
-    """Everything in grid cells; keypoint weights are class membership x object weight x labelled."""
+    """The truth in grid cells, to render targets from; keypoint weights are class membership x object weight x labelled."""
     boxes = ops.cast(truth["boxes_xyxy"], "float32") / STRIDE
     size = boxes[..., 2:] - boxes[..., :2]
     center = (boxes[..., :2] + boxes[..., 2:]) / 2
@@ -121,6 +121,7 @@ def _to_cells(truth, schema) -> dict:
 
 
 def _render_keypoints(cells, one_hot, crowd, inside, schema, map_size, mask_rule, std) -> dict:
+    """The targets of the keypoints' heads."""
     height, width = map_size
     count = schema.num_keypoints
     weights = cells["point_weights"]
@@ -140,8 +141,8 @@ def _render_keypoints(cells, one_hot, crowd, inside, schema, map_size, mask_rule
         cell = anchor[..., None, :] + NEIGHBOURS  # (B, M, K or 1, 29, 2)
         value = cells["points"][..., None, :] - ops.cast(cell, "float32")  # (B, M, K, 29, 2)
         index = (cell[..., 1] * width + cell[..., 0]) * count + channel
-        index, weight = _inside_only(cell, index, weights[..., None], map_size)
-        sparse[head] = {"index": _flat(index), "value": _flat(value, 2), "weight": _flat(weight)}
+        index, weight = _silence_outside(cell, index, weights[..., None], map_size)
+        sparse[head] = {"index": _flatten(index), "value": _flatten(value, 2), "weight": _flatten(weight)}
     return sparse | {
         "keypoint_heatmap": heatmap,
         "keypoint_mask": mask * inside,
@@ -150,7 +151,7 @@ def _render_keypoints(cells, one_hot, crowd, inside, schema, map_size, mask_rule
 
 
 def _blank_keypoints(cells, weights, schema, mask_rule):
-    """(B, M, K): 1 where an object silences a keypoint's map inside its box."""
+    """Where an object silences a keypoint's target inside its box: 1 there, (B, M, K)."""
     missing = ops.cast(weights < 1e-3, "float32")
     if mask_rule == "zoo_2021":
         return missing
@@ -186,11 +187,11 @@ def render_gaussians(points_cell, sigma, weights, map_size: tuple[int, int]):
         return ops.maximum(heatmap, peak)
 
     empty = ops.zeros((ops.shape(weights)[0], height, width, weights.shape[-1]))
-    return _fold(_last_used(weights), draw, empty)
+    return _fold_objects(_last_used(weights), draw, empty)
 
 
 def _blank_boxes(boxes, blank, map_size, closed: bool = False):
-    """(B, H, W, K): 0 inside the boxes (B, M, 4) whose `blank` (B, M, K) is 1, else 1.
+    """A mask of targets (B, H, W, K): 0 inside the boxes (B, M, 4) whose `blank` (B, M, K) is 1, else 1.
 
     The far edges belong to it if `closed`.
     """
@@ -206,11 +207,11 @@ def _blank_boxes(boxes, blank, map_size, closed: bool = False):
         return ops.minimum(mask, 1 - area[..., None] * blank[:, i][:, None, None])
 
     full = ops.ones((ops.shape(blank)[0], *map_size, blank.shape[-1]))
-    return _fold(_last_used(blank), cover, full)
+    return _fold_objects(_last_used(blank), cover, full)
 
 
-def _fold(count, step, maps):
-    """`step(i, maps)` for i = 0 .. count - 1, one after another."""
+def _fold_objects(count, step, maps):
+    """Draws objects into maps one after another: `step(i, maps)` for i = 0 .. count - 1."""
 
     def advance(i, maps):
         maps = step(i, maps)
@@ -228,15 +229,15 @@ def _last_used(weights):
     return ops.max(ops.where(used, ops.arange(1, weights.shape[1] + 1, dtype="int32"), 0))
 
 
-def _inside_only(cell, index, weights, map_size):
-    """Sends cells outside the map to index 0 with weight 0."""
+def _silence_outside(cell, index, weights, map_size):
+    """Sends target cells outside the map to index 0 with weight 0."""
     height, width = map_size
     x, y = cell[..., 0], cell[..., 1]
     inside = ops.logical_and(ops.logical_and(x >= 0, x < width), ops.logical_and(y >= 0, y < height))
     return ops.where(inside, index, 0), ops.where(inside, weights, 0.0)
 
 
-def _flat(values, trailing: int = 0):
-    """(B, M, K, 29, ...) -> (B, M * K * 29, ...)."""
+def _flatten(values, trailing: int = 0):
+    """Sparse targets (B, M, K, 29, ...) as (B, M * K * 29, ...)."""
     length = int(np.prod(values.shape[1:4]))
     return ops.reshape(values, (-1, length, trailing) if trailing else (-1, length))

@@ -6,7 +6,7 @@ import numpy as np
 
 from centerkp import geometry
 from centerkp.doctor.findings import Finding
-from centerkp.doctor.labels import Labels, find_objects
+from centerkp.doctor.labels import Labels, make_object_finding
 from centerkp.doctor.reader import Reading
 from centerkp.wording import show
 
@@ -22,7 +22,7 @@ def check_boxes(labels: Labels, reading: Reading) -> list[Finding]:
         def box(n: int) -> str:
             return f"bbox {show(reading.content['annotations'][labels.rows[where[n]]].get('bbox'))}"
 
-        return find_objects(labels, reading, level, title, where, box, remedy=remedy)
+        return make_object_finding(labels, reading, level, title, where, box, remedy=remedy)
 
     findings = []
     if labels.are_corners:
@@ -58,7 +58,7 @@ def share_outside(labels: Labels) -> np.ndarray:
 
 
 def _check_relative(labels: Labels) -> list[Finding]:
-    """Coordinates from 0 to 1 in a file that should hold pixels."""
+    """Findings about boxes whose coordinates go from 0 to 1 in a file that should hold pixels."""
     boxes = labels.whole_xyxy[~labels.missing]
     large = (labels.sizes > 16).all(1).any()
     if len(boxes) < 3 or not large or np.abs(boxes).max() > 1.5:

@@ -5,14 +5,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from centerkp.doctor.boxes import check_boxes
-from centerkp.doctor.findings import Finding, exit_code, sort_findings
+from centerkp.doctor.findings import Finding, exit_code, find_same_kind, sort_findings
 from centerkp.doctor.images import check_images
 from centerkp.doctor.keypoints import check_keypoints, check_labelled
 from centerkp.doctor.labels import Frames, Labels, settle_labels
 from centerkp.doctor.look import Images, look_at_images
 from centerkp.doctor.mend import Mending
 from centerkp.doctor.mend_labels import mend_labels, name_images
-from centerkp.doctor.reader import Reading, read_with_findings, same_kind
+from centerkp.doctor.reader import Reading, read_with_findings
 from centerkp.doctor.statistics import Statistics, check_statistics, measure_labels
 from centerkp.doctor.structure import check_categories, check_negatives, check_structure
 from centerkp.doctor.twins import check_neighbours, check_twins
@@ -42,11 +42,12 @@ class Checkup:
 
     @property
     def exit_code(self) -> int:
-        """0: nothing is wrong; 1: something is to be mended or looked at; 2: training would refuse the file."""
+        """What the check tells a script: 0 nothing is wrong, 1 something is to be mended or looked at, 2 not trainable."""
         return exit_code(self.findings)
 
     @property
     def schema(self) -> Schema | None:
+        """The classes of the examined file, None where they are unusable."""
         return self.reading.schema if self.reading else None
 
 
@@ -59,7 +60,7 @@ def check_dataset(
     image_size: int = 512,
     open_images: bool = True,
 ) -> Checkup:
-    """Examines a COCO dataset for training, and never stops at the first fault.
+    """Examines a COCO dataset for training: calls every check of the doctor, and never stops at the first fault.
 
     Args:
         images_dir: where the images are; without it looked for as training does.
@@ -74,21 +75,22 @@ def check_dataset(
     is_collecting = gc.isenabled()
     gc.disable()
     try:
-        return _check_files(Path(path), images_dir, val, val_images_dir or images_dir, image_size, open_images)
+        return _check_train_and_val(Path(path), images_dir, val, val_images_dir or images_dir, image_size, open_images)
     finally:
         if is_collecting:
             gc.enable()
 
 
-def _check_files(path: Path, images_dir, val, val_images_dir, image_size: int, open_images: bool) -> Checkup:
-    checkup = _check_file(path, images_dir, image_size, open_images)
+def _check_train_and_val(path: Path, images_dir, val, val_images_dir, image_size: int, open_images: bool) -> Checkup:
+    """The checks of a training file, of a validation file where there is one, and of the two together."""
+    checkup = _check_one(path, images_dir, image_size, open_images)
     if val is None:
         if checkup.reading:
             checkup.findings += check_neighbours(checkup.images.looks, checkup.reading)
     else:
-        checkup.val = _check_file(Path(val), val_images_dir, image_size, open_images, for_training=False)
+        checkup.val = _check_one(Path(val), val_images_dir, image_size, open_images, for_training=False)
         checkup.findings += [replace(f, part="val") for f in checkup.val.findings if f.level in _FOR_BOTH]
-        checkup.findings += _compare(checkup, checkup.val)
+        checkup.findings += _compare_categories(checkup, checkup.val)
     checkup.findings = sort_findings(checkup.findings)
     return checkup
 
@@ -96,7 +98,8 @@ def _check_files(path: Path, images_dir, val, val_images_dir, image_size: int, o
 _FOR_BOTH = ("unusable", "mendable", "suspicious")  # advice about validation data would only repeat what training's says
 
 
-def _check_file(path: Path, images_dir, image_size: int, open_images: bool, for_training: bool = True) -> Checkup:
+def _check_one(path: Path, images_dir, image_size: int, open_images: bool, for_training: bool = True) -> Checkup:
+    """All checks of one file."""
     try:
         content = read_coco_json(path)
     except NotCoco as error:
@@ -119,12 +122,12 @@ def _check_file(path: Path, images_dir, image_size: int, open_images: bool, for_
         findings += check_boxes(labels, reading) + check_keypoints(labels, reading)
         statistics = measure_labels(labels, image_size)
         findings += check_statistics(labels, reading, statistics) + check_negatives(reading, labels, frames.lost)
-    changes = mending.changes + [note for note in raw.notes if not same_kind(reading.notes, note)]
+    changes = mending.changes + [note for note in raw.notes if not find_same_kind(reading.notes, note)]
     return Checkup(path, sort_findings(findings), reading, images, frames, labels, statistics, changes)
 
 
-def _compare(train: Checkup, val: Checkup) -> list[Finding]:
-    """What is wrong between a training and a validation file."""
+def _compare_categories(train: Checkup, val: Checkup) -> list[Finding]:
+    """Findings about categories that differ between a training and a validation file, and about pictures that both have."""
     if train.schema is None or val.schema is None:
         return []
     findings = []

@@ -1,6 +1,6 @@
 """What the doctor has to say: one finding for each kind of trouble, with its count, its first places and its remedy."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from centerkp.labels.faults import SHOWN
@@ -46,7 +46,7 @@ class Finding:
 
     @property
     def headline(self) -> str:
-        """As in "3 annotations: 'iscrowd' is true or false"."""
+        """The finding in words, as in "3 annotations: 'iscrowd' is true or false"."""
         where = f"{self.part}: " if self.part else ""
         return f"{where}{count_of(self.count, self.noun)}: {self.title}"
 
@@ -55,7 +55,7 @@ class Finding:
         return replace(self, level=level, remedy=self.remedy if remedy is None else remedy)
 
 
-def find(
+def make_finding(
     level: str,
     title: str,
     rows: Collection[int],
@@ -84,11 +84,16 @@ def find(
     return [Finding(level, title, number, noun, remedy, places, shown, entries)]
 
 
+def find_same_kind(findings: Sequence[Finding], one: Finding) -> Finding | None:
+    """The finding of the same kind among others, None without one."""
+    return next((f for f in findings if (f.title, f.noun) == (one.title, one.noun)), None)
+
+
 def sort_findings(findings: Iterable[Finding]) -> list[Finding]:
-    """The most important first; within a level they stay in the order in which the checks found them."""
+    """Findings with the most important first; within a level they stay in the order in which the checks found them."""
     return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
 
 
 def exit_code(findings: Iterable[Finding]) -> int:
-    """0: nothing is wrong; 1: something is to be mended or looked at; 2: the file cannot be trained on as it is."""
+    """What findings tell a script: 0 nothing is wrong, 1 something is to be mended or looked at, 2 it cannot be trained on."""
     return max((EXIT_CODES.get(finding.level, 0) for finding in findings), default=0)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from centerkp.doctor.findings import Finding, find
+from centerkp.doctor.findings import Finding, make_finding
 from centerkp.doctor.labels import Frames
 from centerkp.doctor.look import Look
 from centerkp.doctor.reader import Reading
@@ -56,7 +56,7 @@ def settle_frames(reading: Reading, looks: Sequence[Look]) -> tuple[np.ndarray, 
 
 
 def _judge_swapped(written, upright, stored, turned, extents, swapped) -> np.ndarray:
-    """(n,) what images are whose width and height stand exchanged in the JSON; read only where `swapped`."""
+    """In which frame images were labelled whose width and height the JSON exchanges, (n,); read only where `swapped`."""
     in_written, in_upright = ((extents <= size + 1).all(1) for size in (written, upright))
     only_upright, only_stored = swapped & in_upright & ~in_written, swapped & in_written & ~in_upright
     as_stored = turned & (stored == written).all(1)
@@ -92,11 +92,11 @@ def check_frames(reading: Reading, looks: Sequence[Look], kinds: np.ndarray) -> 
     findings = []
     for kind, (level, title, remedy) in KINDS.items():
         rows = np.flatnonzero(kinds == kind)
-        findings += find(level, title, rows, noun="image", remedy=remedy, place=sizes, image_row=int)
+        findings += make_finding(level, title, rows, noun="image", remedy=remedy, place=sizes, image_row=int)
     turned = [row for row, look in enumerate(looks) if look.orientation > 1 and kinds[row] in ("right", "resized", "unknown")]
     told = [row for row in turned if kinds[row] == "right" and looks[row].size != looks[row].stored]
     title = "turned by EXIF and labelled upright, as the sizes say"
-    findings += find("note", title, told, noun="image", place=reading.label_image)
+    findings += make_finding("note", title, told, noun="image", place=reading.label_image)
     untold, remedy = sorted(set(turned) - set(told)), "look whether the labels fit"
     title = "turned or mirrored by EXIF in a way that sizes do not tell; taken as labelled upright"
-    return findings + find("advice", title, untold, noun="image", remedy=remedy, place=sizes, image_row=int)
+    return findings + make_finding("advice", title, untold, noun="image", remedy=remedy, place=sizes, image_row=int)

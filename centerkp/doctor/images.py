@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from centerkp.doctor.findings import PICTURES, Finding, find
+from centerkp.doctor.findings import PICTURES, Finding, make_finding
 from centerkp.doctor.frames import check_frames, settle_frames
 from centerkp.doctor.labels import Frames
 from centerkp.doctor.look import Images, Look
@@ -13,8 +13,8 @@ from centerkp.doctor.reader import Reading
 
 
 def check_images(reading: Reading, images: Images, folders: Sequence[Path]) -> tuple[list[Finding], Frames]:
-    """Findings about the files, and the frames of the labels that follow from them."""
-    findings = _check_files(reading, images, folders)
+    """Findings about the image files, and the frames of the labels that follow from them."""
+    findings = _check_files_on_disk(reading, images, folders)
     if not any(look.digest for look in images.looks):  # nothing was found: the JSON's own sizes are all there is
         return findings, Frames.as_written(reading)
     kinds, frames = settle_frames(reading, images.looks)
@@ -27,34 +27,45 @@ def check_images(reading: Reading, images: Images, folders: Sequence[Path]) -> t
     return findings + more, frames
 
 
-def _check_files(reading: Reading, images: Images, folders: Sequence[Path]) -> list[Finding]:
+def _check_files_on_disk(reading: Reading, images: Images, folders: Sequence[Path]) -> list[Finding]:
+    """Findings about image files that are missing, unclear or cannot be read."""
     label, searched = reading.label_image, ", ".join(map(str, folders))
     missing = [row for row, path in enumerate(images.paths) if path is None and row not in images.unclear]
     remedy = f"looked in {searched} and below: name their folder with --images DIR; --no-images checks the JSON alone"
     if len(missing) < reading.num_images:
         remedy = "copy them there, or --fix --drop leaves out their entries"
-    findings = find("unusable", f"no such file in {searched} or below", missing, noun="image", remedy=remedy, place=label)
+    findings = make_finding(
+        "unusable", f"no such file in {searched} or below", missing, noun="image", remedy=remedy, place=label
+    )
 
     def fits(row: int) -> str:
         return f"{label(row)} fits {', '.join(map(str, images.unclear[row][:5]))}"
 
     remedy = "write the sub-folder into 'file_name', or give a folder with --images that holds only the right files"
-    findings += find("unusable", "several files fit the name", sorted(images.unclear), noun="image", remedy=remedy, place=fits)
+    findings += make_finding(
+        "unusable", "several files fit the name", sorted(images.unclear), noun="image", remedy=remedy, place=fits
+    )
     findings += _check_names(reading, images)
     broken = [row for row, look in enumerate(images.looks) if look.error]
     remedy = "left out of training: copy them again, or --fix --drop leaves out their entries"
     level = "unusable" if len(broken) == reading.num_images else "suspicious"
-    return findings + find(
-        level, "cannot be read", broken, noun="image", remedy=remedy, place=lambda r: f"{label(r)}: {_short_error(images, r)}"
+    return findings + make_finding(
+        level,
+        "cannot be read",
+        broken,
+        noun="image",
+        remedy=remedy,
+        place=lambda r: f"{label(r)}: {_short_image_error(images, r)}",
     )
 
 
-def _short_error(images: Images, row: int) -> str:
+def _short_image_error(images: Images, row: int) -> str:
+    """Why an image file cannot be read, without its path."""
     return images.looks[row].error.removeprefix(f"{images.paths[row]}: ")
 
 
 def _check_names(reading: Reading, images: Images) -> list[Finding]:
-    """Names that lead to a file only by a detour, and files that several entries name."""
+    """Findings about names that lead to an image file only by a detour, and about files that several entries name."""
     users = defaultdict(list)
     for row, path in enumerate(images.paths):
         if path is not None:
@@ -73,22 +84,24 @@ def _check_names(reading: Reading, images: Images) -> list[Finding]:
         "'file_name' written otherwise than the file is called",
         "found all the same; --fix writes the way to the file",
     )
-    findings = find("mendable", title, moved, noun="image", remedy=remedy, place=detour)
+    findings = make_finding("mendable", title, moved, noun="image", remedy=remedy, place=detour)
     shared = [rows for rows in users.values() if len(rows) > 1]
     odd = [r for rows in shared if len({plain[r] for r in rows}) > 1 for r in rows]
     title = "different names that lead to one file"
     remedy = "write the sub-folder into 'file_name', or give a folder with --images that holds only the right files"
-    findings += find("unusable", title, odd, noun="image", remedy=remedy, place=detour)
+    findings += make_finding("unusable", title, odd, noun="image", remedy=remedy, place=detour)
     again = [r for rows in shared if rows[0] not in odd for r in rows]
     title, remedy = (
         "listed under several ids",
         "merge the entries: each id has only some of the objects, the rest looks like background",
     )
-    return findings + find("suspicious", title, again, noun="image", remedy=remedy, place=reading.label_image, image_row=int)
+    return findings + make_finding(
+        "suspicious", title, again, noun="image", remedy=remedy, place=reading.label_image, image_row=int
+    )
 
 
 def _check_copies(reading: Reading, looks: Sequence[Look]) -> list[Finding]:
-    """Files whose bytes are those of another."""
+    """Findings about image files whose bytes are those of another."""
     groups = defaultdict(list)
     for row, look in enumerate(looks):
         if look.digest:
@@ -103,5 +116,5 @@ def _check_copies(reading: Reading, looks: Sequence[Look]) -> list[Finding]:
         "the same file under another name",
         "keep one, with all its labels; copies in train and val make validation too good",
     )
-    found = find("suspicious", title, sorted(firsts), noun="image", remedy=remedy, place=place)
+    found = make_finding("suspicious", title, sorted(firsts), noun="image", remedy=remedy, place=place)
     return [replace(f, pairs=tuple(firsts.items())[:PICTURES]) for f in found]

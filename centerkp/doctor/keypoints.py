@@ -3,7 +3,7 @@
 import numpy as np
 
 from centerkp.doctor.findings import Finding
-from centerkp.doctor.labels import Labels, find_objects
+from centerkp.doctor.labels import Labels, make_object_finding
 from centerkp.doctor.reader import Reading
 from centerkp.labels.annotations import HIDDEN_POINTS
 from centerkp.wording import count_of
@@ -21,14 +21,14 @@ def check_keypoints(labels: Labels, reading: Reading) -> list[Finding]:
     if not labels.schema.num_keypoints:
         return []
 
-    findings = _check_outside(labels, reading) + _check_origin(labels, reading)
+    findings = _check_outside(labels, reading) + _check_points_at_origin(labels, reading)
     for class_id in range(labels.schema.num_classes):
-        findings += _check_order(labels, class_id, reading)
-    return findings + _check_ignored(labels, reading)
+        findings += _check_side_order(labels, class_id, reading)
+    return findings + _check_lost_visibility(labels, reading)
 
 
 def _check_outside(labels: Labels, reading: Reading) -> list[Finding]:
-    """Keypoints outside the image, and outside their object's box."""
+    """Findings about keypoints outside the image, and outside their object's box."""
     rows, keypoints = np.nonzero(labels.outside)
     names = labels.schema.keypoint_names
 
@@ -39,14 +39,14 @@ def _check_outside(labels: Labels, reading: Reading) -> list[Finding]:
         return f"{names[k]} at ({x:g}, {y:g}) in {width:.0f}x{height:.0f}"
 
     title, remedy = "labelled outside the image", "read as not labelled, and written so by --fix"
-    findings = find_objects(labels, reading, "mendable", title, rows, point, noun="keypoint", remedy=remedy)
+    findings = make_object_finding(labels, reading, "mendable", title, rows, point, noun="keypoint", remedy=remedy)
     far = outside_box(labels)
     objects = np.flatnonzero(far.any(1))
     with_points = int(((labels.visibility > 0).any(1) & labels.has_box & ~labels.rebuilt).sum())
     many = len(objects) > MANY * with_points and len(objects) > 1
     remedy = "look at the pictures: a keypoint of another object, or boxes in another frame or order than x, y, width, height"
     share = f"{BOX_MARGIN:.0%} of its longer side (of {count_of(with_points, 'object')})"
-    return findings + find_objects(
+    return findings + make_object_finding(
         labels,
         reading,
         "suspicious" if many else "note",
@@ -66,17 +66,18 @@ def outside_box(labels: Labels) -> np.ndarray:
     return far & (labels.has_box & ~labels.rebuilt & ~labels.is_crowd)[:, None]
 
 
-def _check_origin(labels: Labels, reading: Reading) -> list[Finding]:
+def _check_points_at_origin(labels: Labels, reading: Reading) -> list[Finding]:
+    """Findings about keypoints at exactly (0, 0)."""
     at_zero = (labels.visibility > 0) & (labels.points_xy == 0).all(-1)
     title = "labelled at exactly (0, 0), where exporters put points that are not there"
     remedy = "set their visibility to 0 unless the object's part really is in the corner"
     rows = np.flatnonzero(at_zero.any(1))
     options = dict(noun="keypoint", remedy=remedy, count=int(at_zero.sum()))
-    return find_objects(labels, reading, "suspicious", title, rows, **options)
+    return make_object_finding(labels, reading, "suspicious", title, rows, **options)
 
 
-def _check_ignored(labels: Labels, reading: Reading) -> list[Finding]:
-    """Files whose points all have coordinates and nearly none a visibility: what the exporter lost."""
+def _check_lost_visibility(labels: Labels, reading: Reading) -> list[Finding]:
+    """Findings about files whose keypoints all have coordinates and nearly none a visibility."""
     heard = [note for note in reading.notes if note.title == HIDDEN_POINTS]
     labelled = int((labels.visibility > 0).sum())
     if not heard or heard[0].count < 9 * max(labelled, 1):
@@ -88,7 +89,7 @@ def _check_ignored(labels: Labels, reading: Reading) -> list[Finding]:
 
 
 def check_labelled(labels: Labels) -> list[Finding]:
-    """Classes and keypoints of a training file with too few labels to learn from."""
+    """Findings about keypoints with too few labels in a training file to learn from, and classes with none."""
     findings, schema, single = [], labels.schema, ~labels.is_crowd & labels.has_box
     hidden = 0
     for class_id, kind in enumerate(schema.classes):
@@ -119,8 +120,8 @@ def check_labelled(labels: Labels) -> list[Finding]:
     return findings
 
 
-def _check_order(labels: Labels, class_id: int, reading: Reading) -> list[Finding]:
-    """Objects whose left and right lie the other way round than in nearly all others."""
+def _check_side_order(labels: Labels, class_id: int, reading: Reading) -> list[Finding]:
+    """Findings about objects whose left and right keypoints lie the other way round than in nearly all others."""
     kind, own = labels.schema.classes[class_id], labels.schema.keypoint_slice(class_id)
     rows = np.flatnonzero((labels.class_ids == class_id) & ~labels.is_crowd)
     if not kind.flip_pairs or len(rows) < LEAST_VOTES:
@@ -135,11 +136,11 @@ def _check_order(labels: Labels, class_id: int, reading: Reading) -> list[Findin
 
     title = f"left and right of '{kind.name}' lie the other way round than in nearly all others"
     remedy = "look at the pictures, and exchange the two labels where they are wrong"
-    return find_objects(labels, reading, "suspicious", title, rows, names, remedy=remedy)
+    return make_object_finding(labels, reading, "suspicious", title, rows, names, remedy=remedy)
 
 
 def pair_sides(points: np.ndarray, labelled: np.ndarray, pairs) -> np.ndarray:
-    """On which side of the object's own axis each pair's first keypoint is, whatever way the object is turned.
+    """On which side of the object's own axis each left/right pair's first keypoint is, whatever way the object is turned.
 
     The axis runs from the middle of the pair to the middle of the keypoints that have no partner; where the class has none, to
     that of the other pairs; where it has no others, straight down the image.
@@ -157,7 +158,7 @@ def pair_sides(points: np.ndarray, labelled: np.ndarray, pairs) -> np.ndarray:
         middle = (points[:, a] + points[:, b]) / 2
         across = points[:, b] - points[:, a]
         if len(lone):
-            along = _mean(points, labelled, lone) - middle
+            along = _mean_vector(points, labelled, lone) - middle
         else:
             along = _mean_pairs(points, labelled, others) - middle if others else np.tile([0.0, 10.0], (len(points), 1))
         lengths = np.linalg.norm(across, axis=1) * np.linalg.norm(along, axis=1)
@@ -168,7 +169,7 @@ def pair_sides(points: np.ndarray, labelled: np.ndarray, pairs) -> np.ndarray:
 
 
 def odd_pairs(sides: np.ndarray) -> np.ndarray:
-    """(N, P) bool: which pairs are against an order that nearly all objects share."""
+    """(N, P) bool: which left/right pairs of keypoints are against an order that nearly all objects share."""
     clear = np.abs(np.nan_to_num(sides)) >= LEVEL_SINE
     left = (clear & (np.nan_to_num(sides) > 0)).sum(0)
     votes = clear.sum(0)
@@ -178,15 +179,16 @@ def odd_pairs(sides: np.ndarray) -> np.ndarray:
     return clear & judged & (np.sign(np.nan_to_num(sides)) != usual)
 
 
-def _mean(points: np.ndarray, labelled: np.ndarray, which) -> np.ndarray:
+def _mean_vector(points: np.ndarray, labelled: np.ndarray, which) -> np.ndarray:
+    """The mean of the keypoints' vectors that count."""
     weights = labelled[:, which, None]
     total = weights.sum(1)
     return np.divide((points[:, which] * weights).sum(1), total, out=np.full((len(points), 2), np.nan), where=total > 0)
 
 
 def _mean_pairs(points: np.ndarray, labelled: np.ndarray, others: list[int]) -> np.ndarray:
-    """The middle of the other pairs that are labelled on both sides; NaN where there is none."""
+    """The middle of the other left/right pairs that are labelled on both sides; NaN where there is none."""
     both = labelled[:, others].reshape(len(points), -1, 2).all(-1).repeat(2, axis=1)
     whole = labelled.copy()
     whole[:, others] = both
-    return _mean(points, whole, others)
+    return _mean_vector(points, whole, others)

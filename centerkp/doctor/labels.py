@@ -7,8 +7,8 @@ from functools import cached_property
 import numpy as np
 
 from centerkp import geometry
-from centerkp.doctor.findings import Finding, find
-from centerkp.doctor.reader import Reading, usable_rows
+from centerkp.doctor.findings import Finding, make_finding
+from centerkp.doctor.reader import Reading, faultless_rows
 from centerkp.labels.records import ROUNDING
 from centerkp.schema import Schema
 
@@ -30,7 +30,7 @@ class Frames:
 
     @classmethod
     def as_written(cls, reading: Reading) -> "Frames":
-        """The JSON's own sizes, where no image was looked at."""
+        """The frames of labels where no image was looked at: the JSON's own sizes."""
         count = reading.num_images
         return cls(reading.sizes.copy(), np.ones((count, 2)), np.ones(count, np.int64), np.zeros(count, bool))
 
@@ -82,7 +82,7 @@ class Labels:
         return self.has_box & ~self.is_crowd & same & (first != np.arange(len(first)))
 
 
-def find_objects(
+def make_object_finding(
     labels: Labels,
     reading: Reading,
     level: str,
@@ -91,7 +91,7 @@ def find_objects(
     detail: Callable[[int], str] | None = None,
     **more,
 ) -> list[Finding]:
-    """A list of one finding about some of the N annotations, or of none when there are none; `more` as in `find`.
+    """A list of one finding about some of the N labels, or of none when there are none; `more` as in `make_finding`.
 
     Args:
         objects: their numbers 0 to N - 1; one may stand repeatedly.
@@ -104,22 +104,22 @@ def find_objects(
         return f"{name}: {detail(n)}" if detail else name
 
     numbers = range(len(rows))
-    return find(level, title, numbers, place=place, image_row=lambda n: int(images[n]), entry=rows.__getitem__, **more)
+    return make_finding(level, title, numbers, place=place, image_row=lambda n: int(images[n]), entry=rows.__getitem__, **more)
 
 
 def settle_labels(reading: Reading, frames: Frames) -> Labels:
-    """Works out what the annotations mean, as the reader does, and recognises boxes that are written as corners."""
+    """Works out what labels mean, in pixels of the upright images, as the reader does; recognises boxes written as corners."""
     a = reading.annotations
-    rows = np.flatnonzero(usable_rows(reading))
+    rows = np.flatnonzero(faultless_rows(reading))
     rows = rows[~frames.lost[a.image_rows[rows]]]
     images = a.image_rows[rows]
     sizes, scales = frames.sizes[images], frames.scales[images]
     limits = np.where(sizes > 0, sizes, np.inf)
-    boxes, are_corners = _read_corners(reading, rows, limits)
+    boxes, are_corners = _boxes_as_corners(reading, rows, limits)
     missing, flat = np.isnan(boxes).any(1), (boxes[:, 2:] <= boxes[:, :2]).any(1)
     points, visibility = a.keypoints_xy[rows], a.visibility[rows]
     turns = frames.turns[images]
-    _turn(boxes, points, turns, sizes)
+    _turn_labels(boxes, points, turns, sizes)
     whole, whole_xy = boxes * np.tile(scales, 2), points * scales[:, None]
     outside = (visibility > 0) & ((whole_xy < -ROUNDING) | (whole_xy > limits[:, None] + ROUNDING)).any(-1)
     labelled = (visibility > 0) & ~outside
@@ -155,20 +155,20 @@ def settle_labels(reading: Reading, frames: Frames) -> Labels:
 
 
 def _has_area(boxes: np.ndarray) -> np.ndarray:
-    """(N,) bool, in the precision of the records."""
+    """(N,) bool: labels whose box has an area, in the precision of the records."""
     return geometry.box_areas(np.nan_to_num(boxes.astype(np.float32), posinf=0, neginf=0)) > 0
 
 
-def _read_corners(reading: Reading, rows: np.ndarray, limits: np.ndarray) -> tuple[np.ndarray, bool]:
-    """The boxes as x0, y0, x1, y1 in the JSON's frame, and whether the file has them so; `limits` where it has no size."""
+def _boxes_as_corners(reading: Reading, rows: np.ndarray, limits: np.ndarray) -> tuple[np.ndarray, bool]:
+    """The labels' boxes as x0, y0, x1, y1 in the JSON's frame, and whether it has them so; `limits` where it has no size."""
     a = reading.annotations
     boxes, written = a.boxes_xywh[rows], reading.sizes[a.image_rows[rows]]
-    are_corners = _are_corners(boxes, a.areas[rows], np.where(written > 0, written, limits))
+    are_corners = _are_boxes_corners(boxes, a.areas[rows], np.where(written > 0, written, limits))
     return (boxes if are_corners else np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1)), are_corners
 
 
-def _turn(boxes: np.ndarray, points: np.ndarray, turns: np.ndarray, sizes: np.ndarray) -> None:
-    """Turns, in place, what was labelled on stored pictures; `sizes` are those of the upright ones."""
+def _turn_labels(boxes: np.ndarray, points: np.ndarray, turns: np.ndarray, sizes: np.ndarray) -> None:
+    """Turns labels, in place, that were made on stored pictures; `sizes` are those of the upright ones."""
     for turn in np.unique(turns[turns > 1]):
         own = turns == turn
         stored = (sizes[own][:, ::-1] if turn >= 5 else sizes[own])[:, None]
@@ -177,8 +177,8 @@ def _turn(boxes: np.ndarray, points: np.ndarray, turns: np.ndarray, sizes: np.nd
         points[own] = turn_points(points[own], stored, turn)
 
 
-def _are_corners(boxes: np.ndarray, areas: np.ndarray, sizes: np.ndarray) -> bool:
-    """Whether the last two numbers of the boxes are corners: no size would ever be larger than every position, and overshoot.
+def _are_boxes_corners(boxes: np.ndarray, areas: np.ndarray, sizes: np.ndarray) -> bool:
+    """Whether the last two numbers of the boxes are corners: no size would be larger than every position, and overshoot.
 
     Read as width and height, corners are greater than the first two numbers without exception, never leave the image on
     their own, and reach over its border when added; and an `area` that the exporter wrote tells at once.
@@ -203,7 +203,7 @@ def _are_corners(boxes: np.ndarray, areas: np.ndarray, sizes: np.ndarray) -> boo
 
 
 def turn_points(points: np.ndarray, stored_size: np.ndarray, orientation: int) -> np.ndarray:
-    """Moves points (..., 2) of the stored picture to where they are in the upright one of an EXIF orientation 1 to 8."""
+    """Moves labels' points (..., 2) of the stored picture to where they are in the upright one of EXIF orientation 1 to 8."""
     x, y = points[..., 0], points[..., 1]
     right, down = stored_size[..., 0] - x, stored_size[..., 1] - y
     pairs = {1: (x, y), 2: (right, y), 3: (right, down), 4: (x, down), 5: (y, x), 6: (down, x), 7: (down, right), 8: (y, right)}

@@ -39,17 +39,18 @@ class Images:
 
 
 def look_at_images(names: Sequence[str], folders: Sequence[Path]) -> Images:
-    """Finds every image and decodes it whole: on all cores, with a bar on a terminal."""
+    """Finds every image and looks at it, decoded whole: on all cores, with a bar on a terminal."""
     fits = locate_images(names, folders)
     paths = [paths[0] if len(paths) == 1 else None for paths in fits]
     unclear = {row: paths for row, paths in enumerate(fits) if len(paths) > 1}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Corrupt EXIF")  # the picture is whole; viewers ignore such a block, too
-        looks = map_image_files(_look, paths, "Looking at the images")
+        looks = map_image_files(_look_at_image, paths, "Looking at the images")
     return Images(paths, looks, unclear)
 
 
-def _look(path: Path | None) -> Look:
+def _look_at_image(path: Path | None) -> Look:
+    """One look at an image file, or why it cannot be read."""
     if path is None:
         return Look()
     try:
@@ -61,7 +62,7 @@ def _look(path: Path | None) -> Look:
 
 
 def describe_looks(looks: Sequence[Look]) -> str:
-    """As in "120 images of 4 sizes, the most common 640x480"."""
+    """What the looks at the images show, as in "120 images of 4 sizes, the most common 640x480"."""
     sizes = Counter(look.size for look in looks if look.digest)
     if not sizes:
         return "no readable image"

@@ -15,6 +15,8 @@ PAIRS = "keypoints are x, y pairs without visibility"
 DUMMY = "placeholder that no annotation uses takes a class of the network"
 ZERO_BASED = "skeleton counts keypoints from 0, COCO counts from 1"
 OUT_OF_RANGE = "skeleton lines end at keypoints that the category does not have"
+REPEATED_IDS = "ids that stand more than once, the later ones numbered anew"
+NO_NUMBERS = "keypoints with NaN or null, or with a visibility that is none of 0, 1, 2"
 SAME_CATEGORY = "stands more than once, with the same name and keypoints"
 SAME_IMAGE = "stands more than once, with the same id and file"
 
@@ -30,17 +32,18 @@ class Mending:
         for name in NOUNS:
             self.content[name] = [dict(entry) for entry in content[name] if isinstance(entry, dict)]
         self.changes: list[Finding] = []
-        self._note("entry", "no JSON objects, left out", [str(i) for name in NOUNS for i in _strangers(content[name])])
+        self._add_change("entry", "no JSON objects, left out", [str(i) for name in NOUNS for i in _non_objects(content[name])])
 
-    def _note(self, noun: str, title: str, places: list[str]) -> None:
+    def _add_change(self, noun: str, title: str, places: list[str]) -> None:
+        """Says what was mended, unless no place has it."""
         if places:
             self.changes.append(Finding("mendable", title, len(places), noun, "", tuple(places[:SHOWN])))
 
     def mend(self) -> "Mending":
-        """All that needs no look at the images and no arithmetic on boxes."""
+        """Mends all that needs no look at the images and no arithmetic on boxes."""
         if not isinstance(self.content.get("info"), Mapping):
             self.content["info"] = {"description": ""}  # COCO's own tools stumble without
-            self._note("file", "no usable 'info', an empty one written", ["info"])
+            self._add_change("file", "no usable 'info', an empty one written", ["info"])
         self._mend_ids()
         self._merge_images()
         self._mend_categories()
@@ -55,13 +58,13 @@ class Mending:
         return self
 
     def _mend_ids(self) -> None:
-        """Whole numbers for ids written in another way; text that is no number gets new numbers, the same for the same text."""
+        """Mends ids written in another way; text that is no number gets new numbers, the same for the same text."""
         for name, key in (("images", "image_id"), ("categories", "category_id")):
             entries = self.content[name]
             named = {e["id"] for e in entries if isinstance(e.get("id"), str) and read_integer(e["id"]) is None}
             taken = [i for i in (read_integer(e.get("id")) for e in entries) if i is not None]
             fresh = {text: max(taken, default=0) + 1 + n for n, text in enumerate(sorted(named))}
-            self._note(name, "ids that are no numbers, numbered anew", [show(text) for text in fresh])
+            self._add_change(name, "ids that are no numbers, numbered anew", [show(text) for text in fresh])
             for holders, own in ((entries, "id"), (self.content["annotations"], key)):
                 for entry in holders:
                     value = entry.get(own)
@@ -71,20 +74,22 @@ class Mending:
                             entry[own] = number
 
     def _merge_images(self) -> None:
+        """Mends images that stand in the list twice."""
         seen, kept, again = {}, [], []
         for image in self.content["images"]:
             key = read_integer(image.get("id")), show(image.get("file_name"))
             (again if key in seen and key[0] is not None else kept).append(image)
             seen[key] = True
         self.content["images"] = kept
-        self._note("image", SAME_IMAGE, [f"image {show(image.get('id'))}" for image in again])
+        self._add_change("image", SAME_IMAGE, [f"image {show(image.get('id'))}" for image in again])
 
     def _mend_categories(self) -> None:
-        used = {_key(a.get("category_id")) for a in self.content["annotations"]}
+        """Mends categories that nothing uses or that stand twice, and their skeletons."""
+        used = {_id_key(a.get("category_id")) for a in self.content["annotations"]}
         categories = self.content["categories"]
         parents = {c.get("supercategory") for c in categories if isinstance(c.get("supercategory"), str)}
-        dummies = [c for c in categories if is_dummy(c, used, parents)] if len(categories) > 1 else []
-        self._note("category", DUMMY, [_name(c) for c in dummies])
+        dummies = [c for c in categories if is_dummy_category(c, used, parents)] if len(categories) > 1 else []
+        self._add_change("category", DUMMY, [_name_category(c) for c in dummies])
         kept, moved = [], {}
         for category in categories:
             if any(category is dummy for dummy in dummies):
@@ -93,29 +98,31 @@ class Mending:
             if twin is None:
                 kept.append(category)
             else:
-                moved[_key(category.get("id"))] = twin.get("id")
-        self._note("category", SAME_CATEGORY, [str(i) for i in moved])
+                moved[_id_key(category.get("id"))] = twin.get("id")
+        self._add_change("category", SAME_CATEGORY, [str(i) for i in moved])
         for annotation in self.content["annotations"] if moved else ():
-            annotation["category_id"] = moved.get(_key(annotation.get("category_id")), annotation.get("category_id"))
+            annotation["category_id"] = moved.get(_id_key(annotation.get("category_id")), annotation.get("category_id"))
         self.content["categories"] = kept
         for category in kept:
             self._mend_skeleton(category)
 
     def _mend_skeleton(self, category: dict) -> None:
+        """Mends a skeleton that counts from 0 or leaves the category's keypoints."""
         edges = category.get("skeleton")
         if not isinstance(edges, list) or not edges:
             return
         count = len(category["keypoints"]) if isinstance(category.get("keypoints"), list) else 0
-        pairs, is_zero_based = read_edges(edges)
+        pairs, is_zero_based = read_skeleton_edges(edges)
         inside = [pair for pair in pairs if 0 <= min(pair) and max(pair) < count and pair[0] != pair[1]]
         if is_zero_based and count:
-            self._note("category", ZERO_BASED, [_name(category)])
+            self._add_change("category", ZERO_BASED, [_name_category(category)])
         if len(inside) < len(edges):
-            self._note("category", OUT_OF_RANGE, [f"{_name(category)}: {show(edges)} of {count} keypoints"])
+            self._add_change("category", OUT_OF_RANGE, [f"{_name_category(category)}: {show(edges)} of {count} keypoints"])
         if is_zero_based or len(inside) < len(edges):
             category["skeleton"] = [[a + 1, b + 1] for a, b in inside]
 
     def _number_annotations(self) -> None:
+        """Mends annotations without an id, and with one that another has."""
         annotations = self.content["annotations"]
         ids = [read_integer(annotation.get("id")) for annotation in annotations]
         free = max((value for value in ids if value is not None), default=0) + 1
@@ -126,17 +133,18 @@ class Mending:
                 value, free = free, free + 1
             seen.add(value)
             annotation["id"] = value
-        self._note("annotation", "ids that stand more than once, the later ones numbered anew", again)
-        self._note("annotation", "without an id, numbered", numbered)
+        self._add_change("annotation", REPEATED_IDS, again)
+        self._add_change("annotation", "without an id, numbered", numbered)
 
     def _mend_keypoints(self) -> None:
+        """Mends the annotations' keypoint vectors and the counts of their labelled points."""
         counts = {}
         for category in self.content["categories"]:
             names = category.get("keypoints")
-            counts[_key(category.get("id"))] = len(names) if isinstance(names, list) else 0
+            counts[_id_key(category.get("id"))] = len(names) if isinstance(names, list) else 0
         places = defaultdict(list)
         for annotation in self.content["annotations"]:
-            count = counts.get(_key(annotation.get("category_id")), 0)
+            count = counts.get(_id_key(annotation.get("category_id")), 0)
             vector = annotation.get("keypoints")
             if not count or not isinstance(vector, list) or not vector:
                 continue
@@ -149,11 +157,11 @@ class Mending:
                 if annotation.get("num_keypoints") != labelled:
                     annotation["num_keypoints"] = labelled
         for why, who in places.items():
-            self._note("annotation", why, who)
+            self._add_change("annotation", why, who)
 
 
 def mend_vector(vector: list, count: int) -> tuple[list, str]:
-    """A keypoint vector as x, y, visibility of `count` keypoints, and what was wrong with it; as it is when nothing helps."""
+    """Mends a keypoint vector into x, y, visibility of `count` keypoints, and says what was wrong; else gives it as it is."""
     if (
         len(vector) == 3 * count
         and set(map(type, vector)) <= {int, float}
@@ -179,11 +187,12 @@ def mend_vector(vector: list, count: int) -> tuple[list, str]:
         return vector, why
     mended = [_mend_point(*point) for point in points]
     if not why and mended != points:
-        why = "keypoints with NaN or null, or with a visibility that is none of 0, 1, 2"
+        why = NO_NUMBERS
     return list(chain.from_iterable(mended)), why or "visibility written with a decimal point"
 
 
 def _is_finite(numbers: list) -> bool:
+    """Whether all numbers of a vector to be mended are finite."""
     try:
         return math.isfinite(sum(numbers))
     except OverflowError:
@@ -191,6 +200,7 @@ def _is_finite(numbers: list) -> bool:
 
 
 def _mend_point(x, y, visibility) -> tuple:
+    """One keypoint as mended: hidden where it has no place."""
     if not is_number(visibility) or visibility <= 0:
         return (x, y, 0) if is_number(x) and is_number(y) else (0, 0, 0)
     if not (is_number(x) and is_number(y)):
@@ -199,14 +209,14 @@ def _mend_point(x, y, visibility) -> tuple:
 
 
 def read_number(value):
-    """The number that a text holds; anything else as it is."""
+    """The number that a text in place of one holds; anything else as it is."""
     try:
         return float(value) if isinstance(value, str) else value
     except ValueError:
         return value
 
 
-def read_edges(edges: list) -> tuple[list[tuple[int, int]], bool]:
+def read_skeleton_edges(edges: list) -> tuple[list[tuple[int, int]], bool]:
     """The lines of a skeleton counted from 0, and whether the file counted so; entries that are no pairs are left out."""
     pairs = [tuple(read_integer(index) for index in edge) for edge in edges if isinstance(edge, list)]
     pairs = [pair for pair in pairs if len(pair) == 2 and None not in pair]
@@ -214,15 +224,16 @@ def read_edges(edges: list) -> tuple[list[tuple[int, int]], bool]:
     return [pair if is_zero_based else (pair[0] - 1, pair[1] - 1) for pair in pairs], is_zero_based
 
 
-def is_dummy(category: Mapping, used: set, parents: set) -> bool:
+def is_dummy_category(category: Mapping, used: set, parents: set) -> bool:
     """Whether a category stands for the whole dataset, as Roboflow writes one with id 0: nobody's label, the others' parent."""
-    if _key(category.get("id")) in used or category.get("keypoints"):
+    if _id_key(category.get("id")) in used or category.get("keypoints"):
         return False
     name = category.get("name")
     return isinstance(name, str) and name in parents and category.get("supercategory") in (None, "", "none")
 
 
 def _mend_numbers(annotation: dict) -> None:
+    """Mends an annotation's `iscrowd`, `bbox` and `area` that are written as text or not at all."""
     crowd = annotation.get("iscrowd")
     if type(crowd) is not int:
         value = int(crowd) if isinstance(crowd, bool) else 0 if crowd is None else read_integer(crowd)
@@ -243,19 +254,22 @@ def _mend_numbers(annotation: dict) -> None:
 
 
 def _same_category(a: Mapping, b: Mapping) -> bool:
+    """Whether two categories to be mended are one, by name and keypoints."""
     same_name = isinstance(a.get("name"), str) and a["name"] == b.get("name")
     return same_name and (a.get("keypoints") or []) == (b.get("keypoints") or [])
 
 
-def _key(value):
+def _id_key(value):
     """Something that can stand in a set, for ids that should be numbers and may be anything."""
     number = read_integer(value)
     return show(value) if number is None else number
 
 
-def _name(category: Mapping) -> str:
+def _name_category(category: Mapping) -> str:
+    """A category to be mended by id and name."""
     return f"category {show(category.get('id'))} ({show(category.get('name'))})"
 
 
-def _strangers(entries: list) -> list[int]:
+def _non_objects(entries: list) -> list[int]:
+    """The entries of a list that are no JSON objects, by their number."""
     return [number for number, entry in enumerate(entries, 1) if not isinstance(entry, dict)]

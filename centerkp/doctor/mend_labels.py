@@ -10,7 +10,7 @@ from centerkp import geometry
 from centerkp.doctor.findings import Finding
 from centerkp.doctor.labels import Frames, Labels, settle_labels
 from centerkp.doctor.look import Images
-from centerkp.doctor.reader import Reading, usable_rows
+from centerkp.doctor.reader import Reading, faultless_rows
 from centerkp.labels.relocate import relocate_names
 
 
@@ -23,7 +23,7 @@ def mend_labels(
     drop: bool = False,
     names: Mapping[int, str] | None = None,
 ) -> tuple[dict, list[Finding]]:
-    """A mended copy of the content, and what was changed.
+    """Writes settled labels into a mended copy of the content, and says what was changed.
 
     Args:
         boxes_from_keypoints: write a box around the labelled keypoints where there is no usable one.
@@ -38,19 +38,19 @@ def mend_labels(
     _write_sizes(content, reading, frames, changes)
     for row, name in (names or {}).items():
         content["images"][row] = content["images"][row] | {"file_name": name}
-    _note(changes, len(names or {}), "image", "'file_name' written as the way from the new JSON to the file")
+    _add_change(changes, len(names or {}), "image", "'file_name' written as the way from the new JSON to the file")
     gone = set()
     if labels is not None:
         _write_boxes(content, reading, labels, boxes_from_keypoints, changes)
         _write_points(content, reading, labels, changes)
         again = labels.rows[labels.is_repeated]
         gone |= set(again.tolist())
-        _note(changes, len(again), "annotation", "objects labelled twice, the second one left out")
+        _add_change(changes, len(again), "annotation", "objects labelled twice, the second one left out")
     images = set(np.flatnonzero(frames.lost).tolist()) if drop else set()
     if drop:
         dropped = _unusable_annotations(reading, labels, images) - gone
-        _note(changes, len(dropped), "annotation", "could not be used, left out")
-        _note(changes, len(images), "image", "could not be used, left out")
+        _add_change(changes, len(dropped), "annotation", "could not be used, left out")
+        _add_change(changes, len(images), "image", "could not be used, left out")
         gone |= dropped
     content["annotations"] = [entry for row, entry in enumerate(content["annotations"]) if row not in gone]
     content["images"] = [entry for row, entry in enumerate(content["images"]) if row not in images]
@@ -58,7 +58,7 @@ def mend_labels(
 
 
 def name_images(reading: Reading, images: Images, out: Path) -> dict[int, str]:
-    """Row -> the name that leads from a JSON at `out` to the image's file, where it is not the one that the JSON has."""
+    """Row -> the image's name to write back, which leads to its file from a JSON at `out`, where the JSON has another."""
     rows = [row for row, path in enumerate(images.paths) if path is not None]
     names = relocate_names([reading.names[row] for row in rows], [images.paths[row] for row in rows], out)
     chosen = {}
@@ -72,9 +72,9 @@ def name_images(reading: Reading, images: Images, out: Path) -> dict[int, str]:
 
 
 def _hold_faulty_images(reading: Reading, labels: Labels, frames: Frames) -> tuple[Labels, Frames]:
-    """Leaves images of another size as they are while one of their annotations has a fault, which could not move with them."""
+    """Leaves labels as written on images of another size while one has a fault, which could not move with them."""
     known = reading.annotations.image_rows >= 0
-    faulty = reading.annotations.image_rows[known & ~usable_rows(reading)]
+    faulty = reading.annotations.image_rows[known & ~faultless_rows(reading)]
     moved = (frames.scales != 1).any(1) | (frames.turns != 1) | (frames.sizes != reading.sizes).any(1)
     held = np.isin(np.arange(reading.num_images), faulty) & moved & (reading.sizes > 0).all(1)
     if not held.any():
@@ -84,18 +84,20 @@ def _hold_faulty_images(reading: Reading, labels: Labels, frames: Frames) -> tup
     return settle_labels(reading, frames), frames
 
 
-def _note(changes: list[Finding], count: int, noun: str, title: str) -> None:
+def _add_change(changes: list[Finding], count: int, noun: str, title: str) -> None:
+    """Says what was written back, unless nothing was."""
     if count:
         changes.append(Finding("mendable", title, int(count), noun))
 
 
 def _write_sizes(content: dict, reading: Reading, frames: Frames, changes: list[Finding]) -> None:
+    """Writes back the images' sizes, and leaves out masks that fitted another size."""
     usable = ~frames.lost & (frames.sizes > 0).all(1)
     rows = np.flatnonzero(usable & (frames.sizes != reading.sizes).any(1))
     for row in rows:
         width, height = frames.sizes[row].astype(int).tolist()
         content["images"][row] = content["images"][row] | {"width": width, "height": height}
-    _note(changes, len(rows), "image", "width and height written as the file has them")
+    _add_change(changes, len(rows), "image", "width and height written as the file has them")
     if reading.annotations is None:
         return
     moved = (frames.scales != 1).any(1) | (frames.turns != 1)
@@ -106,10 +108,11 @@ def _write_sizes(content: dict, reading: Reading, frames: Frames, changes: list[
     ]
     for row in rows:
         content["annotations"][row] = {k: v for k, v in content["annotations"][row].items() if k != "segmentation"}
-    _note(changes, len(rows), "annotation", "'segmentation' left out, it fits the picture of another size")
+    _add_change(changes, len(rows), "annotation", "'segmentation' left out, it fits the picture of another size")
 
 
 def _write_boxes(content: dict, reading: Reading, labels: Labels, from_points: bool, changes: list[Finding]) -> None:
+    """Writes back the labels' boxes and areas where they changed."""
     usable = labels.has_box & (~labels.rebuilt | from_points)
     xywh = np.concatenate([labels.boxes_xyxy[:, :2], labels.boxes_xyxy[:, 2:] - labels.boxes_xyxy[:, :2]], 1).round(3)
     before = reading.annotations.boxes_xywh[labels.rows]
@@ -132,13 +135,14 @@ def _write_boxes(content: dict, reading: Reading, labels: Labels, from_points: b
         (labels.clipped, "box cut off at the image border"),
     )
     for mask, title in kinds:
-        _note(changes, (changed & mask).sum(), "annotation", title)
+        _add_change(changes, (changed & mask).sum(), "annotation", title)
         changed = changed & ~mask
-    _note(changes, changed.sum(), "annotation", "box moved with the image's size")
-    _note(changes, new_area.sum(), "annotation", "'area' written")
+    _add_change(changes, changed.sum(), "annotation", "box moved with the image's size")
+    _add_change(changes, new_area.sum(), "annotation", "'area' written")
 
 
 def _write_points(content: dict, reading: Reading, labels: Labels, changes: list[Finding]) -> None:
+    """Writes back the labels' keypoints where they changed."""
     before = reading.annotations.keypoints_xy[labels.rows]
     moved = ((np.abs(labels.whole_xy - before) > 1e-6).any(-1) & (labels.visibility > 0)).any(1)
     changed = labels.outside.any(1) | moved
@@ -151,12 +155,12 @@ def _write_points(content: dict, reading: Reading, labels: Labels, changes: list
             vector = [v for x, y, s in triples for v in (x, y, int(s))]
             known = {"keypoints": vector, "num_keypoints": int((seen > 0).sum())}
             content["annotations"][row] = content["annotations"][row] | known
-    _note(changes, labels.outside.sum(), "keypoint", "outside the image, written as not labelled")
-    _note(changes, moved.sum(), "annotation", "keypoints moved with the picture")
+    _add_change(changes, labels.outside.sum(), "keypoint", "outside the image, written as not labelled")
+    _add_change(changes, moved.sum(), "annotation", "keypoints moved with the picture")
 
 
 def _unusable_annotations(reading: Reading, labels: Labels | None, images: set[int]) -> set[int]:
-    """Rows that name no known image or class, have faults, belong to an image that is left out, or have no box."""
+    """Rows to leave out: no known image or class, faults, an image that is left out, or no box."""
     if labels is None:
         return set()
     kept = zip(labels.rows[labels.has_box].tolist(), labels.image_rows[labels.has_box].tolist(), strict=True)

@@ -1,6 +1,6 @@
 """Reads a label file as training does, and makes findings of what that refuses or mends: the doctor never disagrees with it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,10 +33,11 @@ class Reading:
 
     @property
     def num_images(self) -> int:
+        """How many images the file lists."""
         return len(self.names)
 
     def label_image(self, row: int) -> str:
-        """As in "image 312 (a.jpg)"."""
+        """What a reading calls an image, as in "image 312 (a.jpg)"."""
         return f"image {self.image_ids[row]} ({self.names[row]})"
 
 
@@ -63,20 +64,16 @@ def read_with_findings(path: Path, content: Mapping) -> Reading:
 
 
 def _to_finding(level: str, remark: Remark) -> Finding:
+    """What the reader remarked as a finding."""
     rows = tuple(map(int, remark.rows))
     return Finding(level, remark.text, remark.count, remark.noun, remark.remedy, remark.places, rows=rows)
 
 
-def usable_rows(reading: Reading) -> np.ndarray:
-    """(N,) bool: annotations of a known image and class that no fault names."""
+def faultless_rows(reading: Reading) -> np.ndarray:
+    """(N,) bool: annotations of a known image and class in which the reader found no fault."""
     a = reading.annotations
     usable = (a.image_rows >= 0) & (a.class_ids >= 0)
     for fault in reading.faults:
         if fault.noun == "annotation":
             usable[[row for row in fault.rows if row < len(usable)]] = False
     return usable
-
-
-def same_kind(findings: Sequence[Finding], one: Finding) -> Finding | None:
-    """The finding of the same kind in another reading."""
-    return next((f for f in findings if (f.title, f.noun) == (one.title, one.noun)), None)

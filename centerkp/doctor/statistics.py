@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from centerkp.doctor.findings import Finding
-from centerkp.doctor.labels import Labels, find_objects
+from centerkp.doctor.labels import Labels, make_object_finding
 from centerkp.doctor.reader import Reading
 from centerkp.heads import STRIDE
 from centerkp.wording import count_of
@@ -39,7 +39,7 @@ class Statistics:
 
 
 def measure_labels(labels: Labels, image_size: int) -> Statistics:
-    """Counts and sizes; `image_size` is the side of the square network input."""
+    """Counts a dataset's labels and measures their sizes; `image_size` is the side of the square network input."""
     count, usable = labels.schema.num_classes, labels.has_box
     single, crowd = usable & ~labels.is_crowd, usable & labels.is_crowd
     sides, classes = input_sides(labels, image_size), labels.class_ids
@@ -59,8 +59,8 @@ def measure_labels(labels: Labels, image_size: int) -> Statistics:
         visible=(seen == 2).sum(0),
         histogram=histogram,
         median_side=np.array(medians),
-        small=_share(is_small(labels, image_size), measured),
-        shared=_share(shares_cell(labels, image_size), measured),
+        small=_share_of(is_small(labels, image_size), measured),
+        shared=_share_of(shares_cell(labels, image_size), measured),
         image_size=image_size,
         suggested_size=suggest_size(labels),
     )
@@ -78,7 +78,7 @@ def check_statistics(labels: Labels, reading: Reading, statistics: Statistics) -
             width, height = boxes[where[n], 2:] - boxes[where[n], :2]
             return f"{width:.1f} x {height:.1f} pixels at {image_size}"
 
-        return find_objects(labels, reading, "advice", title, where, sides, noun="object", remedy=remedy)
+        return make_object_finding(labels, reading, "advice", title, where, sides, noun="object", remedy=remedy)
 
     measured = int(statistics.objects.sum())
     larger = suggested is not None and suggested > image_size
@@ -105,12 +105,12 @@ def input_sides(labels: Labels, image_size: int) -> np.ndarray:
 
 
 def is_small(labels: Labels, image_size: int) -> np.ndarray:
-    """(N,) bool: objects smaller than `SMALL_CELLS`, crowd regions aside."""
+    """(N,) bool: objects too small at this image size, under `SMALL_CELLS` cells, crowd regions aside."""
     return ~labels.is_crowd & (np.nan_to_num(input_sides(labels, image_size), nan=np.inf) < SMALL_CELLS * STRIDE)
 
 
 def shares_cell(labels: Labels, image_size: int) -> np.ndarray:
-    """(N,) bool: objects whose center falls into the same cell as that of another object of the image."""
+    """(N,) bool: objects whose center falls into the same cell as another's of the image at this image size."""
     boxes = _input_boxes(labels, image_size)
     known = np.isfinite(boxes).all(1) & ~labels.is_crowd & ~labels.is_repeated
     x, y = np.floor((boxes[known, :2] + boxes[known, 2:]) / 2 / STRIDE).astype(np.int64).T
@@ -137,7 +137,7 @@ def suggest_size(labels: Labels) -> int | None:
     for size in SIZES:
         sides = input_sides(labels, size)[measured]
         well = min(np.percentile(sides, 5), gap * size) >= WELL_CELLS * STRIDE
-        trouble = max(_share(is_small(labels, size), measured), _share(shares_cell(labels, size), measured))
+        trouble = max(_share_of(is_small(labels, size), measured), _share_of(shares_cell(labels, size), measured))
         if size >= native or (well and trouble <= SHARE):
             return size
     return SIZES[-1]
@@ -167,5 +167,6 @@ def _input_boxes(labels: Labels, image_size: int) -> np.ndarray:
     return labels.boxes_xyxy * scale[:, None]
 
 
-def _share(mask: np.ndarray, among: np.ndarray) -> float:
+def _share_of(mask: np.ndarray, among: np.ndarray) -> float:
+    """Which part of the objects among some is in the mask."""
     return float((mask & among).sum() / max(among.sum(), 1))

@@ -2,11 +2,13 @@
 
 import numpy as np
 
-from centerkp.doctor.findings import Finding
+from centerkp.doctor import mend
+from centerkp.doctor.findings import Finding, find_same_kind
 from centerkp.doctor.labels import Labels
 from centerkp.doctor.mend import DUMMY, NESTED, OUT_OF_RANGE, PAIRS, ZERO_BASED
-from centerkp.doctor.reader import Reading, same_kind
-from centerkp.labels.annotations import HIDDEN_POINTS, NO_POINTS, UNNAMED_POINTS, WRONG_LENGTH
+from centerkp.doctor.reader import Reading
+from centerkp.labels.annotations import HIDDEN_POINTS, NO_POINTS, NUMBERS, UNNAMED_POINTS, WRONG_LENGTH
+from centerkp.labels.tables import REPEATED_IDS
 from centerkp.schema import ObjectClass, guess_flip_pairs
 from centerkp.wording import count_of
 
@@ -18,12 +20,14 @@ _TOLD = {
     OUT_OF_RANGE: "left out, as --fix does",
     DUMMY: "--fix deletes it; it would be a class of the network that never occurs",
 }
+# Faults and the mendings that are about the same, in other words.
+_ANSWERS = {REPEATED_IDS.format("annotation"): mend.REPEATED_IDS, NUMBERS[0]: mend.NO_NUMBERS}
 # What the reader says of files with nothing wrong, or what the doctor says better in another place.
 _HARMLESS = (NO_POINTS, HIDDEN_POINTS)
 
 
 def check_structure(raw: Reading, mended: Reading, changes: list[Finding]) -> list[Finding]:
-    """Findings about a file before and after the mending: what the reader refuses, what it mends, what only `changes` tell.
+    """Findings about a file's lists before and after the mending: what the reader refuses or mends, what only `changes` tell.
 
     A fault that the mended file has no more is mendable, one that it still has makes the file unusable. A note that it
     still has says nothing about the file's form and is only a note.
@@ -32,16 +36,16 @@ def check_structure(raw: Reading, mended: Reading, changes: list[Finding]) -> li
     told = [change.at_level("mendable", _TOLD[change.title]) for change in changes if change.title in _TOLD]
     vectors = any(change.title in (PAIRS, NESTED) for change in changes)
     for fault in raw.faults:
-        left = same_kind(mended.faults, fault)
+        left = find_same_kind(mended.faults, fault)
         if left:
             findings.append(left)
         elif not (fault.title == WRONG_LENGTH and vectors):
-            findings.append(fault.at_level("mendable", _how(fault, changes)))
+            findings.append(fault.at_level("mendable", _how_it_is_mended(fault, changes)))
     # Faults that showed only once the categories could be read.
-    findings += [fault for fault in mended.faults if not same_kind(raw.faults, fault)]
+    findings += [fault for fault in mended.faults if not find_same_kind(raw.faults, fault)]
     findings += told
     for note in raw.notes:
-        left = same_kind(mended.notes, note)
+        left = find_same_kind(mended.notes, note)
         if note.title == UNNAMED_POINTS:
             remedy = "name them in the category's 'keypoints', or they are not trained on"
             findings.append(note.at_level("suspicious", remedy))
@@ -52,15 +56,15 @@ def check_structure(raw: Reading, mended: Reading, changes: list[Finding]) -> li
     return findings
 
 
-def _how(fault: Finding, changes: list[Finding]) -> str:
-    """How a fault is mended, in the words of the mending where one is about the same."""
-    word = next((w for w in ("ids that stand", "ids that are no", "NaN", "text", "stands more") if w in fault.title), None)
-    change = next((c for c in changes if word and word in c.title and c.noun == fault.noun), None)
-    return f"training refuses it; --fix mends it{f': {change.title}' if change else ''}"
+def _how_it_is_mended(fault: Finding, changes: list[Finding]) -> str:
+    """How a fault of the lists is mended, in the words of the mending where one is about the same."""
+    answer = _ANSWERS.get(fault.title)
+    is_told = any(change.title == answer for change in changes)
+    return f"training refuses it; --fix mends it{f': {answer}' if is_told else ''}"
 
 
 def check_categories(reading: Reading, labels: Labels | None) -> list[Finding]:
-    """Findings about the classes of a mended file that is to be trained on."""
+    """Findings about the categories of a mended file that is to be trained on."""
     if reading.schema is None:
         return []
     findings, kinds = [], reading.schema.classes
@@ -95,6 +99,7 @@ def check_categories(reading: Reading, labels: Labels | None) -> list[Finding]:
 
 
 def _check_sides(kind: ObjectClass) -> list[Finding]:
+    """Findings about keypoint names with a side and no partner."""
     if kind.flip_source != "unpaired":
         return []
     unpaired = guess_flip_pairs(kind.keypoints)[1]
@@ -104,7 +109,7 @@ def _check_sides(kind: ObjectClass) -> list[Finding]:
 
 
 def check_negatives(reading: Reading, labels: Labels | None, lost: np.ndarray) -> list[Finding]:
-    """Images without objects: right as they are, unless they are most of the file; not those that are `lost` anyway (n,)."""
+    """Findings about images without objects: right unless they are most of the file; not those `lost` anyway (n,)."""
     if labels is None or not reading.num_images:
         return []
     has = np.bincount(labels.image_rows, minlength=reading.num_images) > 0

@@ -10,7 +10,7 @@ PAIRS_AT_ONCE = 1 << 22  # comparisons held in memory at a time: 32 MB
 
 
 def _low_frequencies() -> np.ndarray:
-    """Where the 64 lowest frequencies stand in the flattened transform, without the mean brightness."""
+    """Where a hash's 64 lowest frequencies stand in the flattened transform, without the mean brightness."""
     u, v = np.divmod(np.arange(SIDE * SIDE), SIDE)
     return np.lexsort((u, u + v))[1:65]
 
@@ -19,7 +19,7 @@ LOW_FREQUENCIES = _low_frequencies()
 
 
 def perceptual_hash(image: np.ndarray) -> np.uint64:
-    """64 bits that change little when a picture is resized, recompressed or brightened, and much when its content changes.
+    """Hashes a picture into 64 bits that change little when it is resized, recompressed or brightened, and much otherwise.
 
     Each bit says whether one of the 64 lowest frequencies (cosine transform of the gray picture at 32 x 32) is above their
     median. How many bits of two hashes differ is their distance: copies are 0 to 4 apart, unrelated pictures
@@ -34,8 +34,8 @@ def perceptual_hash(image: np.ndarray) -> np.uint64:
     return np.packbits(waves > np.median(waves)).view(np.uint64)[0]
 
 
-def nearest(asked: np.ndarray, known: np.ndarray, max_distance: int) -> np.ndarray:
-    """Finds for each picture the one that looks most like it.
+def nearest_hashes(asked: np.ndarray, known: np.ndarray, max_distance: int) -> np.ndarray:
+    """Finds for each hash the one of the picture that looks most like it.
 
     Compares all with all: 20,000 pictures take a second.
 
@@ -57,8 +57,8 @@ def nearest(asked: np.ndarray, known: np.ndarray, max_distance: int) -> np.ndarr
     return found
 
 
-def near_groups(hashes: Sequence[np.uint64] | np.ndarray, max_distance: int) -> np.ndarray:
-    """Groups pictures that look alike, directly or over others in between (as the frames of a slow video do).
+def group_hashes(hashes: Sequence[np.uint64] | np.ndarray, max_distance: int) -> np.ndarray:
+    """Groups hashes of pictures that look alike, directly or over others in between (as the frames of a slow video do).
 
     Args:
         hashes: (N,) of `perceptual_hash`.
@@ -68,18 +68,18 @@ def near_groups(hashes: Sequence[np.uint64] | np.ndarray, max_distance: int) -> 
     """
     distinct, where = np.unique(np.asarray(hashes, np.uint64).ravel(), return_inverse=True)
     group = np.arange(len(distinct))
-    for pairs in _compare(distinct, max_distance):
+    for pairs in _near_pairs(distinct, max_distance):
         # The smallest number spreads along the pairs until nothing changes.
         while (group[pairs[:, 0]] != group[pairs[:, 1]]).any():
             low = group[pairs].min(1)
             np.minimum.at(group, group[pairs].max(1), low)
-            group = _follow(group)
+            group = _follow_chains(group)
     _, first, number = np.unique(group[where], return_index=True, return_inverse=True)
     return np.argsort(np.argsort(first))[number]
 
 
-def _compare(hashes: np.ndarray, max_distance: int) -> Iterator[np.ndarray]:
-    """The pairs (P, 2) of a few rows at a time."""
+def _near_pairs(hashes: np.ndarray, max_distance: int) -> Iterator[np.ndarray]:
+    """The pairs (P, 2) of hashes that are near each other, of a few rows at a time."""
     step = max(PAIRS_AT_ONCE // max(len(hashes), 1), 1)
     for start in range(0, len(hashes), step):
         rows = hashes[start : start + step, None] ^ hashes[None, start:]
@@ -88,8 +88,8 @@ def _compare(hashes: np.ndarray, max_distance: int) -> Iterator[np.ndarray]:
         yield pairs
 
 
-def _follow(group: np.ndarray) -> np.ndarray:
-    """Every picture points at the end of its chain."""
+def _follow_chains(group: np.ndarray) -> np.ndarray:
+    """Points every hash of a group at the end of its chain."""
     while (group[group] != group).any():
         group = group[group]
     return group

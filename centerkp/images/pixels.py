@@ -44,23 +44,25 @@ def to_rgb(picture, name: str = "image") -> np.ndarray:
 
 
 def _read_pillow(picture: Image.Image, name: str) -> np.ndarray:
+    """A Pillow image as an upright array, its numbers as they are where they have more than 8 bits."""
     try:
         upright = ImageOps.exif_transpose(picture)
         if upright.mode.startswith(("I", "F")):  # 16 bits, or numbers whose scale their type says
             return np.asarray(upright)
-        return flatten(upright)
+        return flatten_pillow(upright)
     except (OSError, SyntaxError) as error:  # read from its file only now
         raise ValueError(f"{name}: found a damaged Pillow image ({error}), expected a whole one; read it again.") from None
 
 
-def flatten(picture: Image.Image) -> np.ndarray:
-    """A Pillow image of 8 bits as (H, W, 3) uint8 RGB, its transparent parts laid over white."""
+def flatten_pillow(picture: Image.Image) -> np.ndarray:
+    """A Pillow image of 8 bits as (H, W, 3) uint8 RGB pixels, its transparent parts laid over white."""
     if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
         return _lay_over_white(np.asarray(picture.convert("RGBA")))
     return np.array(picture.convert("RGB"))
 
 
 def _check_shape(pixels: np.ndarray, shape: tuple[int, ...], name: str) -> None:
+    """Refuses arrays that are no picture by their shape."""
     if pixels.ndim == 3 and pixels.shape[2] in (1, 3, 4) and pixels.size:
         return
     remedy = "pass one image at a time or a list of them"
@@ -72,6 +74,7 @@ def _check_shape(pixels: np.ndarray, shape: tuple[int, ...], name: str) -> None:
 
 
 def _to_bytes(pixels: np.ndarray, name: str) -> np.ndarray:
+    """Pixels of any type as uint8."""
     kind = pixels.dtype.kind
     if pixels.dtype == np.uint8:
         return pixels
@@ -90,5 +93,6 @@ def _to_bytes(pixels: np.ndarray, name: str) -> np.ndarray:
 
 
 def _lay_over_white(pixels: np.ndarray) -> np.ndarray:
+    """RGBA pixels as RGB."""
     picture = Image.fromarray(pixels)
     return np.array(Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB"))

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from centerkp import geometry
-from centerkp.images.pixels import flatten, to_rgb
+from centerkp.images.pixels import flatten_pillow, to_rgb
 
 # A file of 1 kB can claim 17000 x 17000 pixels; this many (537 MB of RGB) is where Pillow, too, calls it an attack.
 MAX_PIXELS = 178_956_970
@@ -29,7 +29,9 @@ _PILLOW_ERRORS = (OSError, RuntimeError, SyntaxError, ValueError, TypeError, Key
 class PackedImage(Protocol):
     """An encoded image that has no file of its own; its `str()` is what messages call it."""
 
-    def read_bytes(self) -> bytes: ...
+    def read_bytes(self) -> bytes:
+        """The encoded image."""
+        ...
 
 
 def read_image(path: str | os.PathLike | PackedImage) -> np.ndarray:
@@ -48,16 +50,16 @@ def read_image(path: str | os.PathLike | PackedImage) -> np.ndarray:
     """
     path = _to_path(path)
     data = _read_bytes(path)
-    with _open(path, BytesIO(data)) as header:
+    with _open_header(path, BytesIO(data)) as header:
         orientation = _orientation_of(header)
         if header.format in _END_MARKERS and not _is_complete(data, header.format):
-            raise _truncated(path, header)
+            raise _truncated_error(path, header)
         if header.format in _END_MARKERS and header.mode in ("RGB", "L") and "transparency" not in header.info:
             image = _decode_opencv(data)
             # Both decoders know the size: a disagreement means that OpenCV read another picture of the file.
             if image is not None and image.shape[1::-1] == header.size:
-                return _turn(image, orientation)
-        return _turn(_decode_pillow(path, header, data), orientation)
+                return _turn_upright(image, orientation)
+        return _turn_upright(_decode_pillow(path, header, data), orientation)
 
 
 def read_image_size(path: str | os.PathLike | PackedImage) -> tuple[int, int]:
@@ -70,13 +72,13 @@ def read_image_size(path: str | os.PathLike | PackedImage) -> tuple[int, int]:
         ValueError: as `read_image`.
     """
     path = _to_path(path)
-    with _open_bytes(path) as file, _open(path, file) as header:
+    with _open_bytes(path) as file, _open_header(path, file) as header:
         width, height = header.size
         turned = _orientation_of(header) >= 5
         if header.format in _END_MARKERS:
             file.seek(-min(file.seek(0, os.SEEK_END), 16), os.SEEK_END)
             if _END_MARKERS[header.format] not in file.read() and not _is_complete(path.read_bytes(), header.format):
-                raise _truncated(path, header)
+                raise _truncated_error(path, header)
     return (height, width) if turned else (width, height)
 
 
@@ -87,12 +89,12 @@ def read_orientation(path: str | os.PathLike | PackedImage) -> int:
         FileNotFoundError, ValueError: no such file, or not an image.
     """
     path = _to_path(path)
-    with _open_bytes(path) as file, _open(path, file) as header:
+    with _open_bytes(path) as file, _open_header(path, file) as header:
         return _orientation_of(header)
 
 
 def plain_format(path: str | os.PathLike | PackedImage) -> str | None:
-    """ "jpeg" or "png" when every decoder sees in the file what `read_image` does, else None.
+    """ "jpeg" or "png" when every decoder sees in the image file what `read_image` does, else None.
 
     None for other formats, an EXIF orientation, more than 8 bits, CMYK and transparent parts.
 
@@ -100,7 +102,7 @@ def plain_format(path: str | os.PathLike | PackedImage) -> str | None:
         FileNotFoundError, ValueError: as `read_image_size`.
     """
     path = _to_path(path)
-    with _open_bytes(path) as file, _open(path, file) as header:
+    with _open_bytes(path) as file, _open_header(path, file) as header:
         name = {"JPEG": "jpeg", "MPO": "jpeg", "PNG": "png"}.get(header.format)
         plain = header.mode in ("RGB", "L") and "transparency" not in header.info and _orientation_of(header) == 1
         # Pillow opens 16 bits per colour as RGB too; the depth stands behind the size in the first chunk.
@@ -131,10 +133,12 @@ def letterbox_image(image: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarra
 
 
 def _to_path(path: str | os.PathLike | PackedImage) -> Path | PackedImage:
+    """An image file's name as a path; a packed image stays as it is."""
     return Path(path) if isinstance(path, str | os.PathLike) else path
 
 
 def _open_bytes(path: Path | PackedImage) -> BinaryIO:
+    """An image file or packed image, opened for reading bytes."""
     if not isinstance(path, Path):
         return BytesIO(path.read_bytes())
     _check_is_file(path)
@@ -142,6 +146,7 @@ def _open_bytes(path: Path | PackedImage) -> BinaryIO:
 
 
 def _check_is_file(path: Path) -> None:
+    """Refuses what is no image file at all: folders, missing and empty files."""
     if path.is_dir():
         raise ValueError(f"{path}: found a folder where an image file was expected; give the path of one image.")
     if not path.exists():
@@ -151,24 +156,25 @@ def _check_is_file(path: Path) -> None:
 
 
 def _read_bytes(path: Path | PackedImage) -> bytes:
+    """All bytes of an image file or packed image."""
     if isinstance(path, Path):
         _check_is_file(path)
     return path.read_bytes()
 
 
-def _open(path: Path | PackedImage, file: BinaryIO) -> Image.Image:
-    """Reads the header only; Pillow decodes later, on `load`."""
+def _open_header(path: Path | PackedImage, file: BinaryIO) -> Image.Image:
+    """Opens an image file by Pillow, which reads the header only and decodes later, on `load`."""
     try:
         header = Image.open(file, formats=FORMATS)
     except Image.DecompressionBombError:
-        raise _too_large(path, f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels") from None
+        raise _too_large_error(path, f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels") from None
     except _PILLOW_ERRORS as error:
         file.seek(0)
-        raise _unreadable(path, error, file.read(4096)) from None
+        raise _unreadable_error(path, error, file.read(4096)) from None
     width, height = header.size
     if width * height > MAX_PIXELS:
         header.close()
-        raise _too_large(path, f"{width}x{height} pixels")
+        raise _too_large_error(path, f"{width}x{height} pixels")
     return header
 
 
@@ -196,6 +202,7 @@ def _orientation_of(header: Image.Image) -> int:
 
 
 def _decode_opencv(data: bytes) -> np.ndarray | None:
+    """The pixels of an image file by OpenCV, unturned; None where it gives up."""
     flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
     try:
         return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
@@ -204,10 +211,11 @@ def _decode_opencv(data: bytes) -> np.ndarray | None:
 
 
 def _decode_pillow(path: Path | PackedImage, header: Image.Image, data: bytes) -> np.ndarray:
+    """The pixels of an image file by Pillow, unturned."""
     try:
         header.load()
     except _PILLOW_ERRORS as error:
-        raise _unreadable(path, error, data) from None
+        raise _unreadable_error(path, error, data) from None
     if header.mode == "F" or (header.mode == "I" and header.format != "PNG"):
         raise ValueError(
             f"{path}: found {header.format} pixels of 32 bits, whose range is not known, expected 8 or 16 bits; "
@@ -215,17 +223,18 @@ def _decode_pillow(path: Path | PackedImage, header: Image.Image, data: bytes) -
         )
     if header.mode.startswith("I"):  # 16 bits; Pillow's own conversion would clip at 255
         return to_rgb(np.asarray(header).astype(np.uint16))
-    return flatten(header)
+    return flatten_pillow(header)
 
 
-def _turn(image: np.ndarray, orientation: int) -> np.ndarray:
+def _turn_upright(image: np.ndarray, orientation: int) -> np.ndarray:
+    """Turns decoded pixels as an EXIF orientation says."""
     turns, mirrored = _UPRIGHT.get(orientation, (0, False))
     image = np.rot90(image, turns)
     return np.ascontiguousarray(image[:, ::-1] if mirrored else image)
 
 
 def _is_complete(data: bytes, file_format: str) -> bool:
-    """Whether the end marker is there; some OpenCV versions fill what is missing with gray and say nothing."""
+    """Whether an image file's end marker is there; some OpenCV versions fill what is missing with gray and say nothing."""
     end = _END_MARKERS[file_format]
     if end in data[-16:]:
         return True
@@ -248,24 +257,26 @@ def _is_complete(data: bytes, file_format: str) -> bool:
     return False
 
 
-def _truncated(path: Path | PackedImage, header: Image.Image) -> ValueError:
+def _truncated_error(path: Path | PackedImage, header: Image.Image) -> ValueError:
+    """The error for an image file that was cut off."""
     return ValueError(
         f"{path}: found a {header.format} of {header.width}x{header.height} pixels without its end, the file was cut off; "
         "copy or download it again."
     )
 
 
-def _too_large(path: Path | PackedImage, found: str) -> ValueError:
+def _too_large_error(path: Path | PackedImage, found: str) -> ValueError:
+    """The error for an image file with too many pixels."""
     return ValueError(f"{path}: found a header of {found}, expected at most {MAX_PIXELS}; scale the image down first.")
 
 
-def _unreadable(path: Path | PackedImage, error: Exception, start: bytes) -> ValueError:
-    """Says what a file seems to be; `start` holds its first bytes."""
+def _unreadable_error(path: Path | PackedImage, error: Exception, start: bytes) -> ValueError:
+    """The error for a file that is no image, with what it seems to be; `start` holds its first bytes."""
     if start[4:8] == b"ftyp":  # AVIF and HEIC: the decoder refuses large pictures and does not say why
         at = start.find(b"ispe")
         width, height = struct.unpack(">II", start[at + 8 : at + 16]) if 0 <= at <= len(start) - 16 else (0, 0)
         if width * height > MAX_PIXELS:
-            return _too_large(path, f"{width}x{height} pixels")
+            return _too_large_error(path, f"{width}x{height} pixels")
         found = f"a {start[8:12].decode('latin-1').strip()} picture that cannot be decoded"
     elif not start:
         found = "no bytes at all"

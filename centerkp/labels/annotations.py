@@ -15,7 +15,7 @@ WRONG_LENGTH = "'keypoints' whose length is not three times the number of the ca
 UNNAMED_POINTS = "keypoints of a class that names none, ignored"
 NO_POINTS = "no keypoints, though the class has them: all read as not labelled"
 HIDDEN_POINTS = "coordinates given at visibility 0, ignored"
-_NUMBERS = "numbers that are NaN, infinite or no numbers at all", "write finite numbers, or delete the annotations"
+NUMBERS = "numbers that are NaN, infinite or no numbers at all", "write finite numbers, or delete the annotations"
 
 
 @dataclass(eq=False)
@@ -43,7 +43,7 @@ def read_annotations(
     categories: Mapping[int, tuple[int, list[int]]],
     schema: Schema,
 ) -> Annotations:
-    """Checks every annotation and returns them as columns, usable when no fault was added.
+    """Checks every annotation of a COCO file and returns them as columns, usable when no fault was added.
 
     Args:
         image_rows: COCO image id -> row in the list of images; `image_names` are the file names of these rows.
@@ -76,6 +76,7 @@ def read_annotations(
 
 
 def _read_boxes(table: Table) -> np.ndarray:
+    """The column of the annotations' boxes, (N, 4) float64, NaN where there is none."""
     raw = table.column("bbox")
     given = [row for row, box in enumerate(raw) if box is not None and box != []]
     wrong = [row for row in given if not isinstance(raw[row], list) or len(raw[row]) != 4]
@@ -85,17 +86,19 @@ def _read_boxes(table: Table) -> np.ndarray:
     boxes = np.full((len(raw), 4), np.nan)
     boxes[given] = _to_floats(chain.from_iterable(raw[row] for row in given)).reshape(-1, 4)
     infinite = given[~(np.abs(boxes[given]) < MAX_NUMBER).all(1)]
-    table.fault_value(sorted({*strange, *infinite}), "bbox", *_NUMBERS)
+    table.fault_value(sorted({*strange, *infinite}), "bbox", *NUMBERS)
     return boxes
 
 
 def _read_areas(table: Table) -> np.ndarray:
+    """The column of the annotations' areas, (N,), 0 where there is none."""
     raw = table.column("area")
-    table.fault_value([row for row, area in enumerate(raw) if area is not None and not is_number(area)], "area", *_NUMBERS)
+    table.fault_value([row for row, area in enumerate(raw) if area is not None and not is_number(area)], "area", *NUMBERS)
     return np.array([area if is_number(area) else 0 for area in raw], np.float64)
 
 
 def _read_crowds(table: Table) -> np.ndarray:
+    """The column of the annotations' `iscrowd`, (N,) bool."""
     raw = table.column("iscrowd")
     values = [int(value) if isinstance(value, bool) else read_integer(value) for value in raw]
     table.note([row for row, value in enumerate(raw) if isinstance(value, bool)], "'iscrowd' is true or false, read as 1 or 0")
@@ -106,7 +109,7 @@ def _read_crowds(table: Table) -> np.ndarray:
 
 
 def _read_keypoints(table: Table, class_ids: np.ndarray, orders: Mapping, schema: Schema) -> tuple[np.ndarray, np.ndarray]:
-    """The points (N, K, 2) and their visibility (N, K) on the flat axis."""
+    """The columns of the annotations' points (N, K, 2) and their visibility (N, K), on the flat axis."""
     raw = table.column("keypoints")
     counts = np.array([*(len(kind.keypoints) for kind in schema.classes), 0])[class_ids]  # class -1 stands last
     lengths = np.array([len(v) if isinstance(v, list) else -1 if v is not None else 0 for v in raw], np.int64)
@@ -128,12 +131,13 @@ def _read_keypoints(table: Table, class_ids: np.ndarray, orders: Mapping, schema
     is_zero = visibility <= 0
     usable = (np.abs(visibility) < MAX_NUMBER) & (is_zero | (np.abs(xy) < MAX_NUMBER).all(-1))
     strange = np.union1d(right[~numeric], np.flatnonzero(~usable.all(-1)))
-    table.fault(strange, *_NUMBERS, lambda row: f"keypoints hold {show([v for v in raw[row] if not is_number(v)])}")
+    table.fault(strange, *NUMBERS, lambda row: f"keypoints hold {show([v for v in raw[row] if not is_number(v)])}")
     _note_keypoints(table, xy, visibility, right)
     return np.where(is_zero[..., None], 0, xy), np.where(is_zero, 0, np.where(visibility == 1, 1, 2)).astype(np.uint8)
 
 
 def _note_keypoints(table: Table, xy: np.ndarray, visibility: np.ndarray, given: np.ndarray) -> None:
+    """Notes what annotations say of keypoints and is read otherwise: places of hidden ones, odd visibility, counts."""
     ignored, strange = (visibility <= 0) & (xy != 0).any(-1), ~np.isin(visibility, (0, 1, 2))
     for mask, text in ((ignored, HIDDEN_POINTS), (strange, "visibility none of 0, 1, 2; read as 2 when positive, else as 0")):
         table.note(np.flatnonzero(mask.any(1)), text, "keypoint", int(mask.sum()))
@@ -143,7 +147,7 @@ def _note_keypoints(table: Table, xy: np.ndarray, visibility: np.ndarray, given:
 
 
 def _to_floats(numbers: Iterable) -> np.ndarray:
-    """Floats from ints, floats and None (NaN); ints beyond the range of floats become infinite."""
+    """A column of floats from an annotation's ints, floats and None (NaN); ints beyond their range become infinite."""
     numbers = list(numbers)
     try:
         return np.array(numbers, np.float64)

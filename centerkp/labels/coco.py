@@ -83,13 +83,18 @@ def read_schema(path: str | Path, *, flip_pairs=None, oks_sigmas=None) -> Schema
 
 
 def _require_categories(content: Mapping, remarks: Remarks) -> list[dict]:
+    """The categories of a COCO file; their faults are raised at once."""
     categories = read_categories(Table(content, "categories", remarks))
     remarks.raise_faults()  # without classes nothing else can be judged
     return categories
 
 
 def match_schema(path, categories, schema, flip_pairs, oks_sigmas) -> tuple[Schema, dict[int, tuple[int, list[int]]]]:
-    """The schema, and for each category id its class id and the places of the class's keypoints in the file's vectors."""
+    """Fits a COCO file's categories to the training schema; without one they make the schema.
+
+    Returns:
+        The schema, and category id -> class id and the places of the class's keypoints in the file's vectors.
+    """
     try:
         own = Schema.from_coco({"categories": categories}, flip_pairs=flip_pairs, oks_sigmas=oks_sigmas)
     except ValueError as error:
@@ -139,7 +144,7 @@ def read_coco_json(path: Path) -> dict:
         raise FileNotFoundError(f"{path}: found no such file, expected a COCO JSON; check the path.")
     data = path.read_bytes()
     try:
-        content = json.loads(data, object_pairs_hook=_read_object)
+        content = json.loads(data, object_pairs_hook=_read_json_object)
     except _RepeatedKey as error:
         raise NotCoco(path, str(error), "join the two, or delete one") from None
     except (ValueError, RecursionError) as error:
@@ -160,8 +165,8 @@ class _RepeatedKey(ValueError):
     pass
 
 
-def _read_object(pairs: list[tuple[str, object]]) -> dict:
-    """A JSON object; where a key stands twice with different values, the one that a dictionary would drop is not lost."""
+def _read_json_object(pairs: list[tuple[str, object]]) -> dict:
+    """One object of a COCO JSON; refuses a key that stands twice with different values, of which a dictionary drops one."""
     content = dict(pairs)
     if len(content) < len(pairs):
         strange = next((key for key, value in pairs if value is not content[key] and value != content[key]), None)
@@ -172,5 +177,6 @@ def _read_object(pairs: list[tuple[str, object]]) -> dict:
 
 
 def _not_coco(path: Path, found: str, remedy: str) -> NotCoco:
+    """The error for a file that is something else than a COCO JSON."""
     expected = "a COCO dataset (a JSON object with the lists 'images', 'annotations' and 'categories')"
     return NotCoco(path, f"found what seems to be {found}, expected {expected}", remedy)

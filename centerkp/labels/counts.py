@@ -26,7 +26,7 @@ class LabelCounts:
 
     @property
     def labelled(self) -> np.ndarray:
-        """(K,) points that train."""
+        """Counted points that train, (K,)."""
         return self.occluded + self.visible
 
 

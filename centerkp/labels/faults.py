@@ -33,7 +33,7 @@ class Remark:
 
     @property
     def sentence(self) -> str:
-        """As in "3 images: unreadable: a.jpg, b.jpg, c.jpg"."""
+        """The note in words, as in "3 images: unreadable: a.jpg, b.jpg, c.jpg"."""
         return f"{count_of(self.count, self.noun)}: {self.text}{self.examples}" if self.noun else self.text
 
 
@@ -74,7 +74,7 @@ class Remarks:
 
     @property
     def sentences(self) -> tuple[str, ...]:
-        """The notes, a line each."""
+        """The notes collected so far, a line each."""
         return tuple(note.sentence for note in self.notes)
 
     def raise_faults(self) -> None:

@@ -41,6 +41,7 @@ def recognise_bytes(path: Path, data: bytes, error: Exception) -> tuple[str, str
 
 
 def _is_label_studio(item) -> bool:
+    """Whether something in a JSON seems to be a task of Label Studio."""
     found = [item.get(key) for key in ("annotations", "predictions")] if isinstance(item, Mapping) else []
     results = chain.from_iterable(results for results in found if isinstance(results, list))
     return any(isinstance(result, Mapping) and "result" in result for result in results)

@@ -45,10 +45,10 @@ def locate_images(names: Sequence[str], folders: Sequence[Path]) -> list[list[Pa
     """
     found, tree = [], None
     for name in names:
-        path = _look_up(name, folders)
+        path = _find_as_written(name, folders)
         if path is None and tree is None:
-            tree = _index(folders)
-        found.append(_search(name, tree) if path is None else [path])
+            tree = _index_folders(folders)
+        found.append(_find_similar(name, tree) if path is None else [path])
     return found
 
 
@@ -66,7 +66,8 @@ def _spellings(name: str) -> Iterator[list[str]]:
             yield parts
 
 
-def _look_up(name: str, folders: Sequence[Path]) -> Path | None:
+def _find_as_written(name: str, folders: Sequence[Path]) -> Path | None:
+    """The image file that a name leads to from one of the folders, as it is written or without its leading folders."""
     tails = ("/".join(parts[start:]) for parts in _spellings(name) for start in range(len(parts)))
     for tail in chain((name,), tails):
         for folder in folders:
@@ -76,29 +77,29 @@ def _look_up(name: str, folders: Sequence[Path]) -> Path | None:
     return None
 
 
-def _fold(name: str) -> str:
-    """Case and the two ways to write an accent (macOS splits them) do not tell names apart."""
+def _fold_case(name: str) -> str:
+    """A file name in the form in which case and the two ways to write an accent (macOS splits them) do not matter."""
     return unicodedata.normalize("NFC", name).casefold()
 
 
-def _index(folders: Sequence[Path]) -> dict[str, list[Path]]:
-    """Every file below the folders by its folded name; hidden folders are left out."""
+def _index_folders(folders: Sequence[Path]) -> dict[str, list[Path]]:
+    """Every file below the folders of images by its folded name; hidden folders are left out."""
     tree: dict[str, list[Path]] = {}
     for root in folders:
         for folder, subfolders, files in os.walk(root):
             subfolders[:] = [s for s in subfolders if not s.startswith(".")]
             for file in files:
-                tree.setdefault(_fold(file), []).append(Path(folder, file))
+                tree.setdefault(_fold_case(file), []).append(Path(folder, file))
     return tree
 
 
-def _search(name: str, tree: dict[str, list[Path]]) -> list[Path]:
-    """The files that share the most trailing parts with the name, spelled alike before spelled in another case."""
+def _find_similar(name: str, tree: dict[str, list[Path]]) -> list[Path]:
+    """The image files that share the most trailing parts with a name, spelled alike before spelled in another case."""
     scores = {}
     for parts in _spellings(name):
-        for path in tree.get(_fold(parts[-1]), ()):
+        for path in tree.get(_fold_case(parts[-1]), ()):
             pairs = list(zip(reversed(parts), reversed(path.parts), strict=False))
-            same = next((i for i, (a, b) in enumerate(pairs) if _fold(a) != _fold(b)), len(pairs))
+            same = next((i for i, (a, b) in enumerate(pairs) if _fold_case(a) != _fold_case(b)), len(pairs))
             score = same, sum(a == b for a, b in pairs[:same])
             scores[path] = max(score, scores.get(path, score))
     best = max(scores.values(), default=None)
@@ -134,7 +135,7 @@ def require_images(table: Table, names: Sequence[str], folders: Sequence[Path]) 
 
 
 def map_image_files(function: Callable, paths: Sequence[Path | None], title: str) -> list:
-    """What the function gives for each file, on all cores, with a bar on a terminal."""
+    """Calls a function with each image file, on all cores, with a bar on a terminal, and returns what it gives."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         results = pool.map(function, paths)
         if len(paths) <= BAR_FROM or not sys.stderr.isatty():
@@ -143,11 +144,12 @@ def map_image_files(function: Callable, paths: Sequence[Path | None], title: str
 
 
 def measure_image_files(paths: Sequence[Path], decode: bool) -> list[tuple[int, int] | str]:
-    """The upright (width, height) of each image, or why it cannot be read; `decode` reads all pixels, not just the header."""
-    return map_image_files(partial(_measure, decode=decode), paths, "Reading images")
+    """The upright (width, height) of each image file, or why not; `decode` reads all pixels, not just the header."""
+    return map_image_files(partial(_measure_image_file, decode=decode), paths, "Reading images")
 
 
-def _measure(path: Path, decode: bool) -> tuple[int, int] | str:
+def _measure_image_file(path: Path, decode: bool) -> tuple[int, int] | str:
+    """The upright (width, height) of one image file, or why it cannot be read."""
     try:
         return read_image(path).shape[1::-1] if decode else read_image_size(path)
     except (ValueError, OSError) as error:
@@ -155,7 +157,7 @@ def _measure(path: Path, decode: bool) -> tuple[int, int] | str:
 
 
 def _measure_or_trust(paths: Sequence[Path], written: np.ndarray, check_images: bool) -> tuple[np.ndarray, dict[int, str]]:
-    """The sizes of the files (n, 2), as `written` where they were not looked at; and row -> why, for unreadable ones."""
+    """The sizes of the image files (n, 2), as `written` where they were not looked at; and row -> why, for unreadable ones."""
     rows = range(len(paths)) if check_images else np.flatnonzero(~written.all(1)).tolist()
     found = dict(zip(rows, measure_image_files([paths[row] for row in rows], check_images), strict=True))
     errors = {row: size for row, size in found.items() if isinstance(size, str)}
@@ -166,7 +168,7 @@ def _measure_or_trust(paths: Sequence[Path], written: np.ndarray, check_images: 
 
 
 def compare_image_sizes(written: np.ndarray, upright: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Compares the sizes that labels give, (n, 2), with those of the upright images, (n, 2); 0 where one is not known.
+    """Compares the sizes that labels give, (n, 2), with those of the upright image files, (n, 2); 0 where one is not known.
 
     Returns:
         (n,) "right", "unknown" (no size in the labels), "swapped" (width and height), "resized" or "reshaped"; and (n, 2)
@@ -186,7 +188,7 @@ def compare_image_sizes(written: np.ndarray, upright: np.ndarray) -> tuple[np.nd
 def fit_to_image_files(
     names: Sequence[str], paths: Sequence[Path], written: np.ndarray, image_rows: np.ndarray, check: bool, remarks: Remarks
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Compares the sizes that the labels give with the files', and notes what does not fit.
+    """Measures the image files and compares their sizes with those that the labels give; notes what does not fit.
 
     Args:
         written: (n, 2) width and height in the labels, 0 where they do not say.

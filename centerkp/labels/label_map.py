@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from centerkp.labels.text_format import escape, first, read_text_format
+from centerkp.labels.text_format import first_value, quote_text, read_text_format
 from centerkp.schema import Schema
 from centerkp.writing import replacing
 
@@ -26,8 +26,8 @@ def read_label_map(path: str | Path) -> list[dict]:
         if not names or not number.isdigit() or number == "0":
             raise ValueError(f"{path}: found an item with id '{number}', names {names}, expected an id from 1 on and a name.")
         points = item.get("keypoints", [])
-        keypoints = [first(point, "label", "") for point in points]
-        ids = [first(point, "id", "") for point in points]
+        keypoints = [first_value(point, "label", "") for point in points]
+        ids = [first_value(point, "id", "") for point in points]
         ids = [int(text) if text.isdigit() else None for text in ids]
         categories.append(
             {"id": int(number), "name": names[0], "label": names[-1], "keypoints": keypoints, "keypoint_ids": ids}
@@ -47,13 +47,13 @@ def label_ids(schema: Schema) -> list[int]:
 
 
 def format_label_map(schema: Schema) -> str:
-    """The label map as text. The id of a keypoint is its place on the flat axis, from 0, as in the records written here."""
+    """The text of a label map. The id of a keypoint is its place on the flat axis, from 0, as in the records written here."""
     lines = []
     for class_id, (label_id, kind) in enumerate(zip(label_ids(schema), schema.classes, strict=True)):
         start = schema.keypoint_slice(class_id).start
-        lines += ["item {", f"  id: {label_id}", f"  name: {escape(kind.name)}"]
+        lines += ["item {", f"  id: {label_id}", f"  name: {quote_text(kind.name)}"]
         for place, name in enumerate(kind.keypoints, start):
-            lines += ["  keypoints {", f"    id: {place}", f"    label: {escape(name)}", "  }"]
+            lines += ["  keypoints {", f"    id: {place}", f"    label: {quote_text(name)}", "  }"]
         lines.append("}")
     return "\n".join(lines) + "\n"
 

@@ -51,13 +51,13 @@ def merge_coco(
         FileNotFoundError, FileExistsError: a file is missing, or `out` is there already.
     """
     out, paths = Path(out), [Path(path) for path in paths]
-    _check_files(paths, out, images_dirs)
+    _refuse_unmergeable(paths, out, images_dirs)
     refuse_existing([out], overwrite)
     folders = list(images_dirs) * len(paths) if len(images_dirs) == 1 else list(images_dirs) or [None] * len(paths)
     sources = [read_label_file(path, folder) for path, folder in zip(paths, folders, strict=True)]
     remarks = Remarks(out)
     categories, category_ids = _join_categories(sources, remarks)
-    content = _join_rest(sources, remarks)
+    content = _join_other_keys(sources, remarks)
     licenses, license_ids = _join_licenses(sources)
     if licenses:
         content["licenses"] = licenses
@@ -80,7 +80,8 @@ def merge_coco(
     return Merged(out, len(images), {str(c["name"]): objects[c["id"]] for c in categories}, remarks.sentences)
 
 
-def _check_files(paths: Sequence[Path], out: Path, images_dirs: Sequence) -> None:
+def _refuse_unmergeable(paths: Sequence[Path], out: Path, images_dirs: Sequence) -> None:
+    """Raises when the files to merge, or their folders of images, cannot be meant so."""
     if len(paths) < 2:
         raise ValueError(f"merge: found {count_of(len(paths), 'file')}, expected two or more; name them all before --out.")
     if len(images_dirs) not in (0, 1, len(paths)):
@@ -96,7 +97,7 @@ def _check_files(paths: Sequence[Path], out: Path, images_dirs: Sequence) -> Non
 
 
 def _join_categories(sources: Sequence[LabelFile], remarks: Remarks) -> tuple[list[dict], list[dict[int, int]]]:
-    """The categories of the new file, and for each source old id -> new id."""
+    """The categories of the merged file, and for each source old id -> new id."""
     joined: dict[str, tuple[dict, Path]] = {}
     used: set[int] = set()
     new_ids: list[dict[int, int]] = []
@@ -105,7 +106,7 @@ def _join_categories(sources: Sequence[LabelFile], remarks: Remarks) -> tuple[li
         for category in source.content["categories"]:
             name, own_id = str(category["name"]), read_integer(category["id"])
             if name in joined:
-                _agree(joined[name], category, source.path, remarks)
+                _join_category(joined[name], category, source.path, remarks)
             else:
                 new_id = own_id if own_id not in used else max(used) + 1
                 used.add(new_id)
@@ -114,8 +115,8 @@ def _join_categories(sources: Sequence[LabelFile], remarks: Remarks) -> tuple[li
     return [category for category, _ in joined.values()], new_ids
 
 
-def _agree(known: tuple[dict, Path], category: dict, path: Path, remarks: Remarks) -> None:
-    """Adds to the known category what it lacks; raises when the keypoints differ."""
+def _join_category(known: tuple[dict, Path], category: dict, path: Path, remarks: Remarks) -> None:
+    """Adds to a category of the merged file what it lacks; raises when the keypoints differ."""
     (first, first_path), name = known, category["name"]
     ours, theirs = (list(map(str, c.get("keypoints") or [])) for c in (first, category))
     if ours != theirs:
@@ -131,7 +132,7 @@ def _agree(known: tuple[dict, Path], category: dict, path: Path, remarks: Remark
 
 
 def _join_licenses(sources: Sequence[LabelFile]) -> tuple[list[dict], list[dict]]:
-    """The licences of the new file, each once, and for each source old id -> new id."""
+    """The licences of the merged file, each once, and for each source old id -> new id."""
     joined: dict[str, dict] = {}
     new_ids: list[dict] = []
     for source in sources:
@@ -145,7 +146,8 @@ def _join_licenses(sources: Sequence[LabelFile]) -> tuple[list[dict], list[dict]
     return list(joined.values()), new_ids
 
 
-def _join_rest(sources: Sequence[LabelFile], remarks: Remarks) -> dict:
+def _join_other_keys(sources: Sequence[LabelFile], remarks: Remarks) -> dict:
+    """What the merged file holds besides COCO's lists, from the first source that has it."""
     content: dict = {}
     for source in sources:
         for key, value in source.content.items():
@@ -157,31 +159,33 @@ def _join_rest(sources: Sequence[LabelFile], remarks: Remarks) -> dict:
 
 
 def _renumber_image(image: dict, image_id: int, new_licenses: dict) -> dict:
+    """An image's entry in the merged file."""
     license_id = new_licenses.get(str(image.get("license")))
     return image | {"id": image_id} | ({} if license_id is None else {"license": license_id})
 
 
 def _note_duplicates(sources: Sequence[LabelFile], remarks: Remarks) -> None:
-    """Adds a line for images that are one file, and one for different files with the same bytes."""
+    """Notes images of the merged files that are one file, and different files with the same bytes."""
     listed = [(path.resolve(), source.path.name) for source in sources for path in source.images.paths]
     for kind, groups in (
-        ("the same file listed more than once; join their annotations, or keep one", _find_equal(listed)),
-        ("different files with the same content; keep one of each", _find_copies({path for path, _ in listed})),
+        ("the same file listed more than once; join their annotations, or keep one", _find_listed_twice(listed)),
+        ("different files with the same content; keep one of each", _find_equal_files({path for path, _ in listed})),
     ):
         lines = [list(dict.fromkeys(map(str, group))) for group in groups]
         texts = [" = ".join(line[:3]) + (f" = {len(line) - 3} more" if len(line) > 3 else "") for line in lines]
         remarks.add_note("image", len(groups), kind, texts)
 
 
-def _find_equal(listed: Iterable[tuple[Path, str]]) -> list[list[str]]:
+def _find_listed_twice(listed: Iterable[tuple[Path, str]]) -> list[list[str]]:
+    """Images that the merged files list more than once."""
     users = defaultdict(list)
     for path, source in listed:
         users[path].append(f"{path.name} ({source})")
     return [names for names in users.values() if len(names) > 1]
 
 
-def _find_copies(paths: Iterable[Path]) -> list[list[Path]]:
-    """Files with the same bytes; only those of equal size are read."""
+def _find_equal_files(paths: Iterable[Path]) -> list[list[Path]]:
+    """Image files with the same bytes; only those of equal size are read."""
     sizes, contents = defaultdict(list), defaultdict(list)
     for path in sorted(paths):
         sizes[path.stat().st_size].append(path)

@@ -60,7 +60,7 @@ class Images:
 
 
 def build_dataset(schema: Schema, images: Images, annotations: Annotations, remarks: Remarks, *, check_images: bool) -> Dataset:
-    """Fits what was read to the image files, mends it, and adds a note for everything that is mended or left out.
+    """Builds a record for every usable image: fits the labels to its file, mends them, and notes what is mended or left out.
 
     Raises:
         ValueError: no image is usable.
@@ -75,13 +75,13 @@ def build_dataset(schema: Schema, images: Images, annotations: Annotations, rema
 
 
 def _build_records(images: Images, sizes, scales, annotations: Annotations, remarks: Remarks) -> list[Record]:
-    """Hands each usable image its mended annotations; `sizes` is 0 for images that were left out."""
+    """Gives each usable image the annotations that its record holds; `sizes` is 0 for images that were left out."""
     usable = sizes[:, 0] > 0
     order = np.argsort(annotations.image_rows, kind="stable")
     order = order[usable[annotations.image_rows[order]]]
     own = Annotations(**{name: column[order] for name, column in vars(annotations).items()})
     before = np.bincount(own.image_rows, minlength=len(usable))
-    image_rows, columns = _mend(own, sizes[own.image_rows], scales[own.image_rows], remarks)
+    image_rows, columns = _make_record_arrays(own, sizes[own.image_rows], scales[own.image_rows], remarks)
     starts = np.searchsorted(image_rows, np.arange(len(usable) + 1))
     is_empty = usable & (np.diff(starts) == 0)
     remarks.add_note("image", int((is_empty & (before == 0)).sum()), "no annotations, kept as negatives")
@@ -94,8 +94,8 @@ def _build_records(images: Images, sizes, scales, annotations: Annotations, rema
     return records
 
 
-def _mend(a: Annotations, sizes, scales, remarks: Remarks) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Moves annotations into the frame of the files, `sizes` (N, 2), and makes every box lie inside with positive area.
+def _make_record_arrays(a: Annotations, sizes, scales, remarks: Remarks) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """The arrays of all records in one: annotations in pixels of the image files, every box inside and with positive area.
 
     Returns:
         The image rows of the annotations that are kept, and the arrays of `Record`, all images in one.
@@ -133,6 +133,7 @@ def _mend(a: Annotations, sizes, scales, remarks: Remarks) -> tuple[np.ndarray, 
 
 
 def _note_left_out(ids: np.ndarray, boxes: np.ndarray, kept: np.ndarray, remarks: Remarks) -> None:
+    """Notes the annotations that no record holds since their box cannot be used, with their ids."""
     missing, flat = np.isnan(boxes).any(1), (boxes[:, 2:] <= boxes[:, :2]).any(1)
     for why, mask in (("missing", missing), ("of zero or negative size", flat), ("outside the image", ~missing & ~flat)):
         left_out = ids[mask & ~kept]

@@ -20,12 +20,12 @@ def relocate_names(names: Sequence[str], paths: Sequence[Path], out_path: Path) 
         if ".." in Path(name).parts:  # it would be found without the "..", too, but other programs take it at its word
             same = (out_path.parent / name).resolve() == path.resolve()
         if path.resolve() not in chosen:
-            chosen[path.resolve()] = name if same else _way(path, out_path)
+            chosen[path.resolve()] = name if same else _way_from(path, out_path)
     return [chosen[path.resolve()] for path in paths]
 
 
 def refuse_existing(paths: Sequence[Path], overwrite: bool) -> None:
-    """Raises FileExistsError unless the files are new or may be replaced."""
+    """Raises FileExistsError unless the label files to be written are new or may be replaced."""
     taken = [str(path) for path in paths if path.exists()]
     if taken and not overwrite:
         raise FileExistsError(
@@ -34,7 +34,8 @@ def refuse_existing(paths: Sequence[Path], overwrite: bool) -> None:
         )
 
 
-def _way(path: Path, out_path: Path) -> str:
+def _way_from(path: Path, out_path: Path) -> str:
+    """The way to an image from the folder of a JSON at `out_path`, absolute on another drive."""
     path = path.parent.resolve() / path.name  # a link to a file keeps its name, which says more than that of the file
     try:
         return Path(os.path.relpath(path, out_path.resolve().parent)).as_posix()

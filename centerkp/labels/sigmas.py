@@ -77,9 +77,9 @@ def estimate_sigmas(annotators: Sequence[Dataset]) -> Sigmas:
     clusters = _match_records(annotators, remarks)
     spreads, lonely = [], 0
     for records in clusters:
-        for rows in match_objects(records):
+        for rows in match_annotated_objects(records):
             lonely += (rows >= 0).sum() < 2
-            spreads += _measure_object(records, rows)
+            spreads += _measure_spreads(records, rows)
     remarks.add_note("object", int(lonely), "of the first annotator found by nobody else, left out")
     if not any(spread.square for spread in spreads):
         found = "the same coordinates everywhere, as in a copy," if spreads else "no keypoint of one object labelled twice"
@@ -92,7 +92,7 @@ def estimate_sigmas(annotators: Sequence[Dataset]) -> Sigmas:
     order = schema.flip_permutation
     squares, differences, objects = (np.where(order == np.arange(len(order)), s, s + s[order]) for s in sums)
     values = np.sqrt(np.divide(squares, differences, out=np.zeros(len(order)), where=differences > 0))
-    _note_far(spreads, schema, remarks)
+    _note_large_differences(spreads, schema, remarks)
     values[values == 0] = np.nan
     return Sigmas(schema, len(clusters), values, objects.astype(int), differences.astype(int), remarks.sentences)
 
@@ -126,10 +126,12 @@ def write_sigmas(
 
 
 def _match_records(annotators: Sequence[Dataset], remarks: Remarks) -> list[list[Record | None]]:
-    """For each image of the first annotator that another has too: the records, None where an annotator does not have it."""
+    """For each image that several annotators labelled: their records, None where an annotator does not have it."""
     columns, first = [list(annotators[0].records)], annotators[0].records
     for other in annotators[1:]:
-        partners = max((_join(first, other.records, key) for key in _KEYS), key=lambda found: sum(r is not None for r in found))
+        partners = max(
+            (_match_by_key(first, other.records, key) for key in _KEYS), key=lambda found: sum(r is not None for r in found)
+        )
         resized = [
             r is not None and (r.width, r.height) != (own.width, own.height) for r, own in zip(partners, first, strict=True)
         ]
@@ -152,8 +154,8 @@ _KEYS: tuple[Callable[[Record], object], ...] = (
 )
 
 
-def _join(first: Sequence[Record], other: Sequence[Record], key: Callable[[Record], object]) -> list[Record | None]:
-    """The partner of each record by a key; a key that stands twice on either side fits none."""
+def _match_by_key(first: Sequence[Record], other: Sequence[Record], key: Callable[[Record], object]) -> list[Record | None]:
+    """The other annotator's record of each image by a key; a key that stands twice on either side fits none."""
     sides = []
     for records in (first, other):
         seen: dict[object, Record | None] = {}
@@ -163,8 +165,8 @@ def _join(first: Sequence[Record], other: Sequence[Record], key: Callable[[Recor
     return [sides[1].get(key(record)) if sides[0][key(record)] else None for record in first]
 
 
-def match_objects(records: Sequence[Record | None]) -> np.ndarray:
-    """(N, annotators): for each object of the first record, crowds left out, its place in each record, -1 for none."""
+def match_annotated_objects(records: Sequence[Record | None]) -> np.ndarray:
+    """Which objects of several annotators are one: (N, annotators) places in their records, -1 for none; crowds left out."""
     first = records[0]
     rows = np.full((len(first.class_ids), len(records)), -1)
     rows[:, 0] = np.arange(len(first.class_ids))
@@ -190,8 +192,8 @@ class _Spread(NamedTuple):
     image: str
 
 
-def _measure_object(records: Sequence[Record | None], rows: np.ndarray) -> list[_Spread]:
-    """One object: `rows` (annotators,) is its place in each record, -1 where there is none."""
+def _measure_spreads(records: Sequence[Record | None], rows: np.ndarray) -> list[_Spread]:
+    """How far apart the annotators placed each keypoint of one object; `rows` is its place in each record, -1 for none."""
     held = [(record, row) for record, row in zip(records, rows, strict=True) if row >= 0]
     area = np.mean([record.areas[row] for record, row in held])
     points = np.array([record.keypoints_xy[row] for record, row in held], np.float64)  # (n, K, 2)
@@ -204,8 +206,8 @@ def _measure_object(records: Sequence[Record | None], rows: np.ndarray) -> list[
     return spreads
 
 
-def _note_far(spreads: Sequence[_Spread], schema: Schema, remarks: Remarks) -> None:
-    """Adds a line for differences that are too large to come from an unsteady hand."""
+def _note_large_differences(spreads: Sequence[_Spread], schema: Schema, remarks: Remarks) -> None:
+    """Notes differences between annotators that are too large to come from an unsteady hand."""
     keypoints = np.array([spread.keypoint for spread in spreads])
     sizes = np.sqrt([spread.square / spread.free for spread in spreads])
     medians = {k: np.median(sizes[keypoints == k]) for k in set(keypoints.tolist())}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from centerkp.images.phash import near_groups, perceptual_hash
+from centerkp.images.phash import group_hashes, perceptual_hash
 from centerkp.images.reading import read_image
 from centerkp.labels.coco import LabelFile, read_label_file
 from centerkp.labels.faults import Remarks
@@ -79,14 +79,14 @@ def split_coco(
     out_dir = Path(out_dir) if out_dir else source.path.parent
     files = {name: out_dir / f"{source.path.stem}_{name}.json" for name in names}
     refuse_existing(list(files.values()), overwrite)
-    counts = count_objects(source)
+    counts = count_objects_by_image(source)
     remarks = Remarks(source.path)
     groups = group_images(source, group_by, remarks, phash_distance)
-    group_parts = assign_groups(_describe_groups(counts, groups), fractions, seed)
+    group_parts = assign_groups(_sum_groups(counts, groups), fractions, seed)
     part_ids = group_parts[groups]
     for number, (name, file) in enumerate(files.items()):
-        write_json(file, _select(source, part_ids == number, file))
-        _note_missing(source.schema.class_names, counts, part_ids == number, name, remarks)
+        write_json(file, _select_images(source, part_ids == number, file))
+        _note_missing_classes(source.schema.class_names, counts, part_ids == number, name, remarks)
     holds = counts > 0
     tables = [
         np.stack([table[part_ids == p].sum(0) for p in range(len(names))])
@@ -96,6 +96,7 @@ def split_coco(
 
 
 def _check_shares(val: float, test: float) -> np.ndarray:
+    """The shares of training, validation and test part, each above 0."""
     if not (0 < val < 1 and 0 <= test < 1 and val + test < 1):
         raise ValueError(
             f"split: found the shares val {val:g} and test {test:g}, expected 0 < val, 0 <= test and a sum below 1; "
@@ -104,8 +105,8 @@ def _check_shares(val: float, test: float) -> np.ndarray:
     return np.array([1 - val - test, val, test][: 3 if test else 2])
 
 
-def count_objects(source: LabelFile) -> np.ndarray:
-    """(images, C) objects of each class, crowd regions left out."""
+def count_objects_by_image(source: LabelFile) -> np.ndarray:
+    """(images, C) objects of each class, crowd regions left out: what a split shares out."""
     a, counts = source.annotations, np.zeros((len(source.images.paths), source.schema.num_classes), np.int64)
     np.add.at(counts, (a.image_rows[~a.is_crowd], a.class_ids[~a.is_crowd]), 1)
     return counts
@@ -115,10 +116,10 @@ def group_images(source: LabelFile, group_by: str | None, remarks: Remarks, phas
     """Which images must stay on one side of a split: (images,) group numbers from 0 on; `group_by` as in `split_coco`."""
     names, paths = [image["file_name"] for image in source.content["images"]], source.images.paths
     if not group_by:
-        return _number([path.resolve() for path in paths])
+        return _number_groups([path.resolve() for path in paths])
     alone, why = [], ""
     if group_by == "folder":
-        groups = _number([path.parent.resolve() for path in paths])  # of the name, where links lead elsewhere
+        groups = _number_groups([path.parent.resolve() for path in paths])  # of the name, where links lead elsewhere
     elif group_by == "phash":
         (groups, alone), why = _group_by_looks(names, paths, phash_distance), "unreadable"
     else:
@@ -143,35 +144,36 @@ def _group_by_pattern(names: Sequence[str], paths: Sequence[Path], pattern: str)
             f"--group-by: found no file name that '{pattern}' fits, expected some; the first name is '{names[0]}'."
         )
     strangers = [name for name, match in zip(names, matches, strict=True) if not match]
-    return _number([(m.groups() or m[0]) if m else p.resolve() for m, p in zip(matches, paths, strict=True)]), strangers
+    return _number_groups([(m.groups() or m[0]) if m else p.resolve() for m, p in zip(matches, paths, strict=True)]), strangers
 
 
 def _group_by_looks(names: Sequence[str], paths: Sequence[Path], distance: int) -> tuple[np.ndarray, list[str]]:
     """Groups of images that look alike, and the names of the unreadable ones."""
-    hashes = map_image_files(_hash_file, paths, "Comparing images")
+    hashes = map_image_files(_hash_image_file, paths, "Comparing images")
     readable = np.array([value is not None for value in hashes])
     groups = np.full(len(paths), -1)
-    groups[readable] = near_groups([value for value in hashes if value is not None], distance)
+    groups[readable] = group_hashes([value for value in hashes if value is not None], distance)
     groups[~readable] = groups.max(initial=-1) + 1 + np.arange((~readable).sum())
     unread = [name for name, value in zip(names, hashes, strict=True) if value is None]
-    return _number(groups.tolist()), unread
+    return _number_groups(groups.tolist()), unread
 
 
-def _hash_file(path: Path) -> np.uint64 | None:
+def _hash_image_file(path: Path) -> np.uint64 | None:
+    """The perceptual hash by which images are grouped; None for an unreadable file."""
     try:
         return perceptual_hash(read_image(path))
     except (ValueError, OSError):
         return None
 
 
-def _number(keys: Sequence) -> np.ndarray:
-    """Numbers 0, 1, ... for equal keys, in order of appearance."""
+def _number_groups(keys: Sequence) -> np.ndarray:
+    """Group numbers 0, 1, ... for equal keys, in order of appearance."""
     numbers: dict = {}
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)
 
 
-def _describe_groups(counts: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """(G, C + 2): what is to be shared out of each group: objects of each class, images without objects, images."""
+def _sum_groups(counts: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """What is to be shared out of each group, (G, C + 2): objects of each class, images without objects, images."""
     columns = np.column_stack([counts, counts.sum(1) == 0, np.ones(len(counts), int)])
     table = np.zeros((groups.max() + 1, columns.shape[1]), np.int64)
     np.add.at(table, groups, columns)
@@ -216,7 +218,7 @@ def assign_groups(amounts: np.ndarray, fractions: np.ndarray, seed: int) -> np.n
 
 
 def _fill_gaps(parts: np.ndarray, amounts: np.ndarray, wanted: np.ndarray) -> None:
-    """Moves groups, in place, to parts that lack a thing (a column) altogether.
+    """Moves groups, in place, to parts of the split that lack a thing (a column) altogether.
 
     A part may lose its last one of a thing to a more important part only, and to an empty one.
     """
@@ -233,8 +235,8 @@ def _fill_gaps(parts: np.ndarray, amounts: np.ndarray, wanted: np.ndarray) -> No
                 parts[movable[costs.sum(1).argmin()]] = part
 
 
-def _select(source: LabelFile, chosen: np.ndarray, file: Path) -> dict:
-    """The content of the file with the chosen images alone."""
+def _select_images(source: LabelFile, chosen: np.ndarray, file: Path) -> dict:
+    """The content of a part's file: the chosen images alone, with their annotations."""
     rows = np.flatnonzero(chosen).tolist()
     images = source.content["images"]
     names = relocate_names([images[r]["file_name"] for r in rows], [source.images.paths[r] for r in rows], file)
@@ -243,7 +245,8 @@ def _select(source: LabelFile, chosen: np.ndarray, file: Path) -> dict:
     return source.content | {"images": moved, "annotations": annotations}
 
 
-def _note_missing(names: Sequence[str], counts: np.ndarray, chosen: np.ndarray, part: str, remarks: Remarks) -> None:
+def _note_missing_classes(names: Sequence[str], counts: np.ndarray, chosen: np.ndarray, part: str, remarks: Remarks) -> None:
+    """Notes the classes of which a part of the split holds no object."""
     lacking = [name for name, here, all_ in zip(names, counts[chosen].sum(0), counts.sum(0), strict=True) if all_ and not here]
     if lacking:
         remarks.add_sentence(f"{part} holds no {', '.join(lacking)}: too few groups of images show it")

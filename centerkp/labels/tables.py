@@ -11,6 +11,7 @@ from centerkp.wording import show
 
 MAX_ID = 2**62  # leaves room in 64 bits for the ids given to annotations without one
 MAX_NUMBER = 1e12  # beyond any coordinate or area; NaN and infinity fail the same comparison
+REPEATED_IDS = "{} ids that stand more than once"  # of which entries
 NOUNS = {"images": "image", "annotations": "annotation", "categories": "category"}  # of the three lists
 
 
@@ -30,24 +31,24 @@ class Table:
         remarks.add_fault(self.noun, strange, text, remedy, lambda row: f"entry {row + 1}: {show(everything[row])}")
 
     def column(self, key: str) -> list:
-        """What stands under one key, None where it is missing."""
+        """What the entries of a list hold under one key, None where it is missing."""
         return [entry.get(key) for entry in self.entries]
 
     def fault(self, rows: Sequence[int], text: str, remedy: str, found: Callable[[int], str]) -> None:
-        """Adds a fault for each row; `found` says what one of them holds."""
+        """Adds a fault for each of the table's rows; `found` says what one of them holds."""
         self.remarks.add_fault(self.noun, rows, text, remedy, lambda row: f"{self.label(row)}: {found(row)}")
 
     def fault_value(self, rows: Sequence[int], key: str, text: str, remedy: str) -> None:
-        """Adds a fault for each row and quotes what stands under `key`."""
+        """Adds a fault for each of the table's rows and quotes what stands there under `key`."""
         self.fault(rows, text, remedy, lambda row: f"{key} {show(self.entries[row].get(key))}")
 
     def note(self, rows: Sequence[int], text: str, noun: str | None = None, count: int | None = None) -> None:
-        """Adds a note about the rows, unless there are none; `noun` and `count` where not the entries are counted."""
+        """Adds a note about the table's rows, unless there are none; `noun` and `count` where not the entries are counted."""
         number = len(rows) if count is None else count
         self.remarks.add_note(noun or self.noun, number, text, rows=rows, place=self.label)
 
     def integers(self, key: str, optional: bool = False) -> list[int | None]:
-        """The whole numbers under one key; None where there is none, which is a fault unless it is missing and `optional`."""
+        """The column of whole numbers under one key; None where there is none, a fault unless it is missing and `optional`."""
         raw = self.column(key)
         values = [read_integer(value) for value in raw]
         mended = [row for row, value in enumerate(values) if value is not None and type(raw[row]) is not int]
@@ -57,21 +58,21 @@ class Table:
         return values
 
     def refuse_repeated(self, ids: Sequence[int | None]) -> None:
-        """Adds a fault for every entry whose id another entry has too."""
+        """Adds a fault for every entry of the list whose id another entry has too."""
         counts = Counter(value for value in ids if value is not None)
         remedy = "give each its own id; often two files were merged without renumbering"
         rows = [row for row, value in enumerate(ids) if counts[value] > 1]
-        self.fault_value(rows, "id", f"{self.noun} ids that stand more than once", remedy)
+        self.fault_value(rows, "id", REPEATED_IDS.format(self.noun), remedy)
 
     def refuse_unknown(self, key: str, values: Sequence[int | None], known: Mapping[int, object], name: str) -> None:
-        """Adds a fault for every value that is no id of the list `name`."""
+        """Adds a fault for every value of a column that is no id of the list `name`."""
         rows = [row for row, value in enumerate(values) if value is not None and value not in known]
         remedy = f"add the missing ids to '{name}' (it has {show(sorted(known))}), or delete the annotations"
         self.fault_value(rows, key, f"'{key}' that '{name}' does not hold", remedy)
 
 
 def read_integer(value) -> int | None:
-    """A whole number, also one written as 3.0, "3" or "3.0"; None for anything else, `True` included."""
+    """A whole number of a COCO file, also one written as 3.0, "3" or "3.0"; None for anything else, `True` included."""
     if type(value) is int:
         return value if abs(value) < MAX_ID else None
     if isinstance(value, str) and re.fullmatch(r"\s*-?\d{1,18}(\.0*)?\s*", value):
@@ -82,17 +83,19 @@ def read_integer(value) -> int | None:
 
 
 def is_number(value) -> bool:
-    """Whether a value is a finite int or float of a size that pixels can have."""
+    """Whether a value of a COCO file is a finite int or float of a size that pixels can have."""
     return type(value) in (int, float) and abs(value) < MAX_NUMBER
 
 
 def _is_name(value) -> bool:
     # Half of a surrogate pair can be written in JSON, but not shown or saved.
+    """Whether a value of a COCO file can be the name of a category or keypoint."""
     is_text = isinstance(value, str) and bool(value.strip()) and value.encode("utf-8", "ignore").decode() == value
     return is_text or is_number(value)
 
 
 def _are_names(value) -> bool:
+    """Whether a value of a COCO file is a list of such names."""
     return isinstance(value, list) and all(map(_is_name, value))
 
 
@@ -105,7 +108,7 @@ _CATEGORY_KEYS = {
 
 
 def read_categories(table: Table) -> list[dict]:
-    """The categories with checked types, in the form `Schema.from_coco` takes; edges that are no pairs are left out."""
+    """The categories' table with checked types, in the form `Schema.from_coco` takes; edges that are no pairs are left out."""
     ids = table.integers("id")
     for key, (is_right, remedy) in _CATEGORY_KEYS.items():
         column = enumerate(table.column(key))
@@ -121,7 +124,7 @@ def read_categories(table: Table) -> list[dict]:
 
 
 def read_images(table: Table) -> tuple[list[int | None], list[str], np.ndarray]:
-    """Of each image its id and file name, "" without one, and (n, 2) width and height as written, 0 where one is missing."""
+    """The images' table: ids, file names, "" without one, and (n, 2) width and height as written, 0 where one is missing."""
     ids = table.integers("id")
     table.refuse_repeated(ids)
     names = [name if isinstance(name, str) else "" for name in table.column("file_name")]

@@ -42,6 +42,7 @@ class _Tokens:
         self.current = next(self.ahead, None)
 
     def _scan(self) -> Iterator[tuple[str, str, int]]:
+        """The words of the text with their kind and line."""
         line = 1
         for match in _TOKEN.finditer(self.text):
             if match.lastgroup:
@@ -49,6 +50,7 @@ class _Tokens:
             line += match[0].count("\n")
 
     def take(self) -> tuple[str, str]:
+        """The kind and text of the next word, and goes on to the one after it."""
         if self.current is None:
             raise ValueError(f"{self.where}, line {self.line}: the file ends early, expected a closing bracket or a value.")
         kind, text, self.line = self.current
@@ -56,13 +58,16 @@ class _Tokens:
         return kind, text
 
     def next_is(self, *texts: str) -> bool:
+        """Whether the next word is one of these marks."""
         return self.current is not None and self.current[0] == "mark" and self.current[1] in texts
 
     def fail(self, found: str, expected: str) -> ValueError:
+        """The error for a text that goes on otherwise than this form does."""
         return ValueError(f"{self.where}, line {self.line}: found '{found}', expected {expected}; check the file.")
 
 
 def _read_message(tokens: _Tokens, end: str | None) -> Message:
+    """The fields of one message of the text, up to its closing bracket."""
     message: Message = {}
     while tokens.current is not None or end:
         kind, name = tokens.take()
@@ -79,6 +84,7 @@ def _read_message(tokens: _Tokens, end: str | None) -> Message:
 
 
 def _read_values(tokens: _Tokens) -> list:
+    """The values behind one field's name: a message, a list, a word or a string."""
     kind, text = tokens.take()
     if text in _CLOSING and kind == "mark":
         return [_read_message(tokens, _CLOSING[text])]
@@ -101,7 +107,7 @@ def _read_values(tokens: _Tokens) -> list:
 
 
 def _unescape(text: str) -> str:
-    """Numbers behind a backslash are bytes, of which a letter with an accent has two."""
+    """A string of the text as it is meant: numbers behind a backslash are bytes, of which a letter with an accent has two."""
 
     def byte(match: re.Match) -> bytes:
         code = match[1]
@@ -112,12 +118,12 @@ def _unescape(text: str) -> str:
     return _ESCAPE.sub(byte, text.encode()).decode("utf-8", "replace")
 
 
-def escape(text: str) -> str:
-    """Text as a quoted string of this form."""
+def quote_text(text: str) -> str:
+    """Any text as a quoted string of the text format."""
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\r", "\\r") + '"'
 
 
-def first(message: Message, name: str, default=None):
-    """The first value of a field; without it `default`, or an empty message."""
+def first_value(message: Message, name: str, default=None):
+    """The first value of a field of a message in text form; without it `default`, or an empty message."""
     values = message.get(name) if isinstance(message, dict) else None
     return values[0] if values else {} if default is None else default

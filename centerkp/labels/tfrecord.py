@@ -60,16 +60,16 @@ class StoredImage:
 
     @property
     def stem(self) -> str:
-        """The name without folders and ending, as of a path."""
+        """The name of an image in a TFRecord without folders and ending, as of a path."""
         return PureWindowsPath(self.name).stem
 
     def read_bytes(self) -> bytes:
-        """The encoded image.
+        """The encoded image, read from its place in the TFRecord.
 
         Raises:
             ValueError: the file has become shorter.
         """
-        with open_file(self.file) as file:
+        with open_tfrecord(self.file) as file:
             file.seek(self.offset)
             data = file.read(self.length)
         if len(data) != self.length:
@@ -77,13 +77,13 @@ class StoredImage:
         return data
 
 
-def open_file(file: str):
-    """A file for reading bytes, from the disk or from remote storage."""
+def open_tfrecord(file: str):
+    """A TFRecord file for reading bytes, from the disk or from remote storage."""
     return import_tensorflow().io.gfile.GFile(file, "rb") if "://" in file else open(file, "rb")
 
 
 def import_tensorflow():
-    """TensorFlow; ValueError with the remedy where it is not installed."""
+    """TensorFlow, which reads and writes TFRecords; ValueError with the remedy where it is not installed."""
     try:
         return import_quietly("tensorflow")
     except ImportError:
@@ -111,8 +111,8 @@ def name_shards(out: str) -> list[str]:
     return [out]
 
 
-def refuse_existing(out: str | Path, overwrite: bool) -> None:
-    """Raises FileExistsError unless the files are new or may be replaced, ValueError for a pattern that is none."""
+def refuse_existing_shards(out: str | Path, overwrite: bool) -> None:
+    """Raises FileExistsError unless the shards are new or may be replaced, ValueError for a pattern that is none."""
     existing = [file for file in name_shards(str(out)) if import_tensorflow().io.gfile.exists(file)]
     if existing and not overwrite:
         raise FileExistsError(f"{existing[0]}: already exists; choose another name, or replace it with --overwrite.")
@@ -141,7 +141,7 @@ def write_tfrecords(
     files = name_shards(str(out))
     if len(files) > len(records):
         raise ValueError(f"{out}: found {len(files)} shards for {len(records)} images, expected at most one per image.")
-    refuse_existing(out, overwrite)
+    refuse_existing_shards(out, overwrite)
     folder = os.path.dirname(files[0])
     if folder:
         gfile.makedirs(folder)
@@ -160,17 +160,18 @@ def write_tfrecords(
 
 
 def _write_shard(file: str, records: Sequence[Record], schema: Schema) -> int:
+    """Writes records into one TFRecord file, and returns how many of their images became PNG."""
     converted = 0
     with import_tensorflow().io.TFRecordWriter(file) as writer:
         for record in records:
-            data, encoding = _encode(record)
+            data, encoding = _encode_image(record)
             converted += not encoding
             writer.write(make_example(record, schema, data, encoding or "png").SerializeToString())
     return converted
 
 
-def _encode(record: Record) -> tuple[bytes, str | None]:
-    """The bytes to store, and their format, None for a PNG made here."""
+def _encode_image(record: Record) -> tuple[bytes, str | None]:
+    """The bytes of an image to store in a TFRecord, and their format, None for a PNG made here."""
     encoding = plain_format(record.path)
     if encoding:
         return record.path.read_bytes(), encoding
@@ -215,10 +216,11 @@ def make_example(record: Record, schema: Schema, data: bytes, encoding: str):
             "image/object/keypoint/num": (record.visibility > 0).sum(1),
             "image/object/keypoint/text": names * len(record.class_ids),
         }
-    return _make_example(values)
+    return _pack_features(values)
 
 
-def _make_example(values: Mapping[str, Sequence]):
+def _pack_features(values: Mapping[str, Sequence]):
+    """Columns of numbers or bytes as a `tf.train.Example`."""
     train = import_tensorflow().train
     lists = {"bytes": train.BytesList, "float": train.FloatList, "int64": train.Int64List}
     features = {

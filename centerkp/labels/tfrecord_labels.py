@@ -34,7 +34,7 @@ class RecordLabels:
     known: dict = field(default_factory=dict)  # layouts that were found already
 
     def class_id(self, text: str, label: int | None) -> int:
-        """By its text; by its label in records without texts."""
+        """The class of an object in a TFRecord: by its text; by its label in records without texts."""
         found = self.by_text.get(text) if text else self.by_id.get(label)
         if found is None:
             what = f"class {show(text or label)}; known are {show(sorted(self.by_text))}"
@@ -49,6 +49,7 @@ class RecordLabels:
         return self.known[key]
 
     def _find_layout(self, class_id: int, length: int, texts: tuple[str, ...]) -> list[int]:
+        """As `layout`, for the first object of its kind."""
         names = self.schema.classes[class_id].keypoints
         for wanted, indices in self.places.get(class_id, []):
             if wanted in (None, length) and max(indices, default=-1) < length:
@@ -63,8 +64,8 @@ class RecordLabels:
         raise Unusable("keypoints that do not fit the label map", _OTHER_MAP, found)
 
 
-def read_labels(label_map: str | Path | None, schema: Schema | None, flip_pairs=None, oks_sigmas=None) -> RecordLabels:
-    """The labels of a label_map.pbtxt or of a COCO JSON; without either those that records of `schema` have.
+def read_record_labels(label_map: str | Path | None, schema: Schema | None, flip_pairs=None, oks_sigmas=None) -> RecordLabels:
+    """What the labels in TFRecords mean, by a label_map.pbtxt or a COCO JSON; without either, as records of `schema` are.
 
     Raises:
         FileNotFoundError, ValueError: there is no such file, it is none of the two, or it does not fit the schema.

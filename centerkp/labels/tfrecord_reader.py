@@ -17,8 +17,8 @@ from centerkp.images.reading import read_image_size
 from centerkp.labels.annotations import Annotations
 from centerkp.labels.faults import Remarks
 from centerkp.labels.records import Dataset, Images, build_dataset
-from centerkp.labels.tfrecord import StoredImage, import_tensorflow, open_file
-from centerkp.labels.tfrecord_labels import RecordLabels, Unusable, read_labels
+from centerkp.labels.tfrecord import StoredImage, import_tensorflow, open_tfrecord
+from centerkp.labels.tfrecord_labels import RecordLabels, Unusable, read_record_labels
 from centerkp.schema import Schema
 from centerkp.wording import show
 
@@ -27,7 +27,7 @@ _SIDES = "xmin", "ymin", "xmax", "ymax"
 
 
 @dataclass(eq=False)
-class _Row:
+class _RecordRow:
     """One record: `size` is 0 where it does not say, `objects` has the columns of `Annotations` for its own objects."""
 
     image: StoredImage
@@ -63,9 +63,9 @@ def read_tfrecords(
         ValueError: the files are no TFRecords of the Object Detection API, shards are missing, they contradict themselves or
             the label map, or no image is usable.
     """
-    labels = read_labels(label_map, schema, flip_pairs, oks_sigmas)
+    labels = read_record_labels(label_map, schema, flip_pairs, oks_sigmas)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        shards = list(pool.map(partial(_read_shard, labels=labels), _find_files(str(pattern))))
+        shards = list(pool.map(partial(_read_shard, labels=labels), _find_shards(str(pattern))))
     found = [row for row in chain.from_iterable(zip_longest(*shards)) if row is not None]
     remarks = Remarks(Path(pattern), "consistent TFRecords")
     for row, one in enumerate(found):
@@ -78,7 +78,8 @@ def read_tfrecords(
     return build_dataset(labels.schema, images, annotations, remarks, check_images=check_images)
 
 
-def _make_columns(rows: Sequence[_Row], remarks: Remarks) -> tuple[Images, Annotations]:
+def _make_columns(rows: Sequence[_RecordRow], remarks: Remarks) -> tuple[Images, Annotations]:
+    """The images and annotations of all records of the TFRecords as columns."""
     ids = [int(row.source_id) if re.fullmatch(r"\d{1,18}", row.source_id) else None for row in rows]
     if None in ids or len(set(ids)) < len(ids):
         remarks.add_note("image", len(ids), "'image/source_id' no number or not unique, numbered in their order")
@@ -90,7 +91,8 @@ def _make_columns(rows: Sequence[_Row], remarks: Remarks) -> tuple[Images, Annot
     return Images(ids, [image.name for image in stored], stored, np.array([row.size for row in rows], np.float64)), annotations
 
 
-def _find_files(pattern: str) -> list[str]:
+def _find_shards(pattern: str) -> list[str]:
+    """The TFRecord files that a pattern names; refuses an incomplete set of shards."""
     gfile = import_tensorflow().io.gfile
     files = [pattern] if gfile.exists(pattern) else sorted(gfile.glob(pattern))
     files = [file for file in files if not file.endswith(".part") and not gfile.isdir(file)]
@@ -110,12 +112,12 @@ def _find_files(pattern: str) -> list[str]:
     return files
 
 
-def _read_shard(file: str, labels: RecordLabels) -> list[_Row | Unusable]:
-    """The records of one file, and why for those that cannot be used."""
+def _read_shard(file: str, labels: RecordLabels) -> list[_RecordRow | Unusable]:
+    """The records of one TFRecord file, and why for those that cannot be used."""
     tensorflow = import_tensorflow()
     from google.protobuf.message import DecodeError  # comes with TensorFlow
 
-    with open_file(file) as opened:
+    with open_tfrecord(file) as opened:
         if opened.read(2) == b"\x1f\x8b":
             raise ValueError(f"{file}: found gzip, expected records as they are; unpack it with gunzip.")
     # Deprecated, and warns of it, but it needs no device, and with it the place of each record is known.
@@ -124,10 +126,10 @@ def _read_shard(file: str, labels: RecordLabels) -> list[_Row | Unusable]:
     try:
         for data in tensorflow.compat.v1.io.tf_record_iterator(file):
             features = tensorflow.train.Example.FromString(data).features.feature
-            encoded = b"".join(_values(features, "image/encoded", "bytes")[:1])
-            name = _text(features, "image/filename") or f"record at byte {offset - 12}"
+            encoded = b"".join(_feature_values(features, "image/encoded", "bytes")[:1])
+            name = _feature_text(features, "image/filename") or f"record at byte {offset - 12}"
             image = StoredImage(file, offset + data.find(encoded), len(encoded), name)
-            rows.append(_read_row(image, features, labels))
+            rows.append(_read_record(image, features, labels))
             offset += len(data) + 16
     except (tensorflow.errors.OpError, DecodeError) as error:
         found = str(error).splitlines()[0]
@@ -135,29 +137,33 @@ def _read_shard(file: str, labels: RecordLabels) -> list[_Row | Unusable]:
     return rows
 
 
-def _values(features: Mapping, key: str, kind: str) -> Sequence:
+def _feature_values(features: Mapping, key: str, kind: str) -> Sequence:
+    """The values of one feature of a record; empty where it has none."""
     return getattr(features[key], f"{kind}_list").value if key in features else []
 
 
-def _text(features: Mapping, key: str) -> str:
-    return b"".join(_values(features, key, "bytes")[:1]).decode("utf-8", "replace")
+def _feature_text(features: Mapping, key: str) -> str:
+    """The first value of one feature of a record as text."""
+    return b"".join(_feature_values(features, key, "bytes")[:1]).decode("utf-8", "replace")
 
 
-def _read_row(image: StoredImage, features: Mapping, labels: RecordLabels) -> _Row | Unusable:
+def _read_record(image: StoredImage, features: Mapping, labels: RecordLabels) -> _RecordRow | Unusable:
+    """One record of a TFRecord, its size looked up in its image where it does not say; or why it cannot be used."""
     try:
         if not image.length:
             raise Unusable("records without 'image/encoded'", "write the encoded image into each", "no image")
-        sides = [_values(features, f"image/{side}", "int64")[:1] for side in ("width", "height")]
+        sides = [_feature_values(features, f"image/{side}", "int64")[:1] for side in ("width", "height")]
         written = tuple(side[0] if side and side[0] > 1 else 0 for side in sides)  # 1 is the API's word for unknown
-        size = written if all(written) else _measure(image)
-        objects = _read_objects(features, np.array(size, np.float64), labels)
+        size = written if all(written) else _measure_stored_image(image)
+        objects = _read_record_objects(features, np.array(size, np.float64), labels)
     except Unusable as unusable:
         unusable.where = str(image)
         return unusable
-    return _Row(image, _text(features, "image/source_id"), written if all(written) else (0, 0), objects)
+    return _RecordRow(image, _feature_text(features, "image/source_id"), written if all(written) else (0, 0), objects)
 
 
-def _measure(image: StoredImage) -> tuple[int, int]:
+def _measure_stored_image(image: StoredImage) -> tuple[int, int]:
+    """The (width, height) of an image in a TFRecord, from its header."""
     try:
         return read_image_size(image)
     except ValueError as error:
@@ -165,35 +171,36 @@ def _measure(image: StoredImage) -> tuple[int, int]:
         raise Unusable("records without a size, whose image cannot be read", remedy, str(error)) from None
 
 
-def _read_objects(features: Mapping, size: np.ndarray, labels: RecordLabels) -> dict[str, np.ndarray]:
-    corners = [_values(features, f"image/object/bbox/{side}", "float") for side in _SIDES]
-    texts = [text.decode("utf-8", "replace") for text in _values(features, "image/object/class/text", "bytes")]
-    ids = _values(features, "image/object/class/label", "int64")
-    flags = [_values(features, f"image/object/{key}", "int64") for key in ("is_crowd", "group_of")]
-    areas = _values(features, "image/object/area", "float")
+def _read_record_objects(features: Mapping, size: np.ndarray, labels: RecordLabels) -> dict[str, np.ndarray]:
+    """The objects of one record of a TFRecord as columns of `Annotations`, in pixels of `size` (2,)."""
+    corners = [_feature_values(features, f"image/object/bbox/{side}", "float") for side in _SIDES]
+    texts = [text.decode("utf-8", "replace") for text in _feature_values(features, "image/object/class/text", "bytes")]
+    ids = _feature_values(features, "image/object/class/label", "int64")
+    flags = [_feature_values(features, f"image/object/{key}", "int64") for key in ("is_crowd", "group_of")]
+    areas = _feature_values(features, "image/object/area", "float")
     count = len(corners[0])
     if {count} != {len(c) for c in corners} | {len(texts or ids)} | {len(v) for v in (*flags, areas) if len(v)}:
         found = f"{[len(c) for c in corners]} box sides, {len(texts or ids)} classes, {len(areas)} areas"
         raise Unusable("lists of objects that differ in length", "write one entry for each object", found)
-    boxes = to_pixels(_check(np.array(corners, np.float32).reshape(4, count).T), np.tile(size, 2))
+    boxes = restore_pixels(_refuse_pixels(np.array(corners, np.float32).reshape(4, count).T), np.tile(size, 2))
     class_ids = [labels.class_id(texts[i] if texts else "", ids[i] if i < len(ids) else None) for i in range(count)]
-    xy, visibility = _read_keypoints(features, class_ids, labels)
+    xy, visibility = _read_record_keypoints(features, class_ids, labels)
     return {
         "class_ids": np.array(class_ids, np.int64),
         "boxes_xywh": np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1),
         "areas": np.array(areas, np.float64) if len(areas) else np.zeros(count),
         "is_crowd": np.any([np.array(v, bool) if len(v) else np.zeros(count, bool) for v in flags], axis=0),
-        "keypoints_xy": to_pixels(xy, size),
+        "keypoints_xy": restore_pixels(xy, size),
         "visibility": visibility,
     }
 
 
-def _read_keypoints(features: Mapping, class_ids: list[int], labels: RecordLabels) -> tuple[np.ndarray, np.ndarray]:
-    """Points (N, K, 2) from 0 to 1, 0 where not labelled, and their visibility (N, K)."""
+def _read_record_keypoints(features: Mapping, class_ids: list[int], labels: RecordLabels) -> tuple[np.ndarray, np.ndarray]:
+    """A record's points (N, K, 2) from 0 to 1, 0 where not labelled, and their visibility (N, K)."""
     schema, key = labels.schema, "image/object/keypoint/"
-    axes = [_values(features, key + axis, "float") for axis in "xy"]
-    texts = tuple(text.decode("utf-8", "replace") for text in _values(features, key + "text", "bytes"))
-    visibility = np.array(_values(features, key + "visibility", "int64"), np.int64)
+    axes = [_feature_values(features, key + axis, "float") for axis in "xy"]
+    texts = tuple(text.decode("utf-8", "replace") for text in _feature_values(features, key + "text", "bytes"))
+    visibility = np.array(_feature_values(features, key + "visibility", "int64"), np.int64)
     total = len(axes[0])
     if len(axes[1]) != total or len(visibility) not in (0, total) or len(texts) not in (0, total):
         found = f"{total} x, {len(axes[1])} y, {len(visibility)} visibilities, {len(texts)} texts"
@@ -202,10 +209,10 @@ def _read_keypoints(features: Mapping, class_ids: list[int], labels: RecordLabel
     # As the API reads them: what has no number is not labelled, nor is what is neither 1 nor 2.
     visibility = visibility if len(visibility) else np.full(total, 2)
     visibility = np.where(np.isfinite(points).all(1) & np.isin(visibility, (1, 2)), visibility, 0)
-    points = _check(np.where(visibility[:, None] > 0, points, 0))
+    points = _refuse_pixels(np.where(visibility[:, None] > 0, points, 0))
     xy = np.zeros((len(class_ids), schema.num_keypoints, 2), np.float32)
     flat = np.zeros((len(class_ids), schema.num_keypoints), np.uint8)
-    for row, (class_id, own) in enumerate(zip(class_ids, _share_points(total, class_ids, schema), strict=True)):
+    for row, (class_id, own) in enumerate(zip(class_ids, _share_out_keypoints(total, class_ids, schema), strict=True)):
         if schema.classes[class_id].keypoints and own.stop > own.start:
             layout = labels.layout(class_id, own.stop - own.start, texts[own])
             xy[row, schema.keypoint_slice(class_id)] = points[own][layout]
@@ -213,8 +220,8 @@ def _read_keypoints(features: Mapping, class_ids: list[int], labels: RecordLabel
     return xy, flat
 
 
-def _share_points(total: int, class_ids: list[int], schema: Schema) -> list[slice]:
-    """Which points belong to which object: the same number for each, or as many as its class has."""
+def _share_out_keypoints(total: int, class_ids: list[int], schema: Schema) -> list[slice]:
+    """Which points of a record belong to which object: the same number for each, or as many as its class has."""
     counts = [len(schema.classes[class_id].keypoints) for class_id in class_ids]
     same, rest = divmod(total, max(len(class_ids), 1))
     if not rest and (same >= max(counts, default=0) or not total):
@@ -227,7 +234,8 @@ def _share_points(total: int, class_ids: list[int], schema: Schema) -> list[slic
     return [slice(end - count, end) for end, count in zip(ends, counts, strict=True)]
 
 
-def _check(coordinates: np.ndarray) -> np.ndarray:
+def _refuse_pixels(coordinates: np.ndarray) -> np.ndarray:
+    """Refuses a record whose coordinates are not from 0 to 1."""
     usable = np.abs(coordinates) < 4  # objects may reach over the border, but not by far
     if not usable.all():
         remedy = "divide x by the width and y by the height of the image"
@@ -235,8 +243,8 @@ def _check(coordinates: np.ndarray) -> np.ndarray:
     return coordinates
 
 
-def to_pixels(shares: np.ndarray, size: np.ndarray) -> np.ndarray:
-    """Coordinates from 0 to 1, float32 (..., n), times `size` (n,), in float64.
+def restore_pixels(shares: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Coordinates of a TFRecord, from 0 to 1 in float32 (..., n), as the pixels that they were written from, float64.
 
     A float32 hardly ever holds x / width exactly. What comes back is the number with the fewest decimals, three at most, among
     those that would have given the same float32: labels that were written with so many come back as they were.

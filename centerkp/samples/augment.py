@@ -56,7 +56,7 @@ class Augmentation:
 
 
 def read_compose(path: str | os.PathLike) -> A.Compose:
-    """Reads a transform that `albumentations.save` wrote, as JSON or YAML by its extension, for `Augmentation(custom=...)`.
+    """Reads an augmentation that `albumentations.save` wrote, as JSON or YAML by its extension, for `Augmentation(custom=...)`.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -79,7 +79,7 @@ def read_compose(path: str | os.PathLike) -> A.Compose:
 def draw_affine(
     augmentation: Augmentation, width: int, height: int, size: tuple[int, int], rng: np.random.Generator, can_flip: bool = True
 ) -> tuple[np.ndarray, bool]:
-    """Draws the one affine that takes an image of `width` x `height` to the canvas `size`, and whether it mirrors.
+    """Draws one random affine that takes an image of `width` x `height` to the canvas `size`, and whether it mirrors.
 
     The fitted image stands in the middle of the canvas, so that turns and shifts are symmetric.
     """
@@ -106,7 +106,7 @@ def draw_affine(
 def change_pixels(
     augmentation: Augmentation, image: np.ndarray, points_xy: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, bool]:
-    """Applies the colours, or the user's own transform, which may move pixels.
+    """Augments a sample's pixels: applies the colours, or the user's own transform, which may move pixels.
 
     Args:
         augmentation: what to apply.
@@ -126,7 +126,7 @@ def change_pixels(
     transform = _thread_transform(augmentation)
     transform.set_random_seed(seed)
     if "keypoints" not in transform.processors:
-        return _check_image(transform(image=image)["image"], image), points_xy, False
+        return _check_custom_result(transform(image=image)["image"], image), points_xy, False
     height, width = image.shape[:2]
     # Three points around the canvas tell a mirror from a turn, whatever the transform does in between.
     frame = np.array([[0, 0], [width - 1, 0], [0, height - 1]], np.float64)
@@ -139,10 +139,11 @@ def change_pixels(
         )
     across, down = moved[1] - moved[0], moved[2] - moved[0]
     mirrored = bool(across[0] * down[1] - across[1] * down[0] < 0)
-    return _check_image(result["image"], image), moved[3:], mirrored
+    return _check_custom_result(result["image"], image), moved[3:], mirrored
 
 
-def _check_image(changed, image: np.ndarray) -> np.ndarray:
+def _check_custom_result(changed, image: np.ndarray) -> np.ndarray:
+    """The image that a user's own transform made, refused where it has another size or type."""
     if isinstance(changed, np.ndarray) and changed.shape == image.shape and changed.dtype == np.uint8:
         return np.ascontiguousarray(changed)
     found = f"{getattr(changed, 'shape', '')} {getattr(changed, 'dtype', type(changed).__name__)}"
@@ -165,6 +166,7 @@ def _thread_transform(augmentation: Augmentation) -> A.Compose:
 
 
 def _build_transform(augmentation: Augmentation) -> A.Compose:
+    """The Albumentations transform that an augmentation stands for."""
     custom = copy.deepcopy(augmentation.custom)
     if custom is None:
         return _color_transform()
@@ -176,6 +178,7 @@ def _build_transform(augmentation: Augmentation) -> A.Compose:
 
 
 def _color_transform() -> A.Compose:
+    """The augmentation of colours: brightness, contrast, hue, gray, blur, noise."""
     return A.Compose(
         [
             A.RandomBrightnessContrast(brightness_limit=0.25, contrast_limit=0.25, p=0.6),

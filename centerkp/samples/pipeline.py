@@ -121,10 +121,11 @@ class SamplePyDataset(keras.utils.PyDataset):
 
     @property
     def num_batches(self) -> int | None:
+        """Batches of an epoch, None for ever."""
         return None if self._repeat else self._plan.num_batches
 
     def on_epoch_begin(self) -> None:
-        """Called by Keras."""
+        """Begins the batches of a new epoch; called by Keras."""
         if not self._repeat:
             self._epoch, self._next_epoch = self._next_epoch, self._next_epoch + 1
 
@@ -179,11 +180,12 @@ class _Plan:
 
     @property
     def num_batches(self) -> int:
+        """Batches of an epoch."""
         full, rest = divmod(len(self._records), self.batch_size)
         return max(full, 1) if self._shuffle else full + (rest > 0)
 
     def order(self, epoch: int) -> np.ndarray:
-        """The record indices of one epoch, int64."""
+        """Which record stands where in one epoch's batches, (n,) int64."""
         count = len(self._records)
         if not self._shuffle:
             return np.arange(count)

@@ -57,7 +57,7 @@ class Sampler:
         return sample.image, sample.truth
 
     def sample(self, record: Record, rng: np.random.Generator) -> Sample:
-        """One sample, with the counts of objects that it does not hold.
+        """One sample of a record, with the counts of objects that it does not hold.
 
         Raises:
             FileNotFoundError, ValueError: the image cannot be read, or has another size than the record; names the file.
@@ -90,13 +90,13 @@ class Sampler:
         areas = geometry.box_areas(clipped)
         share = areas / np.maximum(geometry.box_areas(boxes), 1e-9)
         kept = np.flatnonzero((share >= min_visible) & ((areas > 0) | (self.augmentation is None)))
-        chosen = self._choose(kept, areas, record.is_crowd)
-        truth = self._pad(clipped[chosen], keypoints[chosen], visibility[chosen], record, chosen)
+        chosen = self._choose_objects(kept, areas, record.is_crowd)
+        truth = self._pad_objects(clipped[chosen], keypoints[chosen], visibility[chosen], record, chosen)
         truth["valid_size"] = np.array(valid_size, np.float32)
         return Sample(image, truth, len(boxes) - len(kept), len(kept) - len(chosen))
 
     def _augment(self, image, record, keypoints, rng) -> tuple[np.ndarray, np.ndarray, np.ndarray, bool]:
-        """The moved image, boxes and keypoints, and whether left and right keypoints must swap."""
+        """The sample's moved image, boxes and keypoints, and whether left and right keypoints must swap."""
         affine, flipped = draw_affine(self.augmentation, record.width, record.height, self.size, rng, self.schema.can_flip)
         image = cv2.warpAffine(image, affine, self.size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
         boxes = _move_boxes(affine, record.boxes_xyxy)
@@ -113,12 +113,13 @@ class Sampler:
         boxes = np.concatenate([corners.min(1), corners.max(1)], axis=1)
         return image, boxes, points[4 * len(boxes) :].reshape(keypoints.shape), flipped != mirrored
 
-    def _choose(self, kept: np.ndarray, areas: np.ndarray, is_crowd: np.ndarray) -> np.ndarray:
-        """The indices that find a place, in the record's order."""
+    def _choose_objects(self, kept: np.ndarray, areas: np.ndarray, is_crowd: np.ndarray) -> np.ndarray:
+        """The indices of the objects that find a place in the sample, in the record's order."""
         order = np.lexsort((-areas[kept], is_crowd[kept]))
         return np.sort(kept[order[: self.max_objects]])
 
-    def _pad(self, boxes, keypoints, visibility, record, chosen) -> dict[str, np.ndarray]:
+    def _pad_objects(self, boxes, keypoints, visibility, record, chosen) -> dict[str, np.ndarray]:
+        """The truth of a sample: its objects, and zeros behind them."""
         is_crowd = record.is_crowd[chosen]
         arrays = {
             "boxes_xyxy": boxes.astype(np.float32),
@@ -135,16 +136,18 @@ class Sampler:
 
 
 def _in_boxes(points_xy: np.ndarray, boxes_xyxy: np.ndarray) -> np.ndarray:
+    """(N, K) bool: keypoints inside their object's box."""
     low, high = boxes_xyxy[:, None, :2], boxes_xyxy[:, None, 2:]
     return ((points_xy >= low) & (points_xy <= high)).all(-1)
 
 
 def _in_canvas(points_xy: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(N, K) bool: keypoints on the sample's canvas."""
     return ((points_xy >= 0) & (points_xy <= size)).all(-1)
 
 
 def _move_boxes(affine: np.ndarray, boxes_xyxy: np.ndarray) -> np.ndarray:
-    """Boxes (N, 4) after the affine: upright around the moved ellipse that each box encloses.
+    """A sample's boxes (N, 4) after the affine: upright around the moved ellipse that each box encloses.
 
     Without a turn this is the moved box itself. With one, a box around the moved corners would grow (by 41 % for a square
     at 45 degrees) around corners where objects seldom reach, and teach boxes that are too large.
@@ -156,7 +159,7 @@ def _move_boxes(affine: np.ndarray, boxes_xyxy: np.ndarray) -> np.ndarray:
 
 
 def _extend_boxes(boxes_xyxy: np.ndarray, keypoints_xy: np.ndarray, contained: np.ndarray) -> np.ndarray:
-    """Boxes that hold their labelled keypoints again, (N, 4): of each object those (N, K) that its box held before."""
+    """A sample's boxes (N, 4), extended to hold the labelled keypoints (N, K) that they held before the affine."""
     spans = geometry.span_points(keypoints_xy, contained)
     low, high = np.minimum(boxes_xyxy[:, :2], spans[:, :2]), np.maximum(boxes_xyxy[:, 2:], spans[:, 2:])
     return np.concatenate([low, high], axis=1)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from centerkp.labels.text_format import Message, first, read_text_format
+from centerkp.labels.text_format import Message, first_value, read_text_format
 
 
 @dataclass(frozen=True)
@@ -22,21 +22,21 @@ def read_pipeline(path: str | Path) -> Pipeline:
     Raises:
         FileNotFoundError, ValueError: no such file, not in this form, or of a model that is no CenterNet.
     """
-    model = first(read_text_format(path), "model")
-    center_net = first(model, "center_net")
+    model = first_value(read_text_format(path), "model")
+    center_net = first_value(model, "center_net")
     if not center_net:
         raise ValueError(f"{path}: found a model of {sorted(model) or 'no kind'}, expected model {{ center_net {{ ... }} }}.")
     tasks = center_net.get("keypoint_estimation_task", [])
     return Pipeline(
         Path(path),
         _read_int(center_net, "num_classes", path),
-        _read_size(first(center_net, "image_resizer"), path),
-        {first(task, "task_name", ""): first(task, "keypoint_class_name", "") for task in tasks},
+        _read_size(first_value(center_net, "image_resizer"), path),
+        {first_value(task, "task_name", ""): first_value(task, "keypoint_class_name", "") for task in tasks},
     )
 
 
 def _read_size(resizer: Message, path: str | Path) -> tuple[int, int] | None:
-    kept, fixed = first(resizer, "keep_aspect_ratio_resizer"), first(resizer, "fixed_shape_resizer")
+    kept, fixed = first_value(resizer, "keep_aspect_ratio_resizer"), first_value(resizer, "fixed_shape_resizer")
     if kept:
         width = height = _read_int(kept, "max_dimension", path)
     else:
@@ -45,7 +45,7 @@ def _read_size(resizer: Message, path: str | Path) -> tuple[int, int] | None:
 
 
 def _read_int(message: Message, name: str, path: str | Path) -> int | None:
-    text = first(message, name, "")
+    text = first_value(message, name, "")
     if text and not text.isdigit():
         raise ValueError(f"{path}: found {name} '{text}', expected a whole number; check the file.")
     return int(text) if text else None

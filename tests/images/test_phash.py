@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from centerkp.demo.scenes import write_demo
-from centerkp.images.phash import LOW_FREQUENCIES, near_groups, nearest, perceptual_hash
+from centerkp.images.phash import LOW_FREQUENCIES, group_hashes, nearest_hashes, perceptual_hash
 from centerkp.images.reading import read_image
 
 
@@ -48,39 +48,39 @@ def test_flat_pictures_are_alike_whatever_their_colour():
 
 def test_nearest_by_hand():
     hashes = np.array([0b0000, 0b0111, 0b0001, 2**63, 0b0000], np.uint64)
-    assert nearest(hashes, hashes, 0).tolist() == [4, -1, -1, -1, 0]
-    assert nearest(hashes, hashes, 1).tolist() == [4, -1, 0, 0, 0]
-    assert nearest(hashes, hashes, 2).tolist() == [4, 2, 0, 0, 0]
-    assert nearest(hashes, hashes.copy(), 0).tolist() == [0, 1, 2, 3, 0]
-    assert nearest(hashes[1:3], hashes[3:], 1).tolist() == [-1, 1]
-    assert nearest(hashes[:0], hashes, 8).shape == (0,)
-    assert nearest(hashes[:2], hashes[:0], 64).tolist() == [-1, -1]
+    assert nearest_hashes(hashes, hashes, 0).tolist() == [4, -1, -1, -1, 0]
+    assert nearest_hashes(hashes, hashes, 1).tolist() == [4, -1, 0, 0, 0]
+    assert nearest_hashes(hashes, hashes, 2).tolist() == [4, 2, 0, 0, 0]
+    assert nearest_hashes(hashes, hashes.copy(), 0).tolist() == [0, 1, 2, 3, 0]
+    assert nearest_hashes(hashes[1:3], hashes[3:], 1).tolist() == [-1, 1]
+    assert nearest_hashes(hashes[:0], hashes, 8).shape == (0,)
+    assert nearest_hashes(hashes[:2], hashes[:0], 64).tolist() == [-1, -1]
     alone = hashes[:1]
-    assert nearest(alone, alone, 64).tolist() == [-1]
+    assert nearest_hashes(alone, alone, 64).tolist() == [-1]
 
 
 def test_results_are_the_same_in_small_steps(monkeypatch):
     hashes = np.random.default_rng(0).integers(0, 2**63, 50, dtype=np.uint64)
     hashes[40] = hashes[3] ^ np.uint64(5)
-    found, groups = nearest(hashes, hashes, 24), near_groups(hashes, 18)
+    found, groups = nearest_hashes(hashes, hashes, 24), group_hashes(hashes, 18)
     assert found[3] == 40 and found[40] == 3 and 1 < groups.max() < 49
     monkeypatch.setattr("centerkp.images.phash.PAIRS_AT_ONCE", 120)
-    assert nearest(hashes, hashes, 24).tolist() == found.tolist()
-    assert near_groups(hashes, 18).tolist() == groups.tolist()
+    assert nearest_hashes(hashes, hashes, 24).tolist() == found.tolist()
+    assert group_hashes(hashes, 18).tolist() == groups.tolist()
 
 
 def test_near_groups_reach_over_others_in_between():
     # 1 - 3 - 7 - 15 differ by one bit each; 2**40 and its copy are far from all of them.
     hashes = np.array([2**40, 15, 1, 7, 2**40, 3], np.uint64)
-    assert near_groups(hashes, 1).tolist() == [0, 1, 1, 1, 0, 1]
-    assert near_groups(hashes, 0).tolist() == [0, 1, 2, 3, 0, 4]
-    assert near_groups([], 4).tolist() == []
+    assert group_hashes(hashes, 1).tolist() == [0, 1, 1, 1, 0, 1]
+    assert group_hashes(hashes, 0).tolist() == [0, 1, 2, 3, 0, 4]
+    assert group_hashes([], 4).tolist() == []
 
 
 def test_near_groups_agree_with_pairs():
     rng = np.random.default_rng(1)
     hashes = rng.integers(0, 2**12, 60, dtype=np.uint64)
-    groups = near_groups(hashes, 1)
+    groups = group_hashes(hashes, 1)
     pairs = np.argwhere(np.bitwise_count(hashes[:, None] ^ hashes) <= 1)
     assert (groups[pairs[:, 0]] == groups[pairs[:, 1]]).all()
     # As many groups as a walk along the pairs finds.
@@ -96,4 +96,4 @@ def test_near_groups_agree_with_pairs():
 
 
 def test_many_copies_cost_no_memory():
-    assert near_groups(np.full(100_000, 7, np.uint64), 8).max() == 0
+    assert group_hashes(np.full(100_000, 7, np.uint64), 8).max() == 0

@@ -4,7 +4,7 @@ import pytest
 
 from centerkp.cli import main
 from centerkp.labels.label_map import format_label_map, read_label_map, write_label_map
-from centerkp.labels.text_format import escape, read_text_format
+from centerkp.labels.text_format import quote_text, read_text_format
 from centerkp.schema import ObjectClass, Schema
 
 CAT = ObjectClass("cat", 15, ("nose", "left_ear", "right_ear"))
@@ -27,7 +27,7 @@ def test_letters_written_as_bytes(tmp_path):
 
 @pytest.mark.parametrize("text", ["", "plain", "quo\"te's", "back\\slash\\n", "two\nlines\r", "ünïcödé 木", "\\"])
 def test_strings_come_back(tmp_path, text):
-    (tmp_path / "x").write_text(f"a: {escape(text)}", encoding="utf-8")
+    (tmp_path / "x").write_text(f"a: {quote_text(text)}", encoding="utf-8")
     assert read_text_format(tmp_path / "x") == {"a": [text]}
 
 

@@ -9,7 +9,7 @@ from coco_files import annotation, write_coco
 
 from centerkp.labels.coco import read_coco
 from centerkp.labels.records import Dataset, Record
-from centerkp.labels.sigmas import estimate_sigmas, match_objects, read_annotators, write_sigmas
+from centerkp.labels.sigmas import estimate_sigmas, match_annotated_objects, read_annotators, write_sigmas
 from centerkp.schema import ObjectClass, Schema
 
 BEE = {"id": 1, "name": "bee", "keypoints": ["left_eye", "right_eye", "sting"]}
@@ -114,10 +114,14 @@ def test_objects_are_matched_by_overlap_and_class():
     b = make_record(1, [[60, 0, 70, 10], [40, 0, 50, 10], [21, 0, 31, 10], [3, 0, 13, 10], [1, 0, 11, 10]],
                     np.zeros((5, 1, 2)), class_ids=[0, 0, 0, 0, 0])  # fmt: skip
     # The third object is of another class there, the fourth a crowd; of two that overlap the first, the nearer is taken.
-    assert match_objects([a, b]).tolist() == [[0, 4], [1, 2], [2, -1]]
-    assert match_objects([a, None, b]).tolist() == [[0, -1, 4], [1, -1, 2], [2, -1, -1]]
+    assert match_annotated_objects([a, b]).tolist() == [[0, 4], [1, 2], [2, -1]]
+    assert match_annotated_objects([a, None, b]).tolist() == [[0, -1, 4], [1, -1, 2], [2, -1, -1]]
     empty = make_record(1, [], np.zeros((0, 1, 2)))
-    assert match_objects([empty, a]).shape == (0, 2) and match_objects([a, empty])[:, 1].tolist() == [-1, -1, -1]
+    assert match_annotated_objects([empty, a]).shape == (0, 2) and match_annotated_objects([a, empty])[:, 1].tolist() == [
+        -1,
+        -1,
+        -1,
+    ]
 
 
 def test_swapped_labels_are_told():

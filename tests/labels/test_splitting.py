@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from centerkp.labels.coco import read_coco, read_label_file
 from centerkp.labels.faults import Remarks
-from centerkp.labels.splitting import assign_groups, count_objects, group_images, split_coco, split_records
+from centerkp.labels.splitting import assign_groups, count_objects_by_image, group_images, split_coco, split_records
 
 CATEGORIES = [{"id": 3, "name": "bee", "keypoints": ["head"]}, {"id": 7, "name": "wasp"}]
 
@@ -138,7 +138,7 @@ def test_same_seed_same_bytes(bees, tmp_path):
 
 
 def test_counts_leave_crowds_out(bees):
-    counts = count_objects(read_label_file(bees))
+    counts = count_objects_by_image(read_label_file(bees))
     assert counts[:4].tolist() == [[1, 0], [2, 1], [0, 1], [0, 0]]
 
 

@@ -16,7 +16,7 @@ from centerkp.images.reading import read_image, read_image_size
 from centerkp.labels.coco import read_coco
 from centerkp.labels.label_map import write_label_map
 from centerkp.labels.tfrecord import StoredImage, name_shards, write_tfrecords
-from centerkp.labels.tfrecord_reader import read_tfrecords, to_pixels
+from centerkp.labels.tfrecord_reader import read_tfrecords, restore_pixels
 from centerkp.samples.augment import Augmentation
 from centerkp.samples.pipeline import make_dataset
 from centerkp.samples.sample import Sampler
@@ -252,13 +252,13 @@ def test_a_validation_file_needs_no_label_map_of_its_own(written):
 def test_coordinates_with_three_decimals_come_back(size, digits, number):
     written = np.round(number % (size * 1000) / 1000, digits)
     share = np.float32(np.float64(np.float32(written)) / size)
-    assert np.float32(to_pixels(np.array([share]), np.array([size]))[0]) == np.float32(written)
+    assert np.float32(restore_pixels(np.array([share]), np.array([size]))[0]) == np.float32(written)
 
 
 @given(st.floats(0, 1), st.integers(1, 8000))
 @settings(max_examples=300, deadline=None, derandomize=True)
 def test_other_coordinates_move_by_less_than_a_thousandth_pixel(share, size):
-    pixels = to_pixels(np.array([share], np.float32), np.array([size]))[0]
+    pixels = restore_pixels(np.array([share], np.float32), np.array([size]))[0]
     assert abs(pixels - np.float64(np.float32(share)) * size) < 1e-3
 
 

@@ -96,8 +96,8 @@ def make_dataset(
 class SamplePyDataset(keras.utils.PyDataset):
     """The batches of `make_dataset` without TensorFlow, for the other Keras backends; same arguments, same batches.
 
-    `dataset[i]` is batch i of the present epoch. Each `fit` epoch and each `for` loop over it begins a new epoch. Give `fit`
-    `shuffle=False`: the samples are shuffled already, and Keras would exchange the batches by a chance of its own.
+    `dataset[i]` is batch i of the epoch that comes or runs. Each `fit` epoch and each `for` loop over it takes a new one. Give
+    `fit` `shuffle=False`: the samples are shuffled already, and Keras would exchange the batches by a chance of its own.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class SamplePyDataset(keras.utils.PyDataset):
         self._plan = _Plan(records, sampler, batch_size, seed, shuffle)
         self._pool = ThreadPoolExecutor(threads or os.cpu_count() or 1)
         self._repeat = repeat
-        self._next_epoch = self._epoch = start_epoch
+        self._epoch, self._is_running = start_epoch, False
 
     @property
     def num_batches(self) -> int | None:
@@ -125,13 +125,21 @@ class SamplePyDataset(keras.utils.PyDataset):
         return None if self._repeat else self._plan.num_batches
 
     def on_epoch_begin(self) -> None:
-        """Begins the batches of a new epoch; called by Keras."""
-        if not self._repeat:
-            self._epoch, self._next_epoch = self._next_epoch, self._next_epoch + 1
+        """Begins an epoch's batches; called by Keras when its workers are making them already, so the number stays."""
+        self._is_running = True
+
+    def on_epoch_end(self) -> None:
+        """Ends an epoch's batches; called by Keras also before the first."""
+        self._epoch += self._is_running and not self._repeat
+        self._is_running = False
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        return self._make_batch(self._epoch, index)
+
+    def _make_batch(self, epoch: int, index: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """The batch at one place of an epoch, or of those after it."""
         ahead, batch = divmod(index, self._plan.num_batches)
-        epoch = self._epoch + ahead
+        epoch += ahead
         order = self._plan.order(epoch)
         first = batch * self._plan.batch_size
         positions = range(first, min(first + self._plan.batch_size, len(order)))
@@ -140,10 +148,10 @@ class SamplePyDataset(keras.utils.PyDataset):
         return image, dict(zip(self._plan.names, truth, strict=True))
 
     def __iter__(self):
-        self.on_epoch_begin()
-        index = 0
+        epoch, index = self._epoch, 0
+        self._epoch += not self._repeat
         while self.num_batches is None or index < self.num_batches:
-            yield self[index]
+            yield self._make_batch(epoch, index)
             index += 1
 
 

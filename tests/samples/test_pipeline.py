@@ -156,6 +156,22 @@ class _Recorder(keras.Model):
         return y_pred
 
 
+def test_workers_that_are_early_take_the_epoch_that_comes(records):
+    # Keras sets its workers to work before it calls `on_epoch_begin`, and calls `on_epoch_end` before the first epoch.
+    dataset, reference = (SamplePyDataset(records, PLAIN, 3, seed=0, shuffle=True) for _ in range(2))
+    expected = [_numbers(batch) for _ in range(3) for batch in list(_epoch(reference))[:1]]
+    assert expected[0] != expected[1] != expected[2]
+    seen = []
+    dataset.on_epoch_end()
+    for _ in range(3):
+        early = _numbers(dataset[0])
+        dataset.on_epoch_begin()
+        assert _numbers(dataset[0]) == early
+        dataset.on_epoch_end()
+        seen.append(early)
+    assert seen == expected
+
+
 @KINDS
 def test_fit_sees_one_new_epoch_after_the_other(records, make):
     reference = make(records, PLAIN, 3, seed=0, shuffle=True)

@@ -212,7 +212,6 @@ def measure_loss(weights: str, coco: str, calibrate: list[str]) -> dict:
     from centerkp.inference.loading import load_detector
     from centerkp.inference.sources import find_images
     from centerkp.model.center_net import load_model
-    from centerkp.model.hourglass import name_backbone
 
     model, console = load_model(weights), Console(file=open(os.devnull, "w"))  # noqa: SIM115
     paths = find_images(calibrate)

@@ -3,7 +3,8 @@
 from centerkp.schema import Schema
 
 STRIDE = 4  # input pixels per grid cell, fixed by the stem
-FREEZABLE = ("none", "stem", "backbone")  # parts of the network that can be kept from training
+# Parts of a network that can be kept from training: the first layers, all of the trunk down to a stride, all but the heads.
+FREEZABLE = ("none", "stem", "stride4", "stride8", "stride16", "stride32", "backbone")
 HEATMAP_HEADS = ("center_heatmap", "keypoint_heatmap")
 
 

@@ -12,16 +12,14 @@ from keras import layers
 
 from centerkp.codec.decode import DecodeOptions, decode
 from centerkp.codec.targets import MASK_RULES, render_targets
-from centerkp.heads import FREEZABLE, HEATMAP_HEADS, STRIDE, head_channels
-from centerkp.model.hourglass import Hourglass, HourglassBuilder, find_backbone
+from centerkp.heads import HEATMAP_HEADS, STRIDE, head_channels
+from centerkp.model.backbone import Backbone, is_within
+from centerkp.model.backbones import find_backbone
 from centerkp.model.keras_file import check_keras_file
 from centerkp.model.losses import DEFAULT_WEIGHTS, compute_losses
 from centerkp.schema import Schema
 from centerkp.writing import replacing
 
-# Red, green, blue of the zoo's training images, on the scale 0..255.
-IMAGE_MEAN = (119.9165958, 114.03422265, 104.01362025)
-IMAGE_STD = (70.9150767, 69.89082075, 73.6027665)
 HEATMAP_BIAS = -2.19  # sigmoid(-2.19) = 0.1: a fresh heat map expects few objects
 
 
@@ -36,7 +34,7 @@ class CenterNet(keras.Model):
 
     Args:
         schema: the classes and keypoints, or their config.
-        backbone: a name ("hourglass_104"), a `Hourglass`, or its config.
+        backbone: a name ("hourglass_104"), a `Backbone` of your own widths such as a `Hourglass`, or its config.
         image_size: (width, height) the model was made for; it computes on any size that is a multiple of `model.multiple`.
         bn_momentum: share of the old statistics that BatchNormalization keeps each step. The zoo's is 0.1, too little for
             small batches.
@@ -50,7 +48,7 @@ class CenterNet(keras.Model):
     def __init__(
         self,
         schema: Schema | Mapping,
-        backbone: str | Mapping | Hourglass = "hourglass_104",
+        backbone: str | Mapping | Backbone = "hourglass_104",
         image_size: int | Sequence[int] = 512,
         bn_momentum: float = 0.9,
         loss_weights: Mapping[str, float] | None = None,
@@ -82,15 +80,16 @@ class CenterNet(keras.Model):
         self.freeze(frozen, frozen_bn)
 
     def freeze(self, part: str = "none", batch_norm: bool = False) -> None:
-        """Says what does not train: "backbone" (everything but the heads), "stem", or "none".
+        """Says what does not train: "none", "stem", all of the trunk down to "stride4", "stride8", ..., or "backbone".
 
-        With `batch_norm` no BatchNormalization trains; frozen, it keeps its statistics as well. Compile the model
-        afterwards. A saved model remembers what is frozen.
+        The backbone is everything but the heads; an hourglass has no strides to choose. With `batch_norm` no
+        BatchNormalization trains; frozen, it keeps its statistics as well. Compile the model afterwards. A saved model
+        remembers what is frozen.
         """
-        if part not in FREEZABLE:
-            raise ValueError(f"freeze: found '{part}', expected one of {list(FREEZABLE)}.")
+        if part not in self.backbone.freezable:
+            raise ValueError(f"freeze: found '{part}', expected one of {list(self.backbone.freezable)} for this backbone.")
         for layer in self.layers:
-            inside = {"none": False, "stem": layer.name.startswith("stem"), "backbone": not self.find_head(layer.name)}[part]
+            inside = not self.find_head(layer.name) and (part == "backbone" or (part != "none" and is_within(layer.name, part)))
             layer.trainable = not (inside or (batch_norm and isinstance(layer, layers.BatchNormalization)))
         self.frozen, self.frozen_bn = part, batch_norm
 
@@ -171,19 +170,21 @@ class CenterNet(keras.Model):
 
 
 def _draw_network(image, schema, backbone, bn_momentum) -> list[dict]:
-    normalise = layers.Normalization(mean=IMAGE_MEAN, variance=[s * s for s in IMAGE_STD], name="normalise", dtype="float32")
-    features = HourglassBuilder(backbone, bn_momentum).build(normalise(image))
+    variance = [s * s for s in backbone.std]
+    normalise = layers.Normalization(mean=backbone.mean, variance=variance, name="normalise", dtype="float32")
+    features = backbone.build(normalise(image), bn_momentum)
     return [
         {
-            head: _draw_head(feature, head, channels, backbone.hidden_channels(head), f"stack{i}_{head}")
+            head: _draw_head(feature, head, channels, backbone, f"stack{i}_{head}")
             for head, channels in head_channels(schema).items()
         }
         for i, feature in enumerate(features)
     ]
 
 
-def _draw_head(feature, head, channels, hidden_channels, name):
-    x = layers.Conv2D(hidden_channels, 3, padding="same", activation="relu", name=f"{name}_hidden")(feature)
+def _draw_head(feature, head, channels, backbone, name):
+    kind = layers.SeparableConv2D if backbone.separable_heads else layers.Conv2D
+    x = kind(backbone.hidden_channels(head), 3, padding="same", activation="relu", name=f"{name}_hidden")(feature)
     bias = keras.initializers.Constant(HEATMAP_BIAS) if head in HEATMAP_HEADS else "zeros"
     # float32 also under mixed precision: losses and coordinates need the digits.
     return layers.Conv2D(channels, 1, bias_initializer=bias, name=name, dtype="float32")(x)

@@ -1,9 +1,14 @@
 """What a model costs to run."""
 
+import math
+
 import keras
 import numpy as np
+from keras import layers
 
 from centerkp.model.center_net import CenterNet
+
+CONVOLUTIONS = (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D, layers.Conv2DTranspose)
 
 
 def count_gmac(model: CenterNet, image_size: tuple[int, int] | None = None, *, all_heads: bool = False) -> float:
@@ -13,14 +18,18 @@ def count_gmac(model: CenterNet, image_size: tuple[int, int] | None = None, *, a
         all_heads: also counts the heads of the earlier stacks, which are computed in training only.
     """
     width, height = image_size or model.image_size
-    convolutions = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
+    convolutions = [layer for layer in model.layers if isinstance(layer, CONVOLUTIONS)]
     if not all_heads:
         last = model.backbone.stacks - 1
         convolutions = [layer for layer in convolutions if (model.find_head(layer.name) or (last,))[0] == last]
-    network = keras.Model(model.inputs, [layer.output for layer in convolutions])
+    # Every number of a kernel meets every cell once: of the output, or of the input where that is spread out.
+    network = keras.Model(
+        model.inputs, [layer.input if isinstance(layer, layers.Conv2DTranspose) else layer.output for layer in convolutions]
+    )
     shapes = network.compute_output_shape((1, height, width, 3))
     return sum(
-        np.prod(layer.kernel.shape) * np.prod(shape[1:3]) for layer, shape in zip(convolutions, shapes, strict=True)
+        sum(np.prod(weight.shape) for weight in layer.weights if len(weight.shape) == 4) * np.prod(shape[1:3])
+        for layer, shape in zip(convolutions, shapes, strict=True)
     ) / 1e9  # fmt: skip
 
 
@@ -37,9 +46,13 @@ def measure_reach(model: CenterNet) -> int:
     seen: dict[int, tuple[float, float]] = {}  # of every tensor: its reach, and the input pixels between its cells
     for layer in model.operations:
         reach, stride = max((seen[id(tensor)] for tensor in keras.tree.flatten(_inputs_of(layer))), default=(1, 1))
-        if isinstance(layer, keras.layers.Conv2D):
+        if isinstance(layer, layers.Conv2DTranspose):
+            reach, stride = reach + (math.ceil(layer.kernel_size[0] / layer.strides[0]) - 1) * stride, stride / layer.strides[0]
+        elif isinstance(layer, CONVOLUTIONS):
             reach, stride = reach + (layer.kernel_size[0] - 1) * stride, stride * layer.strides[0]
-        elif isinstance(layer, keras.layers.UpSampling2D):
+        elif isinstance(layer, layers.MaxPooling2D):
+            reach, stride = reach + (layer.pool_size[0] - 1) * stride, stride * layer.strides[0]
+        elif isinstance(layer, layers.UpSampling2D):
             stride /= layer.size[0]
         seen |= {id(tensor): (reach, stride) for tensor in keras.tree.flatten(layer.output)}
     return int(max(seen.values())[0])

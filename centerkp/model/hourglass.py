@@ -5,15 +5,17 @@ TensorFlow's CenterNet: explicit symmetric padding before strided convolutions, 
 from a level's input, nearest upsampling. Layer names are the map of the network: `stack0_stage2_down_block1_1_conv`.
 """
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
+from typing import ClassVar
 
 from keras import layers
 
 from centerkp.heads import STRIDE
+from centerkp.model.backbone import Backbone
 
 
 @dataclass(frozen=True)
-class Hourglass:
+class Hourglass(Backbone):
     """Widths and depths of a network.
 
     Attributes:
@@ -25,6 +27,11 @@ class Hourglass:
         head_channels: hidden width of the heads, one number or `{head: width}`; None means `channels[0]`.
     """
 
+    kind: ClassVar[str] = "hourglass"
+    # Of the zoo's training images.
+    mean: ClassVar[tuple] = (119.9165958, 114.03422265, 104.01362025)
+    std: ClassVar[tuple] = (70.9150767, 69.89082075, 73.6027665)
+    freezable: ClassVar[tuple] = ("none", "stem", "backbone")
     stem_channels: int = 128
     channels: tuple[int, ...] = (256, 256, 384, 384, 384, 512)
     blocks: tuple[int, ...] = (2, 2, 2, 2, 2, 4)
@@ -52,43 +59,8 @@ class Hourglass:
         """Input sides must be multiples of this: the stride of the full map times one halving per stage below it."""
         return STRIDE * 2 ** (len(self.channels) - 1)
 
-    def hidden_channels(self, head: str) -> int:
-        return self.head_channels[head] if isinstance(self.head_channels, dict) else self.head_channels
-
-    def get_config(self) -> dict:
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
-
-
-# The reference's variants. In the small ones the heads are as wide as the backbone's full map (the reference has 256
-# everywhere), because six 3x3x256 convolutions at full resolution would cost more than the backbone itself.
-BACKBONES = {
-    "hourglass_104": Hourglass(),
-    "hourglass_52": Hourglass(64, (128, 128, 192, 192, 192, 256), (2, 2, 2, 2, 2, 4), stacks=1),
-    "hourglass_32": Hourglass(48, (96, 96, 144, 144), (2, 2, 2, 2), stacks=1),
-    "hourglass_20": Hourglass(48, (96, 96, 144), (1, 2, 2), stacks=1),
-    "hourglass_10": Hourglass(32, (64, 64), (1, 1), stacks=1),
-}
-
-
-def find_backbone(backbone: "str | dict | Hourglass", **changes) -> Hourglass:
-    """A variant by name, by its config or as it is, with the given fields changed (None changes nothing)."""
-    if isinstance(backbone, str):
-        if backbone not in BACKBONES:
-            raise ValueError(f"backbone: found '{backbone}', expected one of {list(BACKBONES)}.")
-        backbone = BACKBONES[backbone]
-    elif isinstance(backbone, dict):
-        backbone = Hourglass(**backbone)
-    return replace(backbone, **{k: v for k, v in changes.items() if v is not None})
-
-
-def same_body(one: Hourglass, other: Hourglass) -> bool:
-    """Whether two networks are the same but for the number of stacks and the width of the heads."""
-    return replace(one, stacks=1, head_channels=1) == replace(other, stacks=1, head_channels=1)
-
-
-def name_backbone(spec: Hourglass) -> str | None:
-    """The name of the variant a network is, whatever its stacks and heads; None for one of its own widths."""
-    return next((name for name, variant in BACKBONES.items() if same_body(variant, spec)), None)
+    def build(self, x, bn_momentum: float) -> list:
+        return HourglassBuilder(self, bn_momentum).build(x)
 
 
 class HourglassBuilder:

@@ -23,9 +23,9 @@ from centerkp.labels.counts import require_labels
 from centerkp.labels.records import Record
 from centerkp.labels.splitting import split_records
 from centerkp.labels.tfrecord_reader import read_tfrecords
+from centerkp.model.backbones import find_backbone
 from centerkp.model.center_net import CenterNet, check_image_size, load_model
 from centerkp.model.cost import describe_cost, measure_reach
-from centerkp.model.hourglass import find_backbone
 from centerkp.results import coco_dataset
 from centerkp.samples.augment import Augmentation, read_compose
 from centerkp.samples.pipeline import make_batches

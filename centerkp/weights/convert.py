@@ -8,9 +8,9 @@ import keras
 from rich.console import Console
 
 from centerkp.console import make_console
+from centerkp.model.backbones import find_backbone, name_backbone
 from centerkp.model.center_net import CenterNet, save_model
 from centerkp.model.cost import describe_cost
-from centerkp.model.hourglass import find_backbone, name_backbone
 from centerkp.model.transfer import transfer_weights
 from centerkp.schema import Schema
 from centerkp.weights.checkpoint import Checkpoint, Structure, check_complete, open_checkpoint, read_structure

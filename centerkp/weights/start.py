@@ -11,8 +11,9 @@ import keras
 from rich.console import Console
 
 from centerkp.console import make_console
+from centerkp.model.backbone import Backbone
+from centerkp.model.backbones import find_backbone, name_backbone, same_body
 from centerkp.model.center_net import CenterNet, check_image_size, load_model, save_model
-from centerkp.model.hourglass import Hourglass, find_backbone, name_backbone, same_body
 from centerkp.model.transfer import TransferReport, transfer_weights
 from centerkp.schema import Schema
 from centerkp.weights.archive import ARCHIVE_SUFFIXES, is_archive
@@ -35,7 +36,7 @@ def build_model(
     *,
     num_classes: int | None = None,
     num_keypoints: int | Sequence[int] = 0,
-    backbone: str | Mapping | Hourglass = "hourglass_104",
+    backbone: str | Mapping | Backbone = "hourglass_104",
     image_size: int | Sequence[int] = 512,
     stacks: int | None = None,
     head_channels: int | Mapping[str, int] | None = None,
@@ -48,8 +49,8 @@ def build_model(
     Args:
         schema: from `Schema.from_coco`. Without it, `num_classes` classes with made-up names and `num_keypoints` keypoints
             each (or one number per class).
-        backbone: "hourglass_104", "hourglass_52", "hourglass_32", "hourglass_20", "hourglass_10", or a `Hourglass` of your
-            own widths.
+        backbone: a name in `centerkp.model.backbones.BACKBONES`, such as "hourglass_104" or "mobilenetv2_fpn", or a `Backbone`
+            of your own widths, such as a `Hourglass`.
         image_size: side, or (width, height), in pixels.
         stacks, head_channels: change these fields of the backbone.
         weights: "coco" starts from the model zoo's COCO keypoint model, fetched once into the folder `weights`; a path, from
@@ -120,7 +121,7 @@ def build_from_weights(
     schema: Schema | None,
     weights: str | Path,
     *,
-    backbone: str | Mapping | Hourglass,
+    backbone: str | Mapping | Backbone,
     image_size: int | Sequence[int],
     stacks: int | None = None,
     map_keypoint: Mapping[str, str] | None = None,

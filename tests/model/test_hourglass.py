@@ -4,8 +4,9 @@ import pytest
 import reference
 from keras import ops
 
+from centerkp.model.backbones import BACKBONES, find_backbone
 from centerkp.model.cost import count_gmac
-from centerkp.model.hourglass import BACKBONES, Hourglass, find_backbone
+from centerkp.model.hourglass import Hourglass
 from centerkp.weights.start import build_model
 
 

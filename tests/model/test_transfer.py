@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from keras import ops
 
+from centerkp.model.backbones import name_backbone, same_body
 from centerkp.model.center_net import HEATMAP_BIAS
-from centerkp.model.hourglass import Hourglass, name_backbone, same_body
+from centerkp.model.hourglass import Hourglass
 from centerkp.model.transfer import transfer_weights
 from centerkp.schema import ObjectClass, Schema
 from centerkp.weights.coco_schema import coco_schema

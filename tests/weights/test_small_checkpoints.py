@@ -12,7 +12,8 @@ import reference
 from keras import ops
 
 from centerkp.codec.targets import render_targets
-from centerkp.model.hourglass import Hourglass, name_backbone
+from centerkp.model.backbones import name_backbone
+from centerkp.model.hourglass import Hourglass
 from centerkp.model.losses import DEFAULT_WEIGHTS, compute_losses
 from centerkp.weights.checkpoint import open_checkpoint, read_structure
 from centerkp.weights.convert import port_checkpoint

@@ -1,0 +1,61 @@
+"""What a backbone is: the answers that the rest of the house asks of it, whatever its layers are."""
+
+import re
+from dataclasses import asdict
+from typing import ClassVar
+
+from centerkp.heads import FREEZABLE
+
+
+class Backbone:
+    """A network from images to feature maps at stride 4; each kind is a frozen dataclass whose fields are its widths.
+
+    Names of its layers begin with `stem_`, and in a trunk that may be frozen up to a stride with `strideN_`, where N is the
+    stride they compute at; layers of the pyramid above a trunk begin with neither.
+
+    Attributes:
+        kind: what its config is known by (`backbones.KINDS`).
+        stacks: how many feature maps `build` gives, each with heads of its own; the last is decoded.
+        multiple: input sides must be multiples of this.
+        mean, std: of red, green and blue on the scale 0..255; the network reads (x - mean) / std.
+        separable_heads: the 3x3 convolution of the heads is depthwise and 1x1 instead of ordinary.
+        head_channels: hidden width of the heads, one number or `{head: width}`.
+        freezable: what `CenterNet.freeze` takes.
+    """
+
+    kind: ClassVar[str]
+    stacks = 1
+    multiple = 32
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    separable_heads = False
+    head_channels: int | dict[str, int]
+    freezable = FREEZABLE
+
+    def build(self, x, bn_momentum: float) -> list:
+        """(B, S, S, 3) normalised images -> one (B, S/4, S/4, channels) per stack; Keras tensors in and out."""
+        raise NotImplementedError
+
+    def hidden_channels(self, head: str) -> int:
+        return self.head_channels[head] if isinstance(self.head_channels, dict) else self.head_channels
+
+    def get_config(self) -> dict:
+        """Kind and fields, as JSON has them."""
+        return {"kind": self.kind} | {name: _as_lists(value) for name, value in asdict(self).items()}
+
+
+def is_within(layer_name: str, part: str) -> bool:
+    """Whether a layer of the backbone belongs to its first part: "stem", or "stride8" for all of the trunk down to there."""
+    if layer_name.startswith("stem"):
+        return True
+    stride = re.match(r"stride(\d+)_", layer_name)
+    return bool(stride) and part.startswith("stride") and int(stride[1]) <= int(part.removeprefix("stride"))
+
+
+def as_tuples(value):
+    """A field as JSON has it -> as a frozen dataclass has it."""
+    return tuple(as_tuples(one) for one in value) if isinstance(value, (list, tuple)) else value
+
+
+def _as_lists(value):
+    return [_as_lists(one) for one in value] if isinstance(value, tuple) else value

@@ -1,0 +1,73 @@
+"""All backbones by name, and the kinds that their configs may be of."""
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+
+from centerkp.model.backbone import Backbone
+from centerkp.model.hourglass import Hourglass
+from centerkp.model.mobilenet import MobileNet
+from centerkp.model.resnet import ResNetV1, ResNetV2
+
+KINDS = {kind.kind: kind for kind in (Hourglass, MobileNet, ResNetV1, ResNetV2)}
+# The reference's variants. In the small hourglasses the heads are as wide as the backbone's full map (the reference has 256
+# everywhere), because six 3x3x256 convolutions at full resolution would cost more than the backbone itself.
+BACKBONES = {
+    "hourglass_104": Hourglass(),
+    "hourglass_52": Hourglass(64, (128, 128, 192, 192, 192, 256), (2, 2, 2, 2, 2, 4), stacks=1),
+    "hourglass_32": Hourglass(48, (96, 96, 144, 144), (2, 2, 2, 2), stacks=1),
+    "hourglass_20": Hourglass(48, (96, 96, 144), (1, 2, 2), stacks=1),
+    "hourglass_10": Hourglass(32, (64, 64), (1, 1), stacks=1),
+    "mobilenetv2_fpn": MobileNet(),
+    "resnet50_v1_fpn": ResNetV1(),
+    "resnet50_v2": ResNetV2(),
+}
+
+
+def find_backbone(backbone: str | Mapping | Backbone, **changes) -> Backbone:
+    """A variant by name, by its config or as it is, with the given fields changed (None changes nothing).
+
+    Raises:
+        ValueError: an unknown name, kind or field, or fields that fit no network.
+    """
+    if isinstance(backbone, str):
+        if backbone not in BACKBONES:
+            raise ValueError(f"backbone: found '{backbone}', expected one of {list(BACKBONES)}.")
+        backbone = BACKBONES[backbone]
+    elif isinstance(backbone, Mapping):
+        backbone = _read_config(backbone)
+    changes = {name: value for name, value in changes.items() if value is not None}
+    if "stacks" not in _field_names(type(backbone)) and changes.pop("stacks", 1) != 1:
+        raise ValueError(
+            f"stacks: found several for {name_backbone(backbone) or backbone}, expected 1; only hourglasses stack."
+        )
+    return replace(backbone, **changes)
+
+
+def _read_config(config: Mapping) -> Backbone:
+    values = dict(config)
+    name = values.pop("kind", Hourglass.kind)  # files from before there were others do not name it
+    kind = KINDS.get(name) if isinstance(name, str) else None
+    if kind is None:
+        raise ValueError(f"backbone, kind: found {name!r}, expected one of {list(KINDS)}.")
+    unknown = sorted(set(values) - _field_names(kind))
+    if unknown:
+        raise ValueError(f"backbone of kind '{name}': found {unknown}, expected some of {sorted(_field_names(kind))}.")
+    return kind(**values)
+
+
+def _field_names(kind: type[Backbone]) -> set[str]:
+    return {one.name for one in fields(kind)}
+
+
+def same_body(one: Backbone, other: Backbone) -> bool:
+    """Whether two networks are the same but for the number of stacks and the width of the heads."""
+    return _body(one) == _body(other)
+
+
+def _body(spec: Backbone) -> Backbone:
+    return find_backbone(spec, stacks=1, head_channels=1)
+
+
+def name_backbone(spec: Backbone) -> str | None:
+    """The name of the variant a network is, whatever its stacks and heads; None for one of its own widths."""
+    return next((name for name, variant in BACKBONES.items() if same_body(variant, spec)), None)

@@ -5,6 +5,7 @@ every export. Follows TensorFlow's CenterNet post-processing (2021) with its def
 not detections.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +25,9 @@ class DecodeOptions:
 
     Attributes:
         max_objects: M, objects kept per image, best first.
-        peak_kernel: side of the window in which a peak must be the highest, in cells.
+        center_kernel: side of the window in which an object's center must be the highest of its class, in cells.
+        keypoint_kernel: the same for the candidates of a keypoint (the reference's peak_max_pool_kernel_size, which leaves the
+            centers alone).
         candidates: heat map peaks considered per keypoint.
         candidate_score: least heat map score of a candidate.
         unmatched_score: score of a keypoint that found no candidate and stays where the center's vector points.
@@ -35,7 +38,8 @@ class DecodeOptions:
     """
 
     max_objects: int = 100
-    peak_kernel: int = 3
+    center_kernel: int = 3
+    keypoint_kernel: int = 3
     candidates: int = 100
     candidate_score: float = 0.1
     unmatched_score: float = 0.1
@@ -46,6 +50,15 @@ class DecodeOptions:
 
     def __post_init__(self):
         object.__setattr__(self, "ignored_classes", tuple(self.ignored_classes))
+
+    @classmethod
+    def from_config(cls, config: Mapping) -> "DecodeOptions":
+        """Options by name, also from files whose `peak_kernel` was both windows in one."""
+        config = dict(config)
+        if "peak_kernel" in config:
+            both = config.pop("peak_kernel")
+            config = {"center_kernel": both, "keypoint_kernel": both} | config
+        return cls(**config)
 
 
 def decode(
@@ -74,7 +87,7 @@ def decode(
         scores = scores * valid_cells(valid_size, (height, width))
     if options.ignored_classes:
         scores = scores * np.isin(np.arange(classes), options.ignored_classes, invert=True).astype("float32")
-    peaks = keep_peaks(scores, options.peak_kernel)
+    peaks = keep_peaks(scores, options.center_kernel)
     k = min(options.max_objects, height * width * classes)
     scores, flat = ops.top_k(ops.reshape(peaks, (-1, height * width * classes)), k)
     flat = ops.cast(flat, "int32")
@@ -113,7 +126,7 @@ def find_candidates(maps: dict, options: DecodeOptions):
         Positions (B, K, P, 2) in cells, scores (B, K, P), and the cells they stand in, flattened, (B, K, P) int32.
     """
     height, width, count = maps["keypoint_heatmap"].shape[1:]
-    peaks = keep_peaks(ops.sigmoid(maps["keypoint_heatmap"]), options.peak_kernel)
+    peaks = keep_peaks(ops.sigmoid(maps["keypoint_heatmap"]), options.keypoint_kernel)
     by_channel = ops.reshape(ops.transpose(peaks, (0, 3, 1, 2)), (-1, count, height * width))
     scores, index = ops.top_k(by_channel, min(options.candidates, height * width))
     index = ops.cast(index, "int32")

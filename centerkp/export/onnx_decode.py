@@ -171,14 +171,16 @@ class _Decoder:
             scores = g("Mul", scores, wanted.reshape(1, -1, 1, 1))
         # Cells before classes, as the Keras decoder counts, so that equal scores come in the same order.
         flat = g(
-            "Reshape", g("Transpose", self._keep_peaks(scores), perm=[0, 2, 3, 1]), np.array([0, self.cells * self.classes])
+            "Reshape",
+            g("Transpose", self._keep_peaks(scores, self.options.center_kernel), perm=[0, 2, 3, 1]),
+            np.array([0, self.cells * self.classes]),
         )
         best, place = g("TopK", flat, np.array([self.count]), outputs=2, axis=1)
         index = g("Div", place, np.array(self.classes))
         return best, index, g("Sub", place, g("Mul", index, np.array(self.classes)))
 
-    def _keep_peaks(self, scores: str) -> str:
-        g, side = self.graph, self.options.peak_kernel
+    def _keep_peaks(self, scores: str, side: int) -> str:
+        g = self.graph
         before, after = (side - 1) // 2, side // 2
         highest = g("MaxPool", scores, kernel_shape=[side, side], strides=[1, 1], pads=[before, before, after, after])
         return g("Where", g("Less", g("Abs", g("Sub", scores, highest)), 1e-6), scores, 0.0)
@@ -200,7 +202,7 @@ class _Decoder:
     def _find_candidates(self) -> tuple[str, str]:
         """Positions (B, K, 2, P) in cells and scores (B, K, P) of the best peaks of every keypoint."""
         g = self.graph
-        peaks = self._keep_peaks(g("Sigmoid", self.maps["keypoint_heatmap"]))
+        peaks = self._keep_peaks(g("Sigmoid", self.maps["keypoint_heatmap"]), self.options.keypoint_kernel)
         flat = g("Reshape", peaks, np.array([0, self.keypoints, self.cells]))
         scores, index = g("TopK", flat, np.array([self.candidates]), outputs=2, axis=2)
         offsets = g("Reshape", self.maps["keypoint_offset"], np.array([0, self.keypoints, 2, self.cells]))

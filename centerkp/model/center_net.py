@@ -74,7 +74,7 @@ class CenterNet(keras.Model):
         self.bn_momentum = bn_momentum
         self.loss_weights = DEFAULT_WEIGHTS | dict(loss_weights or {})
         self.mask_rule = mask_rule
-        self.decode_options = DecodeOptions(**(decode or {}))
+        self.decode_options = DecodeOptions.from_config(decode or {})
         self.trained_epochs = trained_epochs
         self.loss_trackers = {head: keras.metrics.Mean(name=head) for head in head_channels(schema)}
         self.freeze(frozen, frozen_bn)

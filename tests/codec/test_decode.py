@@ -3,7 +3,7 @@ import pytest
 import reference
 from keras import ops
 
-from centerkp.codec.decode import DecodeOptions, decode
+from centerkp.codec.decode import DecodeOptions, decode, find_candidates
 from centerkp.schema import Schema
 
 OPTIONS = DecodeOptions(max_objects=30)
@@ -132,13 +132,35 @@ def test_unmatched_keypoints_stay_where_the_vector_points(options, logit):
     assert found["keypoint_scores"][0] == pytest.approx(0.07)
 
 
-def test_peak_kernel_and_candidates():
+def find_two(maps, **options):
+    """The scores of the two best objects, and the number of candidates with a score."""
+    options = DecodeOptions(max_objects=3, **options)
+    scores = ops.convert_to_numpy(decode(maps, np.ones((1, 1), bool), options)["scores"])[0, :2]
+    return scores, int((ops.convert_to_numpy(find_candidates(maps, options)[1]) > 0.5).sum())
+
+
+def test_centers_and_keypoints_have_windows_of_their_own():
+    """Two centers and two candidates, each pair two cells apart: a window of 5 hides the lower one, in its own maps alone."""
     maps = hand_maps()
-    maps["center_heatmap"][0, 5, 8] = 2.5  # two cells right of the first peak
-    both = decode(maps, np.ones((1, 1), bool), DecodeOptions(max_objects=3))
-    one = decode(maps, np.ones((1, 1), bool), DecodeOptions(max_objects=3, peak_kernel=5))
-    assert (ops.convert_to_numpy(both["scores"])[0, :2] > 0.9).all()
-    assert ops.convert_to_numpy(one["scores"])[0, 1] < 0.1
+    maps["center_heatmap"][0, 5, 8] = 2.5
+    maps["keypoint_heatmap"][0, 5, 11] = 1.5
+    scores, candidates = find_two(maps)
+    assert (scores > 0.9).all() and candidates == 2
+    scores, candidates = find_two(maps, center_kernel=5)
+    assert scores[1] < 0.1 and candidates == 2
+    scores, candidates = find_two(maps, keypoint_kernel=5)
+    assert (scores > 0.9).all() and candidates == 1
+
+
+def test_files_from_before_there_were_two_windows():
+    """What they moved together stays together."""
+    old = {"max_objects": 7, "peak_kernel": 5}
+    assert DecodeOptions.from_config(old) == DecodeOptions(max_objects=7, center_kernel=5, keypoint_kernel=5)
+    assert DecodeOptions.from_config({}) == DecodeOptions()
+
+
+def test_few_candidates():
+    maps = hand_maps()
     maps["keypoint_heatmap"][0, 1, 1] = 5.0  # a better peak far away takes the only candidate place
     assert decode_one(maps, candidates=1)["keypoint_scores"][0] == pytest.approx(0.1)
 

@@ -44,8 +44,11 @@ CASES = {
     "one_task_three_classes": (Schema.generic(3, [5, 0, 0]), ("task_a",)),
     "single": (Schema.generic(1, 5), ("task_a",)),
 }
-OPTIONS = [{}, {"clip_keypoints": True}, {"ignored_classes": (0,), "peak_kernel": 5}, {"candidates": 3, "max_objects": 7}]
-OPTIONS += [{"candidate_score": 0.3, "unmatched_score": 0.05, "box_scale": 0.8, "search_scale": 0.1}, {"peak_kernel": 2}]
+OPTIONS = [{}, {"clip_keypoints": True}, {"ignored_classes": (0,), "center_kernel": 5}, {"candidates": 3, "max_objects": 7}]
+OPTIONS += [
+    {"candidate_score": 0.3, "unmatched_score": 0.05, "box_scale": 0.8, "search_scale": 0.1},
+    {"center_kernel": 2, "keypoint_kernel": 5},
+]
 
 
 @pytest.mark.parametrize("case", CASES)

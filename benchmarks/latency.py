@@ -211,6 +211,7 @@ def measure_loss(weights: str, coco: str, calibrate: list[str]) -> dict:
     from centerkp.images.reading import letterbox_image, read_image
     from centerkp.inference.loading import load_detector
     from centerkp.inference.sources import find_images
+    from centerkp.model.backbones import name_backbone
     from centerkp.model.center_net import load_model
 
     model, console = load_model(weights), Console(file=open(os.devnull, "w"))  # noqa: SIM115

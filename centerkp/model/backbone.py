@@ -18,7 +18,8 @@ class Backbone:
         stacks: how many feature maps `build` gives, each with heads of its own; the last is decoded.
         multiple: input sides must be multiples of this.
         mean, std: of red, green and blue on the scale 0..255; the network reads (x - mean) / std.
-        separable_heads: the 3x3 convolution of the heads is depthwise and 1x1 instead of ordinary.
+        separable_heads: 0 where the 3x3 convolution of a head is an ordinary one; else it is depthwise, with so many filters
+            for each channel, and 1x1. One number or `{head: number}`.
         head_channels: hidden width of the heads, one number or `{head: width}`.
         freezable: what `CenterNet.freeze` takes.
     """
@@ -28,7 +29,7 @@ class Backbone:
     multiple = 32
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    separable_heads = False
+    separable_heads: int | dict[str, int] = 0
     head_channels: int | dict[str, int]
     freezable = FREEZABLE
 
@@ -38,6 +39,14 @@ class Backbone:
 
     def hidden_channels(self, head: str) -> int:
         return self.head_channels[head] if isinstance(self.head_channels, dict) else self.head_channels
+
+    def depthwise_filters(self, head: str) -> int:
+        """Of the head's hidden layer, for each channel; 0 where that is an ordinary convolution."""
+        return self.separable_heads[head] if isinstance(self.separable_heads, dict) else self.separable_heads
+
+    def describe(self) -> str:
+        """The widths in a line, for the terminal."""
+        return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in self.get_config().items() if name != "kind")
 
     def get_config(self) -> dict:
         """Kind and fields, as JSON has them."""

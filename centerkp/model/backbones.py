@@ -60,12 +60,15 @@ def _field_names(kind: type[Backbone]) -> set[str]:
 
 
 def same_body(one: Backbone, other: Backbone) -> bool:
-    """Whether two networks are the same but for the number of stacks and the width of the heads."""
+    """Whether two networks are the same but for the number of stacks and the widths of the heads."""
     return _body(one) == _body(other)
 
 
 def _body(spec: Backbone) -> Backbone:
-    return find_backbone(spec, stacks=1, head_channels=1)
+    # Filters for each channel are a width too, none at all (0) are another kind of head.
+    filters = spec.separable_heads
+    separable = {"separable_heads": 1} if isinstance(filters, dict) or filters else {}
+    return find_backbone(spec, stacks=1, head_channels=1, **separable)
 
 
 def name_backbone(spec: Backbone) -> str | None:

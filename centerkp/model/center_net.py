@@ -183,8 +183,12 @@ def _draw_network(image, schema, backbone, bn_momentum) -> list[dict]:
 
 
 def _draw_head(feature, head, channels, backbone, name):
-    kind = layers.SeparableConv2D if backbone.separable_heads else layers.Conv2D
-    x = kind(backbone.hidden_channels(head), 3, padding="same", activation="relu", name=f"{name}_hidden")(feature)
+    how = {"padding": "same", "activation": "relu", "name": f"{name}_hidden"}
+    if filters := backbone.depthwise_filters(head):
+        hidden = layers.SeparableConv2D(backbone.hidden_channels(head), 3, depth_multiplier=filters, **how)
+    else:
+        hidden = layers.Conv2D(backbone.hidden_channels(head), 3, **how)
+    x = hidden(feature)
     bias = keras.initializers.Constant(HEATMAP_BIAS) if head in HEATMAP_HEADS else "zeros"
     # float32 also under mixed precision: losses and coordinates need the digits.
     return layers.Conv2D(channels, 1, bias_initializer=bias, name=name, dtype="float32")(x)

@@ -25,6 +25,7 @@ class Hourglass(Backbone):
         stacks: hourglasses in a row.
         feature_channels: of each stack's output; None means `channels[0]`.
         head_channels: hidden width of the heads, one number or `{head: width}`; None means `channels[0]`.
+        separable_heads: see `Backbone`.
     """
 
     kind: ClassVar[str] = "hourglass"
@@ -38,6 +39,7 @@ class Hourglass(Backbone):
     stacks: int = 2
     feature_channels: int | None = None
     head_channels: int | dict[str, int] | None = None
+    separable_heads: int | dict[str, int] = 0
 
     def __post_init__(self):
         object.__setattr__(self, "channels", tuple(self.channels))
@@ -58,6 +60,12 @@ class Hourglass(Backbone):
     def multiple(self) -> int:
         """Input sides must be multiples of this: the stride of the full map times one halving per stage below it."""
         return STRIDE * 2 ** (len(self.channels) - 1)
+
+    def describe(self) -> str:
+        return (
+            f"{self.stacks} stack{'s' if self.stacks > 1 else ''}, stem {self.stem_channels}, channels {list(self.channels)}, "
+            f"blocks {list(self.blocks)}, heads {self.head_channels}"
+        )
 
     def build(self, x, bn_momentum: float) -> list:
         return HourglassBuilder(self, bn_momentum).build(x)

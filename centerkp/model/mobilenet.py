@@ -26,8 +26,8 @@ class MobileNet(Backbone):
         taps: the stages whose last blocks the pyramid reads, from stride 4 on; it also reads the end of the trunk.
         last_channels: of a 1x1 convolution behind the last stage; 0 for none.
         pyramid_channels: of the coarsest map and of each level, down to stride 4.
-        separable_pyramid, separable_heads: depthwise and 1x1 instead of ordinary 3x3 convolutions.
-        head_channels, mean, std: see `Backbone`.
+        separable_pyramid: depthwise and 1x1 instead of ordinary 3x3 convolutions.
+        separable_heads, head_channels, mean, std: see `Backbone`.
     """
 
     kind: ClassVar[str] = "mobilenet"
@@ -45,7 +45,7 @@ class MobileNet(Backbone):
     last_channels: int = 1280
     pyramid_channels: tuple[int, ...] = (64, 32, 24, 24)
     separable_pyramid: bool = True
-    separable_heads: bool = True
+    separable_heads: int | dict[str, int] = 1
     head_channels: int | dict[str, int] = 256
     mean: tuple[float, float, float] = (127.5, 127.5, 127.5)
     std: tuple[float, float, float] = (127.5, 127.5, 127.5)
@@ -78,6 +78,18 @@ class MobileNet(Backbone):
             strides.append(stride)
         return strides
 
+    def list_blocks(self) -> list[list[tuple[str, dict]]]:
+        """Of every stage the blocks in order: name, and the arguments that `_Drawing.block` takes."""
+        stages, counts = [], {}
+        for (kernel, blocks, channels, expansion, first), stride in zip(self.stages, self._strides(), strict=True):
+            stage = []
+            for i in range(blocks):
+                number = counts[stride] = counts.get(stride, -1) + 1
+                sizes = {"channels": channels, "kernel": kernel, "expansion": expansion, "stride": first if i == 0 else 1}
+                stage.append((f"stride{stride}_block{number}", sizes))
+            stages.append(stage)
+        return stages
+
     def build(self, x, bn_momentum: float) -> list:
         *taps, end = self.build_trunk(x, bn_momentum)
         return [draw_pyramid([end, *reversed(taps)], self.pyramid_channels, bn_momentum, separable=self.separable_pyramid)]
@@ -86,12 +98,10 @@ class MobileNet(Backbone):
         """(B, S, S, 3) normalised images -> the tapped maps from the finest on, and the end of the trunk."""
         draw = _Drawing(bn_momentum)
         x = draw.conv_bn(x, self.stem_channels, "stem", kernel=3, stride=2)
-        ends, counts = [], {}
-        for (kernel, blocks, channels, expansion, first), stride in zip(self.stages, self._strides(), strict=True):
-            for i in range(blocks):
-                number = counts[stride] = counts.get(stride, -1) + 1
-                name = f"stride{stride}_block{number}"
-                x = draw.block(x, channels, name, kernel=kernel, expansion=expansion, stride=first if i == 0 else 1)
+        ends = []
+        for stage in self.list_blocks():
+            for name, sizes in stage:
+                x = draw.block(x, name, **sizes)
             ends.append(x)
         if self.last_channels:
             x = draw.conv_bn(x, self.last_channels, f"stride{self.multiple}_last")
@@ -104,7 +114,7 @@ class _Drawing:
     def __init__(self, bn_momentum: float):
         self.bn_momentum = bn_momentum
 
-    def block(self, x, channels: int, name: str, *, kernel: int, expansion: int, stride: int):
+    def block(self, x, name: str, *, channels: int, kernel: int, expansion: int, stride: int):
         """Inverted residual; the input is added where it has the output's shape."""
         y = self.conv_bn(x, expansion * x.shape[-1], f"{name}_expand") if expansion > 1 else x
         y = layers.DepthwiseConv2D(

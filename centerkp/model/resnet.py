@@ -24,7 +24,7 @@ class ResNetV1(Backbone):
         channels: of the 3x3 convolutions of each stage, at strides 4, 8, 16, ...; a block gives four times as many.
         blocks: of each stage.
         pyramid_channels: of the coarsest map and of each level, down to stride 4.
-        head_channels: see `Backbone`.
+        head_channels, separable_heads: see `Backbone`.
     """
 
     kind: ClassVar[str] = "resnet_v1"
@@ -35,6 +35,7 @@ class ResNetV1(Backbone):
     blocks: tuple[int, ...] = (3, 4, 6, 3)
     pyramid_channels: tuple[int, ...] = (256, 128, 64, 64)
     head_channels: int | dict[str, int] = 256
+    separable_heads: int | dict[str, int] = 0
 
     def __post_init__(self):
         _check_lengths(self, "channels", "blocks", "pyramid_channels")
@@ -74,7 +75,7 @@ class ResNetV2(Backbone):
     Attributes:
         stem_channels, channels, blocks: as in `ResNetV1`; the last stage stays at the stride of the one before it.
         upsample_channels: of each convolution and the transposed one behind it, down to stride 4.
-        head_channels: see `Backbone`.
+        head_channels, separable_heads: see `Backbone`.
     """
 
     kind: ClassVar[str] = "resnet_v2"
@@ -85,6 +86,7 @@ class ResNetV2(Backbone):
     blocks: tuple[int, ...] = (3, 4, 6, 3)
     upsample_channels: tuple[int, ...] = (256, 128, 64)
     head_channels: int | dict[str, int] = 256
+    separable_heads: int | dict[str, int] = 0
 
     def __post_init__(self):
         _check_lengths(self, "channels", "blocks")

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from centerkp.heads import head_channels
+from centerkp.model.backbone import Backbone
 from centerkp.model.center_net import CenterNet
 from centerkp.schema import Schema
 from centerkp.wording import suggest
@@ -106,12 +107,17 @@ def _check_backbone(source: CenterNet, target: CenterNet, ours: Mapping, theirs:
 
 def _check_heads(source: CenterNet, target: CenterNet, heads: list[str]) -> None:
     for head in heads:
-        found, expected = (model.backbone.hidden_channels(head) for model in (source, target))
+        found, expected = (_describe_hidden(model.backbone, head) for model in (source, target))
         if found != expected:
             raise ValueError(
                 f"Weights: the hidden layer of {head} has {found} channels, expected {expected}; build the model with "
-                f"head_channels={source.backbone.head_channels}."
+                f"head_channels={source.backbone.head_channels}, separable_heads={source.backbone.separable_heads}."
             )
+
+
+def _describe_hidden(backbone: Backbone, head: str) -> str:
+    filters = backbone.depthwise_filters(head)
+    return f"{backbone.hidden_channels(head)}{f' separable ({filters})' if filters else ''}"
 
 
 def _match_classes(source: Schema, target: Schema) -> dict[int, int]:

@@ -1,4 +1,4 @@
-"""Reading TensorFlow 2 checkpoints of CenterNet-Hourglass models: which variables there are, and of what network."""
+"""Reading TensorFlow 2 checkpoints of CenterNet models: which variables there are, and of what network."""
 
 import re
 from collections import Counter
@@ -10,18 +10,20 @@ from pathlib import Path
 import numpy as np
 
 from centerkp.console import import_quietly
-from centerkp.model.hourglass import Hourglass
+from centerkp.model.backbone import Backbone
 from centerkp.weights.archive import open_files
-from centerkp.weights.zoo import BACKBONE, BOX_HEADS, HEADS, Task
+from centerkp.weights.zoo import BOX_HEADS, HEADS, Task
+from centerkp.weights.zoo_layers import EXTRACTOR, NETWORK, PYRAMID, TRUNK, read_backbone, spare_keys
 
 SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
-_LEAVES = {"kernel", "bias", "gamma", "beta", "moving_mean", "moving_variance"}
-_BACKBONE_NAMES = _LEAVES | {
+_LEAVES = {"kernel", "depthwise_kernel", "pointwise_kernel", "bias", "gamma", "beta", "moving_mean", "moving_variance"}
+_HOURGLASS_NAMES = _LEAVES | {
     "downsample_input", "conv_block", "residual_block", "conv", "norm", "skip", "hourglass_network", "encoder_block1",
     "encoder_block2", "inner_block", "decoder_block", "output_conv", "intermediate_conv1", "intermediate_conv2",
     "intermediate_residual",
 }  # fmt: skip
+_BOOKKEEPING = (GRAPH, "save_counter")
 # What other models of the same API call their parts.
 _OTHER_MODELS = {
     "_first_stage": "a Faster R-CNN",
@@ -33,10 +35,10 @@ _OTHER_MODELS = {
 
 
 class Checkpoint:
-    """The variables of a CenterNet-Hourglass checkpoint under the names that `centerkp.weights.zoo` uses.
+    """The variables of a CenterNet checkpoint under the names that `centerkp.weights.zoo` uses.
 
-    `shapes` is `{key: shape}`, with those that belong to the model but to no known part of it; `types` likewise. `path`
-    names the checkpoint in messages.
+    `shapes` is `{key: shape}`, with those that belong to the model but to no known part of it; `types` likewise. `others`
+    counts the entries that are not of the model, `{what they are: how many}`. `path` names the checkpoint in messages.
     """
 
     def __init__(self, prefix: Path, pipeline: Path | None = None, path: str | Path | None = None):
@@ -56,13 +58,16 @@ class Checkpoint:
             raise ValueError(
                 f"{self.path}: not readable as a TensorFlow checkpoint ({_first_line(error)}); fetch it again."
             ) from None
-        if f"{BACKBONE}/hourglass_network/0" not in {key.split("/encoder", 1)[0] for key in self._keys}:
+        if not any(key.startswith((f"{NETWORK}/hourglass_network/0/encoder", TRUNK)) for key in self._keys):
             raise ValueError(
                 f"{self.path}: found {_describe(shapes)} with {len(shapes)} variables such as {min(shapes, key=len)}, "
                 f"expected a CenterNet-Hourglass with variables such as "
-                f"{BACKBONE}/hourglass_network/0/encoder_block1/0/conv/kernel; give an archive whose name begins with "
-                "centernet_hg104, or your own training of one."
+                f"{NETWORK}/hourglass_network/0/encoder_block1/0/conv/kernel, or a CenterNet of a ResNet or MobileNet with "
+                f"variables such as {TRUNK}0/kernel; give an archive whose name begins with centernet_hg104, "
+                "centernet_resnet or centernet_mobilenet, or your own training of one."
             )
+        named = set(self._keys.values())
+        self.others = Counter(_describe_other(key) for key in shapes if key not in named and not key.startswith(_BOOKKEEPING))
         self.shapes = {key: tuple(shapes[name]) for key, name in self._keys.items()}
         self.types = {key: types[name].name for key, name in self._keys.items()}
 
@@ -80,7 +85,8 @@ class Checkpoint:
     def _find_names(self, raw: set[str]) -> dict[str, str]:
         """Our key -> the file's."""
         names = {name: key for name, key in self._walk_graph().items() if key in raw}
-        parts = {key: re.fullmatch(r"(.*?)((?:_feature_extractor/_network|_prediction_head_dict)/.+)", key) for key in raw}
+        part = r"(.*?)((?:_feature_extractor/(?:_network|_base_model|_feature_extractor_model)|_prediction_head_dict)/.+)"
+        parts = {key: re.fullmatch(part, key) for key in raw}
         roots = Counter(match[1] for match in parts.values() if match)
         root = roots.most_common(1)[0][0] if roots else None
         taken = set(names.values())
@@ -98,8 +104,7 @@ class Checkpoint:
         nodes = TrackableObjectGraph.FromString(self._reader.get_tensor(GRAPH)).nodes
         children = [{child.local_name: child.node_id for child in node.children} for node in nodes]
         model = next((c for c in children if {"_feature_extractor", "_prediction_head_dict"} <= c.keys()), None)
-        network = children[model["_feature_extractor"]].get("_network") if model else None
-        if network is None:
+        if model is None:
             return {}
         found = {}
 
@@ -110,7 +115,16 @@ class Checkpoint:
                 if allowed(child):
                     walk(index, f"{name}/{child}", allowed)
 
-        walk(network, BACKBONE, lambda name: name in _BACKBONE_NAMES or name.isdigit())
+        extractor = children[model["_feature_extractor"]]
+        if "_network" in extractor:
+            walk(extractor["_network"], NETWORK, lambda name: name in _HOURGLASS_NAMES or name.isdigit())
+        for part in (TRUNK, PYRAMID):
+            # One layer deep: the model of the pyramid holds that of the trunk as its first layer.
+            part, layer = part.rsplit("/", 1)
+            place = extractor.get(part.removeprefix(f"{EXTRACTOR}/"))
+            for child, index in children[place].items() if place is not None else ():
+                if re.fullmatch(rf"{layer}\d+", child):
+                    walk(index, f"{part}/{child}", _LEAVES.__contains__)
         for head, index in children[model["_prediction_head_dict"]].items():
             walk(index, f"{HEADS}/{escape(head)}", lambda name: name in _LEAVES or re.fullmatch(r"\d+|layer[\w-]*-\d+", name))
         return found
@@ -118,7 +132,7 @@ class Checkpoint:
 
 @contextmanager
 def open_checkpoint(path: str | Path, scratch: Path | None = None) -> Iterator[Checkpoint]:
-    """The CenterNet-Hourglass checkpoint in an archive, a folder, a SavedModel, or at a prefix; see `archive.open_files`.
+    """The CenterNet checkpoint in an archive, a folder, a SavedModel, or at a prefix; see `archive.open_files`.
 
     Raises:
         FileNotFoundError: no checkpoint is there.
@@ -134,9 +148,15 @@ def escape(name: str) -> str:
 
 
 def _plain_name(key: str) -> str:
-    """Without the suffix, and with layers counted as those that have weights: convolution 0, ReLU 1, convolution 2."""
-    counted = re.sub(r"/layer-(\d+)/", lambda match: f"/layer_with_weights-{int(match[1]) // 2}/", key)
-    return counted.removesuffix(SUFFIX)
+    """Without the suffix, and with a head's layers counted as those that have weights: convolution 0, ReLU 1, convolution 2."""
+    if key.startswith(HEADS):
+        key = re.sub(r"/layer-(\d+)/", lambda match: f"/layer_with_weights-{int(match[1]) // 2}/", key)
+    return key.removesuffix(SUFFIX)
+
+
+def _describe_other(key: str) -> str:
+    """What an entry is that does not belong to the model: "optimizer state", "step"."""
+    return "optimizer state" if ".OPTIMIZER_SLOT" in key or key.startswith("optimizer/") else key.split("/")[0]
 
 
 def _describe(keys) -> str:
@@ -151,7 +171,7 @@ def _first_line(error: Exception) -> str:
 class Structure:
     """What network a checkpoint holds: its backbone with the heads' hidden widths, its class channels, its keypoint tasks."""
 
-    backbone: Hourglass
+    backbone: Backbone
     num_classes: int
     tasks: tuple[Task, ...]
 
@@ -163,34 +183,28 @@ def read_structure(checkpoint: Checkpoint) -> Structure:
         ValueError: a part is missing altogether, or there are heads that keypoint detection does not have.
     """
     shapes, where = checkpoint.shapes, str(checkpoint.path)
-    first = f"{BACKBONE}/hourglass_network/0/"
-    levels = 0
-    while any(key.startswith(f"{first}{'inner_block/0/' * levels}encoder_block1/") for key in shapes):
-        levels += 1
-    stages = [f"{first}{'inner_block/0/' * level}encoder_block1/" for level in range(levels)]
-    stages.append(f"{first}{'inner_block/0/' * (levels - 1)}inner_block/")
     hidden, channels = _read_heads(shapes, where)
     names = sorted({head.split(".Skeypoint.S")[0] for head in channels if ".Skeypoint.S" in head})
     tasks = tuple(_read_task(name, hidden, channels, where) for name in names)
     widths = {head: hidden[key] for head, key in BOX_HEADS.items()}
     for head in tasks[0].hidden if tasks else ():
         widths[head] = sum(task.hidden[head] for task in tasks)
-    backbone = Hourglass(
-        stem_channels=_width(shapes, f"{BACKBONE}/downsample_input/conv_block/", where),
-        channels=tuple(_width(shapes, f"{stage}0/", where) for stage in stages),
-        blocks=tuple(_count(shapes, stage) for stage in stages),
-        stacks=_count(shapes, f"{BACKBONE}/hourglass_network/"),
-        feature_channels=_width(shapes, f"{BACKBONE}/output_conv/0/", where),
-        head_channels=widths if len(set(widths.values())) > 1 else next(iter(widths.values())),
-    )
+    separable = any(key.startswith(HEADS) and key.endswith("/depthwise_kernel") for key in shapes)
+    filters = {head: separable * (len(tasks) if head.startswith("keypoint") else 1) for head in widths}
+    backbone = read_backbone(shapes, where, head_channels=_join(widths), separable_heads=_join(filters))
     return Structure(backbone, channels[BOX_HEADS["center_heatmap"]], tasks)
+
+
+def _join(numbers: dict[str, int]) -> int | dict[str, int]:
+    """One number where all heads have the same."""
+    return numbers if len(set(numbers.values())) > 1 else next(iter(numbers.values()))
 
 
 def _read_heads(shapes: Mapping[str, tuple], where: str) -> tuple[dict[str, int], dict[str, int]]:
     """Hidden width and channels of every head, by the checkpoint's name."""
     votes: dict[tuple[str, str], Counter] = {}
     for key, shape in shapes.items():
-        match = re.fullmatch(rf"{HEADS}/([^/]+)/\d+/layer_with_weights-([01])/(?:kernel|bias)", key)
+        match = re.fullmatch(rf"{HEADS}/([^/]+)/\d+/layer_with_weights-([01])/(?:(?:pointwise_)?kernel|bias)", key)
         if match and shape:
             votes.setdefault((match[1], match[2]), Counter())[shape[-1]] += 1
     widths = [{name: c.most_common(1)[0][0] for (name, part), c in votes.items() if part == wanted} for wanted in "01"]
@@ -215,21 +229,17 @@ def _read_task(name: str, hidden: Mapping[str, int], channels: Mapping[str, int]
     return Task(name, count, {head: hidden[key] for head, key in keys.items()}, shared)
 
 
-def _width(shapes: Mapping[str, tuple], prefix: str, where: str) -> int:
-    """The last dimension that most variables below `prefix` have: the channels of the block."""
-    votes = Counter(shape[-1] for key, shape in shapes.items() if key.startswith(prefix) and shape)
-    if not votes:
-        raise ValueError(f"{where}: found no variable {prefix}..., expected a whole CenterNet-Hourglass; fetch it again.")
-    return votes.most_common(1)[0][0]
+def describe_use(checkpoint: Checkpoint, backbone: Backbone) -> str:
+    """How much of a checkpoint a model consists of, and what is left behind: the ImageNet classifier, an optimizer's state."""
+    spare = spare_keys(backbone)
+    left = Counter(spare[layer] for key in checkpoint.shapes if (layer := _layer_of(key)) in spare) + checkpoint.others
+    count = len(checkpoint.shapes) + checkpoint.others.total()
+    text = f"{count - left.total()} of {count} variables in place"
+    return f"{text}; left behind: {', '.join(f'{what} ({n})' for what, n in left.items())}" if left else text
 
 
-def _count(shapes: Mapping[str, tuple], prefix: str) -> int:
-    numbers = [re.match(r"\d+", key[len(prefix) :]) for key in shapes if key.startswith(prefix)]
-    return 1 + max(int(n[0]) for n in numbers if n)
-
-
-def check_complete(checkpoint: Checkpoint, expected: Mapping[str, tuple[int, ...]]) -> None:
-    """Every expected variable is there, in its shape and as float32, and the model has no other.
+def check_complete(checkpoint: Checkpoint, expected: Mapping[str, tuple[int, ...]], backbone: Backbone) -> None:
+    """Every expected variable is there, in its shape and as float32, and the model has no other but what is known to be spare.
 
     Raises:
         ValueError: names the first one missing, of another shape or unknown, and how many there are.
@@ -248,9 +258,14 @@ def check_complete(checkpoint: Checkpoint, expected: Mapping[str, tuple[int, ...
                 f"{where}: {wrong} of {len(expected)} variables differ, the first is {key}: found {checkpoint.types[key]} "
                 f"{found[key]}, expected float32 {shape}; the checkpoint is of another network."
             )
-    unknown = sorted(set(found) - set(expected))
+    spare = spare_keys(backbone)
+    unknown = sorted(key for key in set(found) - set(expected) if _layer_of(key) not in spare)
     if unknown:
         raise ValueError(
             f"{where}: {len(unknown)} variables belong to no part of the network, the first is {unknown[0]}, expected the "
-            f"{len(expected)} of a CenterNet-Hourglass for boxes and keypoints only."
+            f"{len(expected)} of a CenterNet for boxes and keypoints only."
         )
+
+
+def _layer_of(key: str) -> str:
+    return key.rsplit("/", 1)[0]

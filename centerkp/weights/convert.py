@@ -13,7 +13,7 @@ from centerkp.model.center_net import CenterNet, save_model
 from centerkp.model.cost import describe_cost
 from centerkp.model.transfer import transfer_weights
 from centerkp.schema import Schema
-from centerkp.weights.checkpoint import Checkpoint, Structure, check_complete, open_checkpoint, read_structure
+from centerkp.weights.checkpoint import Checkpoint, Structure, check_complete, describe_use, open_checkpoint, read_structure
 from centerkp.weights.coco_schema import unused_classes
 from centerkp.weights.naming import name_channels, read_names
 from centerkp.weights.pipeline_config import read_pipeline
@@ -33,7 +33,7 @@ def convert(
     stacks: int | None = None,
     console: Console | None = None,
 ) -> CenterNet:
-    """Ports an Object Detection API CenterNet-Hourglass checkpoint into a `.keras` file, and says where each name came from.
+    """Ports an Object Detection API CenterNet checkpoint into a `.keras` file, and says where each name came from.
 
     Args:
         source: an archive, an extracted folder, a checkpoint prefix, or a SavedModel folder.
@@ -62,16 +62,13 @@ def convert(
         else:
             size, origin = image_size or DEFAULT_SIZE, "given" if image_size else "the default"
         model = port_checkpoint(checkpoint, structure, schema, tasks, size)
-        count = len(checkpoint.shapes)
     if stacks is not None and stacks != model.backbone.stacks:
         model = keep_stacks(model, stacks)
     out.parent.mkdir(parents=True, exist_ok=True)
     save_model(model, out)
-    spec = model.backbone
     lines = [
-        f"checkpoint: {source}, {count} of {count} variables in place",
-        f"network: {name_backbone(spec) or 'hourglass'}, {spec.stacks} stack{'s' if spec.stacks > 1 else ''}, stem "
-        f"{spec.stem_channels}, channels {list(spec.channels)}, blocks {list(spec.blocks)}, heads {spec.head_channels}",
+        f"checkpoint: {source}, {describe_use(checkpoint, model.backbone)}",
+        f"network: {name_backbone(model.backbone) or model.backbone.kind}, {model.backbone.describe()}",
         f"cost: {describe_cost(model)} (size: {origin})",
         *notes,
         f"model: {out} in {time.monotonic() - started:.0f} s",
@@ -97,7 +94,8 @@ def port_checkpoint(
     finally:
         keras.config.set_dtype_policy(policy)
     sources = weight_sources(model, tasks)
-    check_complete(checkpoint, {source.key: source.shape for parts in sources.values() for source in parts})
+    expected = {source.key: source.shape for parts in sources.values() for source in parts}
+    check_complete(checkpoint, expected, structure.backbone)
     variables = {variable.path: variable for variable in model.weights}
     for path, value in port_weights(model, checkpoint.read, tasks):
         variables[path].assign(value)

@@ -1,26 +1,23 @@
 """The checkpoints of TensorFlow's model zoo: what their variables are called, and how they become this package's.
 
 Keys are those of an object-based checkpoint without the suffix `/.ATTRIBUTES/VARIABLE_VALUE`. Two things are turned on the way:
-the first convolution reads red, green, blue instead of blue, green, red, and the last convolutions answer x before y, width
-before height.
+the first convolution of a network that reads blue, green, red reads red, green, blue here, and the last convolutions answer x
+before y, width before height.
 """
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import accumulate, pairwise
 
 import numpy as np
+from keras import layers
 
 from centerkp.model.center_net import CenterNet
+from centerkp.weights.zoo_layers import BGR, backbone_keys
 
-BACKBONE = "model/_feature_extractor/_network"
 HEADS = "model/_prediction_head_dict"
 BOX_HEADS = {"center_heatmap": "object_center", "center_offset": "box.Soffset", "box_size": "box.Sscale"}
-_PARTS = {"shortcut": "encoder_block1", "down": "encoder_block2", "up": "decoder_block"}
-_CONVOLUTIONS = {"1": "conv_block/", "2": "", "skip": "skip/"}
-_BETWEEN = {"input": "intermediate_conv1", "feature": "intermediate_conv2", "block": "intermediate_residual"}
 
 Reader = Callable[[str], np.ndarray]
 
@@ -55,53 +52,31 @@ class Source:
     turn: Callable[[np.ndarray], np.ndarray]
 
 
-def backbone_key(layer_name: str, levels: int) -> str:
-    """The checkpoint's key of a backbone convolution or BatchNormalization, e.g. of `stack0_stage1_up_block0_2_conv`.
-
-    Args:
-        levels: halvings of the hourglass; the bottom lies that deep.
-    """
-    name, kind = layer_name.rsplit("_", 1)
-    leaf = {"conv": "conv", "bn": "norm"}[kind]
-    if name == "stem":
-        return f"{BACKBONE}/downsample_input/conv_block/{leaf}"
-    residual = re.fullmatch(r"(.+)_(1|2|skip)", name)
-    name, inner = (residual[1], _CONVOLUTIONS[residual[2]]) if residual else (name, "")
-    if name == "stem_block":
-        return f"{BACKBONE}/downsample_input/residual_block/{inner}{leaf}"
-    stack, place = re.fullmatch(r"stack(\d+)_(.+)", name).groups()
-    if place == "feature":
-        return f"{BACKBONE}/output_conv/{stack}/{leaf}"
-    if place.startswith("next_"):
-        return f"{BACKBONE}/{_BETWEEN[place[5:]]}/{stack}/{inner}{leaf}"
-    level, part, block = re.fullmatch(r"(?:stage(\d+)_)?(\w+)_block(\d+)", place).groups()
-    depth = levels - 1 if part == "bottom" else int(level)
-    part = "inner_block/0/" * depth + _PARTS.get(part, "inner_block")
-    return f"{BACKBONE}/hourglass_network/{stack}/{part}/{block}/{inner}{leaf}"
-
-
 def weight_sources(model: CenterNet, tasks: Mapping[int, Task]) -> dict[str, list[Source]]:
     """For every variable of `model`, by path, the checkpoint's variables it is made of: one, or several where keypoint tasks
     meet.
 
     Several tasks become one flat axis exactly: their hidden layers stand side by side, and the last convolution is
-    block-diagonal.
+    block-diagonal. Of a separable hidden layer, each task has its own depthwise filter for every channel.
 
     Args:
         tasks: the task of each class that has keypoints, by class id.
     """
-    levels = len(model.backbone.channels) - 1
+    weighted = [layer for layer in model.layers if layer.weights and layer.name != "normalise"]
+    keys = backbone_keys(model.backbone, [layer.name for layer in weighted if not model.find_head(layer.name)])
     sources = {}
-    for layer in model.layers:
+    for layer in weighted:
         found = model.find_head(layer.name)
-        for variable in layer.weights if layer.name != "normalise" else ():
+        for variable in layer.weights:
+            name = "depthwise_kernel" if isinstance(layer, layers.DepthwiseConv2D) else variable.name
             if found:
                 parts = _head_parts(model, *found, tasks)
                 sources[variable.path] = _head_sources(variable, parts, found[1], hidden=layer.name.endswith("_hidden"))
             else:
-                turn = _reverse_inputs if (layer.name, variable.name) == ("stem_conv", "kernel") else _keep
-                key = f"{backbone_key(layer.name, levels)}/{variable.name}"
-                sources[variable.path] = [Source(key, tuple(variable.shape), (slice(None),), turn)]
+                is_first = layer.name == "stem_conv" and name == "kernel" and isinstance(model.backbone, BGR)
+                turn = _reverse_inputs if is_first else _keep
+                source = Source(f"{keys[layer.name]}/{name}", tuple(variable.shape), (slice(None),), turn)
+                sources[variable.path] = [source]
     return sources
 
 
@@ -150,11 +125,16 @@ def _head_sources(variable, parts: list[_HeadPart], head: str, hidden: bool) -> 
     sources = []
     rows = _slices([part.hidden for part in parts])
     columns = rows if hidden else _slices([part.channels for part in parts])
-    for part, row, column in zip(parts, rows, columns, strict=True):
+    for i, (part, row, column) in enumerate(zip(parts, rows, columns, strict=True)):
         key = f"{part.key}/layer_with_weights-{0 if hidden else 1}/{variable.name}"
         width = part.hidden if hidden else part.own_channels
         if variable.name == "bias":
             shape, where = (width,), (column,)
+        elif variable.name == "depthwise_kernel":
+            shape, where = (*variable.shape[:3], 1), (..., slice(i, i + 1))
+        elif variable.name == "pointwise_kernel":
+            shape = (1, 1, variable.shape[2] // len(parts), width)
+            where = (slice(None), slice(None), slice(i, None, len(parts)), column)
         elif hidden:
             shape, where = (*variable.shape[:3], width), (..., column)
         else:

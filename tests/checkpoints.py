@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import reference
 import weights_recipe
+import weights_recipe_more
 
 SUFFIX = weights_recipe.SUFFIX
 HEADS = "model/_prediction_head_dict"
@@ -56,6 +57,36 @@ def make_variables(shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
 def hg104_shapes() -> dict[str, tuple[int, ...]]:
     manifest = json.loads((reference.GOLDEN / "hg104_manifest.json").read_text())
     return {key: tuple(shape) for key, (shape, _) in manifest.items()}
+
+
+def zoo_manifest(name: str) -> dict[str, tuple[tuple[int, ...], str, int | None]]:
+    """`{key without suffix: (shape, Keras layer, check sum)}` of a model of the zoo, and what its archive holds besides."""
+    manifest = json.loads((reference.GOLDEN / f"{name}_manifest.json").read_text())
+    return {key: (tuple(shape), layer, crc) for key, (shape, layer, crc) in manifest.items()}
+
+
+def make_zoo_variables(name: str) -> dict[str, np.ndarray]:
+    manifest = zoo_manifest(name)
+    return {key: weights_recipe_more.make_variable(key + SUFFIX, *entry[:2], name) for key, entry in manifest.items()}
+
+
+def make_graph(places: dict[str, str]) -> bytes:
+    """The graph of objects of a checkpoint: `{way from the root to a variable: its key in the file}`, both without suffix."""
+    from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
+
+    graph, numbers = TrackableObjectGraph(), {"": 0}
+    graph.nodes.add()
+    for way, key in places.items():
+        parts = way.split("/")
+        for depth, part in enumerate(parts, start=1):
+            name, parent = "/".join(parts[:depth]), "/".join(parts[: depth - 1])
+            if name not in numbers:
+                numbers[name] = len(graph.nodes)
+                graph.nodes.add()
+                local = part.replace(".S", "/").replace("..", ".")
+                graph.nodes[numbers[parent]].children.add(node_id=numbers[name], local_name=local)
+        graph.nodes[numbers[way]].attributes.add(name="VARIABLE_VALUE", checkpoint_key=key + SUFFIX)
+    return graph.SerializeToString()
 
 
 def small_shapes(name: str) -> dict[str, tuple[int, ...]]:

@@ -19,6 +19,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MODEL",
         help="a .keras file, an exported model, or coco for the model zoo's (default: best.keras of the newest run in runs/)",
     )
+    model.add_argument(
+        "--backbone",
+        metavar="NAME",
+        help="which of the model zoo's --weights coco is: hourglass_104 (the default), resnet50_v1_fpn, resnet50_v2, or "
+        "mobilenetv2_fpn, which is fast and knows people only",
+    )
     model.add_argument("--image-size", type=int, metavar="PIXELS", help="side of the network input (default: the model's own)")
     model.add_argument("--stacks", type=int, metavar="N", help="use the first so many hourglasses alone, which is faster")
     model.add_argument(
@@ -63,6 +69,7 @@ def run(options: argparse.Namespace) -> int | None:
             options.weights or find_newest_model(),
             image_size=options.image_size,
             stacks=options.stacks,
+            backbone=options.backbone,
             tta=options.tta,
             device=options.device,
             precision=options.precision,

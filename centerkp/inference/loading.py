@@ -35,6 +35,7 @@ def load_detector(
     *,
     image_size: int | Sequence[int] | None = None,
     stacks: int | None = None,
+    backbone: str | None = None,
     console: Console | None = None,
     unverified: bool = False,
 ):
@@ -46,6 +47,7 @@ def load_detector(
     Args:
         image_size: side or (width, height) of the network's input; by default the model's own. An artefact has one size.
         stacks: uses only so many of a Keras model's hourglasses, with their own heads.
+        backbone: which of the zoo's models "coco" is, by default hourglass_104.
         unverified: loads an artefact also before it was compared with Keras.
 
     Raises:
@@ -54,7 +56,7 @@ def load_detector(
     """
     place = find_artefact(path)
     if place is None:
-        return _load_keras(path, image_size, stacks, console)
+        return _load_keras(path, image_size, stacks, backbone, console)
     if not unverified:
         refuse_unverified(place)
     module, name = RUNNERS["" if place.is_dir() else place.suffix.lower()]
@@ -66,17 +68,20 @@ def load_detector(
                 f"{place}: found image size {wanted[0]} x {wanted[1]} asked for, expected {detector.image_size[0]} x "
                 f"{detector.image_size[1]}, the one it was exported for; leave it out, or export again."
             )
-    if stacks is not None:
-        raise ValueError(f"{place}: found stacks={stacks} asked for an artefact, expected a .keras file; export again with it.")
+    for name, value in (("stacks", stacks), ("backbone", backbone)):
+        if value is not None:
+            raise ValueError(
+                f"{place}: found {name}={value} asked for an artefact, expected a .keras file; export again with it."
+            )
     return detector
 
 
-def _load_keras(path, image_size, stacks, console):
+def _load_keras(path, image_size, stacks, backbone, console):
     import_quietly("keras")
     from centerkp.weights.convert import keep_stacks
     from centerkp.weights.start import load_weights
 
-    model = load_weights(path, image_size, console)
+    model = load_weights(path, image_size, console, backbone=backbone)
     return model if stacks is None or stacks == model.backbone.stacks else keep_stacks(model, stacks)
 
 
@@ -85,6 +90,7 @@ def load_for_use(
     *,
     image_size: int | Sequence[int] | None = None,
     stacks: int | None = None,
+    backbone: str | None = None,
     device: str | None = None,
     precision: str | None = None,
     tta: str | None = None,
@@ -101,7 +107,7 @@ def load_for_use(
         FileNotFoundError, ValueError: as `load_detector`; also a device that is not there, an unknown precision, or either of
             them for an exported artefact, which has its own.
     """
-    options = {"image_size": image_size, "stacks": stacks, "console": console}
+    options = {"image_size": image_size, "stacks": stacks, "backbone": backbone, "console": console}
     if device is None and precision is None and tta is None:
         return load_detector(weights, **options)
     if find_artefact(weights) is not None:

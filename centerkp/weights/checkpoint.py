@@ -235,7 +235,7 @@ def describe_use(checkpoint: Checkpoint, backbone: Backbone) -> str:
     left = Counter(spare[layer] for key in checkpoint.shapes if (layer := _layer_of(key)) in spare) + checkpoint.others
     count = len(checkpoint.shapes) + checkpoint.others.total()
     text = f"{count - left.total()} of {count} variables in place"
-    return f"{text}; left behind: {', '.join(f'{what} ({n})' for what, n in left.items())}" if left else text
+    return f"{text}; left behind: {', '.join(f'{what} ({n})' for what, n in sorted(left.items()))}" if left else text
 
 
 def check_complete(checkpoint: Checkpoint, expected: Mapping[str, tuple[int, ...]], backbone: Backbone) -> None:

@@ -12,6 +12,8 @@ from centerkp.weights.pipeline_config import Pipeline
 from centerkp.weights.zoo import Task
 
 COCO_SHAPE = 90, (17,)  # class channels, keypoints of the tasks
+PERSON_SHAPE = 1, (17,)  # the zoo's MobileNet knows people alone; its task is called as in all COCO models
+PERSON_TASK = "human_pose"
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,9 @@ def name_channels(
     if names:
         classes, origin = _place_classes(names, count, where), names.origin
     elif is_coco(structure):
-        classes, origin = list(coco_schema().classes), "COCO's own, as 90 classes and 17 keypoints suggest"
+        classes = list(coco_schema().classes)[:count]
+        what = "90 classes and 17 keypoints suggest" if count > 1 else f"17 keypoints of a task '{PERSON_TASK}' suggest"
+        origin = f"COCO's own, as {what}"
     elif count == 1 or not structure.tasks:
         classes, origin = list(Schema.generic(count).classes), "made up; give --label-map or --coco for the real ones"
     else:
@@ -90,8 +94,9 @@ def name_channels(
 
 
 def is_coco(structure: Structure) -> bool:
-    """Whether the channels are as many as those of the zoo's COCO keypoint models."""
-    return (structure.num_classes, tuple(task.keypoints for task in structure.tasks)) == COCO_SHAPE
+    """Whether the channels are as many as those of the zoo's COCO keypoint models, all classes or the person alone."""
+    shape = structure.num_classes, tuple(task.keypoints for task in structure.tasks)
+    return shape == COCO_SHAPE or (shape == PERSON_SHAPE and structure.tasks[0].name == PERSON_TASK)
 
 
 def _place_classes(names: Names, count: int, where: str) -> list[ObjectClass]:

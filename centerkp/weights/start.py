@@ -16,17 +16,13 @@ from centerkp.model.backbones import find_backbone, name_backbone, same_body
 from centerkp.model.center_net import CenterNet, check_image_size, load_model, save_model
 from centerkp.model.transfer import TransferReport, transfer_weights
 from centerkp.schema import Schema
+from centerkp.weights.addresses import find_archive
 from centerkp.weights.archive import ARCHIVE_SUFFIXES, is_archive
-from centerkp.weights.checkpoint import open_checkpoint, read_structure
+from centerkp.weights.checkpoint import describe_use, open_checkpoint, read_structure
 from centerkp.weights.convert import keep_stacks, port_checkpoint
 from centerkp.weights.download import check_digest, compute_digest, download, record_digest
 from centerkp.weights.naming import is_coco, name_channels
 
-ZOO = "http://download.tensorflow.org/models/object_detection/tf2/20200711/"
-ARCHIVES = {
-    512: "centernet_hg104_512x512_kpts_coco17_tpu-32.tar.gz",
-    1024: "centernet_hg104_1024x1024_kpts_coco17_tpu-32.tar.gz",
-}
 URL_VARIABLE = "CENTERKP_WEIGHTS_URL"
 FOLDER = Path("weights")  # in the working directory
 
@@ -53,9 +49,9 @@ def build_model(
             of your own widths, such as a `Hourglass`.
         image_size: side, or (width, height), in pixels.
         stacks, head_channels: change these fields of the backbone.
-        weights: "coco" starts from the model zoo's COCO keypoint model, fetched once into the folder `weights`; a path, from
-            that `.keras` file or checkpoint; "none", from random numbers. With a schema they move by name and a report is
-            printed, without one the model detects what the weights detect.
+        weights: "coco" starts from the model zoo's COCO keypoint model of this backbone, fetched once into the folder
+            `weights`; a path, from that `.keras` file or checkpoint; "none", from random numbers. With a schema they move by
+            name and a report is printed, without one the model detects what the weights detect.
         map_keypoint: `{own keypoint: the weights' keypoint}` for those whose names differ.
         options: further arguments of `CenterNet`.
 
@@ -87,7 +83,11 @@ def build_model(
 
 
 def load_weights(
-    weights: str | Path, image_size: int | Sequence[int] | None = None, console: Console | None = None
+    weights: str | Path,
+    image_size: int | Sequence[int] | None = None,
+    console: Console | None = None,
+    *,
+    backbone: str | Mapping | Backbone | None = None,
 ) -> CenterNet:
     """Loads trained weights.
 
@@ -95,23 +95,33 @@ def load_weights(
         weights: "coco" for the zoo's COCO keypoint model, fetched into `weights/` on first use; a `.keras` file; or a
             checkpoint of such a COCO model as an archive, a folder or a prefix. The environment variable
             CENTERKP_WEIGHTS_URL names another address or a local path for "coco".
-        image_size: side or (width, height) to use the model at. From 1024 on, "coco" is the model trained at 1024 pixels. By
-            default the size the weights were made for.
+        image_size: side or (width, height) to use the model at. From 1024 on, "coco" of hourglass_104 is the model trained at
+            1024 pixels. By default the size the weights were made for.
+        backbone: which of the zoo's models "coco" is, by default hourglass_104; weights of another one are an error.
 
     Raises:
         FileNotFoundError: nothing is there, or it could not be fetched; says what to put where.
-        ValueError: not weights of a CenterNet-Hourglass, or not what they were on first use.
+        ValueError: not weights of a CenterNet, not of this backbone, or not what they were on first use.
     """
     console = console or make_console()
     path = Path(weights)
+    expected = None if backbone is None else find_backbone(backbone)
     if weights == "coco":
-        model = _load_coco(image_size or 512, console)
+        name = "hourglass_104" if expected is None else name_backbone(expected) or "of its own widths"
+        model = _load_coco(name, image_size or 512, console)
     elif path.suffix == ".keras" or (path.is_file() and not is_archive(path) and path.suffix != ".index"):
         model = load_model(path)
     else:
-        model = _port_coco(path, image_size or 512, scratch=None)
+        model = _port_coco(path, image_size or 512, None, console)
         if keras.config.dtype_policy().name != "float32":  # built anew: ported models compute in float32
             model = keep_stacks(model, model.backbone.stacks)
+    if expected is not None and not same_body(model.backbone, expected):
+        name = name_backbone(model.backbone)
+        remedy = f"use --backbone {name}" if name else f"build the model with backbone={model.backbone.get_config()}"
+        raise ValueError(
+            f"Weights {weights}: found {name or model.backbone}, expected {name_backbone(expected) or expected}; {remedy}, "
+            "or other weights."
+        )
     if image_size:
         model.image_size = check_image_size(image_size, model.multiple)
     return model
@@ -135,15 +145,7 @@ def build_from_weights(
     Raises:
         ValueError: the weights are of another backbone, or as in `load_weights` and `transfer_weights`.
     """
-    expected = find_backbone(backbone, stacks=stacks)
-    source = load_weights(weights, image_size, console)
-    if not same_body(source.backbone, expected):
-        name = name_backbone(source.backbone)
-        remedy = f"use --backbone {name}" if name else f"build the model with backbone={source.backbone.get_config()}"
-        raise ValueError(
-            f"Weights {weights}: found {name or source.backbone}, expected {name_backbone(expected) or expected}; {remedy}, "
-            "or other weights."
-        )
+    source = load_weights(weights, image_size, console, backbone=find_backbone(backbone, stacks=stacks))
     spec = replace(source.backbone, stacks=stacks or source.backbone.stacks)
     if schema is None:
         options.setdefault("decode", asdict(source.decode_options))
@@ -152,11 +154,12 @@ def build_from_weights(
     return model, transfer_weights(source, model, map_keypoint, source_name=name)
 
 
-def _load_coco(image_size: int | Sequence[int], console: Console) -> CenterNet:
+def _load_coco(backbone: str, image_size: int | Sequence[int], console: Console) -> CenterNet:
     """The ported model kept in `weights/`; without it, from the archive there; without that, from the network."""
     longer = image_size if isinstance(image_size, int) else max(image_size)
-    size = 1024 if longer >= 1024 else 512
-    address = os.environ.get(URL_VARIABLE) or ZOO + ARCHIVES[size]
+    address, size = os.environ.get(URL_VARIABLE), 1024 if longer >= 1024 else 512
+    if not address:
+        address, size = find_archive(backbone, longer)
     local = Path(address.removeprefix("file://"))
     is_url = "://" in address and not address.startswith("file://")
     name = Path(urlsplit(address).path).name or "coco"
@@ -171,7 +174,7 @@ def _load_coco(image_size: int | Sequence[int], console: Console) -> CenterNet:
     if is_url:
         model = _port_download(address, FOLDER / name, size, console)
     else:
-        model = _port_coco(local, size, scratch=FOLDER)
+        model = _port_coco(local, size, FOLDER, console)
     save_model(model, ported)
     console.print(f"weights: ported to {ported} in {time.monotonic() - started:.0f} s")
     return load_model(ported)  # which computes in the number format that was asked for
@@ -194,7 +197,7 @@ def _port_download(url: str, archive: Path, size: int, console: Console) -> Cent
     try:
         digest = compute_digest(file)
         check_digest(archive, digest)
-        model = _port_coco(file, size, scratch=archive.parent)
+        model = _port_coco(file, size, archive.parent, console)
     except (ValueError, FileNotFoundError) as error:
         if file != archive:
             file.unlink()
@@ -205,18 +208,20 @@ def _port_download(url: str, archive: Path, size: int, console: Console) -> Cent
     return model
 
 
-def _port_coco(path: Path, image_size: int | Sequence[int], scratch: Path | None) -> CenterNet:
+def _port_coco(path: Path, image_size: int | Sequence[int], scratch: Path | None, console: Console) -> CenterNet:
     """The model of a checkpoint with the channels of the zoo's COCO keypoint models."""
     with open_checkpoint(path, scratch) as checkpoint:
         structure = read_structure(checkpoint)
         if not is_coco(structure):
             raise ValueError(
                 f"{path}: found {structure.num_classes} classes and keypoint tasks of "
-                f"{[t.keypoints for t in structure.tasks]} points, expected the 90 classes and 17 keypoints of COCO; give it "
-                "names with centerkp convert, and use the file that makes."
+                f"{[t.keypoints for t in structure.tasks]} points, expected the 90 classes and 17 keypoints of COCO, or its "
+                "person alone; give it names with centerkp convert, and use the file that makes."
             )
         schema, tasks, _ = name_channels(structure, None, None, str(path))
-        return port_checkpoint(checkpoint, structure, schema, tasks, image_size)
+        model = port_checkpoint(checkpoint, structure, schema, tasks, image_size)
+        console.print(f"weights: {describe_use(checkpoint, structure.backbone)}", soft_wrap=True)
+        return model
 
 
 def _strip_suffix(name: str) -> str:

@@ -245,7 +245,7 @@ def test_check_complete_counts_all(tiny):
     with open_checkpoint(tiny[1]) as checkpoint:
         expected = dict.fromkeys(list(checkpoint.shapes)[:3], (1, 2, 3))
         with pytest.raises(ValueError, match="3 of 3 variables differ"):
-            check_complete(checkpoint, expected)
+            check_complete(checkpoint, expected, Hourglass())
 
 
 def test_recipe_and_structure_of_other_widths(tmp_path):

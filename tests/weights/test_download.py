@@ -13,7 +13,7 @@ from rich.console import Console
 
 import centerkp
 from centerkp.inference.loading import load_for_use
-from centerkp.weights import start as weights
+from centerkp.weights import addresses
 from centerkp.weights.coco_schema import coco_schema
 from centerkp.weights.start import load_weights
 
@@ -129,20 +129,36 @@ def test_killed_after_the_last_byte(archive, tmp_path, place, extra):
 
 def test_no_network(tmp_path, place, monkeypatch):
     monkeypatch.delenv("CENTERKP_WEIGHTS_URL", raising=False)
-    monkeypatch.setattr(weights, "ZOO", "http://127.0.0.1:9/")  # nobody listens there
+    monkeypatch.setattr(addresses, "ZOO", "http://127.0.0.1:9/")  # nobody listens there
     with pytest.raises(FileNotFoundError) as caught:
         load(image_size=1024)
     name = "centernet_hg104_1024x1024_kpts_coco17_tpu-32.tar.gz"
-    for words in (f"weights/{name}", f"http://127.0.0.1:9/{name}", "by other means and put it there", "--weights none"):
+    for words in (
+        f"weights/{name}",
+        f"http://127.0.0.1:9/20200711/{name}",
+        "by other means and put it there",
+        "--weights none",
+    ):
         assert words in str(caught.value), words
     assert names(tmp_path / "weights") == []
 
 
 def test_addresses_are_the_zoos():
-    assert f"{weights.ZOO}{weights.ARCHIVES[512]}" == (
-        "http://download.tensorflow.org/models/object_detection/tf2/20200711/centernet_hg104_512x512_kpts_coco17_tpu-32.tar.gz"
-    )
-    assert weights.ARCHIVES[1024] == weights.ARCHIVES[512].replace("512x512", "1024x1024")
+    zoo = "http://download.tensorflow.org/models/object_detection/tf2/"
+    name = f"{zoo}20200711/centernet_hg104_512x512_kpts_coco17_tpu-32.tar.gz"
+    assert addresses.find_archive("hourglass_104", 256) == addresses.find_archive("hourglass_104", 1023) == (name, 512)
+    assert addresses.find_archive("hourglass_104", 1024) == (name.replace("512x512", "1024x1024"), 1024)
+    small = f"{zoo}20210210/centernet_mobilenetv2fpn_512x512_coco17_kpts.tar.gz"
+    assert addresses.find_archive("mobilenetv2_fpn", 2048) == (small, 512)
+
+
+def test_backbones_that_the_zoo_does_not_have(tmp_path, monkeypatch):
+    """Said before anything is fetched."""
+    monkeypatch.chdir(tmp_path)
+    for backbone in ("hourglass_20", {"stem_channels": 4, "channels": [4, 4], "blocks": [1, 1]}):
+        with pytest.raises(ValueError, match=r"found backbone .* expected one that the model zoo has, \['hourglass_104', 'res"):
+            centerkp.build_model(num_classes=1, backbone=backbone, weights="coco")
+    assert not (tmp_path / "weights").exists()
 
 
 def repack(archive, change):

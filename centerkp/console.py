@@ -11,13 +11,29 @@ from types import ModuleType
 
 from rich.console import Console
 
+from centerkp.wording import printable
+
+MIN_COLUMNS, MAX_COLUMNS = 20, 10_000
+
+
+class _PlainConsole(Console):
+    """Names may hold what steers terminals; nothing but rich's own styles reaches one."""
+
+    def render(self, renderable, options=None):
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=printable(segment.text))
+
 
 def make_console(**options) -> Console:
     """A console that prints what it is given, also in the cells of tables.
 
-    Names of classes, keypoints and files may hold brackets and colons, which rich would otherwise read as markup and emoji.
+    Names of classes, keypoints and files may hold brackets and colons, which rich would otherwise read as markup and emoji,
+    and control characters, see `wording.printable`. A width in COLUMNS in which nothing can be read is not believed.
     """
-    return Console(markup=False, emoji=False, highlight=False, **options)
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal() and not MIN_COLUMNS <= int(columns[:9]) <= MAX_COLUMNS:
+        options = {"_environ": {name: value for name, value in os.environ.items() if name != "COLUMNS"}} | options
+    return _PlainConsole(markup=False, emoji=False, highlight=False, **options)
 
 
 @contextmanager

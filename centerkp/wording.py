@@ -1,12 +1,22 @@
 """How the package speaks: counted nouns, quoted values, and what somebody may have meant."""
 
 import difflib
+import re
 import reprlib
 from collections.abc import Iterable
 
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = 200
 show = _short.repr
+
+
+# Control characters but line ends and tabs, what turns the direction of writing, and half characters.
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """Text for a terminal: what could steer it, or is no letter at all, is written as Python writes it."""
+    return _UNPRINTABLE.sub(lambda match: ascii(match[0])[1:-1], text)
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

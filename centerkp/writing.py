@@ -1,4 +1,7 @@
-"""Files that are whole or not there: written under a temporary name beside their own, then renamed. Folders with one writer."""
+"""Files that are whole or not there: written under a temporary name beside their own, then renamed. What may be written over.
+
+Folders with one writer.
+"""
 
 import hashlib
 import json
@@ -7,12 +10,13 @@ import platform
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
 NAME_BYTES = 255  # of a file's name, on all usual file systems
+MARK = "Made by centerkp "  # and the command: stands in files whose format has a place for it
 _PART = re.compile(r"part-([0-9a-f]{8})-(\d+)-")
 
 
@@ -43,12 +47,126 @@ def replacing(path: str | Path) -> Iterator[Path]:
     removed by the next one that writes into the folder.
     """
     path = Path(path)
-    part = claim_part(path)
     try:
-        yield part
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+        part = claim_part(path)
+        try:
+            yield part
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        raise unwritable(path, error) from None
+
+
+def unwritable(path: str | Path, error: OSError) -> OSError:
+    """What the system says about a failed write, as a sentence that names the file; one that is a sentence stays."""
+    if error.errno is None or error.strerror is None:
+        return error
+    sentence = f"{path}: could not be written ({error.strerror}); free some space, or choose another place."
+    told = type(error)(sentence)
+    told.errno = error.errno
+    return told
+
+
+def short_name(name: str) -> str:
+    """`name` where a file may be called so, else cut, with digits that keep it different from its namesakes, and its ending."""
+    if len(os.fsencode(name)) <= NAME_BYTES:
+        return name
+    ending = Path(name).suffix[:16]
+    tail = f"-{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}{ending}"
+    return os.fsencode(name)[: NAME_BYTES - len(os.fsencode(tail))].decode(errors="ignore") + tail
+
+
+def mark(command: str) -> str:
+    """The words by which a command knows the files of its earlier runs."""
+    return f"{MARK}{command}."
+
+
+def says(path: Path, *words: str) -> bool:
+    """Whether a file says one of the words at its beginning or at its end; False for a file that cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            text = file.read(1024)
+            file.seek(max(file.seek(0, os.SEEK_END) - 1024, 0))
+            text += b"\n" + file.read()
+    except OSError:
+        return False
+    return any(word.encode() in text for word in words)
+
+
+def is_result(path: Path) -> bool:
+    """Whether a command wrote this picture or video, or a killed one left it half written."""
+    return bool(_PART.match(path.name)) or says(path, MARK)
+
+
+class WriteGuard:
+    """Decides for every command what may be written: no file that it reads, and over no file but those of its own earlier runs.
+
+    Args:
+        reads: the files that the command reads. They are never written over, under whatever name or link.
+        overwrite: the user's --overwrite: other files may be replaced.
+    """
+
+    def __init__(self, reads: Iterable[str | Path] = (), overwrite: bool = False):
+        self.overwrite = overwrite
+        self._reads = {key: path for path in reads for key in _identities(path)}
+
+    def check(self, paths: Iterable[str | Path], is_own: Callable[[Path], bool] = lambda path: False) -> None:
+        """Raises unless all the paths may be written.
+
+        Args:
+            is_own: whether a file is, as it is, the work of an earlier run of the command.
+
+        Raises:
+            ValueError: a path is a file that the command reads, or stands twice among the paths.
+            FileExistsError: another file, or a folder, has the name.
+            NotADirectoryError, PermissionError: nothing can be written at the place.
+        """
+        taken, folders, seen = [], set(), set()
+        for path in map(Path, paths):
+            if path.parent not in folders:
+                _refuse_place(path.parent)
+                folders.add(path.parent)
+            keys = _identities(path)
+            read = next((self._reads[key] for key in keys if key in self._reads), None)
+            if read is not None:
+                other = "" if str(read) == str(path) else f", which is {read},"
+                raise ValueError(
+                    f"{path}: found as output{other} and among the files to read, which are never changed; choose another name."
+                )
+            if seen & keys:
+                raise ValueError(f"{path}: found as the name of two outputs, expected different ones; choose another name.")
+            seen |= keys
+            if os.path.isdir(path):
+                raise FileExistsError(f"{path}: found a folder, expected the name of a file to write; choose another name.")
+            if not self.overwrite and os.path.lexists(path) and not is_own(path):
+                taken.append(str(path))
+        if taken:
+            shown = ", ".join(taken[:3]) + (f" and {len(taken) - 3} more" if len(taken) > 3 else "")
+            raise FileExistsError(
+                f"{shown}: found {'files' if len(taken) > 1 else 'a file'} of this name that no earlier run of this command "
+                "left so, expected none; choose another name, or replace with --overwrite."
+            )
+
+
+def _identities(path: str | Path) -> set:
+    """What two names of one file have in common: the way to it, or its number, which links and other cases share."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return {os.path.realpath(path)}
+    return {os.path.realpath(path), *([(found.st_dev, found.st_ino)] if found.st_ino else [])}
+
+
+def _refuse_place(folder: Path) -> None:
+    while not os.path.lexists(folder) and folder != folder.parent:
+        folder = folder.parent
+    if not os.path.isdir(folder):
+        raise NotADirectoryError(f"{folder}: could not be written: found a file, expected a folder; choose another place.")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(
+            f"{folder}: could not be written: found a folder that is read-only, expected one to write to; choose another place."
+        )
 
 
 def clear_parts(folder: Path, *, alone: bool = False) -> None:

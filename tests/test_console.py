@@ -1,9 +1,12 @@
 import os
 import subprocess
 import sys
+from io import StringIO
 
 import pytest
+from rich.progress import Progress, TextColumn
 from rich.table import Table
+from rich.text import Text
 
 from centerkp.console import make_console, native_silence
 
@@ -45,3 +48,30 @@ def test_silence_ends_and_errors_are_heard(capfd):
         raise KeyError
     os.write(2, b" after")
     assert capfd.readouterr().err == "reason after"
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_no_name_steers_the_terminal(terminal):
+    """As text, in styles, in the cells and headings of tables and beside a bar; rich's own colours stay."""
+    name, out = "\x1b]0;owned\x07\x1b[2J\u202e\udcff", StringIO()
+    console = make_console(file=out, force_terminal=terminal, width=200)
+    table = Table(name, title=name)
+    table.add_row(Text(name, "bold"))
+    console.print(name, style="yellow", soft_wrap=True)
+    console.print(table)
+    console.print(Text(name))
+    with Progress(TextColumn("{task.description}"), console=console) as progress:
+        progress.add_task(name)
+    text = out.getvalue()
+    assert "\x1b]" not in text and "\x1b[2J" not in text and "\x07" not in text and "\u202e" not in text
+    assert text.count("\\x1b]0;owned") >= 5 and ("\x1b[33m" in text) == terminal and text.encode()
+
+
+@pytest.mark.parametrize("columns", ["0", "1", "00", "19", "999999999999999999999999", "abc", "-1", ""])
+def test_no_width_hides_the_report(monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", columns)
+    out = StringIO()
+    make_console(file=out).print("a sentence of several words")
+    assert out.getvalue() == "a sentence of several words\n"
+    monkeypatch.setenv("COLUMNS", "40")
+    assert make_console(file=out).width == 40

@@ -7,7 +7,18 @@ import sys
 import pytest
 
 from centerkp import writing
-from centerkp.writing import claim_part, hold_folder, part_path, replacing, write_json
+from centerkp.writing import (
+    WriteGuard,
+    claim_part,
+    hold_folder,
+    is_result,
+    mark,
+    part_path,
+    replacing,
+    says,
+    short_name,
+    write_json,
+)
 
 
 def test_replaces_when_whole(tmp_path):
@@ -83,3 +94,95 @@ def test_one_process_at_a_time_holds_a_folder(tmp_path):
     with hold_folder(folder, "wait"):
         assert json.loads((folder / ".lock.json").read_text())["process"] == os.getpid() and not part.exists()
     assert [p.name for p in folder.iterdir()] == [".lock"]
+
+
+@pytest.fixture()
+def photo(tmp_path):
+    photo = tmp_path / "in" / "photo.jpg"
+    photo.parent.mkdir()
+    photo.write_bytes(b"precious")
+    return photo
+
+
+def test_an_input_is_never_written_over(photo, tmp_path, monkeypatch):
+    """Whatever it is called: relative, by a symbolic link of it or its folder, or a hard link; also with --overwrite."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link.jpg").symlink_to(photo)
+    (tmp_path / "folder").symlink_to(photo.parent)
+    os.link(photo, tmp_path / "hard.jpg")
+    for name in (photo, "in/photo.jpg", "in/../in/photo.jpg", "link.jpg", "folder/photo.jpg", "hard.jpg"):
+        for reads in ([photo], ["in/photo.jpg"], ["link.jpg"]):
+            with pytest.raises(ValueError, match="photo.jpg|link.jpg|hard.jpg: found as output.*never changed"):
+                WriteGuard(reads, overwrite=True).check([tmp_path / "new.jpg", name], lambda path: True)
+    WriteGuard([photo, "gone.jpg"]).check(["in/other.jpg", "gone2.jpg"])
+
+
+def test_names_in_another_case_are_one_file_where_the_disk_says_so(photo, monkeypatch):
+    real = os.stat
+    monkeypatch.setattr(os, "stat", lambda path, **k: real(str(path).lower(), **k))  # as on macOS and Windows
+    with pytest.raises(ValueError, match="PHOTO.JPG: found as output, which is .*photo.jpg, and"):
+        WriteGuard([photo], overwrite=True).check([photo.with_name("PHOTO.JPG")])
+
+
+def test_only_own_files_are_written_over_unasked(photo, tmp_path):
+    others = [tmp_path / f"{n}.txt" for n in range(5)]
+    for path in others:
+        path.write_text("")
+    dangling = tmp_path / "dangling.txt"
+    dangling.symlink_to("nowhere")
+    for foreign in (photo, dangling, *others):
+        with pytest.raises(FileExistsError, match=f"{foreign.name}: found a file of this name .* with --overwrite"):
+            WriteGuard().check([foreign])
+        WriteGuard(overwrite=True).check([foreign])
+    with pytest.raises(FileExistsError, match="0.txt, .*1.txt, .*2.txt and 2 more: found files of this name"):
+        WriteGuard().check(others)
+    photo.write_bytes(b"\xff\xd8" + mark("show").encode() + bytes(5000))
+    WriteGuard().check([photo], lambda path: says(path, mark("show")))
+    with pytest.raises(FileExistsError):
+        WriteGuard().check([photo], lambda path: says(path, mark("infer")))
+    with pytest.raises(FileExistsError, match="found a folder"):
+        WriteGuard(overwrite=True).check([photo.parent])
+
+
+def test_places_that_cannot_be_written_to(photo, tmp_path, monkeypatch):
+    with pytest.raises(NotADirectoryError, match="photo.jpg: could not be written: found a file"):
+        WriteGuard().check([photo / "new" / "a.json"])
+    with pytest.raises(ValueError, match="b.json: found as the name of two outputs"):
+        WriteGuard().check([tmp_path / "b.json", tmp_path / "in" / ".." / "b.json"])
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(PermissionError, match="found a folder that is read-only"):
+        WriteGuard().check([tmp_path / "new" / "a.json"])
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_failed_write_is_a_sentence(tmp_path):
+    def fail():
+        with replacing(tmp_path / "a.json"):
+            raise OSError(28, "No space left on device", "part")
+
+    with pytest.raises(OSError, match=r"a.json: could not be written \(No space left on device\); free some space") as caught:
+        fail()
+    assert caught.value.errno == 28 and "Errno" not in str(caught.value) and not list(tmp_path.iterdir())
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="file/a.json: could not be written"):
+        write_json(tmp_path / "file" / "a.json", {})
+
+
+def test_names_that_are_too_long_are_cut_and_stay_different():
+    names = ["x" * 251 + ending for ending in ("1.jpg", "2.jpg", ".bmp.jpg")] + ["ä" * 200 + ".png"]
+    short = [short_name(name) for name in names]
+    assert len(set(short)) == 4 and all(len(os.fsencode(name)) <= 255 for name in short)
+    assert [name[-4:] for name in short] == [".jpg", ".jpg", ".jpg", ".png"] and short_name("a" * 255) == "a" * 255
+
+
+def test_results_are_known_by_what_they_say_or_are_called(tmp_path):
+    for name, content, known in (
+        ("a.jpg", mark("infer").encode() + bytes(3000), True),
+        ("b.mp4", bytes(3000) + mark("infer").encode(), True),
+        ("c.jpg", bytes(5000), False),
+        (part_path(tmp_path / "d.mp4").name, b"", True),
+        ("part-two.jpg", b"", False),
+    ):
+        (tmp_path / name).write_bytes(content)
+        assert is_result(tmp_path / name) == known, name
+    assert not is_result(tmp_path / "none.jpg")

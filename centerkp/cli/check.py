@@ -1,7 +1,10 @@
 """`centerkp check`."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+
+from centerkp.writing import WriteGuard, mark, says
 
 HELP = "examine a dataset, and mend what can be mended"
 NEEDS_KERAS = False
@@ -21,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--boxes-from-keypoints", action="store_true", help="with --fix: write boxes around the keypoints where there are none"
     )
     parser.add_argument("--drop", action="store_true", help="with --fix: leave out what cannot be mended or used")
-    parser.add_argument("--overwrite", action="store_true", help="with --fix: replace a file of that name")
+    parser.add_argument("--overwrite", action="store_true", help="replace files of these names that no earlier check wrote")
     parser.add_argument("--no-images", action="store_true", help="examine the JSON alone; images may be elsewhere")
 
 
@@ -29,7 +32,6 @@ def run(options: argparse.Namespace) -> int:
     """0: nothing is wrong; 1: something is to be mended or looked at; 2: training would refuse the file."""
     from centerkp.console import make_console
     from centerkp.doctor.check import check_dataset, write_mended
-    from centerkp.labels.relocate import refuse_existing
     from centerkp.report.dataset_text import print_checkup, print_mended
 
     if options.image_size < 1:
@@ -37,8 +39,7 @@ def run(options: argparse.Namespace) -> int:
     for flag in ("boxes_from_keypoints", "drop"):
         if getattr(options, flag) and not options.fix:
             raise ValueError(f"--{flag.replace('_', '-')}: found without --fix OUT.json, which it belongs to; give both.")
-    if options.fix:
-        refuse_existing([Path(options.fix)], options.overwrite)
+    _check_outputs(options, [])
     checkup = check_dataset(
         options.coco,
         images_dir=options.images,
@@ -49,6 +50,7 @@ def run(options: argparse.Namespace) -> int:
     )
     console = make_console()
     print_checkup(console, checkup)
+    _check_outputs(options, [path for c in (checkup, checkup.val) if c for path in c.images.paths if path])
     if options.fix and checkup.reading is not None:
         changes = write_mended(checkup, options.fix, boxes_from_keypoints=options.boxes_from_keypoints, drop=options.drop)
         print_mended(console, options.fix, changes)
@@ -58,3 +60,10 @@ def run(options: argparse.Namespace) -> int:
         write_dataset_page(checkup, options.html)
         console.print(f"wrote {options.html}")
     return checkup.exit_code
+
+
+def _check_outputs(options: argparse.Namespace, images: Sequence[Path]) -> None:
+    """Refuses what may not be written. Reports are replaced by later ones; a mended file may have been worked on."""
+    reads = [path for path in (options.coco, options.val, *images) if path]
+    outputs = [path for path in (options.fix, options.html) if path]
+    WriteGuard(reads, options.overwrite).check(outputs, lambda path: str(path) != options.fix and says(path, mark("check")))

@@ -7,7 +7,7 @@ from importlib import import_module
 
 from centerkp import __version__
 from centerkp.console import import_quietly
-from centerkp.wording import suggest
+from centerkp.wording import printable, suggest
 
 # Each is a module beside this one with HELP, add_arguments(parser) and run(options) -> exit code or None.
 COMMANDS = (
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             import_quietly("keras")
         return options.run_command(options) or 0
     except (ValueError, OSError) as error:
-        print(f"\nerror: {error}", file=sys.stderr)
+        print(f"\nerror: {printable(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         hint = "; the run continues with --resume RUN" if options.run_command.__module__ == "centerkp.cli.train" else ""
@@ -61,8 +61,13 @@ def print_notes(console, notes: Iterable[str]) -> None:
         console.print(f"  {note}", style="yellow")
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str):
+        super().error(printable(message))
+
+
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("centerkp", description="Keypoint detection for your own objects.", allow_abbrev=False)
+    parser = _Parser("centerkp", description="Keypoint detection for your own objects.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name in COMMANDS:

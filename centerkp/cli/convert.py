@@ -17,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--image-size", type=int, metavar="PIXELS", help="side of the input (default: the pipeline's, else 512)"
     )
     parser.add_argument("--stacks", type=int, metavar="N", help="keep the first so many hourglasses alone")
+    parser.add_argument("--overwrite", action="store_true", help="replace a file of that name that no earlier convert wrote")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -30,4 +31,5 @@ def run(options: argparse.Namespace) -> None:
         pipeline=options.pipeline,
         image_size=options.image_size,
         stacks=options.stacks,
+        overwrite=options.overwrite,
     )

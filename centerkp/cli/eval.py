@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from centerkp.console import make_console
+from centerkp.writing import WriteGuard, mark, says
 
 if TYPE_CHECKING:
     from centerkp.evaluation.models import ModelResult
@@ -25,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--html", action=argparse.BooleanOptionalAction, default=True, help="write report.html, one page for a browser"
     )
+    parser.add_argument("--overwrite", action="store_true", help="replace files in it that no earlier eval wrote")
     parser.add_argument("--tta", metavar="flip,scale", help="detect in mirrored or scaled copies, too, and join what is found")
     parser.add_argument(
         "--score",
@@ -50,6 +52,7 @@ def run(options: argparse.Namespace) -> None:
         options.coco,
         options.out,
         html=options.html,
+        overwrite=options.overwrite,
         images_dir=options.images,
         tta=options.tta,
         min_score=options.score,
@@ -66,6 +69,7 @@ def evaluate_models(
     out: str | Path,
     *,
     html: bool = True,
+    overwrite: bool = False,
     console: Console | None = None,
     **options,
 ) -> list["ModelResult"]:
@@ -73,17 +77,20 @@ def evaluate_models(
 
     Args:
         html: writes report.html beside metrics.json and curves.csv.
+        overwrite: replaces files of these names that no earlier evaluation wrote.
         options: those of `evaluation.models.measure_models`.
 
     Raises:
-        ValueError, FileNotFoundError: as `measure_models`, or `out` is a file.
+        ValueError, FileNotFoundError: as `measure_models`.
+        OSError: `out` cannot be written to, or holds such files, see `WriteGuard`.
     """
-    from centerkp.evaluation.models import measure_models, print_results, write_curves, write_metrics
+    from centerkp.evaluation.models import CURVE_COLUMNS, measure_models, print_results, write_curves, write_metrics
     from centerkp.report.evaluation_page import write_evaluation_page
 
     console, out = console or make_console(), Path(out)
-    if out.exists() and not out.is_dir():  # said before the work
-        raise ValueError(f"{out}: found a file, expected a folder to write to; choose another --out.")
+    guard = WriteGuard([coco, *models], overwrite)
+    names = ("metrics.json", "curves.csv", *(["report.html"] if html else []))
+    guard.check([out / name for name in names], lambda path: says(path, mark("eval"), ",".join(CURVE_COLUMNS)))
     results = measure_models(models, coco, console=console, **options)
     # Written before they are printed, since "| head" ends the printing; printed also when the disk is full.
     try:

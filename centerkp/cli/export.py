@@ -34,11 +34,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", metavar="PATH", help="file, or folder of a SavedModel (default: beside the model, named after it)"
     )
+    parser.add_argument("--overwrite", action="store_true", help="replace a file of that name that no earlier export wrote")
 
 
 def run(options: argparse.Namespace) -> int:
     from centerkp.console import make_console
     from centerkp.export.formats import REPORT, export
+    from centerkp.wording import printable
 
     console = make_console()
     made = export(
@@ -51,15 +53,16 @@ def run(options: argparse.Namespace) -> int:
         calibrate=options.calibrate,
         coco=options.coco,
         out=options.out,
+        overwrite=options.overwrite,
         console=console,
     )
     if made.passed:
         console.print(f"verified: {made.path}", soft_wrap=True)
         return 0
     reasons = "; ".join(made.verification.failures)
-    print(
-        f"\nerror: {made.path.name}: found differences from Keras over the tolerance ({reasons}), expected none; do not use "
-        f"the files in {made.path.parent}, and see {REPORT} there.",
-        file=sys.stderr,
+    sentence = (
+        f"{made.path.name}: found differences from Keras over the tolerance ({reasons}), expected none; do not use the files "
+        f"in {made.path.parent}, and see {REPORT} there."
     )
+    print(f"\nerror: {printable(sentence)}", file=sys.stderr)
     return 2

@@ -1,7 +1,6 @@
 """`centerkp infer`."""
 
 import argparse
-from pathlib import Path
 
 HELP = "find objects and keypoints in images and videos"
 
@@ -46,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     outputs.add_argument(
         "--out", default="predictions", metavar="DIR", help="folder for predictions.json and the rest (default: predictions)"
     )
+    outputs.add_argument("--overwrite", action="store_true", help="replace files in it that no earlier infer wrote")
     choice = {"action": argparse.BooleanOptionalAction, "default": None}
     outputs.add_argument("--save-images", **choice, help="annotated pictures (default: of images, not of videos)")
     outputs.add_argument("--save-video", **choice, help="annotated videos (default: of videos, cameras and streams)")
@@ -58,13 +58,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int | None:
     from centerkp.console import make_console
     from centerkp.inference.loading import find_newest_model, load_for_use
-    from centerkp.inference.outputs import OutputChoice
+    from centerkp.inference.outputs import OutputChoice, OutputNames
     from centerkp.inference.sources import find_sources
     from centerkp.inference.stream import Selection, predict_sources
 
     console = make_console()
     try:
-        sources = find_sources(options.sources, skip=Path(options.out))
+        sources = find_sources(options.sources, lambda note: console.print(note, style="yellow", soft_wrap=True))
+        choice = OutputChoice(
+            pictures=options.save_images,
+            video=options.save_video,
+            csv=options.csv,
+            crops=options.crops,
+            show=options.show,
+            min_keypoint_score=options.keypoint_score,
+        )
+        OutputNames(options.out, sources, choice, options.overwrite)  # refuses what must not be, before the network loads
         detector = load_for_use(
             options.weights or find_newest_model(),
             image_size=options.image_size,
@@ -81,17 +90,15 @@ def run(options: argparse.Namespace) -> int | None:
             max_objects=options.max_objects,
             track=options.track,
         )
-        choice = OutputChoice(
-            pictures=options.save_images,
-            video=options.save_video,
-            csv=options.csv,
-            crops=options.crops,
-            show=options.show,
-            min_keypoint_score=options.keypoint_score,
-        )
-        batch_size = options.batch_size
         predict_sources(
-            detector, sources, options.out, selection=selection, choice=choice, batch_size=batch_size, console=console
+            detector,
+            sources,
+            options.out,
+            selection=selection,
+            choice=choice,
+            batch_size=options.batch_size,
+            overwrite=options.overwrite,
+            console=console,
         )
     except KeyboardInterrupt:
         return 130  # the files are whole, and predict_sources has said so

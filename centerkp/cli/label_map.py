@@ -24,7 +24,7 @@ def print_label_map(schema, out: str, coco: str, overwrite: bool, console) -> No
     from centerkp.labels.label_map import label_ids, write_label_map
     from centerkp.wording import count_of
 
-    write_label_map(out, schema, overwrite=overwrite)
+    write_label_map(out, schema, reads=[coco], overwrite=overwrite)
     text = f"{out}: {count_of(schema.num_classes, 'class')}, {schema.num_keypoints} keypoints"
     console.print(text, soft_wrap=True)
     if label_ids(schema) != [kind.category_id for kind in schema.classes]:

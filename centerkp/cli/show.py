@@ -17,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="another seed draws other images (default: 0)")
     parser.add_argument("--width", type=int, metavar="PIXELS", help="of the whole picture (default: 480 for each image)")
     parser.add_argument("--out", metavar="FILE", help="picture to write (default: NAME_show.png in this folder)")
+    parser.add_argument("--overwrite", action="store_true", help="replace a file of that name that no earlier show wrote")
     parser.add_argument(
         "--check-images",
         action=argparse.BooleanOptionalAction,
@@ -31,10 +32,11 @@ def run(options: argparse.Namespace) -> None:
     from centerkp.cli.commands import print_notes
     from centerkp.console import import_quietly, make_console
     from centerkp.drawing.mosaic import choose_records, draw_records, draw_samples
-    from centerkp.drawing.pictures import write_image
+    from centerkp.images.saving import write_image
     from centerkp.labels.coco import read_coco
     from centerkp.samples.augment import Augmentation, read_compose
     from centerkp.wording import count_of
+    from centerkp.writing import WriteGuard, mark, says
 
     count = options.count or (4 if options.targets else 12)
     if count < 1 or options.image_size < 32 or options.image_size % 4:
@@ -44,9 +46,17 @@ def run(options: argparse.Namespace) -> None:
         )
     if options.targets:
         import_quietly("keras")
+    out = options.out or f"{Path(options.coco).stem}_show.png"
+    reads = [path for path in (options.coco, options.augmentation) if path]
+
+    def check_output(*images: Path) -> None:
+        WriteGuard([*reads, *images], options.overwrite).check([out], lambda path: says(path, mark("show")))
+
+    check_output()
     dataset = read_coco(options.coco, images_dir=options.images, check_images=options.check_images)
     console = make_console()
     print_notes(console, dataset.notes)
+    check_output(*(record.path for record in dataset.records))
     records = choose_records(dataset.records, count, options.seed)
     if options.augment or options.augmentation or options.targets:
         augmentation = None
@@ -60,5 +70,5 @@ def run(options: argparse.Namespace) -> None:
         )
     else:
         picture = draw_records(records, dataset.schema, options.width)
-    file = write_image(options.out or f"{Path(options.coco).stem}_show.png", picture)
+    file = write_image(out, picture, "show")
     console.print(f"{count_of(len(records), 'image')}: {file}", soft_wrap=True)

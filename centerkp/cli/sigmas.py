@@ -19,7 +19,10 @@ def run(options: argparse.Namespace) -> None:
     from centerkp.cli.commands import print_notes
     from centerkp.console import make_console
     from centerkp.labels.sigmas import estimate_sigmas, read_annotators, write_sigmas
+    from centerkp.writing import WriteGuard
 
+    if options.out:
+        WriteGuard(options.coco, options.overwrite).check([options.out])
     sigmas = estimate_sigmas(read_annotators(options.coco, options.images))
     console = make_console()
     console.print(f"{sigmas.images} images annotated by more than one of {len(options.coco)}")

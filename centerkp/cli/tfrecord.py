@@ -21,13 +21,16 @@ def run(options: argparse.Namespace) -> None:
     from centerkp.cli.label_map import print_label_map
     from centerkp.console import make_console
     from centerkp.labels.coco import read_coco
-    from centerkp.labels.tfrecord import refuse_existing_shards, write_tfrecords
+    from centerkp.labels.tfrecord import check_shards, write_tfrecords
     from centerkp.wording import count_of
 
-    refuse_existing_shards(options.out, options.overwrite)  # before the images are read, which may take long
+    reads = [options.coco, options.label_map] if options.label_map else [options.coco]
+    check_shards(options.out, reads, options.overwrite)  # before the images are read, which may take long
     console = make_console()
     dataset = read_coco(options.coco, images_dir=options.images)
     print_notes(console, dataset.notes)
+    if options.label_map:
+        print_label_map(dataset.schema, options.label_map, options.coco, options.overwrite, console)
     files, converted = write_tfrecords(options.out, dataset.records, dataset.schema, overwrite=options.overwrite)
     if converted:
         text = f"  {converted} of {len(dataset.records)} images stored as PNG, since not every program reads them as they are"
@@ -36,5 +39,3 @@ def run(options: argparse.Namespace) -> None:
     console.print(f"{len(dataset.records)} images with {count} objects in {count_of(len(files), 'file')}:")
     for file in dict.fromkeys((files[0], files[-1])):
         console.print(f"  {file}", soft_wrap=True)
-    if options.label_map:
-        print_label_map(dataset.schema, options.label_map, options.coco, options.overwrite, console)

@@ -19,7 +19,7 @@ from centerkp.doctor.twins import check_neighbours, check_twins
 from centerkp.labels.coco import NotCoco, read_coco_json
 from centerkp.labels.image_files import image_folders
 from centerkp.schema import Schema
-from centerkp.writing import write_json
+from centerkp.writing import WriteGuard, write_json
 
 
 @dataclass(eq=False)
@@ -157,14 +157,13 @@ def write_mended(checkup: Checkup, out: str | Path, *, boxes_from_keypoints: boo
         What was changed, one finding for each kind.
 
     Raises:
-        ValueError: the file is no COCO dataset, or `out` is the file itself.
+        ValueError: the file is no COCO dataset, or `out` is a file that was examined.
     """
     out = Path(out)
     if checkup.reading is None:
         raise ValueError(f"{checkup.path}: found no COCO dataset, expected one to mend; see the findings.")
-    sources = [checkup.path] + ([checkup.val.path] if checkup.val else [])
-    if out.exists() and any(out.samefile(source) for source in sources):
-        raise ValueError(f"{out}: found a file that is examined, expected another name; the original is never changed.")
+    checkups = [c for c in (checkup, checkup.val) if c]
+    WriteGuard([path for c in checkups for path in (c.path, *c.images.paths) if path], overwrite=True).check([out])
     names = name_images(checkup.reading, checkup.images, out)
     content, changes = mend_labels(
         checkup.reading,

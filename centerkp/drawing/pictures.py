@@ -6,7 +6,6 @@ mirror is known is blue when it is the left one and orange when it is the right 
 
 import colorsys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Protocol
 
 import cv2
@@ -14,9 +13,9 @@ import numpy as np
 
 from centerkp.drawing.lettering import draw_plate, draw_title, find_place, font_size
 from centerkp.geometry import clip_boxes, letterbox
+from centerkp.images.saving import copy_checked
 from centerkp.results import Detection
 from centerkp.schema import Schema
-from centerkp.writing import replacing
 
 # Okabe and Ito's colours, which stay apart for colour-blind readers.
 CLASS_PALETTE = ((86, 180, 233), (230, 159, 0), (0, 158, 115), (240, 228, 66), (204, 121, 167), (213, 94, 0), (0, 114, 178))
@@ -24,7 +23,6 @@ LONE_HUES = (0.36, 0.86, 0.22, 0.93, 0.43, 0.79)  # between green and pink, apar
 PAPER = (24, 26, 30)  # behind the cells of a mosaic
 EDGE = (16, 16, 16)  # around lines and dots, so that they show on any ground
 SUB_BITS = 4  # OpenCV takes coordinates in 1/16 pixel
-IMAGE_SUFFIXES = {".jpg": (cv2.IMWRITE_JPEG_QUALITY, 92), ".jpeg": (cv2.IMWRITE_JPEG_QUALITY, 92), ".png": (), ".webp": ()}
 
 
 class Truth(Protocol):
@@ -135,7 +133,7 @@ def draw_targets(image_rgb: np.ndarray, heatmap: np.ndarray, colors: np.ndarray)
     Raises:
         ValueError: the image is not (height, width, 3) uint8, or colours and channels differ in number.
     """
-    image, heatmap = _copy_checked(image_rgb), np.clip(np.asarray(heatmap, np.float32), 0, 1)
+    image, heatmap = copy_checked(image_rgb), np.clip(np.asarray(heatmap, np.float32), 0, 1)
     if heatmap.ndim != 3 or heatmap.shape[-1] != len(colors):
         raise ValueError(
             f"draw_targets: found a heatmap of shape {heatmap.shape} with {len(colors)} colors, expected (h, w, channels) "
@@ -187,7 +185,7 @@ def make_mosaic(
     Raises:
         ValueError: there are no images, titles and images differ in number, or the columns find no room.
     """
-    images = [_copy_checked(image) for image in images]
+    images = [copy_checked(image) for image in images]
     columns = min(columns or int(np.ceil(np.sqrt(len(images)))), len(images))
     if not images or columns < 1 or (titles is not None and len(titles) != len(images)):
         found = f"{len(images)} images, {columns} columns, {'no' if titles is None else len(titles)} titles"
@@ -222,35 +220,11 @@ def _size_cells(images: Sequence[np.ndarray], columns: int, width: int | None) -
     return gap, room, max(round(cell_h * room / cell_w), 1)
 
 
-def write_image(path: str | Path, image_rgb: np.ndarray) -> Path:
-    """Writes an image, making folders as needed; a half-written file never stands under its name.
-
-    Raises:
-        ValueError: the extension is none of .jpg, .jpeg, .png, .webp, or the image is not (height, width, 3) uint8.
-    """
-    path, image = Path(path), _copy_checked(image_rgb)
-    if path.suffix.lower() not in IMAGE_SUFFIXES:
-        raise ValueError(f"{path}: found extension '{path.suffix}', expected one of {list(IMAGE_SUFFIXES)}; rename the file.")
-    coded = cv2.imencode(path.suffix.lower(), cv2.cvtColor(image, cv2.COLOR_RGB2BGR), IMAGE_SUFFIXES[path.suffix.lower()])[1]
-    with replacing(path) as part:
-        part.write_bytes(coded.tobytes())
-    return path
-
-
-def _copy_checked(image_rgb: np.ndarray) -> np.ndarray:
-    image = np.array(image_rgb, order="C")
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
-        raise ValueError(
-            f"image: found {image.dtype} of shape {image.shape}, expected uint8 (height, width, 3) in RGB; convert it first."
-        )
-    return image
-
-
 class _Pen:
     """A copy of an image, and lines, dots and letters in proportion to it."""
 
     def __init__(self, image_rgb: np.ndarray, schema: Schema):
-        self.canvas, self.schema = _copy_checked(image_rgb), schema
+        self.canvas, self.schema = copy_checked(image_rgb), schema
         self.class_colors, self.keypoint_colors = class_colors(schema).tolist(), keypoint_colors(schema).tolist()
         height, width = self.canvas.shape[:2]
         side = (width * height) ** 0.5

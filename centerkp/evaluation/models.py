@@ -30,8 +30,9 @@ from centerkp.labels.coco import read_coco
 from centerkp.labels.records import Record
 from centerkp.results import Detection
 from centerkp.schema import Schema
-from centerkp.writing import replacing, write_json
+from centerkp.writing import mark, replacing, write_json
 
+CURVE_COLUMNS = ("model", "curve", "class", "x", "y")
 TERMINAL_MODELS = 3  # so many columns of two numbers each fit 80 columns
 
 
@@ -105,7 +106,8 @@ def name_models(paths: Sequence[str | Path]) -> list[str]:
 def write_metrics(results: Sequence[ModelResult], coco: str | Path, out: Path) -> Path:
     """metrics.json: all numbers of each model but the curves."""
     models = {r.name: {"model": r.path, "speed": asdict(r.speed), **r.evaluation.to_dict()} for r in results}
-    return write_json(out / "metrics.json", {"coco": str(coco), "machine": describe_machine(), "models": models}, indent=2)
+    content = {"made_by": mark("eval"), "coco": str(coco), "machine": describe_machine(), "models": models}
+    return write_json(out / "metrics.json", content, indent=2)
 
 
 def write_curves(results: Sequence[ModelResult], out: Path) -> Path:
@@ -113,7 +115,7 @@ def write_curves(results: Sequence[ModelResult], out: Path) -> Path:
     path = out / "curves.csv"
     with replacing(path) as part, open(part, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(("model", "curve", "class", "x", "y"))
+        writer.writerow(CURVE_COLUMNS)
         writer.writerows(row for r in results for row in _curve_rows(r))
     return path
 

@@ -1,7 +1,9 @@
 """From a trained model to an artefact that was compared with it."""
 
 import gc
+import mmap
 import platform
+import re
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -26,10 +28,11 @@ from centerkp.images.reading import letterbox_image, read_image
 from centerkp.inference.loading import load_detector
 from centerkp.inference.sources import find_images
 from centerkp.model.center_net import CenterNet
-from centerkp.runtimes.artefact import UNVERIFIED, find_artefact
-from centerkp.writing import write_json
+from centerkp.runtimes.artefact import DESCRIPTION, UNVERIFIED, find_artefact
+from centerkp.writing import WriteGuard, mark, says, write_json
 
 REPORT = "export.json"
+SAVED_MODEL_FILES = {"saved_model.pb", "fingerprint.pb", "schema.json", "variables", "assets", REPORT}
 CALIBRATION_IMAGES = 64  # more make int8 slower to write and hardly better
 VERIFIED_IMAGES = 8
 FOLD_TOLERANCE = 1e-4  # of the largest number of a map
@@ -79,6 +82,7 @@ def export(
     calibrate: Sequence[str | Path] = (),
     coco: str | Path | None = None,
     out: str | Path | None = None,
+    overwrite: bool = False,
     console: Console | None = None,
 ) -> Export:
     """Writes a trained model in another format, runs it, and compares it with Keras in float32.
@@ -96,17 +100,21 @@ def export(
         calibrate: images, folders or patterns from which int8 takes the ranges of its numbers; images the comparison runs on.
         coco: annotated images; the average precision lost on them is measured.
         out: a file, for a SavedModel a folder; by default beside the weights, named after them and the precision.
+        overwrite: replaces a file of that name that no earlier export wrote; a folder of that kind is never replaced.
 
     Raises:
         ValueError: the format does not have the precision or batch, int8 without images, or as in `load_weights`.
         FileNotFoundError: the weights, images or a package that the format needs are not there.
+        FileExistsError: `out` is there, and no earlier export wrote it.
     """
     console, started = console or make_console(), time.monotonic()
     kind = check_choice(format, precision, batch)
     rows = None if kind.any_batch and batch != "1" else 1
     target = Path(out) if out else _name_target(weights, format, precision, kind)
     _check_request(weights, format, precision, calibrate, target, kind)
-    named = spread(find_images(calibrate), CALIBRATION_IMAGES) if calibrate else []
+    images = find_images(calibrate) if calibrate else []
+    _check_target(target, kind, WriteGuard([path for path in (weights, coco, *images) if path], overwrite))
+    named = spread(images, CALIBRATION_IMAGES)
     model = load_detector(weights, image_size=image_size, stacks=stacks, console=console)
     pictures, origin = find_pictures(weights, coco, named, VERIFIED_IMAGES)
     workplace = target.with_name(target.name + UNVERIFIED)
@@ -168,8 +176,28 @@ def _check_request(weights, format: str, precision: str, calibrate: Sequence, ta
         raise ValueError(
             f"{target}: found the ending '{target.suffix}' for {format}, expected {kind.ending}; choose another --out."
         )
-    if target.exists() and (target.is_dir() if kind.ending else find_artefact(target) is None):
-        raise FileExistsError(f"{target}: already there and no exported model, expected a free name; choose another --out.")
+
+
+def _check_target(target: Path, kind: Format, guard: WriteGuard) -> None:
+    """Refuses to write over anything but an earlier export; folders are replaced whole and may hold nothing else."""
+    workplace, weights = target.with_name(target.name + UNVERIFIED), target.with_suffix(".bin")
+    folders = {workplace: {target.name, weights.name, REPORT}, **({} if kind.ending else {target: SAVED_MODEL_FILES})}
+    for folder, names in folders.items():
+        own = folder == workplace or _is_export(folder / DESCRIPTION)
+        if folder.is_dir() and not (own and {p.name for p in folder.iterdir()} <= names):
+            raise FileExistsError(f"{folder}: already there and no exported model, expected a free name; choose another --out.")
+    if kind.ending or not target.is_dir():
+        guard.check([target, weights] if kind.ending == ".xml" else [target], lambda _: _is_export(target))
+    if kind.ending:
+        guard.check([_name_report(target)], lambda path: says(path, mark("export")))
+
+
+def _is_export(path: Path) -> bool:
+    """Whether a file holds the description of itself that every artefact has, plain or as XML writes it."""
+    if not path.is_file() or not path.stat().st_size:
+        return False
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return re.search(rb'made_by(": "|&quot;: &quot;)centerkp ', content) is not None
 
 
 def _fold_and_check(model: CenterNet, dtype: str, picture: np.ndarray, console: Console):
@@ -220,15 +248,21 @@ def _deliver(workplace: Path, target: Path, report: dict) -> Path:
     """Moves a verified artefact out of its workplace, over an earlier one."""
     if target.is_dir():
         shutil.rmtree(target)
-    for file in workplace.iterdir():
+    # First the one that says whose the others are, for one that is killed in between and repeated.
+    for file in sorted(workplace.iterdir(), key=lambda file: file.name != target.name):
         file.replace(target.with_name(file.name))
     workplace.rmdir()
-    write_json(target / REPORT if target.is_dir() else target.with_name(f"{target.name}.{REPORT}"), report, indent=2)
+    write_json(_name_report(target), report, indent=2)
     return target
+
+
+def _name_report(target: Path) -> Path:
+    return target / REPORT if target.is_dir() else target.with_name(f"{target.name}.{REPORT}")
 
 
 def _describe(weights, format, precision, rows, model, origin, calibrated, verification, accuracy) -> dict:
     return {
+        "made_by": mark("export"),
         "model": str(weights),
         "format": format,
         "precision": precision,

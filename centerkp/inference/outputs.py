@@ -1,8 +1,10 @@
 """What becomes of the results: drawn by a pool of threads, written in order by one more, while the network goes on."""
 
+import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import Queue
@@ -10,14 +12,16 @@ from threading import Semaphore, Thread
 
 import numpy as np
 
-from centerkp.drawing.pictures import IMAGE_SUFFIXES, draw_detections, write_image
+from centerkp.drawing.pictures import draw_detections
 from centerkp.geometry import clip_boxes
-from centerkp.inference.prediction_files import CocoFile, CsvFile
+from centerkp.images.saving import IMAGE_SUFFIXES, write_image
+from centerkp.inference.prediction_files import COLUMNS, CocoFile, CsvFile, is_untouched
 from centerkp.inference.screen import Screen
-from centerkp.inference.sources import Item
-from centerkp.inference.video import ClipWriter
+from centerkp.inference.sources import Item, Picture
+from centerkp.inference.video import Clip, ClipWriter
 from centerkp.results import Detection
 from centerkp.schema import Schema
+from centerkp.writing import WriteGuard, mark, says, short_name
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,79 @@ class OutputChoice:
     min_keypoint_score: float = 0.1
 
 
+class OutputNames:
+    """Where the outputs of a run go, and whether they may.
+
+    Pictures and videos keep the names of their sources. A format that is read but not written gets a second ending. A name
+    that is too long for it, or taken by then, is changed; names that differ in case alone are the same on many disks.
+
+    Args:
+        sources: what is read, and never written over.
+        overwrite: files that no earlier run wrote may be replaced.
+
+    Raises:
+        ValueError, FileExistsError, OSError: as `WriteGuard.check`, for all outputs that are known before the work.
+    """
+
+    def __init__(self, out: str | Path, sources: Sequence[Picture | Clip], choice: OutputChoice, overwrite: bool = False):
+        self.out, self._planned, self._taken = Path(out), {}, set()
+        self._guard = WriteGuard((s.address for s in sources if "://" not in str(s.address)), overwrite)
+        for source in sources:
+            if isinstance(source, Clip):
+                self._plan(source.name, self._name_video(source.name), choice.video)
+            elif not source.fault:
+                self._plan(source.name, self._name_picture(source.name), choice.pictures)
+        tables = [self.out / "predictions.json", *([self.out / "predictions.csv"] if choice.csv else [])]
+        self._guard.check([*tables, *self._planned.values()], is_own)
+
+    def picture(self, item: Item) -> Path:
+        """Of an image, or of a frame."""
+        known = None if item.clip else self._planned.get(item.name)
+        return known or self._allow(self._name_picture(item.name))
+
+    def video(self, clip: Clip) -> Path:
+        """Of a video; that of an address may turn out to be one only when it is read."""
+        known = self._planned.get(clip.name)
+        return known if known and known.suffix == ".mp4" else self._allow(self._name_video(clip.name))
+
+    def crop(self, item: Item, class_name: str, number: int) -> Path:
+        """Of the object with this number in an image or frame."""
+        kind = "".join(c if c.isalnum() or c in " ._-" else "_" for c in class_name).strip(" .") or "object"
+        return self._allow(_with_ending(self.out / "crops" / kind / item.name, f"_{number}.jpg"))
+
+    def _name_picture(self, name: str) -> Path:
+        path = self.out / "images" / name
+        return _with_ending(path, "" if path.suffix.lower() in IMAGE_SUFFIXES else ".jpg")
+
+    def _name_video(self, name: str) -> Path:
+        return _with_ending(self.out / "videos" / name, ".mp4")
+
+    def _plan(self, name: str, path: Path, wanted: bool | None) -> None:
+        if wanted is not False:
+            self._planned[name] = self._free(path)
+            self._taken.add(str(self._planned[name]).casefold())
+
+    def _free(self, path: Path) -> Path:
+        free, number = path, 2
+        while str(free).casefold() in self._taken:
+            free, number = path.with_name(short_name(f"{path.stem}-{number}{path.suffix}")), number + 1
+        return free
+
+    def _allow(self, path: Path) -> Path:
+        path = self._free(path)
+        self._guard.check([path], is_own)
+        return path
+
+
+def _with_ending(path: Path, ending: str) -> Path:
+    return path.with_name(short_name(path.name + ending))
+
+
+def is_own(path: Path) -> bool:
+    """Whether an earlier run wrote a file; not one of predictions that somebody has worked on since."""
+    return is_untouched(path) if path.suffix == ".json" else says(path, mark("infer"), ",".join(COLUMNS))
+
+
 @dataclass(frozen=True, eq=False)
 class Result:
     """One image or frame with what was found in it; `tracks` numbers the detections, or is empty."""
@@ -55,10 +132,21 @@ class Outputs:
 
     `add` waits while too many results are in hand, so the memory stays what it is. All files are opened, written and closed by
     one thread of its own: an interrupt (Ctrl-C), which comes to the main thread, never hits a file that is half written.
+
+    Args:
+        report: called with one sentence for every picture or video that could not be written, while all others can.
     """
 
-    def __init__(self, out: str | Path, schema: Schema, choice: OutputChoice, screen: Screen | None = None):
-        self.out, self.schema, self.choice, self.screen = Path(out), schema, choice, screen
+    def __init__(
+        self,
+        names: OutputNames,
+        schema: Schema,
+        choice: OutputChoice,
+        screen: Screen | None,
+        report: Callable[[str], None],
+    ):
+        self.names, self.schema, self.choice, self.screen, self.report = names, schema, choice, screen, report
+        self.out = names.out
         self.image_count = self.object_count = 0
         self.paths: dict[str, Path] = {}  # what was written, by kind
         threads = min(os.cpu_count() or 1, 8)
@@ -97,9 +185,8 @@ class Outputs:
     def _draw(self, result: Result) -> np.ndarray | None:
         """In the pool: the annotated picture when somebody wants it; pictures and crops, whose order is free, as files."""
         item, choice = result.item, self.choice
-        name = Path(item.name)
         if choice.crops:
-            self._write_crops(result, name)
+            self._write_crops(result)
         as_file = choice.pictures if choice.pictures is not None else item.clip is None
         as_video = item.clip is not None and choice.video is not False
         if not (as_file or as_video or self.screen):
@@ -109,27 +196,26 @@ class Outputs:
             found = [replace(d, class_name=f"#{n} {d.class_name}") for d, n in zip(found, result.tracks, strict=True)]
         picture = draw_detections(result.image, found, self.schema, min_keypoint_score=choice.min_keypoint_score)
         if as_file:
-            # A format that is read but not written gets a second ending, so that no picture replaces that of a namesake.
-            name = name if name.suffix.lower() in IMAGE_SUFFIXES else Path(f"{name}.jpg")
-            write_image(self.out / "images" / name, picture)
-            self.paths["pictures"] = self.out / "images"
+            with _going_on(self.report):
+                write_image(self.names.picture(item), picture, "infer")
+                self.paths["pictures"] = self.out / "images"
         return picture if as_video or self.screen else None
 
-    def _write_crops(self, result: Result, name: Path) -> None:
+    def _write_crops(self, result: Result) -> None:
         height, width = result.image.shape[:2]
         for number, detection in enumerate(result.detections, 1):
             box = clip_boxes(np.nan_to_num(detection.box_xyxy), width, height)
             (x0, y0), (x1, y1) = np.floor(box[:2]).astype(int), np.ceil(box[2:]).astype(int)
             if x1 > x0 and y1 > y0:
-                kind = "".join(c if c.isalnum() or c in " ._-" else "_" for c in detection.class_name).strip(" .") or "object"
-                path = self.out / "crops" / kind / name.with_name(f"{name.name}_{number}.jpg")
-                write_image(path, result.image[y0:y1, x0:x1])
-                self.paths["crops"] = self.out / "crops"
+                with _going_on(self.report):
+                    path = self.names.crop(result.item, detection.class_name, number)
+                    write_image(path, result.image[y0:y1, x0:x1], "infer")
+                    self.paths["crops"] = self.out / "crops"
 
     def _work(self) -> None:
         """In the writing thread: opens, fills and closes the files; after an error it only empties the queue."""
         files: dict[str, CocoFile | CsvFile] = {}
-        videos = _Videos(self.out / "videos")
+        videos = _Videos(self.names, self.report)
         while (job := self._queue.get()) is not None:
             try:
                 if self._error is None:
@@ -168,14 +254,20 @@ class Outputs:
 class _Videos:
     """The video of the clip whose frames are coming in; the one before is complete when another begins."""
 
-    def __init__(self, folder: Path):
-        self.folder, self._clip, self._writer, self._written = folder, None, None, None
+    def __init__(self, names: OutputNames, report: Callable[[str], None]):
+        self.names, self.report = names, report
+        self._clip, self._writer, self._written = None, None, None
 
     def write(self, item: Item, picture: np.ndarray) -> None:
-        if self._clip is not item.clip:
-            self._end()
-            self._clip, self._writer = item.clip, ClipWriter(self.folder / f"{item.clip.name}.mp4", item.fps)
-        self._writer.write(picture, item.index)
+        with _going_on(self.report):
+            if self._clip is not item.clip:
+                self._end()
+                self._clip = item.clip
+                self._writer = ClipWriter(self.names.video(item.clip), item.fps)
+            if self._writer is not None:
+                writer, self._writer = self._writer, None  # one that fails is not tried again
+                writer.write(picture, item.index)
+                self._writer = writer
 
     def _end(self) -> None:
         if self._writer is not None:
@@ -184,4 +276,17 @@ class _Videos:
 
     def close(self) -> Path | None:
         self._end()
-        return self._written and self.folder
+        return self._written and self.names.out / "videos"
+
+
+@contextmanager
+def _going_on(report: Callable[[str], None]) -> Iterator[None]:
+    """What is wrong with one output alone (its name, its size, what stands there) is reported, and ends nothing else."""
+    try:
+        yield
+    except (ValueError, FileExistsError) as error:
+        report(str(error))
+    except OSError as error:
+        if error.errno not in (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ):
+            raise
+        report(str(error))

@@ -13,6 +13,7 @@ from centerkp.inference.detect import Detector, Frame, detect
 from centerkp.inference.image_result import Predictions
 from centerkp.inference.loading import load_detector
 from centerkp.inference.sources import find_images
+from centerkp.wording import printable
 
 
 def predict(
@@ -56,7 +57,7 @@ def predict(
         if result.error and result.path is None:
             raise ValueError(result.error)
         if result.error:
-            warnings.warn(f"left out: {result.error}", stacklevel=2)
+            warnings.warn(f"left out: {printable(result.error)}", stacklevel=2)
         results.append(result if result.path is None else replace(result, pixels=None))
     return results
 

@@ -1,8 +1,10 @@
 """`predictions.json` and `predictions.csv`, written row by row, so that their length costs no memory."""
 
 import csv
+import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -10,10 +12,13 @@ from pathlib import Path
 
 from centerkp.results import ROW_COLUMNS, Detection, coco_dataset, to_annotation, to_rows
 from centerkp.schema import Schema
-from centerkp.writing import claim_part
+from centerkp.writing import claim_part, mark
 
 # As `results.to_rows`, and for videos the position and time of the frame, and the object's number through the video.
 COLUMNS = ("image", "frame", "seconds", "object", "track", *ROW_COLUMNS[2:])
+# The end of predictions.json: whoever works on the file changes what the digest is of, and then it is his.
+_SEAL = '"made_by": "{}", "sha256": "{}"}}}}\n'
+_SEALED = re.compile(re.escape(_SEAL.format(mark("infer"), "#")).replace(r"\#", "([0-9a-f]{64})").encode() + rb"\Z")
 
 
 class CocoFile:
@@ -24,9 +29,11 @@ class CocoFile:
         self.part = claim_part(self.path)
         self.image_count = self.annotation_count = 0
         self._head = coco_dataset([], [], schema)
-        self._annotations = open(self.part, "w", encoding="utf-8")
+        # The name of a file may be bytes that are no letters; as Python writes them, JSON reads them.
+        text = {"encoding": "utf-8", "errors": "backslashreplace"}
+        self._annotations = open(self.part, "w", **text)
         # COCO keeps images and annotations in two lists, so that one of them must wait elsewhere for its turn.
-        self._images = tempfile.TemporaryFile("w+", encoding="utf-8", dir=self.path.parent)
+        self._images = tempfile.TemporaryFile("w+", **text, dir=self.path.parent)
         self._annotations.write('{"annotations": [')
 
     def add(self, image: Mapping, detections: Sequence[Detection], tracks: Sequence[int] = ()) -> None:
@@ -54,12 +61,34 @@ class CocoFile:
                 file.write('],\n"images": [')
                 images.seek(0)
                 shutil.copyfileobj(images, file)
-                rest = {name: self._head[name] for name in ("info", "licenses", "categories")}
-                file.write("],\n" + json.dumps(rest, ensure_ascii=False)[1:] + "\n")
+                rest = {name: self._head[name] for name in ("licenses", "categories", "info")}
+                file.write("],\n" + json.dumps(rest, ensure_ascii=False)[1:-2] + ", ")
+                file.flush()
+                with open(self.part, "rb") as whole:
+                    digest = hashlib.file_digest(whole, "sha256").hexdigest()
+                file.write(_SEAL.format(mark("infer"), digest))
             os.replace(self.part, self.path)
         finally:
             self.part.unlink(missing_ok=True)
         return self.path
+
+
+def is_untouched(path: Path) -> bool:
+    """Whether a file is a `predictions.json` as `CocoFile` left it, and nobody has worked on it since."""
+    try:
+        with open(path, "rb") as file:
+            end = file.seek(max(file.seek(0, os.SEEK_END) - 1024, 0))
+            match = _SEALED.search(file.read())
+            if match is None:
+                return False
+            file.seek(0)
+            digest, left = hashlib.sha256(), end + match.start()
+            while block := file.read(min(left, 1 << 20)):
+                digest.update(block)
+                left -= len(block)
+    except OSError:
+        return False
+    return digest.hexdigest().encode() == match[1]
 
 
 class CsvFile:
@@ -68,7 +97,7 @@ class CsvFile:
     def __init__(self, path: str | Path):
         self.path = Path(path)
         self.part = claim_part(self.path)
-        self._file = open(self.part, "w", encoding="utf-8", newline="")
+        self._file = open(self.part, "w", encoding="utf-8", errors="backslashreplace", newline="")
         self._writer = csv.DictWriter(self._file, COLUMNS)
         self._writer.writeheader()
 

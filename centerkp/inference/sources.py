@@ -1,39 +1,37 @@
 """What a user names on the command line -> images and frames, one after another: files, folders, lists, addresses, videos."""
 
+import os
 import re
-import shutil
-import tempfile
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from glob import glob, has_magic
-from http.client import HTTPException
 from pathlib import Path
 from threading import Event
 from typing import Any
-from urllib.error import URLError
-from urllib.parse import quote, unquote, urlsplit
-from urllib.request import Request, urlopen
+from urllib.parse import unquote, urlsplit
 
-import numpy as np
-
-from centerkp.images.reading import read_image
+from centerkp.inference.addresses import STREAM_SCHEMES, IsVideo, check_address, read_address
 from centerkp.inference.detect import Frame
 from centerkp.inference.video import Clip, open_clip
+from centerkp.wording import count_of
+from centerkp.writing import is_result
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".jp2", ".ppm", ".pgm")
 VIDEO_SUFFIXES = tuple(".mp4 .avi .mov .mkv .webm .m4v .mpg .mpeg .wmv .flv .3gp .ogv .mts .m2ts .mjpg .mjpeg .m3u8".split())
-STREAM_SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "udp", "tcp", "rtp", "srt")
-MAX_DOWNLOAD = 200_000_000  # bytes of one image
-DOWNLOAD_TIMEOUT = 20  # seconds without an answer
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One image: `address` is a path or an http address, `name` what it is called among the outputs, such as `sub/a.jpg`."""
+    """One image: `address` is a path or an http address, `name` what it is called among the outputs, such as `sub/a.jpg`.
+
+    `fault` says why a line of a list can be no source; it is reported in its turn.
+    """
 
     name: str
     address: Path | str
+    fault: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,24 +50,28 @@ class Item:
     fps: float = 0.0
 
 
-def find_sources(sources: Iterable[str | Path], skip: Path | None = None) -> list[Picture | Clip]:
+def find_sources(sources: Iterable[str | Path], report: Callable[[str], None] = warnings.warn) -> list[Picture | Clip]:
     """All images and videos that sources name, in order and without repetition.
 
     A source is an image or video file, a folder (searched with all its sub-folders), a glob pattern, a text file with one
     source per line (relative to the current folder or to the list's own; "#" begins a comment), the http address of an image
-    or a video, the number of a camera, or the address of a stream such as rtsp://host/path.
+    or a video, the number of a camera, or the address of a stream such as rtsp://host/path. Folders and patterns are searched
+    without what the commands themselves have written there; a file that is named is always taken.
 
     Args:
-        skip: a folder that is not searched, where the outputs go.
+        report: called with one sentence when results of earlier runs were left out.
 
     Raises:
         FileNotFoundError: a source names nothing. A line of a list that names nothing is kept, to be reported in its turn.
         ValueError: an address of an unknown kind, or a list that is not text.
     """
-    addresses: dict[Path | str | int, None] = {}
+    addresses: dict[object, Path | str | int | Picture] = {}
+    search = _Search()
     for source in map(str, sources):
-        addresses |= dict.fromkeys(_expand(source, skip and skip.resolve()))
-    return _name_all(list(addresses))
+        for address in search.expand(source):
+            addresses.setdefault(os.path.abspath(address) if isinstance(address, Path) else address, address)
+    search.tell(report)
+    return _name_all(list(addresses.values()))
 
 
 def read_items(
@@ -85,7 +87,9 @@ def read_items(
     for source in sources:
         if stop.is_set():
             return
-        if isinstance(source, Clip):
+        if isinstance(source, Picture) and source.fault:
+            report(source.fault)
+        elif isinstance(source, Clip):
             yield from _read_clip(source, report, count, stop)
         elif isinstance(source.address, Path):
             yield Item(source.name, source.address)
@@ -98,62 +102,6 @@ def read_items(
                 report(str(error))
             else:
                 yield Item(source.name, Frame(source.address, image))
-
-
-def read_address(address: str) -> np.ndarray:
-    """Downloads one image, (H, W, 3) uint8 RGB.
-
-    Raises:
-        IsVideo: the server says that it sends a video.
-        ValueError: no answer within some seconds, an error of the server, more than `MAX_DOWNLOAD` bytes, or not an image.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "download"
-        try:
-            # As browsers do: blanks and accents are encoded, what is encoded already stays.
-            request = Request(quote(address, safe="%/:=&?~#+!$,;'@()*[]"), headers={"User-Agent": "centerkp"})
-            with urlopen(request, timeout=DOWNLOAD_TIMEOUT) as answer, open(path, "wb") as file:
-                kind = answer.headers.get_content_type()
-                if kind.startswith("video/") or kind == "multipart/x-mixed-replace":
-                    raise IsVideo(f"{address}: found a video, expected an image.", live=kind.startswith("multipart/"))
-                shutil.copyfileobj(_Limited(answer, address), file)
-        except (URLError, HTTPException, TimeoutError, ConnectionError) as error:
-            reason = getattr(error, "reason", error)
-            code = f"{error.code} {reason}" if hasattr(error, "code") else reason
-            raise ValueError(f"{address}: found no image ({code}), expected one; check the address in a browser.") from None
-        try:
-            return read_image(path)
-        except ValueError as error:
-            raise ValueError(str(error).replace(str(path), address)) from None
-
-
-class IsVideo(ValueError):
-    """What was taken for an image, since its name does not say otherwise, is a video; `live` when a camera sends it."""
-
-    def __init__(self, message: str, live: bool):
-        super().__init__(message)
-        self.live = live
-
-
-class _Limited:
-    """A download that ends with an error when it grows too large or stops before its announced length."""
-
-    def __init__(self, answer, address: str):
-        self.answer, self.address, self.bytes = answer, address, 0
-        self.expected = int(answer.headers.get("Content-Length") or 0)
-
-    def read(self, count: int) -> bytes:
-        data = self.answer.read(count)
-        self.bytes += len(data)
-        if max(self.bytes, self.expected) > MAX_DOWNLOAD:
-            raise ValueError(
-                f"{self.address}: found more than {MAX_DOWNLOAD // 10**6} MB, expected one image; download it first."
-            )
-        if not data and self.bytes < self.expected:
-            raise ValueError(
-                f"{self.address}: found {self.bytes} of {self.expected} bytes, the connection broke; try it again."
-            )
-        return data
 
 
 def _read_clip(clip: Clip, report, count, stop: Event) -> Iterator[Item]:
@@ -169,51 +117,79 @@ def _read_clip(clip: Clip, report, count, stop: Event) -> Iterator[Item]:
             yield Item(f"{clip.name}/{index:06d}.jpg", frame, clip, index, seconds, reader.fps)
 
 
-def _expand(source: str, skip: Path | None, inside_list: bool = False) -> list[Path | str | int]:
-    """The files, addresses and camera numbers that one source names."""
-    path = Path(source)
-    if re.match(r"[a-z][a-z0-9+.-]+://", source, re.IGNORECASE):
-        scheme = urlsplit(source).scheme.lower()
-        if scheme not in ("http", "https", *STREAM_SCHEMES):
-            known = ", ".join(("http", "https", *STREAM_SCHEMES))
-            raise ValueError(f"{source}: found an address that begins with {scheme}, expected one of {known}.")
-        return [source]
-    if path.is_file() and path.suffix.lower() == ".txt" and not inside_list:
-        return _read_list(path, skip)
-    if source.isascii() and source.isdigit() and not path.exists():
-        return [int(source)]
-    found = match_files(source, IMAGE_SUFFIXES + VIDEO_SUFFIXES)
-    if path.is_dir() and skip not in (None, path.resolve()):
-        found = [p for p in found if not p.resolve().is_relative_to(skip)]
-    if not found:
-        raise FileNotFoundError(
-            f"{source}: found no image or video, expected a file, a folder with such, a pattern, a list (.txt), an http or "
-            "rtsp address, or the number of a camera."
-        )
-    return found
+class _Search:
+    """Expands sources; `results` gathers the files that a search came upon and left out, since earlier runs made them."""
 
+    def __init__(self):
+        self.results: set[Path] = set()
 
-def _read_list(path: Path, skip: Path | None) -> list[Path | str | int]:
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
-    except UnicodeDecodeError:
-        raise ValueError(f"{path}: found bytes that are not text, expected one image per line; save it as UTF-8.") from None
-    lines = [line for line in lines if line and not line.startswith("#")]
-    if not lines:
-        raise FileNotFoundError(f"{path}: found no line with a source, expected one image per line.")
-    found: list[Path | str | int] = []
-    for line in lines:
-        # "ls photos/* > list.txt" writes paths from here, labelling tools write them from the list's folder.
-        for place in (line, str(path.parent / line)):
-            with suppress(FileNotFoundError):
-                found += _expand(place, skip, inside_list=True)
-                break
+    def expand(self, source: str, inside_list: bool = False) -> list[Path | str | int | Picture]:
+        """The files, addresses and camera numbers that one source names."""
+        path = Path(source)
+        if re.match(r"[a-z][a-z0-9+.-]+://", source, re.IGNORECASE):
+            check_address(source)
+            return [source]
+        if os.path.isfile(path) and path.suffix.lower() == ".txt" and not inside_list:
+            return self._read_list(path)
+        if source.isascii() and source.isdigit() and not os.path.exists(path):
+            return [int(source)]
+        found = self.match(source, IMAGE_SUFFIXES + VIDEO_SUFFIXES)
+        if not found:
+            raise FileNotFoundError(
+                f"{source}: found no image or video{self.mention()}, expected a file, a folder with such, a pattern, a list "
+                "(.txt), an http or rtsp address, or the number of a camera."
+            )
+        return found
+
+    def match(self, source: str, suffixes: Sequence[str]) -> list[Path]:
+        """A file itself, the files with one of the endings in a folder and all below it, or those that fit a glob pattern."""
+        path = Path(source)
+        if os.path.isfile(path):
+            return [path]
+        if os.path.isdir(path):
+            found = sorted(p for p in path.rglob("*") if p.suffix.lower() in suffixes and os.path.isfile(p))
         else:
-            found.append(Path(line))
-    return found
+            found = sorted(Path(p) for p in glob(source, recursive=True) if os.path.isfile(p)) if has_magic(source) else []
+        with ThreadPoolExecutor(8) as pool:
+            results = {p for p, known in zip(found, pool.map(is_result, found), strict=True) if known}
+        self.results |= results
+        return [p for p in found if p not in results]
+
+    def mention(self) -> str:
+        """ " but 3 results of earlier runs", or nothing when there were none."""
+        return f" but {count_of(len(self.results), 'result')} of earlier runs" if self.results else ""
+
+    def tell(self, report: Callable[[str], None]) -> None:
+        """Reports what was left out."""
+        if self.results:
+            report(f"left out: {count_of(len(self.results), 'result')} of earlier runs, such as {min(self.results)}")
+
+    def _read_list(self, path: Path) -> list[Path | str | int | Picture]:
+        data = path.read_bytes()
+        if b"\0" in data:
+            raise ValueError(f"{path}: found bytes that are not text, expected one image per line; save it as UTF-8.")
+        # Names of files may be bytes that are no letters, and may hold what other texts end lines with.
+        lines = [line.strip() for line in data.decode("utf-8-sig", "surrogateescape").split("\n")]
+        found: list[Path | str | int | Picture] = []
+        for number, line in enumerate(lines, 1):
+            if not line or line.startswith("#"):
+                continue
+            fault = None
+            # "ls photos/* > list.txt" writes paths from here, labelling tools write them from the list's folder.
+            for place in (line, str(path.parent / line)):
+                try:
+                    found += self.expand(place, inside_list=True)
+                    break
+                except (ValueError, OSError) as error:
+                    fault = fault or error
+            else:
+                found.append(Picture(line, Path(line), f"{path}, line {number}: {fault}"))
+        if not found:
+            raise FileNotFoundError(f"{path}: found no line with a source, expected one image per line.")
+        return found
 
 
-def _name_all(addresses: Sequence[Path | str | int]) -> list[Picture | Clip]:
+def _name_all(addresses: Sequence[Path | str | int | Picture]) -> list[Picture | Clip]:
     """Names below the deepest folder that holds all files, so that they stay different; numbered where they do not."""
     folders = [p.resolve().parent for p in addresses if isinstance(p, Path)]
     common = folders[0] if folders else None
@@ -222,6 +198,9 @@ def _name_all(addresses: Sequence[Path | str | int]) -> list[Picture | Clip]:
     taken: set[str] = set()
     named: list[Picture | Clip] = []
     for address in addresses:
+        if isinstance(address, Picture):
+            named.append(address)
+            continue
         if isinstance(address, int):
             named.append(Clip(_free(f"camera{address}", taken), address, live=True))
             continue
@@ -230,10 +209,8 @@ def _name_all(addresses: Sequence[Path | str | int]) -> list[Picture | Clip]:
             name, scheme = name.relative_to(common or name.anchor), ""
         else:
             parts = urlsplit(address)
-            name, scheme = (
-                Path(re.sub(r"[^\w.-]", "_", unquote(Path(parts.path).name).strip(".")) or parts.hostname),
-                parts.scheme,
-            )
+            last = unquote(Path(parts.path).name).strip(".") or parts.hostname or parts.scheme
+            name, scheme = Path(re.sub(r"[^\w.-]", "_", last)), parts.scheme
         suffix = name.suffix.lower()
         if suffix in VIDEO_SUFFIXES or scheme.lower() in STREAM_SCHEMES:
             live = scheme.lower() in STREAM_SCHEMES or (bool(scheme) and suffix in (".m3u8", ".mjpg", ".mjpeg"))
@@ -252,26 +229,22 @@ def _free(name: str, taken: set[str]) -> str:
     return name
 
 
-def find_images(sources: Iterable[str | Path]) -> list[Path]:
+def find_images(sources: Iterable[str | Path], report: Callable[[str], None] = warnings.warn) -> list[Path]:
     """The image files that paths, folders (searched with all their sub-folders) and glob patterns name, without repetition.
+
+    Searches leave out what commands have written, as in `find_sources`.
 
     Raises:
         FileNotFoundError: a source that names nothing.
     """
     found: dict[Path, None] = {}
+    search = _Search()
     for source in map(str, sources):
-        paths = match_files(source, IMAGE_SUFFIXES)
+        paths = search.match(source, IMAGE_SUFFIXES)
         if not paths:
-            raise FileNotFoundError(f"{source}: found no image, expected an image file, a folder with images, or a pattern.")
+            raise FileNotFoundError(
+                f"{source}: found no image{search.mention()}, expected an image file, a folder with images, or a pattern."
+            )
         found |= dict.fromkeys(paths)
+    search.tell(report)
     return list(found)
-
-
-def match_files(source: str, suffixes: Sequence[str]) -> list[Path]:
-    """A file itself, the files with one of the endings in a folder and all below it, or those that fit a glob pattern."""
-    path = Path(source)
-    if path.is_dir():
-        return sorted(p for p in path.rglob("*") if p.suffix.lower() in suffixes and p.is_file())
-    if path.is_file():
-        return [path]
-    return sorted(Path(p) for p in glob(source, recursive=True) if Path(p).is_file()) if has_magic(source) else []

@@ -14,13 +14,14 @@ from rich.text import Text
 
 from centerkp.console import make_console
 from centerkp.inference.detect import Detector, ImageResult, detect
-from centerkp.inference.outputs import OutputChoice, Outputs, Result
+from centerkp.inference.outputs import OutputChoice, OutputNames, Outputs, Result
 from centerkp.inference.screen import Screen
 from centerkp.inference.sources import Clip, Item, Picture, read_items
 from centerkp.inference.tracking import Tracker
 from centerkp.results import Detection
 from centerkp.schema import Schema
 from centerkp.wording import count_of, suggest
+from centerkp.writing import unwritable
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ def predict_sources(
     selection: Selection | None = None,
     choice: OutputChoice | None = None,
     batch_size: int = 8,
+    overwrite: bool = False,
     console: Console | None = None,
 ) -> Path:
     """Runs a detector over images and videos, and writes what it finds.
@@ -71,12 +73,16 @@ def predict_sources(
     open it as pre-labels. Reading, the network, drawing and writing overlap, and nothing is collected, so a long video takes no
     more memory than a short one. An interrupt (Ctrl-C) leaves whole files with everything that was finished.
 
+    Args:
+        overwrite: replaces files in `out` that no earlier run wrote; those that are read never are.
+
     Returns:
         The path of `predictions.json`.
 
     Raises:
-        ValueError: not one image could be read, an unknown class, a choice that fits no source, or outputs that cannot be
-            written.
+        FileExistsError: such a file stands in the way.
+        ValueError: not one image could be read, an unknown class, or a choice that fits no source.
+        OSError: the outputs cannot be written.
         KeyboardInterrupt: after the files are complete.
     """
     console, selection, choice = console or make_console(), selection or Selection(), choice or OutputChoice()
@@ -84,9 +90,10 @@ def predict_sources(
     if batch_size < 1:
         raise ValueError(f"batch_size: found {batch_size}, expected 1 or more.")
     batch_size = 1 if any(isinstance(s, Clip) and s.live for s in sources) else batch_size
+    names = OutputNames(out, sources, choice, overwrite)
     run = _Run(detector, sources, selection, batch_size, console)
     screen = _open_screen(console) if choice.show else None
-    outputs = Outputs(out, detector.schema, choice, screen)
+    outputs = Outputs(names, detector.schema, choice, screen, run.report)
     interrupted = False
     try:
         with outputs, run.progress, closing(run.results()) as results:
@@ -96,7 +103,7 @@ def predict_sources(
         interrupted = True
         raise
     except OSError as error:
-        raise ValueError(f"{out}: could not be written ({error}); free some space or choose another --out.") from None
+        raise unwritable(out, error) from None
     finally:
         if screen:
             screen.close()
@@ -136,7 +143,7 @@ class _Run:
                 self.progress.advance(self._task)
                 self._ended = perf_counter()
                 if result.error:
-                    self._report(result.error)
+                    self.report(result.error)
                     continue
                 chosen = self._select(result)
                 tracks = []
@@ -149,15 +156,17 @@ class _Run:
 
     def _read(self, items: deque) -> Iterator:
         """What the detector takes, while the rest of each item waits in the same order."""
-        for item in read_items(self.sources, self._report, self._count_frames, self.stop):
+        for item in read_items(self.sources, self.report, self._count_frames, self.stop):
             items.append(item)
             yield item.content
 
     def _select(self, result: ImageResult) -> list[Detection]:
         return [d for d in result.detections if d.class_id in self.class_ids][: self.selection.max_objects]
 
-    def _report(self, fault: str) -> None:
+    def report(self, fault: str) -> None:
+        """Says what could not be read or written."""
         self.failed += 1
+        fault = fault.replace("\n", "\\n")  # in the name of a file, which makes no lines of its own
         self.console.print(f"left out: {fault}", style="yellow", soft_wrap=True)
 
     def _count_frames(self, frames: int | None) -> None:

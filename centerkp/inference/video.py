@@ -1,6 +1,7 @@
 """Videos, cameras and streams: frame by frame in, frame by frame out."""
 
 import os
+import struct
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from threading import Condition, Event, Thread
 import cv2
 import numpy as np
 
-from centerkp.writing import claim_part
+from centerkp.writing import claim_part, mark
 
 # What FFmpeg and OpenCV print about every damaged byte would bury the one line that is ours.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # read when the first video is opened
@@ -18,6 +19,7 @@ cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 TIMEOUT = 10  # seconds without a frame after which a stream has ended
 DEFAULT_FPS = 25.0  # where a camera or file does not say
+MAX_TICKS = 65535  # MPEG-4 counts the parts of a second in 16 bits
 FRUITLESS = 30  # frames in a row that cannot be read, after which nothing more is expected of a file
 
 
@@ -49,12 +51,32 @@ def open_clip(clip: Clip) -> "ClipReader":
     if is_file and not Path(clip.address).is_file():
         raise FileNotFoundError(f"{clip.address}: no such video; check the path.")
     limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, 1000 * TIMEOUT, cv2.CAP_PROP_READ_TIMEOUT_MSEC, 1000 * TIMEOUT]
-    capture = cv2.VideoCapture(clip.address, cv2.CAP_FFMPEG, limits)
+    # A whole path, since FFmpeg takes what stands before a colon for the name of a protocol.
+    capture = cv2.VideoCapture(_to_text(clip.address, is_file), cv2.CAP_FFMPEG, limits)
     if not capture.isOpened():
         expected = "a video, whole or cut off behind its index" if is_file else "a stream or video that answers"
         remedy = "copy or record it again" if is_file else "check the address with another player"
         raise ValueError(f"{clip.address}: found nothing that can be played, expected {expected}; {remedy}.")
     return ClipReader(clip, capture)
+
+
+def _to_text(path: str | Path, is_file: bool = True) -> str:
+    """A path as OpenCV takes it, which ends the process at names that are bytes without letters.
+
+    Raises:
+        ValueError: it is such a name.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{path}: found a name that is not text, expected one for a video; rename it.") from None
+    return os.path.abspath(path) if is_file else str(path)
+
+
+def round_rate(fps: float) -> float:
+    """Frames per second as MPEG-4 can count them: in so many digits that the parts of a second stay within `MAX_TICKS`."""
+    digits = next(d for d in (3, 2, 1, 0) if round(fps * 10**d) <= MAX_TICKS)
+    return max(round(fps, digits), 0.01)
 
 
 class ClipReader:
@@ -150,8 +172,8 @@ class ClipWriter:
     The size is that of the first picture, with odd sides one pixel smaller, since the format knows even ones only.
     """
 
-    def __init__(self, path: str | Path, fps: float):
-        self.path, self.fps = Path(path), fps
+    def __init__(self, path: str | Path, fps: float, command: str = "infer"):
+        self.path, self.fps, self.comment = Path(path), round_rate(fps), mark(command).encode()
         self.part = claim_part(self.path)
         self.count = 0
         self._writer: cv2.VideoWriter | None = None
@@ -163,6 +185,7 @@ class ClipWriter:
 
         Raises:
             OSError: the file cannot be made.
+            ValueError: a video of this size and rate cannot be.
         """
         height, width = picture.shape[:2]
         if self._writer is None:
@@ -178,10 +201,15 @@ class ClipWriter:
 
     def _open(self, width: int, height: int) -> None:
         self.size = (width, height)
-        self._writer = cv2.VideoWriter(str(self.part), cv2.VideoWriter_fourcc(*"mp4v"), self.fps, self.size)
+        self.part.touch()  # where nothing can be written, the system says why
+        codec = cv2.VideoWriter_fourcc(*"mp4v")
+        self._writer = cv2.VideoWriter(_to_text(self.part), codec, self.fps, self.size)
         if not self._writer.isOpened():
             self.part.unlink(missing_ok=True)
-            raise OSError(f"{self.path}: no video of {width} x {height} pixels could be begun here")
+            raise ValueError(
+                f"{self.path}: no video of {width} x {height} pixels and {self.fps:g} frames a second could be begun, which "
+                "MPEG-4 cannot hold."
+            )
 
     def close(self) -> Path | None:
         """Ends the video and returns its path, None when there was no picture.
@@ -193,11 +221,13 @@ class ClipWriter:
             return None
         self._writer.release()
         self._writer = None
-        check = cv2.VideoCapture(str(self.part), cv2.CAP_FFMPEG)
+        check = cv2.VideoCapture(_to_text(self.part), cv2.CAP_FFMPEG)
         whole = check.isOpened() and check.get(cv2.CAP_PROP_FRAME_COUNT) == self.count and check.read()[0]
         check.release()
         if not whole:
             self.part.unlink(missing_ok=True)
             raise OSError(f"{self.path}: the video could not be written whole; is the disk full?")
+        with open(self.part, "ab") as file:  # a box of the format for what players shall skip
+            file.write(struct.pack(">I4s", 8 + len(self.comment), b"free") + self.comment)
         os.replace(self.part, self.path)
         return self.path

@@ -1,11 +1,11 @@
 """The label map of the Object Detection API, label_map.pbtxt: reads it as COCO categories, and writes it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from centerkp.labels.text_format import first_value, quote_text, read_text_format
 from centerkp.schema import Schema
-from centerkp.writing import replacing
+from centerkp.writing import WriteGuard, replacing
 
 
 def read_label_map(path: str | Path) -> list[dict]:
@@ -58,14 +58,16 @@ def format_label_map(schema: Schema) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write_label_map(path: str | Path, schema: Schema, *, overwrite: bool = False) -> None:
+def write_label_map(path: str | Path, schema: Schema, *, reads: Sequence[str | Path] = (), overwrite: bool = False) -> None:
     """Writes label_map.pbtxt whole or not at all.
+
+    Args:
+        reads: what the schema was read from, never written over.
 
     Raises:
         FileExistsError: there is another file of that name, and `overwrite` is False.
     """
-    path, text = Path(path), format_label_map(schema)
-    if path.exists() and not overwrite and path.read_bytes() != text.encode():
-        raise FileExistsError(f"{path}: found another file of that name; choose another, or replace it with --overwrite.")
+    text = format_label_map(schema).encode()
+    WriteGuard(reads, overwrite).check([path], lambda found: found.read_bytes() == text)
     with replacing(path) as part:
-        part.write_bytes(text.encode())  # as compared above, also where text files end their lines otherwise
+        part.write_bytes(text)  # as compared above, also where text files end their lines otherwise

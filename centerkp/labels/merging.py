@@ -9,10 +9,10 @@ from pathlib import Path
 
 from centerkp.labels.coco import LabelFile, read_label_file
 from centerkp.labels.faults import Remarks
-from centerkp.labels.relocate import refuse_existing, relocate_names
+from centerkp.labels.relocate import relocate_names
 from centerkp.labels.tables import read_integer
 from centerkp.wording import count_of
-from centerkp.writing import write_json
+from centerkp.writing import WriteGuard, write_json
 
 # What a category may say about its keypoints besides their names; the rest (colours, ids of other tools) is nobody's business.
 DETAILS = ("skeleton", "flip_pairs", "oks_sigmas")
@@ -47,14 +47,16 @@ def merge_coco(
         images_dirs: where the images are: none to find them beside each file, one folder for all files, or one for each.
 
     Raises:
-        ValueError: a file is faulty, two contradict each other, or `out` is one of them.
+        ValueError: a file is faulty, two contradict each other, or `out` is one of them or of their images.
         FileNotFoundError, FileExistsError: a file is missing, or `out` is there already.
     """
     out, paths = Path(out), [Path(path) for path in paths]
-    _refuse_unmergeable(paths, out, images_dirs)
-    refuse_existing([out], overwrite)
+    _refuse_unmergeable(paths, images_dirs)
+    WriteGuard(paths, overwrite).check([out])
     folders = list(images_dirs) * len(paths) if len(images_dirs) == 1 else list(images_dirs) or [None] * len(paths)
     sources = [read_label_file(path, folder) for path, folder in zip(paths, folders, strict=True)]
+    files = [path for source in sources for path in source.images.paths]
+    WriteGuard([*paths, *files], overwrite).check([out])
     remarks = Remarks(out)
     categories, category_ids = _join_categories(sources, remarks)
     content = _join_other_keys(sources, remarks)
@@ -69,7 +71,6 @@ def merge_coco(
         columns = ((first + source.annotations.image_rows).tolist(), source.annotations.class_ids.tolist())
         for a, image_id, class_id in zip(source.content["annotations"], *columns, strict=True):
             annotations.append(a | {"id": len(annotations) + 1, "image_id": image_id, "category_id": numbers[class_id]})
-    files = [path for source in sources for path in source.images.paths]
     _note_duplicates(sources, remarks)
     for image, name in zip(images, relocate_names([i["file_name"] for i in images], files, out), strict=True):
         image["file_name"] = name
@@ -80,7 +81,7 @@ def merge_coco(
     return Merged(out, len(images), {str(c["name"]): objects[c["id"]] for c in categories}, remarks.sentences)
 
 
-def _refuse_unmergeable(paths: Sequence[Path], out: Path, images_dirs: Sequence) -> None:
+def _refuse_unmergeable(paths: Sequence[Path], images_dirs: Sequence) -> None:
     """Raises when the files to merge, or their folders of images, cannot be meant so."""
     if len(paths) < 2:
         raise ValueError(f"merge: found {count_of(len(paths), 'file')}, expected two or more; name them all before --out.")
@@ -88,9 +89,6 @@ def _refuse_unmergeable(paths: Sequence[Path], out: Path, images_dirs: Sequence)
         raise ValueError(
             f"merge: found {len(images_dirs)} images folders for {len(paths)} files, expected none, one, or one for each file."
         )
-    for path in paths:
-        if path.resolve() == out.resolve():
-            raise ValueError(f"{out}: found as --out and among the files to merge, expected a new file; choose another --out.")
     repeated = {str(path) for path in paths if [p.resolve() for p in paths].count(path.resolve()) > 1}
     if repeated:
         raise ValueError(f"merge: found {sorted(repeated)} twice among the files, expected each once; leave one out.")

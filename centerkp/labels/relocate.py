@@ -24,16 +24,6 @@ def relocate_names(names: Sequence[str], paths: Sequence[Path], out_path: Path) 
     return [chosen[path.resolve()] for path in paths]
 
 
-def refuse_existing(paths: Sequence[Path], overwrite: bool) -> None:
-    """Raises FileExistsError unless the label files to be written are new or may be replaced."""
-    taken = [str(path) for path in paths if path.exists()]
-    if taken and not overwrite:
-        raise FileExistsError(
-            f"{', '.join(taken)}: found {'files' if len(taken) > 1 else 'a file'} of this name, expected none; "
-            "choose another name, or replace with --overwrite."
-        )
-
-
 def _way_from(path: Path, out_path: Path) -> str:
     """The way to an image from the folder of a JSON at `out_path`, absolute on another drive."""
     path = path.parent.resolve() / path.name  # a link to a file keeps its name, which says more than that of the file

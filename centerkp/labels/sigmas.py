@@ -11,10 +11,10 @@ from centerkp.geometry import box_ious
 from centerkp.labels.coco import read_coco, read_label_file
 from centerkp.labels.faults import Remarks
 from centerkp.labels.records import Dataset, Record
-from centerkp.labels.relocate import refuse_existing, relocate_names
+from centerkp.labels.relocate import relocate_names
 from centerkp.schema import Schema
 from centerkp.wording import count_of
-from centerkp.writing import write_json
+from centerkp.writing import WriteGuard, write_json
 
 MIN_IOU = 0.5  # of the boxes of two annotators, to be the same object
 FAR = 4  # times the median difference: no hand is that unsteady (1 in 65,000), so it was another point that was meant
@@ -109,8 +109,8 @@ def write_sigmas(
         FileNotFoundError, ValueError: as `read_coco`.
     """
     out = Path(out)
-    refuse_existing([out], overwrite)
     source = read_label_file(path, images_dir)
+    WriteGuard([path, *source.images.paths], overwrite).check([out])
     values = np.where(np.isnan(sigmas.values), sigmas.schema.oks_sigmas, sigmas.values)
     categories = []
     for category in source.content["categories"]:

@@ -15,9 +15,9 @@ from centerkp.labels.coco import LabelFile, read_label_file
 from centerkp.labels.faults import Remarks
 from centerkp.labels.image_files import map_image_files
 from centerkp.labels.records import Record
-from centerkp.labels.relocate import refuse_existing, relocate_names
+from centerkp.labels.relocate import relocate_names
 from centerkp.wording import count_of
-from centerkp.writing import write_json
+from centerkp.writing import WriteGuard, write_json
 
 PHASH_DISTANCE = 8  # of 64 bits
 PARTS = ("train", "val", "test")
@@ -78,7 +78,7 @@ def split_coco(
     names = PARTS[: len(fractions)]
     out_dir = Path(out_dir) if out_dir else source.path.parent
     files = {name: out_dir / f"{source.path.stem}_{name}.json" for name in names}
-    refuse_existing(list(files.values()), overwrite)
+    WriteGuard([source.path, *source.images.paths], overwrite).check(files.values())
     counts = count_objects_by_image(source)
     remarks = Remarks(source.path)
     groups = group_images(source, group_by, remarks, phash_distance)

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
@@ -16,6 +16,7 @@ from centerkp.images.reading import plain_format, read_image
 from centerkp.labels.label_map import label_ids
 from centerkp.labels.records import Record
 from centerkp.schema import Schema
+from centerkp.writing import WriteGuard, claim_part
 
 # The keys and types of the Object Detection API's own writer for COCO; those of keypoints where a dataset has any.
 FEATURES = {
@@ -111,11 +112,19 @@ def name_shards(out: str) -> list[str]:
     return [out]
 
 
-def refuse_existing_shards(out: str | Path, overwrite: bool) -> None:
-    """Raises FileExistsError unless the shards are new or may be replaced, ValueError for a pattern that is none."""
-    existing = [file for file in name_shards(str(out)) if import_tensorflow().io.gfile.exists(file)]
-    if existing and not overwrite:
-        raise FileExistsError(f"{existing[0]}: already exists; choose another name, or replace it with --overwrite.")
+def check_shards(out: str | Path, reads: Iterable[str | Path] = (), overwrite: bool = False) -> list[str]:
+    """The files that `name_shards` says, after `WriteGuard` has allowed them, which knows no remote storage.
+
+    Raises:
+        ValueError, FileExistsError, OSError: a pattern that is none, or as `WriteGuard.check`.
+    """
+    files = name_shards(str(out))
+    remote = [file for file in files if "://" in file]
+    if not remote:
+        WriteGuard(reads, overwrite).check(files)
+    elif not overwrite and any(import_tensorflow().io.gfile.exists(file) for file in remote):
+        raise FileExistsError(f"{out}: found files of this name; choose another name, or replace with --overwrite.")
+    return files
 
 
 def write_tfrecords(
@@ -136,22 +145,24 @@ def write_tfrecords(
     Raises:
         FileExistsError: a file exists.
         ValueError: a pattern that is none, more shards than records, or an image that cannot be read.
+        OSError: the files cannot be written.
     """
     gfile = import_tensorflow().io.gfile
-    files = name_shards(str(out))
+    files = check_shards(out, [record.path for record in records if isinstance(record.path, Path)], overwrite)
     if len(files) > len(records):
         raise ValueError(f"{out}: found {len(files)} shards for {len(records)} images, expected at most one per image.")
-    refuse_existing_shards(out, overwrite)
-    folder = os.path.dirname(files[0])
-    if folder:
-        gfile.makedirs(folder)
-    parts = [f"{file}.part" for file in files]
+    parts: list[str] = []
     try:
+        if "://" in files[0]:
+            gfile.makedirs(os.path.dirname(files[0]))
+        parts += [f"{file}.part" if "://" in file else str(claim_part(Path(file))) for file in files]
         with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
             shares = (records[i :: len(files)] for i in range(len(files)))
             converted = sum(pool.map(_write_shard, parts, shares, [schema] * len(files)))
         for part, file in zip(parts, files, strict=True):
             gfile.rename(part, file, overwrite=True)
+    except import_tensorflow().errors.OpError as error:
+        raise OSError(f"{out}: could not be written ({error.message}); free some space, or choose another place.") from None
     finally:
         for part in parts:
             if gfile.exists(part):

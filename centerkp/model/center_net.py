@@ -18,7 +18,7 @@ from centerkp.model.backbones import find_backbone
 from centerkp.model.keras_file import check_keras_file
 from centerkp.model.losses import DEFAULT_WEIGHTS, compute_losses
 from centerkp.schema import Schema
-from centerkp.writing import replacing
+from centerkp.writing import mark, replacing
 
 HEATMAP_BIAS = -2.19  # sigmoid(-2.19) = 0.1: a fresh heat map expects few objects
 
@@ -234,10 +234,13 @@ def load_model(path: str | Path) -> CenterNet:
     return model
 
 
-def save_model(model: keras.Model, path: str | Path) -> None:
-    """Saves a model, whole or not at all."""
+def save_model(model: keras.Model, path: str | Path, command: str = "") -> None:
+    """Saves a model, whole or not at all; the file says which `command` made it, see `writing.mark`."""
     with replacing(path) as part:
         model.save(part)
+        if command:
+            with zipfile.ZipFile(part, "a") as archive:
+                archive.comment = mark(command).encode()
 
 
 def map_size(image_size: tuple[int, int]) -> tuple[int, int]:

@@ -28,7 +28,7 @@ def write_dataset_page(checkup: Checkup, path: str | Path) -> Path:
 
     Pictures are read from the image files; a checkup that did not look at them gives a page without.
     """
-    page = Page(f"Dataset {checkup.path.name}", " · ".join([*describe_dataset(checkup), str(checkup.path)]))
+    page = Page(f"Dataset {checkup.path.name}", " · ".join([*describe_dataset(checkup), str(checkup.path)]), "check")
     page.add_section("Findings", verdict(checkup))
     _add_tiles(page, checkup)
     findings = [_to_page_finding(finding) for finding in checkup.findings]

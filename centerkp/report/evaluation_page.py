@@ -44,6 +44,7 @@ def write_evaluation_page(results: Sequence[ModelResult], coco: str | Path, path
         f"Evaluation on {Path(coco).name}",
         f"{count}, {first.images} images, {sum(first.objects.values())} annotated objects. "
         + "; ".join(r.path for r in results),
+        "eval",
     )
     page.add_section("Overview")
     _add_overview(page, results)

@@ -12,7 +12,7 @@ import numpy as np
 
 from centerkp import __version__
 from centerkp.report.style import SERIES, STYLE
-from centerkp.writing import replacing
+from centerkp.writing import mark, replacing
 
 SEVERITIES = {"error": "Error", "warning": "Warning", "note": "Note", "ok": "Good"}
 MAX_SIDE = 480  # pixels of a stored picture; larger ones are shrunk
@@ -56,10 +56,15 @@ class Bar:
 
 @dataclass
 class Page:
-    """Collects parts from top to bottom and writes them as one file. All text is escaped; nothing given is taken as HTML."""
+    """Collects parts from top to bottom and writes them as one file. All text is escaped; nothing given is taken as HTML.
+
+    Args:
+        command: the one that makes the page, which then says so, see `writing.mark`.
+    """
 
     title: str
     subtitle: str = ""
+    command: str = ""
     _parts: list[str] = field(default_factory=list, repr=False)
     _sections: list[str] = field(default_factory=list, repr=False)
 
@@ -199,6 +204,7 @@ class Page:
         made = f"Made by centerkp {__version__} on {datetime.now():%Y-%m-%d %H:%M}."
         return (
             '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+            f'<meta name="generator" content="{mark(self.command)}">'
             f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
             '<meta name="viewport" content="width=device-width, initial-scale=1">'
             f"<title>{escape(self.title)}</title><style>{STYLE}</style></head>\n<body>"

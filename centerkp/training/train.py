@@ -12,11 +12,11 @@ from rich.console import Console
 
 from centerkp.console import make_console, native_silence
 from centerkp.drawing.mosaic import draw_targets_of_batch
-from centerkp.drawing.pictures import write_image
 from centerkp.evaluation.evaluate import Evaluation, evaluate, ground_truth_as_detections
 from centerkp.evaluation.monitors import MONITORS
 from centerkp.evaluation.tables import print_evaluation
 from centerkp.heads import head_channels
+from centerkp.images.saving import write_image
 from centerkp.inference.detect import detect_records
 from centerkp.labels.coco import read_coco
 from centerkp.labels.counts import require_labels

@@ -18,6 +18,7 @@ from centerkp.weights.coco_schema import unused_classes
 from centerkp.weights.naming import name_channels, read_names
 from centerkp.weights.pipeline_config import read_pipeline
 from centerkp.weights.zoo import Task, port_weights, weight_sources
+from centerkp.writing import WriteGuard, mark, says
 
 DEFAULT_SIZE = 512
 
@@ -31,6 +32,7 @@ def convert(
     pipeline: str | Path | None = None,
     image_size: int | None = None,
     stacks: int | None = None,
+    overwrite: bool = False,
     console: Console | None = None,
 ) -> CenterNet:
     """Ports an Object Detection API CenterNet checkpoint into a `.keras` file, and says where each name came from.
@@ -42,8 +44,10 @@ def convert(
         pipeline: pipeline.config, which names the class of each keypoint task; by default the one beside the checkpoint.
         image_size: side in pixels; by default that of the pipeline.config, else 512.
         stacks: keeps only so many hourglasses, with their own heads.
+        overwrite: replaces a file of that name that no earlier conversion wrote.
 
     Raises:
+        FileExistsError: there is one, and it was not asked for.
         ValueError, FileNotFoundError: nothing to convert there, or the names do not fit it; says what to pass.
     """
     console, out, started = console or make_console(), Path(out), time.monotonic()
@@ -51,6 +55,9 @@ def convert(
         raise ValueError(f"{out}: found the ending '{out.suffix}', expected a file to write such as model.keras.")
     if Path(source).suffix == ".keras":
         raise ValueError(f"{source}: already a .keras file, expected a TensorFlow checkpoint; load it as it is.")
+    WriteGuard([path for path in (source, coco, label_map, pipeline) if path], overwrite).check(
+        [out], lambda path: says(path, mark("convert"))
+    )
     names = read_names(coco, label_map)
     with open_checkpoint(source, scratch=out.parent if out.parent.is_dir() else None) as checkpoint:
         found = pipeline or checkpoint.pipeline
@@ -64,8 +71,7 @@ def convert(
         model = port_checkpoint(checkpoint, structure, schema, tasks, size)
     if stacks is not None and stacks != model.backbone.stacks:
         model = keep_stacks(model, stacks)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    save_model(model, out)
+    save_model(model, out, "convert")
     lines = [
         f"checkpoint: {source}, {describe_use(checkpoint, model.backbone)}",
         f"network: {name_backbone(model.backbone) or model.backbone.kind}, {model.backbone.describe()}",

@@ -48,7 +48,7 @@ def test_every_flag_arrives(asked, tmp_path, monkeypatch):
     assert commands.main(command.split()) == 0
     asked.options.pop("console")
     assert asked.options == {
-        "image_size": 96, "stacks": 1, "tta": "flip,scale", "device": "cpu", "precision": "mixed_bfloat16",
+        "image_size": 96, "stacks": 1, "tta": "flip,scale", "device": "cpu", "precision": "mixed_bfloat16", "backbone": None,
     }  # fmt: skip
     assert sorted(p.name for p in (tmp_path / "o").iterdir()) == ["crops", "predictions.csv", "predictions.json", "videos"]
     annotations = json.loads((tmp_path / "o/predictions.json").read_text())["annotations"]

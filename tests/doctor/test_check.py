@@ -185,7 +185,7 @@ class TestMending:
 
     def test_the_file_itself_is_never_written(self, tmp_path):
         checkup = check(tmp_path, dataset())
-        with pytest.raises(ValueError, match="the original is never changed"):
+        with pytest.raises(ValueError, match="which are never changed"):
             write_mended(checkup, checkup.path)
 
     def test_boxes_from_keypoints_only_when_asked(self, tmp_path):

@@ -67,7 +67,7 @@ def test_a_wrong_artefact_is_marked_and_the_old_one_stays(weights, tmp_path, mon
     out = tmp_path / "m"
     out.mkdir()
     (out / "saved_model.pb").write_bytes(b"the old one")
-    (out / "schema.json").write_text("{}")
+    (out / "schema.json").write_text('{"made_by": "centerkp 0.1"}')
 
     def write_wrong(network, path, **options):
         path.mkdir()
@@ -162,6 +162,46 @@ def test_what_stands_at_the_target_is_not_destroyed(weights, tmp_path, capsys):
     assert main(["export", str(weights), "--format", "saved_model", "--out", str(tmp_path / "photos")]) == 2
     assert "already there and no exported model" in capsys.readouterr().err
     assert (tmp_path / "photos" / "a.jpg").exists()
+
+
+@pytest.mark.parametrize("format, name, others", [
+    ("onnx", "m.onnx", ()), ("litert", "m.tflite", ()), ("openvino", "m.xml", ("m.bin",)),
+    ("onnx", "m.onnx", ("m.onnx.export.json",)),
+    ("onnx", "m.onnx", ("m.onnx.UNVERIFIED/notes.txt",)), ("saved_model", "m", ()),
+])  # fmt: skip
+def test_only_an_earlier_export_is_replaced_unasked(tmp_path, format, name, others):
+    """Said before the weights are looked for, which are not there; with --overwrite anything but a folder is."""
+    target = tmp_path / name
+    for path in (target, *(tmp_path / other for other in others)):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"someone else's")
+    with pytest.raises(FileExistsError, match=f"{name}.*: (found a file|found files|already there)"):
+        export("nowhere.keras", format, out=target)
+    with pytest.raises(FileExistsError if "/" in "".join(others) else FileNotFoundError):
+        export("nowhere.keras", format, out=target, overwrite=True)
+    description = "&quot;made_by&quot;: &quot;centerkp 0.1&quot;" if name == "m.xml" else '"made_by": "centerkp 0.1"'
+    if format == "saved_model":
+        target.unlink()
+        target.mkdir()
+        (target / "schema.json").write_text(description)
+    elif not others or name == "m.xml":
+        target.write_bytes(bytes(10**5) + description.encode() + bytes(10**5))
+    else:
+        return
+    with pytest.raises(FileNotFoundError, match="nowhere.keras"):
+        export("nowhere.keras", format, out=target)
+    if format == "saved_model":
+        (target / "notes.txt").touch()
+        for overwrite in (False, True):
+            with pytest.raises(FileExistsError, match="already there and no exported model"):
+                export("nowhere.keras", format, out=target, overwrite=overwrite)
+
+
+def test_a_model_is_not_exported_onto_what_is_read(tmp_path):
+    for reads in ({"coco": tmp_path / "m.onnx"}, {"calibrate": [tmp_path / "m.onnx"]}):
+        (tmp_path / "m.onnx").write_bytes(b"x")
+        with pytest.raises(ValueError, match="m.onnx: found as output and among the files to read"):
+            export("nowhere.keras", "onnx", out=tmp_path / "m.onnx", overwrite=True, **reads)
 
 
 def test_pictures_come_from_the_run_the_weights_lie_in(demo, tmp_path):

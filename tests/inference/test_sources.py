@@ -1,18 +1,14 @@
-import threading
-from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Event
 
-import cv2
 import numpy as np
 import pytest
 import squares
 
-from centerkp.inference import sources
+from centerkp.images.saving import write_image
 from centerkp.inference.detect import Frame
-from centerkp.inference.sources import Picture, find_sources, read_address, read_items
-from centerkp.inference.video import Clip
+from centerkp.inference.sources import Picture, find_images, find_sources, read_items
+from centerkp.inference.video import Clip, ClipWriter
 
 
 @pytest.fixture()
@@ -22,49 +18,6 @@ def folder(tmp_path):
     (tmp_path / "in" / "notes.md").write_text("no image")
     (tmp_path / "in" / "film.AVI").write_bytes(b"not opened while searching")
     return tmp_path / "in"
-
-
-@pytest.fixture()
-def server(tmp_path):
-    """Serves /good.png, /lies.png (shorter than announced), /page.png (not an image); everything else is 404."""
-    data = squares.write_png(tmp_path / "served.png", ("red", 10, 20, 30)).read_bytes()
-    clip = squares.write_clip(tmp_path / "served.avi", squares.moving_square(5)).read_bytes()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            if self.path == "/camera":
-                self.send_response(200)
-                self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=next")
-                self.end_headers()
-                with suppress(OSError):
-                    for image in squares.moving_square(20):
-                        picture = cv2.imencode(".jpg", image[..., ::-1])[1].tobytes()
-                        head = b"--next\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(picture)
-                        self.wfile.write(head + picture + b"\r\n")
-                return
-            content, length = {
-                "/good.png": (data, len(data)),
-                "/lies.png": (data[:100], len(data)),
-                "/huge.png": (data, 10**12),
-                "/page.png": (b"<html>", 6),
-                "/get": (clip, len(clip)),
-            }.get(self.path.split("?")[0], (None, 0))
-            if content is None:
-                return self.send_error(404)
-            self.send_response(200)
-            self.send_header("Content-Type", "video/x-msvideo" if self.path.startswith("/get") else "image/png")
-            self.send_header("Content-Length", str(length))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *_):
-            pass
-
-    web = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=web.serve_forever, args=(0.02,), daemon=True).start()
-    yield f"http://127.0.0.1:{web.server_address[1]}"
-    web.shutdown()
-    web.server_close()
 
 
 def names(found):
@@ -78,11 +31,30 @@ def test_folders_patterns_and_files(folder):
     assert names(find_sources([folder / "notes.md"])) == ["notes.md"]  # named on purpose: its content will be judged
 
 
-def test_outputs_of_an_earlier_run_are_no_sources(folder):
-    squares.write_png(folder / "predictions" / "images" / "a.png")
-    assert len(find_sources([folder], skip=folder / "predictions")) == 4
-    assert len(find_sources([folder])) == 5
-    assert len(find_sources([folder], skip=folder)) == 5  # the outputs go where the images are: nothing to tell them by
+def test_results_of_earlier_runs_are_left_out_and_counted(folder, monkeypatch):
+    """Wherever they lie, by folder, pattern and list; a file that is named is taken."""
+    writer = ClipWriter(folder / "predictions" / "videos" / "film.mp4", 20)
+    writer.write(squares.draw())
+    writer.close()
+    for name in ("predictions/images/a.png", "predictions/images/b.jpg", "predictions/crops/red/a.webp", "moved.jpeg"):
+        write_image(folder / name, squares.draw(), "infer")
+    squares.write_png(folder / "predictions" / "mine.png")
+    (folder / "list.txt").write_text(f"{folder}\n")
+    own = ["a.png", "film", "predictions/mine.png", "sub/b.PNG", "sub/deep/a.png"]
+    for source, count, kept in (
+        (folder, 5, own),
+        (folder / "list.txt", 5, own),
+        (folder / "predictions", 4, ["mine.png"]),
+        (f"{folder}/**/*.png", 1, ["a.png", "predictions/mine.png", "sub/deep/a.png"]),
+    ):
+        notes = []
+        assert names(find_sources([source], notes.append)) == kept
+        assert len(notes) == 1 and f"left out: {count} result" in notes[0] and "of earlier runs, such as" in notes[0]
+    assert names(find_sources([folder / "predictions/images/a.png"], pytest.fail)) == ["a.png"]
+    with pytest.raises(FileNotFoundError, match="images: found no image or video but 2 results of earlier runs, expected"):
+        find_sources([folder / "predictions/images"])
+    notes = []
+    assert len(find_images([folder], notes.append)) == 4 and "left out: 4 results" in notes[0]
 
 
 @pytest.mark.parametrize("nothing", ["no.jpg", "*.gif", "empty", "clip_07"])
@@ -140,31 +112,6 @@ def test_names_of_files_in_different_folders_stay_apart(tmp_path):
     assert names(find_sources([*paths, *clips])) == ["left/x.png", "right/x.png", "left/c", "left/c-2"]
 
 
-def test_download(server):
-    image = read_address(f"{server}/good.png?token=1")
-    assert image.shape == (96, 96, 3) and image[25, 15].tolist() == [230, 20, 20] and image[5, 5].tolist() == [60, 60, 60]
-
-
-@pytest.mark.parametrize(
-    "name, found",
-    [
-        ("none.png", "404 Not Found"),
-        ("lies.png", "the connection broke"),
-        ("page.png", "no image format that is known"),
-        ("huge.png", "more than 200 MB"),
-    ],
-)
-def test_download_that_is_no_image(server, name, found):
-    with pytest.raises(ValueError, match=f"{server}/{name}: found .*{found}"):
-        read_address(f"{server}/{name}")
-
-
-def test_nobody_answers(monkeypatch):
-    monkeypatch.setattr(sources, "DOWNLOAD_TIMEOUT", 1)
-    with pytest.raises(ValueError, match="http://127.0.0.1:9/a.png: found no image .*refused"):
-        read_address("http://127.0.0.1:9/a.png")
-
-
 def test_items_of_all_kinds_in_order(tmp_path, server):
     path = squares.write_png(tmp_path / "z.png")
     clip = squares.write_clip(tmp_path / "c.avi", squares.moving_square(3))
@@ -201,11 +148,3 @@ def test_stopping(tmp_path):
     assert next(items).index == 0
     stop.set()
     assert list(items) == []
-
-
-def test_addresses_as_people_paste_them(server):
-    """Blanks and accents are encoded as browsers do; what cannot be an address is a sentence and not a traceback."""
-    with pytest.raises(ValueError, match="found no image .*404"):
-        read_address(f"{server}/my photo ä.png")
-    with pytest.raises(ValueError, match="found no image"):
-        read_address("http://127.0.0.1:port/a.png")

@@ -27,9 +27,7 @@ def predict(sources, out, detector=None, **options):
     """Predicts with the squares' detector; returns what predictions.json holds and what the user read."""
     console = Console(record=True, width=200, file=open(os.devnull, "w"))
     try:
-        path = predict_sources(
-            detector or squares.SquareDetector(), find_sources(sources, skip=out), out, console=console, **options
-        )
+        path = predict_sources(detector or squares.SquareDetector(), find_sources(sources), out, console=console, **options)
     finally:
         predict.text = console.export_text()
     return json.loads(path.read_text()), predict.text
@@ -111,7 +109,7 @@ def test_nothing_readable_leaves_earlier_files_alone(tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/predictions.json").write_text("{}")
     with pytest.raises(ValueError, match="bad.jpg: found 1 fault and not one readable image"):
-        predict([tmp_path / "bad.jpg"], tmp_path / "out")
+        predict([tmp_path / "bad.jpg"], tmp_path / "out", overwrite=True)
     assert files_in(tmp_path / "out") == ["predictions.json"] and (tmp_path / "out/predictions.json").read_text() == "{}"
 
 
@@ -189,19 +187,19 @@ def test_disk_errors_end_the_run_with_whole_files(tmp_path, monkeypatch):
     many = [squares.write_png(tmp_path / f"{i:02d}.png", ("red", 20, 30, 40)) for i in range(40)]
     written = []
 
-    def write(path, picture):
+    def write(path, picture, command):
         if len(written) == 5:
             raise OSError(28, "No space left on device", str(path))
         written.append(outputs.write_image.__name__)
 
     monkeypatch.setattr(outputs, "write_image", write)
     detector = squares.SquareDetector()
-    with pytest.raises(ValueError, match=r"out: could not be written \(.*No space left .*free some space"):
+    with pytest.raises(OSError, match=r"out: could not be written \(.*No space left .*free some space"):
         predict(many, tmp_path / "out", detector, batch_size=2)
     found = json.loads((tmp_path / "out/predictions.json").read_text())
     assert 1 <= len(found["images"]) <= 5 and detector.calls < 20
     (tmp_path / "file").write_text("")
-    with pytest.raises(ValueError, match="file: could not be written"):
+    with pytest.raises(OSError, match="file: could not be written"):
         predict(many, tmp_path / "file")
 
 

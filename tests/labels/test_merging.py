@@ -129,7 +129,7 @@ def test_folders_of_images(two, tmp_path):
 def test_refusals(two, tmp_path):
     with pytest.raises(ValueError, match="found 1 file, expected two or more"):
         merge_coco(two[:1], tmp_path / "ab.json")
-    with pytest.raises(ValueError, match="found as --out and among the files"):
+    with pytest.raises(ValueError, match="found as output and among the files"):
         merge_coco(two, two[1])
     with pytest.raises(ValueError, match="twice among the files"):
         merge_coco([two[0], two[0]], tmp_path / "ab.json")

@@ -6,7 +6,7 @@ import pytest
 from coco_files import write_coco, write_picture
 
 from centerkp.labels.coco import read_coco, read_label_file
-from centerkp.labels.relocate import refuse_existing, relocate_names
+from centerkp.labels.relocate import relocate_names
 
 BEE = [{"id": 1, "name": "bee"}]
 
@@ -51,12 +51,3 @@ def test_faulty_source_is_refused(tmp_path):
     file = write_coco(tmp_path / "ann.json", {"a.png": [1, 7]}, BEE)
     with pytest.raises(ValueError, match="category_id"):
         read_label_file(file)
-
-
-def test_existing_files_are_refused_unless_told(tmp_path):
-    old = tmp_path / "old.json"
-    refuse_existing([old], overwrite=False)
-    old.write_text("{}")
-    refuse_existing([old], overwrite=True)
-    with pytest.raises(FileExistsError, match="old.json.*--overwrite"):
-        refuse_existing([tmp_path / "new.json", old], overwrite=False)

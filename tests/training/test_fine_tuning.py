@@ -13,7 +13,7 @@ import pytest
 import centerkp
 from centerkp.cli.commands import build_parser, main
 from centerkp.demo.scenes import write_demo
-from centerkp.drawing.pictures import write_image
+from centerkp.images.saving import write_image
 from centerkp.training.callbacks import EpochEnd
 from centerkp.training.run_folder import RunFolder
 from centerkp.training.settings import TrainSettings, read_keypoint_map

@@ -206,3 +206,17 @@ def test_label_map_and_pipeline(files):
     (files / "bad.config").write_text("model { center_net { num_classes: many } }")
     with pytest.raises(ValueError, match="found num_classes 'many', expected a whole number"):
         read_pipeline(files / "bad.config")
+
+
+def test_only_an_earlier_conversion_is_replaced_unasked(hg10, files, capsys):
+    """A model that somebody trained is not, and nothing that is read ever is."""
+    model, names = files / "m.keras", ("--label-map", files / "label_map.pbtxt", "--pipeline", files / "pipeline.config")
+    model.write_bytes(b"trained for a week")
+    code, _, error = run(capsys, hg10, model, *names)
+    assert code == 2 and "m.keras: found a file of this name" in error and model.read_bytes() == b"trained for a week"
+    assert run(capsys, hg10, model, *names, "--overwrite")[0] == 0
+    assert run(capsys, hg10, model, *names)[0] == 0
+    centerkp.load_model(model).save(model)
+    assert run(capsys, hg10, model, *names)[0] == 2
+    code, _, error = run(capsys, hg10, model, "--label-map", model, "--overwrite")
+    assert code == 2 and "never changed" in error

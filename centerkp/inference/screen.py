@@ -1,6 +1,10 @@
 """Shows pictures as they come, in a browser: OpenCV's headless build has no windows, and a browser also looks in from afar."""
 
+import re
+import secrets
+import socket
 import webbrowser
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Condition, Thread
 
@@ -11,12 +15,15 @@ PAGE = b"""<!doctype html><meta charset="utf-8"><title>centerkp</title>
 <style>body{margin:0;background:#181a1e}img{display:block;width:100%;height:100vh;object-fit:contain}</style>
 <img src="stream" alt="newest picture">"""
 BOUNDARY = b"next-picture"
+MAX_VIEWERS = 8
+STALLED = 20  # seconds in which a viewer takes nothing of a picture, after which it is sent away
 
 
 class Screen:
     """A page on this machine that shows the newest picture; a viewer that is too slow misses some, nobody waits for it.
 
-    `address` is where it is, and `opened` whether a browser could be started.
+    `address` is where it is, and `opened` whether a browser could be started. The path in it is a secret of this run, since all
+    users and programs of the machine reach the port, and so does any web page, by a name of its own that leads here.
     """
 
     def __init__(self):
@@ -24,10 +31,10 @@ class Screen:
         self._count = self._shown = 0
         self._news = Condition()
         self._closed = False
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
+        self.path = f"/{secrets.token_urlsafe(16)}/"
+        self._server = _Server(("127.0.0.1", 0), self._handler())
         self.port = self._server.server_address[1]
-        self.address = f"http://127.0.0.1:{self.port}/"
+        self.address = f"http://127.0.0.1:{self.port}{self.path}"
         Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
         self.opened = webbrowser.open(self.address)
 
@@ -38,13 +45,14 @@ class Screen:
             self._news.notify_all()
 
     def close(self, patience: float = 5.0) -> None:
-        """Ends the page; a browser that was started here gets some seconds to come for the last picture."""
+        """Ends the page with all its threads; a browser that was started here gets some seconds for the last picture."""
         with self._news:
             if self.opened and self._count:
                 self._news.wait_for(lambda: self._shown >= self._count, patience)
             self._closed = True
             self._news.notify_all()
         self._server.shutdown()
+        self._server.hang_up()
         self._server.server_close()
 
     def _next(self, seen: int) -> tuple[int, np.ndarray | None]:
@@ -62,28 +70,33 @@ class Screen:
         screen = self
 
         class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):  # noqa: N802
-                if self.path == "/":
-                    self._send(b"text/html", PAGE)
-                elif self.path == "/stream":
-                    try:
-                        self._stream()
-                    except OSError:
-                        pass  # the viewer has left
-                else:
-                    self.send_error(404)
+            timeout = STALLED
 
-            def _send(self, kind: bytes, content: bytes) -> None:
+            def do_GET(self):  # noqa: N802
+                # A tunnel has a port of its own; a name that is not this machine's is that of a page which wants to look in.
+                host = self.headers.get("Host", "").lower()
+                with suppress(OSError):  # the viewer has left, or takes nothing
+                    if not re.fullmatch(r"(127\.0\.0\.1|localhost)(:\d+)?", host) or not self.path.startswith(screen.path):
+                        self.send_error(404)
+                    elif self.path == screen.path:
+                        self._begin("text/html", len(PAGE))
+                        self.wfile.write(PAGE)
+                    elif self.path == f"{screen.path}stream":
+                        self._stream()
+                    else:
+                        self.send_error(404)
+
+            def _begin(self, kind: str, length: int | None = None) -> None:
                 self.send_response(200)
-                self.send_header("Content-Type", kind.decode())
-                self.send_header("Content-Length", str(len(content)))
+                self.send_header("Content-Type", kind)
+                self.send_header("Cache-Control", "no-store")
+                self.send_header("Referrer-Policy", "no-referrer")
+                if length is not None:
+                    self.send_header("Content-Length", str(length))
                 self.end_headers()
-                self.wfile.write(content)
 
             def _stream(self) -> None:
-                self.send_response(200)
-                self.send_header("Content-Type", f"multipart/x-mixed-replace; boundary={BOUNDARY.decode()}")
-                self.end_headers()
+                self._begin(f"multipart/x-mixed-replace; boundary={BOUNDARY.decode()}")
                 number, picture = screen._next(0)
                 self.wfile.write(b"--" + BOUNDARY)
                 while picture is not None:
@@ -99,3 +112,34 @@ class Screen:
                 pass
 
         return Handler
+
+
+class _Server(ThreadingHTTPServer):
+    """Has a bounded number of connections, and can end them all: no thread outlives it, which would abort the process."""
+
+    daemon_threads = False  # those are not waited for
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self._connections: set[socket.socket] = set()
+
+    def verify_request(self, request, client_address) -> bool:
+        """Takes no more viewers than `MAX_VIEWERS`."""
+        return len(self._connections) < MAX_VIEWERS
+
+    def process_request(self, request, client_address) -> None:
+        self._connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request) -> None:
+        self._connections.discard(request)
+        super().shutdown_request(request)
+
+    def handle_error(self, request, client_address) -> None:
+        """A connection that breaks is nobody's business."""
+
+    def hang_up(self) -> None:
+        """Ends every connection, whatever its thread waits for."""
+        for connection in list(self._connections):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)

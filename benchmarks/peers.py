@@ -2,8 +2,9 @@
 
     python benchmarks/peers.py
 
-The peers are installed by pip into an environment of their own (build/peers, some 6 GB), which writes their networks with random
-weights as ONNX; nothing of them is imported here. Random weights do for speed. Some five minutes on two cores after the installation.
+The peers are installed by pip into an environment of their own (build/peers, some 6 GB), which writes their networks with
+random weights as ONNX; nothing of them is imported here. Random weights do for speed. Some five minutes on two cores after the
+installation.
 """
 
 import argparse
@@ -40,10 +41,11 @@ os.replace(YOLO(f"{name}.yaml").export(format="onnx", imgsz=size, simplify=False
 START = """\
 # Beside other networks
 
-Written by `python benchmarks/peers.py`, which measures everything here anew; do not edit. Milliseconds for one image in OpenVINO on this
-machine's processor, in one process in which all networks take turns. Ours start from an image of bytes and end with decoded objects,
-the peers' start from the same bytes (scaled to 0..1 inside) and end where their ONNX files do: YOLO26 with its objects, YOLO11 with raw boxes,
-so that its non-maximum suppression is not in its time. One class of 17 keypoints, random weights, NNCF's int8 for all."""
+Written by `python benchmarks/peers.py`, which measures everything here anew; do not edit. Times are for one image in OpenVINO
+on this machine's processor, in one process in which all networks take turns. Ours start from an image of bytes and end with
+decoded objects; the peers' start from the same bytes (scaled to 0..1 inside) and end where their ONNX files do: YOLO26 with its
+objects, YOLO11 with raw boxes, so that its non-maximum suppression is not in its time. One class of 17 keypoints, random
+weights, NNCF's int8 for all."""
 
 
 def main(arguments: list[str] | None = None) -> int:

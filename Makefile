@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := -m pytest -n 2 --dist loadfile
-BACKEND_TESTS := tests/codec tests/inference/test_augmented.py $(addprefix tests/model/test_,losses.py hourglass.py center_net.py) tests/weights/test_small_checkpoints.py
+BACKEND_TESTS := tests/codec tests/inference/test_augmented.py $(addprefix tests/model/test_,losses.py hourglass.py center_net.py averaging.py efficientnet.py) tests/weights/test_small_checkpoints.py
 
 .PHONY: demo test bench clean
 

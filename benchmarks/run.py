@@ -16,8 +16,10 @@ import network
 import page
 import pipeline
 import targets
+import training
 
-PARTS = {"pipeline": pipeline, "targets": targets, "network": network}
+PARTS = {"pipeline": pipeline, "targets": targets, "network": network, "training": training}
+PAGES = {"training": "TRAINING.md"}  # of parts that are measured by themselves, with --only
 RESULTS = Path(__file__).with_name("RESULTS.md")
 
 START = """\
@@ -41,8 +43,9 @@ def main(arguments: list[str] | None = None) -> int:
     started, load = time.monotonic(), os.getloadavg()[0]
     if load > 0.5:
         print(f"The machine is busy (load {load:.1f}): expect slow and scattered times.")
-    output = options.output or (None if options.quick or options.only else RESULTS)
-    names = [options.only] if options.only else list(PARTS)
+    written = RESULTS.with_name(PAGES[options.only]) if options.only in PAGES else None if options.only else RESULTS
+    output = options.output or (None if options.quick else written)
+    names = [options.only] if options.only else [name for name in PARTS if name not in PAGES]
     cases = [(name, case) for name in names for case in PARTS[name].list_cases(options.quick)]
     rows: dict[str, list[dict]] = {name: [] for name in names}
     for number, (name, case) in enumerate(cases, 1):
@@ -67,7 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
 def read_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measures this machine and writes a page of tables.", allow_abbrev=False)
     parser.add_argument("--quick", action="store_true", help="a few tiny cases, to see that all works")
-    parser.add_argument("--only", choices=list(PARTS), help="one part of the page")
+    parser.add_argument("--only", choices=list(PARTS), help="one part of the page; training has a page of its own")
     parser.add_argument(
         "--output", type=Path, help=f"file to write (default: {RESULTS.name} beside this program; --quick and --only print)"
     )

@@ -3,8 +3,10 @@
 from centerkp.schema import Schema
 
 STRIDE = 4  # input pixels per grid cell, fixed by the stem
-# Parts of a network that can be kept from training: the first layers, all of the trunk down to a stride, all but the heads.
-FREEZABLE = ("none", "stem", "stride4", "stride8", "stride16", "stride32", "backbone")
+# Parts of a network that can be kept from training: the first layers, all of the trunk down to a stride, all of the trunk but
+# the 1x1 convolutions below stride 8, all but the heads.
+FREEZABLE = ("none", "stem", "stride4", "stride8", "stride16", "stride32", "filters", "backbone")
+VECTOR_HEADS = ("box_size", "keypoint_regression")  # lengths of any size; the offsets are parts of a cell
 HEATMAP_HEADS = ("center_heatmap", "keypoint_heatmap")
 
 

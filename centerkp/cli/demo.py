@@ -10,8 +10,8 @@ from centerkp.console import make_console
 from centerkp.training.settings import TrainSettings
 
 HELP = "draw a dataset, train on it, evaluate and predict"
-# What fits into ten minutes on two processor cores.
-SETTINGS = TrainSettings(backbone="hourglass_10", image_size=256, batch_size=4, learning_rate=2e-3, ema=0.998, eval_every=10)
+# The defaults, at a size and length that fit into ten minutes on two processor cores.
+SETTINGS = TrainSettings(image_size=256, eval_every=10)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

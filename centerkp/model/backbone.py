@@ -31,7 +31,7 @@ class Backbone:
     std: tuple[float, float, float]
     separable_heads: int | dict[str, int] = 0
     head_channels: int | dict[str, int]
-    freezable = FREEZABLE
+    freezable = tuple(part for part in FREEZABLE if part != "filters")
 
     def build(self, x, bn_momentum: float) -> list:
         """(B, S, S, 3) normalised images -> one (B, S/4, S/4, channels) per stack; Keras tensors in and out."""
@@ -54,11 +54,19 @@ class Backbone:
 
 
 def is_within(layer_name: str, part: str) -> bool:
-    """Whether a layer of the backbone belongs to its first part: "stem", or "stride8" for all of the trunk down to there."""
+    """Whether a layer of the backbone belongs to a part of it.
+
+    The parts are "stem", "stride8" for all of the trunk down to there, and "filters" for all of the trunk but the 1x1
+    convolutions below stride 8: what they put together trains, what is put together and how it is normalised stays.
+    """
     if layer_name.startswith("stem"):
         return True
     stride = re.match(r"stride(\d+)_", layer_name)
-    return bool(stride) and part.startswith("stride") and int(stride[1]) <= int(part.removeprefix("stride"))
+    if not stride or part == "stem":
+        return False
+    if part == "filters":
+        return is_within(layer_name, "stride8") or layer_name.endswith(("_depthwise_conv", "_bn"))
+    return int(stride[1]) <= int(part.removeprefix("stride"))
 
 
 def as_tuples(value):

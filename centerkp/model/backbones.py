@@ -9,6 +9,27 @@ from centerkp.model.mobilenet import MobileNet
 from centerkp.model.resnet import ResNetV1, ResNetV2
 
 KINDS = {kind.kind: kind for kind in (Hourglass, MobileNet, ResNetV1, ResNetV2)}
+# "EfficientNet" (Tan & Le 2019) without squeeze-and-excite, its Lite0: the same blocks as MobileNetV2's, other numbers.
+EFFICIENTNET_LITE0 = MobileNet(
+    stages=(
+        (3, 1, 16, 1, 1),
+        (3, 2, 24, 6, 2),
+        (5, 2, 40, 6, 2),
+        (3, 3, 80, 6, 2),
+        (5, 3, 112, 6, 1),
+        (5, 4, 192, 6, 2),
+        (3, 1, 320, 6, 1),
+    ),
+    taps=(1, 2, 4),
+    last_channels=0,
+    pyramid_channels=(96, 96, 72, 48),
+    separable_pyramid=False,
+    context_blocks=2,
+    separable_heads=0,
+    head_channels=48,
+    mean=(127, 127, 127),
+    std=(128, 128, 128),
+)
 # The reference's variants. In the small hourglasses the heads are as wide as the backbone's full map (the reference has 256
 # everywhere), because six 3x3x256 convolutions at full resolution would cost more than the backbone itself.
 BACKBONES = {
@@ -18,6 +39,7 @@ BACKBONES = {
     "hourglass_20": Hourglass(48, (96, 96, 144), (1, 2, 2), stacks=1),
     "hourglass_10": Hourglass(32, (64, 64), (1, 1), stacks=1),
     "mobilenetv2_fpn": MobileNet(),
+    "efficientnet_lite0_fpn": EFFICIENTNET_LITE0,
     "resnet50_v1_fpn": ResNetV1(),
     "resnet50_v2": ResNetV2(),
 }

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 MODEL = "centerkp>CenterNet"
+# Our own optimizer, which a model in training is saved with.
+OPTIMIZER = ("centerkp.model.averaging", "AveragingAdamW", "centerkp>AveragingAdamW")
 # The parts of Keras that a saved CenterNet refers to: its precision, and the optimizer with its schedule.
 DTYPE_MODULES = ("keras", "keras.dtype_policies")
 DTYPE_CLASSES = ("DTypePolicy", "FloatDTypePolicy", "DTypePolicyMap")
@@ -69,6 +71,8 @@ def _find_objects(value) -> Iterator[dict]:
 
 def _is_allowed(entry: dict) -> bool:
     module, name = entry.get("module"), entry.get("class_name")
+    if (module, name, entry.get("registered_name")) == OPTIMIZER:
+        return True
     if entry.get("registered_name") not in (None, name) or not isinstance(name, str):
         return False
     if module in DTYPE_MODULES:

@@ -11,7 +11,7 @@ from typing import ClassVar
 import keras
 from keras import layers
 
-from centerkp.heads import STRIDE
+from centerkp.heads import FREEZABLE, STRIDE
 from centerkp.model.backbone import Backbone, as_tuples
 from centerkp.model.pyramid import draw_pyramid
 
@@ -27,10 +27,12 @@ class MobileNet(Backbone):
         last_channels: of a 1x1 convolution behind the last stage; 0 for none.
         pyramid_channels: of the coarsest map and of each level, down to stride 4.
         separable_pyramid: depthwise and 1x1 instead of ordinary 3x3 convolutions.
+        context_blocks: see `draw_pyramid`.
         separable_heads, head_channels, mean, std: see `Backbone`.
     """
 
     kind: ClassVar[str] = "mobilenet"
+    freezable: ClassVar[tuple] = FREEZABLE
     stem_channels: int = 32
     stages: tuple[tuple[int, int, int, int, int], ...] = (
         (3, 1, 16, 1, 1),
@@ -45,6 +47,7 @@ class MobileNet(Backbone):
     last_channels: int = 1280
     pyramid_channels: tuple[int, ...] = (64, 32, 24, 24)
     separable_pyramid: bool = True
+    context_blocks: int = 0
     separable_heads: int | dict[str, int] = 1
     head_channels: int | dict[str, int] = 256
     mean: tuple[float, float, float] = (127.5, 127.5, 127.5)
@@ -92,7 +95,8 @@ class MobileNet(Backbone):
 
     def build(self, x, bn_momentum: float) -> list:
         *taps, end = self.build_trunk(x, bn_momentum)
-        return [draw_pyramid([end, *reversed(taps)], self.pyramid_channels, bn_momentum, separable=self.separable_pyramid)]
+        options = {"separable": self.separable_pyramid, "context_blocks": self.context_blocks}
+        return [draw_pyramid([end, *reversed(taps)], self.pyramid_channels, bn_momentum, **options)]
 
     def build_trunk(self, x, bn_momentum: float) -> list:
         """(B, S, S, 3) normalised images -> the tapped maps from the finest on, and the end of the trunk."""
@@ -109,7 +113,11 @@ class MobileNet(Backbone):
 
 
 class _Drawing:
-    """Draws on symbolic tensors; a class only because every layer needs the BatchNormalization momentum."""
+    """Draws on symbolic tensors; a class only because every layer needs the BatchNormalization momentum.
+
+    The trunk computes in float32 also under mixed precision: gradients of depthwise convolutions take up to ten times as long
+    in bfloat16 on processors, and BatchNormalization half as long again, which is more than the 1x1 convolutions gain.
+    """
 
     def __init__(self, bn_momentum: float):
         self.bn_momentum = bn_momentum
@@ -118,22 +126,28 @@ class _Drawing:
         """Inverted residual; the input is added where it has the output's shape."""
         y = self.conv_bn(x, expansion * x.shape[-1], f"{name}_expand") if expansion > 1 else x
         y = layers.DepthwiseConv2D(
-            kernel, stride, "same", use_bias=False, depthwise_initializer=_initial(), name=f"{name}_depthwise_conv"
+            kernel,
+            stride,
+            "same",
+            use_bias=False,
+            depthwise_initializer=_initial(),
+            name=f"{name}_depthwise_conv",
+            dtype="float32",
         )(y)
         y = self.normalise(y, f"{name}_depthwise")
         y = self.conv_bn(y, channels, f"{name}_project", relu=False)
-        return layers.Add(name=f"{name}_add")([x, y]) if stride == 1 and x.shape[-1] == channels else y
+        return layers.Add(name=f"{name}_add", dtype="float32")([x, y]) if stride == 1 and x.shape[-1] == channels else y
 
     def conv_bn(self, x, channels: int, name: str, *, kernel: int = 1, stride: int = 1, relu: bool = True):
         """Convolution without bias, BatchNormalization, and ReLU6 unless told not to; TensorFlow's padding at every stride."""
-        x = layers.Conv2D(channels, kernel, stride, "same", use_bias=False, kernel_initializer=_initial(), name=f"{name}_conv")(
-            x
-        )
+        how = {"use_bias": False, "kernel_initializer": _initial(), "name": f"{name}_conv", "dtype": "float32"}
+        x = layers.Conv2D(channels, kernel, stride, "same", **how)(x)
         return self.normalise(x, name, relu)
 
     def normalise(self, x, name: str, relu: bool = True):
-        x = layers.BatchNormalization(momentum=self.bn_momentum, epsilon=1e-3, name=f"{name}_bn")(x)
-        return layers.ReLU(6.0, name=f"{name}_relu")(x) if relu else x
+        how = {"momentum": self.bn_momentum, "epsilon": 1e-3, "dtype": "float32"}
+        x = layers.BatchNormalization(name=f"{name}_bn", **how)(x)
+        return layers.ReLU(6.0, name=f"{name}_relu", dtype="float32")(x) if relu else x
 
 
 def _initial() -> keras.Initializer:

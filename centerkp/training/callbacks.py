@@ -2,8 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from itertools import islice
 
 import keras
@@ -19,9 +18,11 @@ from centerkp.labels.records import Record
 from centerkp.model.center_net import save_model
 from centerkp.results import Detection
 from centerkp.schema import Schema
+from centerkp.training.optimizer import averaged_weights
 from centerkp.training.run_folder import RunFolder
 from centerkp.training.settings import TrainSettings
 
+SHORT = 300  # seconds of a run that nobody wants to shorten
 SHOWN = 0.3  # least score of what is drawn
 # Heads as columns of an 80-column terminal.
 SHORT_NAMES = {
@@ -32,29 +33,6 @@ SHORT_NAMES = {
     "keypoint_offset": "p.offs",
     "keypoint_regression": "p.vect",
 }
-
-
-def own_optimizer(model: keras.Model) -> keras.optimizers.Optimizer:
-    """The optimizer a model was compiled with, which Keras wraps in another one to scale the loss of mixed_float16."""
-    return getattr(model.optimizer, "inner_optimizer", model.optimizer)
-
-
-@contextmanager
-def averaged_weights(model: keras.Model) -> Iterator[None]:
-    """Inside, the model has the moving average of its weights, if its optimizer keeps one; afterwards its own again."""
-    optimizer = own_optimizer(model)
-    if not optimizer.use_ema:
-        yield
-        return
-    own = [keras.ops.convert_to_numpy(v) for v in model.trainable_variables]
-    averages = optimizer._model_variables_moving_average
-    for variable, average in zip(model.trainable_variables, averages, strict=True):
-        variable.assign(keras.ops.copy(average))  # JAX gives a model's own arrays away when it evaluates
-    try:
-        yield
-    finally:
-        for variable, value in zip(model.trainable_variables, own, strict=True):
-            variable.assign(value)
 
 
 def draw_validation(record: Record, detections: Sequence[Detection], schema: Schema) -> np.ndarray:
@@ -110,6 +88,39 @@ class EpochEnd(keras.callbacks.Callback):
         numbers = {"box_ap": evaluation.box["AP"], "keypoint_ap": evaluation.keypoints["AP"], "pck": evaluation.pck}
         numbers["score"] = evaluation.score(self.settings.monitor)
         return {f"val_{k}": v for k, v in losses.items()} | {k: v for k, v in numbers.items() if v is not None}
+
+
+class Forecast(keras.callbacks.Callback):
+    """Says after the first steps how long the rest takes, and how it would take less."""
+
+    FIRST, LAST = 3, 13  # the steps between which is measured; the first ones build the graph
+
+    def __init__(self, steps: int, image_size: int, console: Console):
+        super().__init__()
+        self.steps, self.image_size, self.console = steps, image_size, console
+        self.done = 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.done += 1
+        if self.done == self.FIRST:
+            self.started = time.monotonic()
+        if self.done != self.LAST:
+            return
+        step = (time.monotonic() - self.started) / (self.LAST - self.FIRST)
+        left = step * (self.steps - self.done)
+        smaller = max(self.image_size * 3 // 4 // 32, 1) * 32
+        line = f"{step:.2g} s a step: {format_duration(left)} to go, evaluations not counted"
+        if left > SHORT:
+            share = (smaller / self.image_size) ** 2
+            line += f"; --image-size {smaller} would take {share:.0%} of it, fewer --epochs in proportion"
+        self.console.print(line)
+
+
+def format_duration(seconds: float) -> str:
+    """45 -> "45 s", 340 -> "6 minutes", 9000 -> "2.5 hours"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
 
 
 class TensorBoardLog(keras.callbacks.Callback):

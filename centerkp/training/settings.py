@@ -10,7 +10,14 @@ from centerkp.evaluation.monitors import MONITORS
 from centerkp.heads import FREEZABLE
 from centerkp.wording import suggest
 
-SCRATCH_RATE, FINE_TUNING_RATE = 1e-3, 2.5e-4
+# What a backbone starts from where nothing is said; the others start from random weights.
+STARTS = {"hourglass_104": "coco", "efficientnet_lite0_fpn": "imagenet"}
+# Highest learning rates by what the weights are; a model of any kind counts as trained.
+RATES = {"none": 1e-3, "imagenet": 1e-3, "trained": 2.5e-4}
+VECTOR_RATE = 8.0
+# At the zoo's 0.1 the vectors of an object that is mirrored at random stay at their mean, which is nothing, until the network
+# knows which way it faces, and it has little reason to find out.
+LIGHT_LOSSES = "keypoint_regression=0.4"
 
 
 def _setting(default, text: str, *, choices: tuple = (), name: str = "", repeat: bool = False):
@@ -39,28 +46,43 @@ class TrainSettings:
     val_fraction: float = _setting(0.2, "share of images kept back for validation when there is no --val")
     run: str | None = _setting(None, "run folder to write; by default runs/NAME-OF-THE-JSON, numbered", name="DIR")
 
-    backbone: str = _setting("hourglass_104", "network: hourglass_104 (two stacks), _52, _32, _20 or _10", name="NAME")
+    backbone: str = _setting(
+        "auto",
+        "network: hourglass_104 (two stacks), _52, _32, _20 or _10, efficientnet_lite0_fpn, mobilenetv2_fpn, resnet50_v1_fpn "
+        "or resnet50_v2; 'auto' is hourglass_104 where an accelerator has the memory for it, else efficientnet_lite0_fpn",
+        name="NAME",
+    )
     weights: str = _setting(
         "auto",
         "what to start from: 'coco' (the model zoo's, fetched once into weights/), a .keras file or a COCO checkpoint, moved "
-        "by name; 'none' for random weights; 'auto' is coco for hourglass_104 and none for the others",
+        "by name; 'imagenet' (features of photographs, installed); 'none' for random weights; 'auto' is coco for "
+        "hourglass_104, imagenet for efficientnet_lite0_fpn and none for the others",
         name="FILE",
     )
     map_keypoint: str | None = _setting(
         None, "keypoints that take the weights of others, as snout=nose,paw=left_wrist", name="OWN=THEIRS", repeat=True
     )
     stacks: int | None = _setting(None, "use the first so many hourglasses alone, with their own trained heads", name="N")
-    image_size: int = _setting(512, "side of the square network input in pixels", name="PIXELS")
+    image_size: int | None = _setting(
+        None, "side of the square network input in pixels; by default 320 for efficientnet_lite0_fpn, else 512", name="PIXELS"
+    )
     epochs: int = _setting(100, "times to go through the training images")
-    batch_size: int = _setting(8, "images per step")
+    batch_size: int | None = _setting(None, "images per step; by default 4 for efficientnet_lite0_fpn, else 8")
     precision: str = _setting(
-        "float32", "number format of the computation", choices=("float32", "mixed_bfloat16", "mixed_float16")
+        "auto",
+        "number format of the computation; 'auto' is mixed_bfloat16 where the machine is faster in it",
+        choices=("auto", "float32", "mixed_bfloat16", "mixed_float16"),
     )
 
     learning_rate: float | None = _setting(
         None,
-        "highest learning rate (AdamW), reached after warm-up, then cosine to 2 %; by default 0.001 from random weights and "
-        "0.00025 from trained ones",
+        "highest learning rate (AdamW), reached after warm-up, then cosine to 2 %; by default 0.001 from random weights or "
+        "ImageNet features and 0.00025 from trained models",
+    )
+    vector_rate: float | None = _setting(
+        None,
+        "factor of the learning rate for the last layers of the heads that give lengths (box_size, keypoint_regression), whose "
+        "numbers of up to 50 would take a thousand steps to grow; by default 8 from ImageNet features, else 1",
     )
     warmup: float = _setting(0.1, "share of all steps over which the learning rate rises")
     weight_decay: float = _setting(1e-3, "AdamW weight decay, not applied to biases and normalisation")
@@ -68,9 +90,17 @@ class TrainSettings:
     ema: float = _setting(0.99, "decay of the moving average of the weights that is evaluated and kept; 0 turns it off")
     bn_momentum: float = _setting(0.9, "share of old statistics BatchNormalization keeps each step (the zoo has 0.1)")
     loss_weights: str | None = _setting(
-        None, "weights of loss terms that differ from the zoo's, as box_size=0.2,keypoint_regression=0.1", name="WEIGHTS"
+        None,
+        "weights of loss terms that differ from the zoo's, as box_size=0.2,keypoint_regression=0.1; by default "
+        f"{LIGHT_LOSSES} for efficientnet_lite0_fpn and none for the others",
+        name="WEIGHTS",
     )
-    freeze: str = _setting("none", "what does not train; the backbone is everything but the heads", choices=FREEZABLE)
+    freeze: str = _setting(
+        "auto",
+        "what does not train: all of the trunk down to a stride, 'filters' for all of it but the 1x1 convolutions below stride "
+        "8, 'backbone' for everything but the heads; 'auto' is filters for trained efficientnet_lite0_fpn, else none",
+        choices=("auto", *FREEZABLE),
+    )
     freeze_bn: bool = _setting(False, "train no BatchNormalization and keep its statistics, also after --unfreeze-at")
     unfreeze_at: int = _setting(
         0, "epochs after which what is frozen trains as well, with a warm-up and cosine of its own; 0 for never", name="EPOCHS"
@@ -105,13 +135,14 @@ class TrainSettings:
             if choices and getattr(self, one.name) not in choices:
                 raise ValueError(f"{one.name}: found '{getattr(self, one.name)}', expected one of {list(choices)}.")
         for name in ("image_size", "epochs", "batch_size", "eval_every"):
-            if getattr(self, name) < 1:
+            if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name}: found {getattr(self, name)}, expected 1 or more.")
         for name in ("val_fraction", "warmup", "ema", "bn_momentum"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name}: found {getattr(self, name)}, expected a number from 0 to below 1.")
-        if self.learning_rate is not None and not self.learning_rate > 0:
-            raise ValueError(f"learning_rate: found {self.learning_rate}, expected a number above 0.")
+        for name in ("learning_rate", "vector_rate"):
+            if getattr(self, name) is not None and not getattr(self, name) > 0:
+                raise ValueError(f"{name}: found {getattr(self, name)}, expected a number above 0.")
         if self.unfreeze_at and (self.freeze == "none" or not 0 < self.unfreeze_at < self.epochs):
             raise ValueError(
                 f"unfreeze_at: found {self.unfreeze_at} with freeze '{self.freeze}' and {self.epochs} epochs, expected an "
@@ -142,12 +173,24 @@ class TrainSettings:
         return cls.from_dict(json.loads(path.read_text(encoding="utf-8")), str(path))
 
     def resolve(self) -> "TrainSettings":
-        """The same with every default that depends on others decided, as a run keeps them in its settings.json."""
-        weights = self.weights
-        if weights == "auto":
-            weights = "coco" if self.backbone == "hourglass_104" else "none"
-        rate = self.learning_rate or (SCRATCH_RATE if weights == "none" else FINE_TUNING_RATE)
-        return replace(self, weights=weights, learning_rate=rate)
+        """The same with every default that depends on others decided, as a run keeps them in its settings.json.
+
+        What depends on the machine is decided by `choice.choose`.
+        """
+        light = self.backbone == "efficientnet_lite0_fpn"
+        weights = STARTS.get(self.backbone, "none") if self.weights == "auto" else self.weights
+        kind = weights if weights in RATES else "trained"
+        freeze = "filters" if light and weights != "none" else "none"
+        return replace(
+            self,
+            weights=weights,
+            image_size=self.image_size or (320 if light else 512),
+            batch_size=self.batch_size or (4 if light else 8),
+            learning_rate=self.learning_rate or RATES[kind],
+            vector_rate=self.vector_rate or (VECTOR_RATE if kind == "imagenet" else 1.0),
+            loss_weights=LIGHT_LOSSES if self.loss_weights is None and light else self.loss_weights,
+            freeze=freeze if self.freeze == "auto" else self.freeze,
+        )
 
     @property
     def data_name(self) -> str:

@@ -31,8 +31,10 @@ from centerkp.samples.augment import Augmentation, read_compose
 from centerkp.samples.pipeline import make_batches
 from centerkp.samples.sample import Sampler
 from centerkp.schema import Schema
-from centerkp.training.callbacks import EpochEnd, ProgressBar, TensorBoardLog, draw_validation, format_header, own_optimizer
+from centerkp.training.callbacks import EpochEnd, Forecast, ProgressBar, TensorBoardLog, draw_validation, format_header
+from centerkp.training.choice import choose
 from centerkp.training.dry_run import dry_run
+from centerkp.training.optimizer import make_optimizer, own_optimizer
 from centerkp.training.run_folder import RunFolder
 from centerkp.training.settings import TrainSettings, read_keypoint_map, read_numbers, read_pairs, read_sigmas
 from centerkp.training.summary import print_dataset, warn_of_labels, warn_of_reach
@@ -63,12 +65,21 @@ def train(settings: TrainSettings, *, resume: str | Path | None = None, console:
         ValueError, FileNotFoundError, FileExistsError: something in the data or the settings would waste the run; says what.
     """
     console = console or make_console()
-    chosen, settings = settings.weights, settings.resolve()
-    folder = RunFolder(resume) if resume else None
+    by_default = settings.weights == "auto"
+    settings, choices = choose(settings)
+    for line in choices:
+        console.print(line)
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(settings.precision)
+    try:
+        return _train(settings, RunFolder(resume) if resume else None, by_default, console)
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _train(settings: TrainSettings, resumed: RunFolder | None, by_default: bool, console: Console) -> TrainResult:
     with native_silence():  # on JAX, too, Keras imports TensorFlow here, to seed it
         keras.utils.set_random_seed(settings.seed)
-    if settings.precision != "float32":
-        keras.config.set_dtype_policy(settings.precision)
     check_image_size(settings.image_size, find_backbone(settings.backbone).multiple)
     schema, train_records, val_records, notes = read_records(settings)
     print_dataset(console, train_records, val_records, schema, notes)
@@ -80,7 +91,8 @@ def train(settings: TrainSettings, *, resume: str | Path | None = None, console:
     for line in dry_run(build_probe(schema, settings), train_records):
         console.print(f"dry run: {line}")
 
-    if resume:
+    folder = resumed
+    if folder:
         if not folder.last.exists():
             raise FileNotFoundError(f"{folder.last}: no such file; the run ended before its first epoch, start it again.")
         model = load_model(folder.last)
@@ -90,7 +102,7 @@ def train(settings: TrainSettings, *, resume: str | Path | None = None, console:
                 "on; start a new run."
             )
     else:
-        console.print(f"weights: {settings.weights}{' (by default)' if chosen == 'auto' else ''}")
+        console.print(f"weights: {settings.weights}{' (by default)' if by_default else ''}")
         model = start_model(schema, settings, console)
         warn_of_reach(console, train_records, settings.image_size, measure_reach(model))
         folder = RunFolder.create(settings)
@@ -144,26 +156,6 @@ def start_model(schema: Schema, settings: TrainSettings, console: Console) -> Ce
     count = model.backbone.stacks
     console.print(f"{settings.backbone}, {count} stack{'s' if count > 1 else ''}: {describe_cost(model)}")
     return model
-
-
-def make_optimizer(settings: TrainSettings, total_steps: int) -> keras.optimizers.Optimizer:
-    """AdamW with warm-up, cosine decay, gradient clipping and a moving average of the weights."""
-    warmup = min(max(int(settings.warmup * total_steps), 1), total_steps - 1) if total_steps > 1 else 0
-    rate = keras.optimizers.schedules.CosineDecay(
-        settings.learning_rate * 0.01 if warmup else settings.learning_rate,
-        decay_steps=max(total_steps - warmup, 1),
-        alpha=0.02,
-        warmup_target=settings.learning_rate if warmup else None,
-        warmup_steps=warmup,
-    )
-    optimizer = keras.optimizers.AdamW(
-        rate,
-        weight_decay=settings.weight_decay,
-        global_clipnorm=settings.clip_norm,
-        use_ema=settings.ema > 0,
-        ema_momentum=settings.ema or 0.99,
-    )
-    return optimizer
 
 
 def fit(
@@ -255,7 +247,8 @@ def fit_part(
         console.print(f"frozen: {' and '.join(frozen)}; {count / 1e6:.2f} M parameters train")
     batches, val_batches = make_training_batches(model, train_records, val_records, settings, first_epoch)
     epoch_end = EpochEnd(folder, val_records, val_batches, settings, folder.read_log()[:first_epoch], console)
-    callbacks = [ProgressBar(settings.epochs, steps, console), epoch_end]
+    forecast = Forecast(steps * (part.end - first_epoch), settings.image_size, console)
+    callbacks = [ProgressBar(settings.epochs, steps, console), epoch_end, forecast]
     if settings.tensorboard:
         callbacks.append(TensorBoardLog(epoch_end))
     console.print(format_header(list(head_channels(model.schema))), style="bold")

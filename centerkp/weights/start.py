@@ -1,4 +1,4 @@
-"""Trained weights to start from: the zoo's COCO models by one word, a `.keras` file, or a checkpoint."""
+"""Trained weights to start from: the zoo's COCO models or ImageNet features by one word, a `.keras` file, or a checkpoint."""
 
 import os
 import time
@@ -21,6 +21,7 @@ from centerkp.weights.archive import ARCHIVE_SUFFIXES, is_archive
 from centerkp.weights.checkpoint import describe_use, open_checkpoint, read_structure
 from centerkp.weights.convert import keep_stacks, port_checkpoint
 from centerkp.weights.download import check_digest, compute_digest, download, record_digest
+from centerkp.weights.imagenet import TrunkReport, start_from_imagenet
 from centerkp.weights.naming import is_coco, name_channels
 
 URL_VARIABLE = "CENTERKP_WEIGHTS_URL"
@@ -50,8 +51,9 @@ def build_model(
         image_size: side, or (width, height), in pixels.
         stacks, head_channels: change these fields of the backbone.
         weights: "coco" starts from the model zoo's COCO keypoint model of this backbone, fetched once into the folder
-            `weights`; a path, from that `.keras` file or checkpoint; "none", from random numbers. With a schema they move by
-            name and a report is printed, without one the model detects what the weights detect.
+            `weights`; "imagenet" from packaged features of photographs, where the backbone has them; a path, from that `.keras`
+            file or checkpoint; "none", from random numbers. With a schema they move by name and a report is printed, without
+            one the model detects what the weights detect.
         map_keypoint: `{own keypoint: the weights' keypoint}` for those whose names differ.
         options: further arguments of `CenterNet`.
 
@@ -73,10 +75,16 @@ def build_model(
         )
     if weights == "none":
         return CenterNet(schema, find_backbone(backbone, stacks=stacks, head_channels=head_channels), image_size, **options)
-    if head_channels is not None:
+    if head_channels is not None and weights != "imagenet":
         raise ValueError("build_model: found weights and head_channels; the weights say how wide the heads are, leave it out.")
     model, report = build_from_weights(
-        schema, weights, backbone=backbone, image_size=image_size, stacks=stacks, map_keypoint=map_keypoint, **options
+        schema,
+        weights,
+        backbone=find_backbone(backbone, head_channels=head_channels),
+        image_size=image_size,
+        stacks=stacks,
+        map_keypoint=map_keypoint,
+        **options,
     )
     print(*report.lines(), sep="\n")
     return model
@@ -105,6 +113,11 @@ def load_weights(
     """
     console = console or make_console()
     path = Path(weights)
+    if weights == "imagenet":
+        raise ValueError(
+            "Weights imagenet: found features without a detector, expected a trained model; train one from them first, with "
+            "train.py --weights imagenet."
+        )
     expected = None if backbone is None else find_backbone(backbone)
     if weights == "coco":
         name = "hourglass_104" if expected is None else name_backbone(expected) or "of its own widths"
@@ -137,15 +150,22 @@ def build_from_weights(
     map_keypoint: Mapping[str, str] | None = None,
     console: Console | None = None,
     **options,
-) -> tuple[CenterNet, TransferReport]:
-    """A model for `schema` (None: the weights' own) that starts from trained weights, moved by name.
+) -> tuple[CenterNet, TransferReport | TrunkReport]:
+    """A model for `schema` (None: the weights' own) that starts from trained weights, moved by name, or ImageNet features.
 
     The hidden widths of the heads are those of the weights; `stacks` keeps only the first hourglasses.
 
     Raises:
         ValueError: the weights are of another backbone, or as in `load_weights` and `transfer_weights`.
     """
-    source = load_weights(weights, image_size, console, backbone=find_backbone(backbone, stacks=stacks))
+    expected = find_backbone(backbone, stacks=stacks)
+    if weights == "imagenet":
+        if schema is None or map_keypoint:
+            found = "keypoints to take over" if map_keypoint else "no schema"
+            raise ValueError(f"Weights imagenet: found {found}, expected a schema alone; these weights know no objects.")
+        model = CenterNet(schema, expected, image_size, **options)
+        return model, start_from_imagenet(model)
+    source = load_weights(weights, image_size, console, backbone=expected)
     spec = replace(source.backbone, stacks=stacks or source.backbone.stacks)
     if schema is None:
         options.setdefault("decode", asdict(source.decode_options))

@@ -104,6 +104,38 @@ def test_frozen_then_unfrozen_and_interrupted(demo, trained, tmp_path, monkeypat
             assert ours[name] == pytest.approx(theirs[name], rel=2e-3), (ours["epoch"], name)
 
 
+def test_from_imagenet_interrupted_and_resumed(demo, tmp_path, monkeypatch, capsys):
+    """The light network by its defaults: filters and statistics of the trunk stay as packaged, its 1x1 convolutions train."""
+    from centerkp.weights.imagenet import read_imagenet
+
+    whole, folder = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "interrupted")
+    flags = ["--backbone", "efficientnet_lite0_fpn", "--epochs", "2", "--eval-every", "2"]
+    assert train(demo, whole, *flags) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    for words in ("weights: imagenet (by default)", "trunk 240 variables <- imagenet", "frozen: filters"):
+        assert words in text, words
+    original = EpochEnd.on_epoch_end
+
+    def interrupted(self, index, logs=None):
+        original(self, index, logs)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(EpochEnd, "on_epoch_end", interrupted)
+    assert train(demo, folder, *flags) == 130
+    monkeypatch.undo()
+    assert main(["train", "--resume", str(folder.path)]) == 0
+    assert folder.read_log()[-1]["loss"] == pytest.approx(whole.read_log()[-1]["loss"], rel=1e-3)
+    model, tensors = centerkp.load_model(folder.last), read_imagenet("efficientnet_lite0_fpn")
+    kept = {"stride32_block4_depthwise_conv": "_blocks.15._depthwise_conv.weight", "stem_conv": "_conv_stem.weight"}
+    moved = {"stride32_block4_project_conv": "_blocks.15._project_conv.weight"}
+    for names, same in ((kept, True), (moved, False)):
+        for name, theirs in names.items():
+            ours = keras.ops.convert_to_numpy(model.get_layer(name).weights[0])
+            assert (np.sort(ours.ravel()) == np.sort(tensors[theirs].ravel())).all() == same, name
+    statistics = keras.ops.convert_to_numpy(model.get_layer("stride32_block4_project_bn").moving_mean)
+    np.testing.assert_array_equal(statistics, tensors["_blocks.15._bn2.running_mean"])
+
+
 def test_unfreezing_on_jax(demo, tmp_path):
     folder = RunFolder(tmp_path / "run")
     command = [
@@ -210,13 +242,26 @@ def test_train_from_coco_by_name(robots, coco_archive, tmp_path, monkeypatch, ca
 
 
 def test_what_auto_means():
-    """COCO's weights for the network they are of, random ones for the others; the learning rate follows, unless it is given."""
-    given = ({}, {"backbone": "hourglass_20"}, {"weights": "none"}, {"backbone": "hourglass_20", "weights": "x.keras"},
-             {"learning_rate": 3e-3})  # fmt: skip
-    settings = [TrainSettings(**values).resolve() for values in given]
-    decided = [(s.weights, s.learning_rate) for s in settings]
-    assert decided == [("coco", 2.5e-4), ("none", 1e-3), ("none", 1e-3), ("x.keras", 2.5e-4), ("coco", 3e-3)]
-    assert TrainSettings().resolve().resolve() == TrainSettings().resolve()
+    """The weights that a network has, random ones for the others; what suits them follows, unless it is given."""
+    large, light = {"backbone": "hourglass_104"}, {"backbone": "efficientnet_lite0_fpn"}
+    decided = {
+        ("coco", 2.5e-4, 512, 8, "none", 1): (large, large | {"weights": "coco"}),
+        ("none", 1e-3, 512, 8, "none", 1): ({"backbone": "hourglass_20"}, large | {"weights": "none"}),
+        ("x.keras", 2.5e-4, 512, 8, "none", 1): ({"backbone": "hourglass_20", "weights": "x.keras"},),
+        ("coco", 3e-3, 64, 2, "stem", 4): (
+            large | {"learning_rate": 3e-3, "image_size": 64, "batch_size": 2, "freeze": "stem", "vector_rate": 4.0},
+        ),
+        ("imagenet", 1e-3, 320, 4, "filters", 8): (light,),
+        ("none", 1e-3, 320, 4, "none", 1): (light | {"weights": "none"},),
+        ("x.keras", 2.5e-4, 320, 4, "filters", 1): (light | {"weights": "x.keras"},),
+        ("imagenet", 1e-3, 320, 4, "none", 8): (light | {"freeze": "none"},),
+    }
+    for expected, given in decided.items():
+        for values in given:
+            s = TrainSettings(**values).resolve()
+            found = (s.weights, s.learning_rate, s.image_size, s.batch_size, s.freeze, s.vector_rate)
+            assert found == expected, values
+            assert s.resolve() == s
 
 
 def test_settings_that_contradict_themselves():

@@ -1,0 +1,43 @@
+"""The optimizer of training, which averages the weights; `.keras` files in training hold it, so it stands with the model."""
+
+import re
+from collections.abc import Mapping
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="centerkp")
+class AveragingAdamW(keras.optimizers.AdamW):
+    """AdamW with a moving average of the weights that forgets where training began.
+
+    Keras's average starts at the first step's weights and still holds 18 % of them after 864 steps at 0.998. Here the decay of
+    the n-th step is the smaller of `ema_momentum` and (n + 1) / (n + 10): at first the average follows the weights of the last
+    tenth of the steps, and is that of Keras once there were enough.
+
+    Args:
+        rates: factors of the learning rate for variables whose paths match a regular expression, the first that does.
+    """
+
+    def __init__(self, *args, rates: Mapping[str, float] | None = None, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.rates = dict(rates or {})
+
+    def update_step(self, gradient, variable, learning_rate):
+        path = self._trainable_variables[self._get_variable_index(variable)].path  # TensorFlow's own variable has none
+        factor = next((factor for pattern, factor in self.rates.items() if re.match(pattern, path)), 1)
+        super().update_step(gradient, variable, learning_rate * factor)
+
+    def get_config(self):
+        return super().get_config() | {"rates": self.rates}
+
+    def _update_model_variables_moving_average(self, trainable_variables):
+        if not self.use_ema:
+            return
+        done = ops.cast(self.iterations, "float32")  # the first step is done with none before it
+        decay = ops.where(done > 0, ops.minimum(self.ema_momentum, (1 + done) / (10 + done)), 0.0)
+        for variable, average in zip(trainable_variables, self._model_variables_moving_average, strict=True):
+            if average is not None:
+                # In float32 also where the weights are not: small steps would be lost.
+                share = ops.cast(1 - decay, average.dtype)
+                average.assign(average + share * (ops.cast(variable, average.dtype) - average))

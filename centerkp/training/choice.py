@@ -1,0 +1,112 @@
+"""What a run takes where the user leaves the choice: the network that this machine can train, in the format it is fast in."""
+
+import shutil
+import subprocess
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import ops
+
+from centerkp.model.backbones import name_backbone
+from centerkp.model.center_net import load_model
+from centerkp.training.settings import TrainSettings
+
+LARGE, LIGHT = "hourglass_104", "efficientnet_lite0_fpn"
+# Memory of hourglass_104 at 512x512 in training, in GB: weights with their gradients, moments and average, and for each image.
+FIXED_MEMORY, IMAGE_MEMORY = 3.2, 4.1
+LEAST_GAIN = 1.3  # of a convolution in bfloat16: casts and the rest of the step take some of it back
+
+
+def choose(settings: TrainSettings) -> tuple[TrainSettings, list[str]]:
+    """The settings with "auto" decided for this machine, and a line for each choice: what, why, and what else there is."""
+    lines = []
+    if settings.backbone == "auto":
+        settings, line = _choose_backbone(settings)
+        lines.append(f"backbone: {line}")
+    if settings.precision == "auto":
+        settings, line = _choose_precision(settings)
+        lines.append(f"precision: {line}")
+    return settings.resolve(), lines
+
+
+def _choose_backbone(settings: TrainSettings) -> tuple[TrainSettings, str]:
+    if Path(settings.weights).suffix == ".keras":
+        name = name_backbone(load_model(settings.weights).backbone)
+        if name is None:
+            raise ValueError(
+                f"{settings.weights}: found a backbone of widths of its own, expected a named one; train it in Python with "
+                "build_model(schema, backbone=..., weights=...)."
+            )
+        return replace(settings, backbone=name), f"{name}, as in {settings.weights}"
+    if settings.weights not in ("auto", "none", "imagenet") or settings.stacks:
+        return replace(settings, backbone=LARGE), f"{LARGE}, which --weights {settings.weights} is for"
+    better = f"--backbone {LARGE} starts from COCO's people and animals, and wants a GPU"
+    if settings.weights == "imagenet":
+        return replace(settings, backbone=LIGHT), f"{LIGHT}, which --weights imagenet is for"
+    accelerator = find_accelerator()
+    if accelerator is None:
+        return replace(settings, backbone=LIGHT), f"{LIGHT}, because there is no accelerator here ({better})"
+    device, memory = accelerator
+    if memory is None:
+        return replace(settings, backbone=LIGHT), f"{LIGHT}, because {device} does not tell its memory ({better})"
+    batch, size = settings.batch_size or 8, settings.image_size or 512
+    while not settings.batch_size and batch > 2 and _needed_memory(batch, size) > memory:
+        batch //= 2
+    needed = _needed_memory(batch, size)
+    if needed > memory:
+        why = f"{device} has {memory:.0f} GB, {LARGE} needs {needed:.0f} for {batch} images of {size}"
+        return replace(settings, backbone=LIGHT), f"{LIGHT}, because {why} (less with a smaller --batch-size or --image-size)"
+    why = f"{device} has {memory:.0f} GB and it needs {needed:.0f} for {batch} images of {size}"
+    line = f"{LARGE}, because {why} (--backbone {LIGHT} trains many times as fast)"
+    return replace(settings, backbone=LARGE, batch_size=batch, image_size=size), line
+
+
+def _needed_memory(batch: int, size: int) -> float:
+    return FIXED_MEMORY + IMAGE_MEMORY * batch * (size / 512) ** 2
+
+
+def _choose_precision(settings: TrainSettings) -> tuple[TrainSettings, str]:
+    single, half = measure_convolution("float32"), measure_convolution("bfloat16")
+    precision = "mixed_bfloat16" if half * LEAST_GAIN < single else "float32"
+    times = f"a convolution takes {1e3 * single:.1f} ms here in float32, {1e3 * half:.1f} in bfloat16"
+    return replace(settings, precision=precision), f"{precision}, because {times}"
+
+
+def measure_convolution(dtype: str) -> float:
+    """Seconds of a 3x3 convolution as the heads have them, the fastest of a few."""
+    rng = np.random.default_rng(0)
+    maps, kernel = (ops.cast(rng.random(shape, np.float32), dtype) for shape in ((4, 80, 80, 48), (3, 3, 48, 48)))
+
+    def convolve() -> float:
+        started = time.perf_counter()
+        float(ops.conv(maps, kernel, padding="same")[0, 0, 0, 0])  # waits for backends that only queue it
+        return time.perf_counter() - started
+
+    return min(convolve() for _ in range(8))
+
+
+def find_accelerator() -> tuple[str, float | None] | None:
+    """Name and memory in GB of the first device that is no processor; the memory is None where nobody tells it."""
+    device = next((name for name in keras.distribution.list_devices() if not name.lower().startswith("cpu")), None)
+    if device is None:
+        return None
+    if keras.backend.backend() == "jax":
+        import jax
+
+        stats = jax.devices()[0].memory_stats() or {}
+        if "bytes_limit" in stats:
+            return device, stats["bytes_limit"] / 1e9
+    return device, _ask_nvidia()
+
+
+def _ask_nvidia() -> float | None:
+    """GB of the smallest GPU that the driver's own tool lists."""
+    tool = shutil.which("nvidia-smi")
+    if not tool:
+        return None
+    command = [tool, "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    listed = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
+    return min((int(line) * 2**20 / 1e9 for line in listed if line.isdigit()), default=None)

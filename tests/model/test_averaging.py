@@ -1,0 +1,66 @@
+"""The average of the weights against its closed form, and learning rates by name."""
+
+import math
+
+import keras
+import numpy as np
+import pytest
+
+from centerkp.model.averaging import AveragingAdamW
+
+
+def make_variable(name: str = "w", value: float = 0.0) -> keras.Variable:
+    return keras.Variable(np.full(3, value, "float32"), name=name)
+
+
+def read(variable) -> float:
+    return float(keras.ops.convert_to_numpy(variable)[0])
+
+
+@pytest.mark.parametrize("steps, decay", [(1, 0.998), (40, 0.998), (400, 0.9)])
+def test_average_of_the_weights(steps, decay):
+    """Every step's weights with their share: 1 - d of the step, times the decays d of all later ones."""
+    variable, optimizer = make_variable(value=5.0), AveragingAdamW(0.1, use_ema=True, ema_momentum=decay, weight_decay=0.0)
+    optimizer.build([variable])
+    path = []
+    for step in range(steps):
+        optimizer.apply([keras.ops.convert_to_tensor(np.full(3, math.sin(step), "float32"))], [variable])
+        path.append(read(variable))
+    decays = [0.0] + [min(decay, (n + 1) / (n + 10)) for n in range(1, steps)]
+    shares = [(1 - decays[n]) * math.prod(decays[n + 1 :]) for n in range(steps)]
+    assert sum(shares) == pytest.approx(1)
+    average = read(optimizer._model_variables_moving_average[0])
+    assert average == pytest.approx(np.dot(shares, path), abs=1e-5)
+
+
+def test_the_start_is_forgotten():
+    """After 864 steps at 0.998 Keras's average is to 18 % the first step's weights; of ours nothing is left of them."""
+    held = {}
+    for kind in (keras.optimizers.AdamW, AveragingAdamW):
+        variable, optimizer = make_variable(value=1.0), kind(0.0, use_ema=True, ema_momentum=0.998)
+        optimizer.build([variable])
+        zero = keras.ops.zeros(3)
+        optimizer.apply([zero], [variable])
+        variable.assign(np.zeros(3, "float32"))  # from here on the weights are 0: what remains of the 1 is the start's share
+        for _ in range(863):
+            optimizer.apply([zero], [variable])
+        held[kind] = read(optimizer._model_variables_moving_average[0])
+    assert held[keras.optimizers.AdamW] == pytest.approx(0.998**863, rel=1e-3) and held[keras.optimizers.AdamW] > 0.17
+    assert held[AveragingAdamW] < 1e-9
+
+
+def test_rates_by_name():
+    """Adam's first step moves a variable by the learning rate, whatever the gradient; the first pattern that matches counts."""
+    rates = {r"stack\d+_(box_size|keypoint_regression)/": 8.0, r"stack0_": 2.0}
+    paths = {"stack0_box_size": 8, "stack1_keypoint_regression": 8, "stack0_box_size_hidden": 2, "stem_conv": 1}
+    layers = [keras.layers.Dense(1, use_bias=False, name=name) for name in paths]
+    for layer in layers:
+        layer.build((None, 3))
+    variables = [layer.kernel for layer in layers]
+    optimizer = AveragingAdamW(1e-3, rates=rates, weight_decay=0.0)
+    optimizer.build(variables)
+    before = [keras.ops.convert_to_numpy(v) + 0 for v in variables]
+    optimizer.apply([keras.ops.ones((3, 1)) for _ in variables], variables)
+    for variable, start, factor in zip(variables, before, paths.values(), strict=True):
+        np.testing.assert_allclose(start - keras.ops.convert_to_numpy(variable), 1e-3 * factor, rtol=1e-3)
+    assert AveragingAdamW.from_config(optimizer.get_config()).rates == rates

@@ -1,0 +1,94 @@
+"""What a run takes by itself, on machines that are described here."""
+
+import subprocess
+
+import pytest
+
+from centerkp.model.center_net import CenterNet, save_model
+from centerkp.model.hourglass import Hourglass
+from centerkp.schema import Schema
+from centerkp.training import choice
+from centerkp.training.choice import choose
+from centerkp.training.settings import TrainSettings
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """Sets the accelerator, and how long convolutions take."""
+
+    def describe(accelerator=None, single=0.004, half=0.002):
+        monkeypatch.setattr(choice, "find_accelerator", lambda: accelerator)
+        monkeypatch.setattr(choice, "measure_convolution", {"float32": single, "bfloat16": half}.get)
+
+    return describe
+
+
+def decide(**values):
+    settings, lines = choose(TrainSettings(**values))
+    return (settings.backbone, settings.weights, settings.image_size, settings.batch_size), lines[0]
+
+
+LIGHT = ("efficientnet_lite0_fpn", "imagenet", 320, 4)
+
+
+@pytest.mark.parametrize("accelerator, given, expected, why", [
+    (None, {}, LIGHT, "because there is no accelerator here"),
+    (("gpu:0", None), {}, LIGHT, "gpu:0 does not tell its memory"),
+    (("gpu:0", 8.0), {}, LIGHT, "gpu:0 has 8 GB, hourglass_104 needs 11 for 2 images of 512"),
+    (("gpu:0", 12.0), {}, ("hourglass_104", "coco", 512, 2), "gpu:0 has 12 GB and it needs 11 for 2 images of 512"),
+    (("gpu:0", 80.0), {}, ("hourglass_104", "coco", 512, 8), "it needs 36 for 8 images of 512"),
+    (("gpu:0", 8.0), {"image_size": 256, "batch_size": 4}, ("hourglass_104", "coco", 256, 4), "it needs 7 for 4 images"),
+    (("gpu:0", 80.0), {"batch_size": 64}, LIGHT[:3] + (64,), "needs 266 for 64 images of 512"),
+    (("gpu:0", 80.0), {"weights": "imagenet"}, LIGHT, "which --weights imagenet is for"),
+    (None, {"weights": "coco"}, ("hourglass_104", "coco", 512, 8), "which --weights coco is for"),
+    (None, {"weights": "none"}, ("efficientnet_lite0_fpn", "none", 320, 4), "no accelerator"),
+])  # fmt: skip
+def test_backbone(machine, accelerator, given, expected, why):
+    machine(accelerator)
+    found, line = decide(**given)
+    assert found == expected
+    assert why in line and line.startswith(f"backbone: {expected[0]}")
+
+
+def test_the_backbone_of_a_model(machine, tmp_path):
+    machine()
+    for name, spec in (("own", Hourglass(8, (8, 8), (1, 1), stacks=1)), ("named", "hourglass_10")):
+        save_model(CenterNet(Schema.generic(1, 1), spec, 64), tmp_path / f"{name}.keras")
+    assert decide(weights=str(tmp_path / "named.keras"))[0][0] == "hourglass_10"
+    with pytest.raises(ValueError, match="own.keras: found a backbone of widths of its own"):
+        decide(weights=str(tmp_path / "own.keras"))
+
+
+def test_precision(machine):
+    for half, expected in ((0.001, "mixed_bfloat16"), (0.0035, "float32"), (0.008, "float32")):
+        machine(half=half)
+        settings, lines = choose(TrainSettings())
+        assert settings.precision == expected
+        assert (
+            lines[1]
+            == f"precision: {expected}, because a convolution takes 4.0 ms here in float32, {1e3 * half:.1f} in bfloat16"
+        )
+
+
+def test_what_is_given_is_kept(machine):
+    machine(("gpu:0", 80.0))
+    settings, lines = choose(TrainSettings(backbone="hourglass_10", precision="float32"))
+    assert (settings.backbone, settings.precision, lines) == ("hourglass_10", "float32", [])
+    assert choose(settings) == (settings, [])
+
+
+def test_this_machine():
+    assert 0 < choice.measure_convolution("float32") < 10
+    found = choice.find_accelerator()
+    assert found is None or found[1] is None or found[1] > 1
+
+
+def test_memory_of_a_gpu(monkeypatch):
+    """As the driver's tool lists it: the smallest of several, nothing where it fails."""
+    answers = iter(["81559\n24576\n", "No devices were found\n"])
+    monkeypatch.setattr(choice.shutil, "which", lambda name: "/usr/bin/nvidia-smi")
+    monkeypatch.setattr(subprocess, "run", lambda *a, **k: subprocess.CompletedProcess(a, 0, next(answers), ""))
+    monkeypatch.setattr(choice.keras.distribution, "list_devices", lambda: ["cpu:0", "gpu:0"])
+    monkeypatch.setattr(choice.keras.backend, "backend", lambda: "tensorflow")
+    assert choice.find_accelerator() == ("gpu:0", pytest.approx(25.77, abs=0.01))
+    assert choice.find_accelerator() == ("gpu:0", None)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = 200
-show = _short.repr
+quote = _short.repr  # a value as somebody wrote it, cut where it is long
 
 
 # Control characters but line ends and tabs, what turns the direction of writing, and half characters.

@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """0: nothing is wrong; 1: something is to be mended or looked at; 2: training would refuse the file."""
+    """The command `centerkp check`; returns 0: all is right, 1: something is to be mended or looked at, 2: not trainable."""
     from centerkp.console import make_console
     from centerkp.doctor.check import check_dataset, write_mended
     from centerkp.report.dataset_text import print_checkup, print_mended

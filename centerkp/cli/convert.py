@@ -21,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    """The command `centerkp convert`: a zoo checkpoint becomes a .keras file."""
     from centerkp.weights.convert import convert
 
     convert(

@@ -21,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    """The command `centerkp demo`: draws a dataset, trains on it, evaluates and predicts."""
     run_demo(Path(options.data), options.run, options.epochs)
 
 

@@ -38,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    """The command `centerkp export`: writes models in other formats, compared with Keras."""
     from centerkp.console import make_console
     from centerkp.export.formats import REPORT, export
     from centerkp.wording import printable

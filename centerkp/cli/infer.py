@@ -56,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int | None:
+    """The command `centerkp infer`: finds the objects in images and videos."""
     from centerkp.console import make_console
     from centerkp.inference.loading import find_newest_model, load_for_use
     from centerkp.inference.outputs import OutputChoice, OutputNames

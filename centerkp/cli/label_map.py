@@ -13,6 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    """The command `centerkp label-map`: writes label_map.pbtxt."""
     from centerkp.console import make_console
     from centerkp.labels.coco import read_schema
 

@@ -20,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    """The command `centerkp merge`: joins COCO files into one."""
     from rich.table import Table
 
     from centerkp.cli.commands import print_notes

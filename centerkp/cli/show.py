@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    """The command `centerkp show`: draws the labels of a dataset."""
     from pathlib import Path
 
     from centerkp.cli.commands import print_notes

@@ -16,6 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    """The command `centerkp sigmas`: estimates OKS sigmas from images labelled twice."""
     from centerkp.cli.commands import print_notes
     from centerkp.console import make_console
     from centerkp.labels.sigmas import estimate_sigmas, read_annotators, write_sigmas

@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    """The command `centerkp split`: splits a COCO file into parts."""
     from centerkp.cli.commands import print_notes
     from centerkp.console import make_console
     from centerkp.labels.splitting import split_coco

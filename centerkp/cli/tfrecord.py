@@ -17,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    """The command `centerkp tfrecord`: writes a dataset as TFRecords."""
     from centerkp.cli.commands import print_notes
     from centerkp.cli.label_map import print_label_map
     from centerkp.console import make_console

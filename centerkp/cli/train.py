@@ -17,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    """The command `centerkp train`: trains a model on a dataset."""
     from centerkp.training.run_folder import RunFolder
     from centerkp.training.train import train
 

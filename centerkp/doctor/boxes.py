@@ -8,7 +8,7 @@ from centerkp import geometry
 from centerkp.doctor.findings import Finding
 from centerkp.doctor.labels import Labels, make_object_finding
 from centerkp.doctor.reader import Reading
-from centerkp.wording import show
+from centerkp.wording import quote
 
 FAR_OVER = 0.25  # share of the box outside the image from which a clipped box is not rounding any more
 
@@ -20,7 +20,7 @@ def check_boxes(labels: Labels, reading: Reading) -> list[Finding]:
         where = np.flatnonzero(mask)
 
         def box(n: int) -> str:
-            return f"bbox {show(reading.content['annotations'][labels.rows[where[n]]].get('bbox'))}"
+            return f"bbox {quote(reading.content['annotations'][labels.rows[where[n]]].get('bbox'))}"
 
         return make_object_finding(labels, reading, level, title, where, box, remedy=remedy)
 

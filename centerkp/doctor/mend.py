@@ -8,7 +8,7 @@ from itertools import chain
 from centerkp.doctor.findings import Finding
 from centerkp.labels.faults import SHOWN
 from centerkp.labels.tables import NOUNS, is_number, read_integer
-from centerkp.wording import show
+from centerkp.wording import quote
 
 NESTED = "keypoints are lists inside the list"
 PAIRS = "keypoints are x, y pairs without visibility"
@@ -64,7 +64,7 @@ class Mending:
             named = {e["id"] for e in entries if isinstance(e.get("id"), str) and read_integer(e["id"]) is None}
             taken = [i for i in (read_integer(e.get("id")) for e in entries) if i is not None]
             fresh = {text: max(taken, default=0) + 1 + n for n, text in enumerate(sorted(named))}
-            self._add_change(name, "ids that are no numbers, numbered anew", [show(text) for text in fresh])
+            self._add_change(name, "ids that are no numbers, numbered anew", [quote(text) for text in fresh])
             for holders, own in ((entries, "id"), (self.content["annotations"], key)):
                 for entry in holders:
                     value = entry.get(own)
@@ -77,11 +77,11 @@ class Mending:
         """Mends images that stand in the list twice."""
         seen, kept, again = {}, [], []
         for image in self.content["images"]:
-            key = read_integer(image.get("id")), show(image.get("file_name"))
+            key = read_integer(image.get("id")), quote(image.get("file_name"))
             (again if key in seen and key[0] is not None else kept).append(image)
             seen[key] = True
         self.content["images"] = kept
-        self._add_change("image", SAME_IMAGE, [f"image {show(image.get('id'))}" for image in again])
+        self._add_change("image", SAME_IMAGE, [f"image {quote(image.get('id'))}" for image in again])
 
     def _mend_categories(self) -> None:
         """Mends categories that nothing uses or that stand twice, and their skeletons."""
@@ -117,7 +117,7 @@ class Mending:
         if is_zero_based and count:
             self._add_change("category", ZERO_BASED, [_name_category(category)])
         if len(inside) < len(edges):
-            self._add_change("category", OUT_OF_RANGE, [f"{_name_category(category)}: {show(edges)} of {count} keypoints"])
+            self._add_change("category", OUT_OF_RANGE, [f"{_name_category(category)}: {quote(edges)} of {count} keypoints"])
         if is_zero_based or len(inside) < len(edges):
             category["skeleton"] = [[a + 1, b + 1] for a, b in inside]
 
@@ -262,12 +262,12 @@ def _same_category(a: Mapping, b: Mapping) -> bool:
 def _id_key(value):
     """Something that can stand in a set, for ids that should be numbers and may be anything."""
     number = read_integer(value)
-    return show(value) if number is None else number
+    return quote(value) if number is None else number
 
 
 def _name_category(category: Mapping) -> str:
     """A category to be mended by id and name."""
-    return f"category {show(category.get('id'))} ({show(category.get('name'))})"
+    return f"category {quote(category.get('id'))} ({quote(category.get('name'))})"
 
 
 def _non_objects(entries: list) -> list[int]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from centerkp.labels.tables import MAX_NUMBER, Table, is_number, read_integer
 from centerkp.schema import Schema
-from centerkp.wording import show
+from centerkp.wording import quote
 
 # What the doctor judges by itself.
 WRONG_LENGTH = "'keypoints' whose length is not three times the number of the category's keypoints"
@@ -54,8 +54,8 @@ def read_annotations(
     def label(row: int) -> str:
         entry, file = table.entries[row], image_rows.get(image_ids[row])
         name = "" if file is None else f", {image_names[file]}"
-        number = show(entry["id"]) if entry.get("id") is not None else f"number {row + 1} without id"
-        return f"annotation {number} (image {show(entry.get('image_id'))}{name})"
+        number = quote(entry["id"]) if entry.get("id") is not None else f"number {row + 1} without id"
+        return f"annotation {number} (image {quote(entry.get('image_id'))}{name})"
 
     table.label = label
     ids = table.integers("id", optional=True)
@@ -131,7 +131,7 @@ def _read_keypoints(table: Table, class_ids: np.ndarray, orders: Mapping, schema
     is_zero = visibility <= 0
     usable = (np.abs(visibility) < MAX_NUMBER) & (is_zero | (np.abs(xy) < MAX_NUMBER).all(-1))
     strange = np.union1d(right[~numeric], np.flatnonzero(~usable.all(-1)))
-    table.fault(strange, *NUMBERS, lambda row: f"keypoints hold {show([v for v in raw[row] if not is_number(v)])}")
+    table.fault(strange, *NUMBERS, lambda row: f"keypoints hold {quote([v for v in raw[row] if not is_number(v)])}")
     _note_keypoints(table, xy, visibility, right)
     return np.where(is_zero[..., None], 0, xy), np.where(is_zero, 0, np.where(visibility == 1, 1, 2)).astype(np.uint8)
 

@@ -12,7 +12,7 @@ from centerkp.labels.image_files import image_folders, require_images
 from centerkp.labels.records import Dataset, Images, build_dataset
 from centerkp.labels.tables import NOUNS, Table, read_categories, read_images
 from centerkp.schema import Schema
-from centerkp.wording import show
+from centerkp.wording import quote
 
 
 def read_coco(
@@ -171,7 +171,7 @@ def _read_json_object(pairs: list[tuple[str, object]]) -> dict:
     if len(content) < len(pairs):
         strange = next((key for key, value in pairs if value is not content[key] and value != content[key]), None)
         if strange is not None:
-            where = f"the object with id {show(content['id'])}" if "id" in content else f"the object of {show(list(content))}"
+            where = f"the object with id {quote(content['id'])}" if "id" in content else f"the object of {quote(list(content))}"
             raise _RepeatedKey(f"found the key {strange!r} twice with different values in {where}, expected it once")
     return content
 

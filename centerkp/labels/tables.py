@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from centerkp.labels.faults import Remarks
-from centerkp.wording import show
+from centerkp.wording import quote
 
 MAX_ID = 2**62  # leaves room in 64 bits for the ids given to annotations without one
 MAX_NUMBER = 1e12  # beyond any coordinate or area; NaN and infinity fail the same comparison
@@ -25,10 +25,10 @@ class Table:
         everything = content[name]
         self.entries = [entry for entry in everything if isinstance(entry, dict)]
         self.remarks, self.noun = remarks, NOUNS[name]
-        self.label: Callable[[int], str] = lambda row: f"{self.noun} {show(self.entries[row].get('id'))}"
+        self.label: Callable[[int], str] = lambda row: f"{self.noun} {quote(self.entries[row].get('id'))}"
         strange = [row for row, entry in enumerate(everything) if not isinstance(entry, dict)]
         text, remedy = f"entries of '{name}' that are no JSON objects", "delete them, or export the file again"
-        remarks.add_fault(self.noun, strange, text, remedy, lambda row: f"entry {row + 1}: {show(everything[row])}")
+        remarks.add_fault(self.noun, strange, text, remedy, lambda row: f"entry {row + 1}: {quote(everything[row])}")
 
     def column(self, key: str) -> list:
         """What the entries of a list hold under one key, None where it is missing."""
@@ -40,7 +40,7 @@ class Table:
 
     def fault_value(self, rows: Sequence[int], key: str, text: str, remedy: str) -> None:
         """Adds a fault for each of the table's rows and quotes what stands there under `key`."""
-        self.fault(rows, text, remedy, lambda row: f"{key} {show(self.entries[row].get(key))}")
+        self.fault(rows, text, remedy, lambda row: f"{key} {quote(self.entries[row].get(key))}")
 
     def note(self, rows: Sequence[int], text: str, noun: str | None = None, count: int | None = None) -> None:
         """Adds a note about the table's rows, unless there are none; `noun` and `count` where not the entries are counted."""
@@ -67,7 +67,7 @@ class Table:
     def refuse_unknown(self, key: str, values: Sequence[int | None], known: Mapping[int, object], name: str) -> None:
         """Adds a fault for every value of a column that is no id of the list `name`."""
         rows = [row for row, value in enumerate(values) if value is not None and value not in known]
-        remedy = f"add the missing ids to '{name}' (it has {show(sorted(known))}), or delete the annotations"
+        remedy = f"add the missing ids to '{name}' (it has {quote(sorted(known))}), or delete the annotations"
         self.fault_value(rows, key, f"'{key}' that '{name}' does not hold", remedy)
 
 

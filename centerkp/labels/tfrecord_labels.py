@@ -6,7 +6,7 @@ from pathlib import Path
 from centerkp.labels.coco import match_schema, read_schema
 from centerkp.labels.label_map import label_ids, read_label_map
 from centerkp.schema import Schema
-from centerkp.wording import show
+from centerkp.wording import quote
 
 _OTHER_MAP = "give the label map that they were written with"
 
@@ -37,7 +37,7 @@ class RecordLabels:
         """The class of an object in a TFRecord: by its text; by its label in records without texts."""
         found = self.by_text.get(text) if text else self.by_id.get(label)
         if found is None:
-            what = f"class {show(text or label)}; known are {show(sorted(self.by_text))}"
+            what = f"class {quote(text or label)}; known are {quote(sorted(self.by_text))}"
             raise Unusable("classes that the label map does not hold", _OTHER_MAP, what)
         return found
 
@@ -59,7 +59,7 @@ class RecordLabels:
             return [texts.index(name) for name in names]
         kind = self.schema.class_names[class_id]
         found = (
-            f"{length} keypoints an object{' named ' + show(list(texts)) if texts else ''}, '{kind}' has {show(list(names))}"
+            f"{length} keypoints an object{' named ' + quote(list(texts)) if texts else ''}, '{kind}' has {quote(list(names))}"
         )
         raise Unusable("keypoints that do not fit the label map", _OTHER_MAP, found)
 

@@ -20,7 +20,7 @@ from centerkp.labels.records import Dataset, Images, build_dataset
 from centerkp.labels.tfrecord import StoredImage, import_tensorflow, open_tfrecord
 from centerkp.labels.tfrecord_labels import RecordLabels, Unusable, read_record_labels
 from centerkp.schema import Schema
-from centerkp.wording import show
+from centerkp.wording import quote
 
 _SHARD = re.compile(r"(.*)-(\d{5,})-of-(\d{5,})(.*)", re.DOTALL)
 _SIDES = "xmin", "ymin", "xmax", "ymax"
@@ -239,7 +239,7 @@ def _refuse_pixels(coordinates: np.ndarray) -> np.ndarray:
     usable = np.abs(coordinates) < 4  # objects may reach over the border, but not by far
     if not usable.all():
         remedy = "divide x by the width and y by the height of the image"
-        raise Unusable("coordinates that are not from 0 to 1", remedy, show(coordinates[~usable].tolist()))
+        raise Unusable("coordinates that are not from 0 to 1", remedy, quote(coordinates[~usable].tolist()))
     return coordinates
 
 

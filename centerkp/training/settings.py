@@ -202,7 +202,7 @@ class TrainSettings:
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 
 
-def read_pairs(text: str | None) -> list[tuple[str, str]] | None:
+def read_flip_pairs(text: str | None) -> list[tuple[str, str]] | None:
     """`"a:b,c:d"` as pairs of names; "none" as no pairs at all; None stays None."""
     if text is None:
         return None

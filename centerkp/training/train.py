@@ -36,7 +36,7 @@ from centerkp.training.choice import choose
 from centerkp.training.dry_run import dry_run
 from centerkp.training.optimizer import make_optimizer, own_optimizer
 from centerkp.training.run_folder import RunFolder
-from centerkp.training.settings import TrainSettings, read_keypoint_map, read_numbers, read_pairs, read_sigmas
+from centerkp.training.settings import TrainSettings, read_flip_pairs, read_keypoint_map, read_numbers, read_sigmas
 from centerkp.training.summary import print_dataset, warn_of_labels, warn_of_reach
 from centerkp.weights.start import build_from_weights, build_model
 from centerkp.wording import count_of
@@ -113,7 +113,7 @@ def _train(settings: TrainSettings, resumed: RunFolder | None, by_default: bool,
 
 def read_records(settings: TrainSettings) -> tuple[Schema, list[Record], list[Record], list[str]]:
     """Schema, training and validation records, and the notes of reading; the validation set is split off when none is given."""
-    overrides = {"flip_pairs": read_pairs(settings.flip_pairs), "oks_sigmas": read_sigmas(settings.oks_sigmas)}
+    overrides = {"flip_pairs": read_flip_pairs(settings.flip_pairs), "oks_sigmas": read_sigmas(settings.oks_sigmas)}
     check = {"check_images": settings.check_images}
     if settings.tfrecord:
         dataset = read_tfrecords(settings.tfrecord, settings.label_map, **check, **overrides)

@@ -39,7 +39,7 @@ def open_files(path: str | Path, scratch: Path | None = None) -> Iterator[Checkp
         with tempfile.TemporaryDirectory(prefix="unpack-", dir=scratch) as folder:
             yield _unpack(path, Path(folder))
     else:
-        yield find_files(path)
+        yield find_checkpoint_files(path)
 
 
 def is_archive(path: Path) -> bool:
@@ -47,7 +47,7 @@ def is_archive(path: Path) -> bool:
     return path.name.lower().endswith(ARCHIVE_SUFFIXES)
 
 
-def find_files(path: Path) -> CheckpointFiles:
+def find_checkpoint_files(path: Path) -> CheckpointFiles:
     """The checkpoint in a folder or at a prefix; of several in a folder the latest, a SavedModel only without any other."""
     if path.is_dir():
         found = _find_prefix(path)
@@ -88,7 +88,7 @@ def _unpack(archive: Path, folder: Path) -> CheckpointFiles:
     for wanted in (_is_checkpoint_file, _is_variables_file):
         _extract(archive, folder, wanted)
         if _find_prefix(folder):
-            return find_files(folder)
+            return find_checkpoint_files(folder)
     raise FileNotFoundError(
         f"{archive}: found no checkpoint in it, expected NAME/checkpoint/ckpt-0.index as in the model zoo's archives; "
         "give an archive of a TensorFlow 2 detection model."

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from centerkp.cli.commands import build_parser, main
-from centerkp.training.settings import TrainSettings, read_pairs, read_sigmas
+from centerkp.training.settings import TrainSettings, read_flip_pairs, read_sigmas
 
 
 def test_round_trip(tmp_path):
@@ -76,14 +76,18 @@ def test_unknown_flags(flag, words, capsys):
 
 
 def test_pairs_and_sigmas():
-    assert read_pairs(None) is None and read_pairs("none") == [] and read_pairs("a:b, c:d") == [("a", "b"), ("c", "d")]
+    assert (
+        read_flip_pairs(None) is None
+        and read_flip_pairs("none") == []
+        and read_flip_pairs("a:b, c:d") == [("a", "b"), ("c", "d")]
+    )
     assert read_sigmas(None) is None and read_sigmas("0.1") == 0.1 and read_sigmas("a=0.1, b=2") == {"a": 0.1, "b": 2.0}
     for wrong in ("a=x", "ten"):
         with pytest.raises(ValueError, match="oks_sigmas"):
             read_sigmas(wrong)
     for wrong in ("a-b", "a:b:c", ":b"):
         with pytest.raises(ValueError, match="flip_pairs"):
-            read_pairs(wrong)
+            read_flip_pairs(wrong)
 
 
 def test_no_command_shows_them_all(capsys):

@@ -1,4 +1,4 @@
-"""What a new COCO file made from others needs: a free name, and image names that lead to the same files from its place."""
+"""Names of images in a new COCO file made from others: they lead to the same files from its place."""
 
 import os
 from collections.abc import Sequence

@@ -3,6 +3,7 @@
 import os
 import sys
 from importlib import import_module
+from typing import Any
 
 __version__ = "0.1.0"
 
@@ -31,7 +32,7 @@ _HOMES = {
 __all__ = [*_HOMES, "__version__"]
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'centerkp' has no attribute '{name}'; it has {__all__}.")
     if "keras" in sys.modules:  # whoever imported it has heard its backend's greetings
@@ -41,5 +42,5 @@ def __getattr__(name: str):
     return getattr(import_quietly(_HOMES[name]), name)
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted(__all__)

@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from types import ModuleType
+from typing import Any
 
 from rich.console import Console
+from rich.segment import Segment
 
 from centerkp.wording import printable
 
@@ -19,12 +21,12 @@ MIN_COLUMNS, MAX_COLUMNS = 20, 10_000
 class _PlainConsole(Console):
     """Names may hold what steers terminals; nothing but rich's own styles reaches one."""
 
-    def render(self, renderable, options=None):
+    def render(self, renderable: Any, options: Any = None) -> Iterator[Segment]:
         for segment in super().render(renderable, options):
             yield segment if segment.control else segment._replace(text=printable(segment.text))
 
 
-def make_console(**options) -> Console:
+def make_console(**options: Any) -> Console:
     """A console that prints what it is given, also in the cells of tables.
 
     Names of classes, keypoints and files may hold brackets and colons, which rich would otherwise read as markup and emoji,

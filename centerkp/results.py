@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from centerkp.schema import Schema
+from centerkp.schema import ObjectClass, Schema
 
 ROW_COLUMNS = (
     "image object class_name score x0 y0 x1 y1 keypoint x y keypoint_score keypoint_deviation"
@@ -132,7 +132,7 @@ def coco_dataset(images: Sequence[Mapping], detections: Iterable[Sequence[Detect
     }
 
 
-def coco_category(kind) -> dict:
+def coco_category(kind: ObjectClass) -> dict:
     """A class as a COCO category; the skeleton counts from 1 as COCO's does.
 
     Guessed sigmas and pairs that nobody could tell are left out: who trains on the file would take them as known.

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +24,9 @@ COCO_SIGMAS = (
     0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072, 0.062, 0.062, 0.107, 0.107, 0.087, 0.087, 0.089, 0.089,
 )  # fmt: skip
 DEFAULT_SIGMA = 0.05
+# Pairs of keypoint names, for all classes that have both or each class its own; None leaves them to the file and the names.
+FlipPairs = Sequence[tuple[str, str]] | Mapping[str, Sequence] | None
+OksSigmas = float | Mapping[str, float] | None  # one for all keypoints, or some by name
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class ObjectClass:
     flip_source: str = "none"
     sigma_source: str = "guess"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         count = len(self.keypoints)
         sigmas = self.oks_sigmas or (DEFAULT_SIGMA,) * count
         object.__setattr__(self, "oks_sigmas", tuple(float(s) for s in sigmas))
@@ -72,7 +76,7 @@ class Schema:
 
     classes: tuple[ObjectClass, ...]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.classes:
             raise ValueError("A schema needs at least one class; the file's 'categories' list is empty.")
         for key in ("name", "category_id"):
@@ -86,8 +90,8 @@ class Schema:
         cls,
         source: str | Path | Mapping,
         *,
-        flip_pairs: Sequence[tuple[str, str]] | Mapping[str, Sequence] | None = None,
-        oks_sigmas: float | Mapping[str, float] | None = None,
+        flip_pairs: FlipPairs = None,
+        oks_sigmas: OksSigmas = None,
     ) -> "Schema":
         """Builds the schema from a COCO JSON (a path, or the loaded dictionary); classes are ordered by category id.
 
@@ -207,7 +211,7 @@ class Schema:
             raise ValueError(f"Found no class '{name}'; the schema has {list(self.class_names)}.")
         return self.class_names.index(name)
 
-    def with_sigmas(self, oks_sigmas: float | Mapping[str, float] | None) -> "Schema":
+    def with_sigmas(self, oks_sigmas: OksSigmas) -> "Schema":
         """The same schema with other OKS sigmas: one number for all keypoints, or by keypoint name; None changes nothing.
 
         Raises:
@@ -233,11 +237,11 @@ class Schema:
         return Schema(tuple(classes))
 
 
-def _to_tuple(value):
+def _to_tuple(value: Any) -> Any:
     return tuple(_to_tuple(v) for v in value) if isinstance(value, list | tuple) else value
 
 
-def _check_flip_pairs(override, categories: Sequence[Mapping]) -> None:
+def _check_flip_pairs(override: FlipPairs, categories: Sequence[Mapping]) -> None:
     """Every pair of a list must fit a class, every name of a mapping be one: a slip of the pen would teach left as right."""
     if isinstance(override, Mapping):
         classes = [str(c["name"]) for c in categories]
@@ -253,7 +257,7 @@ def _check_flip_pairs(override, categories: Sequence[Mapping]) -> None:
             raise ValueError(f"flip_pairs: found {':'.join(pair)}, expected two keypoints of one class, of {known}{hint}.")
 
 
-def _read_category(category: Mapping, flip_override) -> ObjectClass:
+def _read_category(category: Mapping, flip_override: FlipPairs) -> ObjectClass:
     name = str(category["name"])
     keypoints = tuple(str(k) for k in category.get("keypoints") or ())
     pairs, flip_source = _choose_flip_pairs(name, keypoints, category, flip_override)
@@ -278,7 +282,9 @@ def _read_skeleton(edges: Iterable, count: int) -> tuple[tuple[int, int], ...]:
     return tuple((a, b) for a, b in edges if 0 <= a < count and 0 <= b < count and a != b)
 
 
-def _choose_flip_pairs(name, keypoints, category, override):
+def _choose_flip_pairs(
+    name: str, keypoints: tuple[str, ...], category: Mapping, override: FlipPairs
+) -> tuple[tuple[tuple[int, int], ...], str]:
     given, source = category.get("flip_pairs"), "json"
     if isinstance(override, Mapping):
         given, source = (override[name], "flag") if name in override else (given, source)
@@ -299,7 +305,7 @@ def _choose_flip_pairs(name, keypoints, category, override):
     return pairs, "names" if pairs else "none"
 
 
-def _choose_sigmas(keypoints, category):
+def _choose_sigmas(keypoints: tuple[str, ...], category: Mapping) -> tuple[tuple[float, ...], str]:
     given = category.get("oks_sigmas")
     if given is not None and keypoints:
         given = [given] * len(keypoints) if isinstance(given, int | float) else given

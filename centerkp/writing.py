@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 NAME_BYTES = 255  # of a file's name, on all usual file systems
 MARK = "Made by centerkp "  # and the command: stands in files whose format has a place for it
@@ -248,7 +249,7 @@ def _describe_holder(holder: Path) -> str:
         return "another process"  # which has only just begun
 
 
-def write_json(path: str | Path, content, indent: int | None = None) -> Path:
+def write_json(path: str | Path, content: Any, indent: int | None = None) -> Path:
     """Writes JSON in UTF-8, whole or not at all.
 
     Half a character (a lone surrogate, which JSON can escape and no text can hold) stays an escape, and so does then every

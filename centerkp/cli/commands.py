@@ -4,6 +4,9 @@ import argparse
 import sys
 from collections.abc import Iterable, Sequence
 from importlib import import_module
+from typing import NoReturn
+
+from rich.console import Console
 
 from centerkp import __version__
 from centerkp.console import import_quietly
@@ -55,14 +58,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def print_notes(console, notes: Iterable[str]) -> None:
+def print_notes(console: Console, notes: Iterable[str]) -> None:
     """What the user should know, a line each, on a `rich.console.Console`."""
     for note in notes:
         console.print(f"  {note}", style="yellow")
 
 
 class _Parser(argparse.ArgumentParser):
-    def error(self, message: str):
+    def error(self, message: str) -> NoReturn:
         super().error(printable(message))
 
 

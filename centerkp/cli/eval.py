@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -72,7 +72,7 @@ def evaluate_models(
     html: bool = True,
     overwrite: bool = False,
     console: Console | None = None,
-    **options,
+    **options: Any,
 ) -> list["ModelResult"]:
     """Measures models on one dataset, writes the numbers into the folder `out` and prints them side by side.
 

@@ -1,6 +1,7 @@
 """`centerkp infer`."""
 
 import argparse
+from typing import Any
 
 HELP = "find objects and keypoints in images and videos"
 
@@ -46,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", default="predictions", metavar="DIR", help="folder for predictions.json and the rest (default: predictions)"
     )
     outputs.add_argument("--overwrite", action="store_true", help="replace files in it that no earlier infer wrote")
-    choice = {"action": argparse.BooleanOptionalAction, "default": None}
+    choice: dict[str, Any] = {"action": argparse.BooleanOptionalAction, "default": None}
     outputs.add_argument("--save-images", **choice, help="annotated pictures (default: of images, not of videos)")
     outputs.add_argument("--save-video", **choice, help="annotated videos (default: of videos, cameras and streams)")
     outputs.add_argument("--csv", action="store_true", help="predictions.csv with a row per object and keypoint")

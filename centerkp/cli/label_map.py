@@ -1,6 +1,12 @@
 """`centerkp label-map`."""
 
 import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from centerkp.schema import Schema
 
 HELP = "write the label map of a COCO dataset, with its keypoints"
 NEEDS_KERAS = False
@@ -20,7 +26,7 @@ def run(options: argparse.Namespace) -> None:
     print_label_map(read_schema(options.coco), options.out, options.coco, options.overwrite, make_console())
 
 
-def print_label_map(schema, out: str, coco: str, overwrite: bool, console) -> None:
+def print_label_map(schema: "Schema", out: str, coco: str, overwrite: bool, console: "Console") -> None:
     """Writes the label map and says what it holds, and what it cannot hold."""
     from centerkp.labels.label_map import label_ids, write_label_map
     from centerkp.wording import count_of

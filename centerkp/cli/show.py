@@ -1,6 +1,7 @@
 """`centerkp show`."""
 
 import argparse
+from typing import Any
 
 HELP = "draw annotated images, augmented ones, or the network's targets"
 NEEDS_KERAS = False
@@ -50,7 +51,7 @@ def run(options: argparse.Namespace) -> None:
     out = options.out or f"{Path(options.coco).stem}_show.png"
     reads = [path for path in (options.coco, options.augmentation) if path]
 
-    def check_output(*images: Path) -> None:
+    def check_output(*images: Any) -> None:
         WriteGuard([*reads, *images], options.overwrite).check([out], lambda path: says(path, mark("show")))
 
     check_output()

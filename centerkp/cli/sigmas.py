@@ -1,6 +1,12 @@
 """`centerkp sigmas`."""
 
 import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from centerkp.labels.sigmas import Sigmas
 
 HELP = "measure OKS sigmas from images that several people annotated"
 NEEDS_KERAS = False
@@ -34,7 +40,7 @@ def run(options: argparse.Namespace) -> None:
         console.print(f"written: {file}", soft_wrap=True)
 
 
-def _make_table(sigmas):
+def _make_table(sigmas: "Sigmas") -> "Table":
     import numpy as np
     from rich.table import Table
 

@@ -1,6 +1,12 @@
 """`centerkp split`."""
 
 import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from centerkp.labels.splitting import Split
 
 HELP = "split a COCO JSON into training, validation and test files"
 NEEDS_KERAS = False
@@ -49,7 +55,7 @@ def run(options: argparse.Namespace) -> None:
         console.print(f"{name:>5}: {file}", soft_wrap=True)
 
 
-def _make_table(split):
+def _make_table(split: "Split") -> "Table":
     from rich.table import Table
 
     table = Table("class", box=None, header_style="dim")

@@ -3,7 +3,7 @@
 import argparse
 from dataclasses import fields
 from types import UnionType
-from typing import get_args
+from typing import Any, get_args
 
 from centerkp.training.settings import TrainSettings
 
@@ -61,7 +61,9 @@ def _add_settings(parser: argparse.ArgumentParser, settings: type) -> None:
 class _Join(argparse.Action):
     """A flag given several times is the list of its values."""
 
-    def __call__(self, parser, namespace, value, option_string=None):
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, value: Any, option_string: str | None = None
+    ) -> None:
         before = getattr(namespace, self.dest, None)
         setattr(namespace, self.dest, f"{before},{value}" if before else value)
 

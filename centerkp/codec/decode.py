@@ -5,7 +5,7 @@ every export. Follows TensorFlow's CenterNet post-processing (2021) with its def
 not detections.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from keras import ops
 
 from centerkp.codec.cells import take_cells, take_pairs, valid_cells
 from centerkp.codec.targets import gaussian_sigma
-from centerkp.heads import STRIDE
+from centerkp.heads import STRIDE, Tensor
 
 FAR = 1e5  # distance given to candidates that do not count, in cells
 SPREAD_RADIUS = 6  # cells on each side of a peak over which its spread is measured
@@ -48,7 +48,7 @@ class DecodeOptions:
     clip_keypoints: bool = False
     ignored_classes: tuple[int, ...] = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "ignored_classes", tuple(self.ignored_classes))
 
     @classmethod
@@ -62,7 +62,11 @@ class DecodeOptions:
 
 
 def decode(
-    maps: dict, keypoint_mask: np.ndarray, options: DecodeOptions = DecodeOptions(), valid_size=None, keypoint_std=None
+    maps: Mapping[str, Tensor],
+    keypoint_mask: np.ndarray,
+    options: DecodeOptions = DecodeOptions(),
+    valid_size: Tensor | None = None,
+    keypoint_std: Sequence[float] | np.ndarray | None = None,
 ) -> dict:
     """Decodes the maps of one stack into objects.
 
@@ -113,13 +117,13 @@ def decode(
     return found
 
 
-def keep_peaks(scores, kernel: int):
+def keep_peaks(scores: Tensor, kernel: int) -> Tensor:
     """Scores of a map (B, H, W, channels) that are the highest of their kernel x kernel neighbourhood; others become 0."""
     highest = ops.max_pool(scores, kernel, strides=1, padding="same", data_format="channels_last")
     return ops.where(ops.abs(scores - highest) < 1e-6, scores, 0.0)
 
 
-def find_candidates(maps: dict, options: DecodeOptions):
+def find_candidates(maps: Mapping[str, Tensor], options: DecodeOptions) -> tuple[Tensor, Tensor, Tensor]:
     """The best heat map peaks of every keypoint.
 
     Returns:
@@ -135,7 +139,15 @@ def find_candidates(maps: dict, options: DecodeOptions):
     return cell + ops.reshape(take_pairs(maps["keypoint_offset"], own_pair), (-1, *cell.shape[1:])), scores, index
 
 
-def _snap_keypoints(maps, index, cell, low, high, options, keypoint_std):
+def _snap_keypoints(
+    maps: Mapping[str, Tensor],
+    index: Tensor,
+    cell: Tensor,
+    low: Tensor,
+    high: Tensor,
+    options: DecodeOptions,
+    keypoint_std: Sequence[float] | np.ndarray | None,
+) -> tuple[Tensor, Tensor, Tensor | None]:
     """Regressed points (B, M, K, 2) in cells, each moved to its nearest candidate where the rules allow.
 
     Also their scores and deviations, (B, M, K); the deviations are None without `keypoint_std`.
@@ -164,7 +176,7 @@ def _snap_keypoints(maps, index, cell, low, high, options, keypoint_std):
     return points, ops.where(snapped, score, options.unmatched_score), deviations
 
 
-def _take_candidates(values, chosen):
+def _take_candidates(values: Tensor, chosen: Tensor) -> Tensor:
     """Of `values` (B, K, P, ...), those of candidate `chosen` (B, M, K) of each keypoint: (B, M, K, ...)."""
     count, candidates = values.shape[1:3]
     images = ops.arange(ops.shape(values)[0], dtype="int32")[:, None, None]
@@ -172,7 +184,9 @@ def _take_candidates(values, chosen):
     return ops.take(ops.reshape(values, (-1, *values.shape[3:])), flat, axis=0)
 
 
-def _measure_deviations(heatmap, peak, low, high, keypoint_std):
+def _measure_deviations(
+    heatmap: Tensor, peak: Tensor, low: Tensor, high: Tensor, keypoint_std: Sequence[float] | np.ndarray
+) -> Tensor:
     """How much wider than a certain point's the peaks at cells `peak` (B, M, K) are: a standard deviation in cells.
 
     The squared heat map within `SPREAD_RADIUS` is taken for a distribution of the point: its second moment about the peak,

@@ -4,11 +4,12 @@ import numpy as np
 
 from centerkp.codec.targets import NEIGHBOURS
 from centerkp.heads import STRIDE
+from centerkp.schema import Schema
 
 _ON_PEAK = int(np.flatnonzero((NEIGHBOURS == 0).all(axis=1))[0])
 
 
-def ideal_maps(targets: dict, schema) -> dict[str, np.ndarray]:
+def ideal_maps(targets: dict, schema: Schema) -> dict[str, np.ndarray]:
     """The maps of an ideal network for NumPy targets of `render_targets`, which decode into the objects; heat maps as logits.
 
     Objects that share a grid cell overwrite each other, as they must: one cell holds one answer.

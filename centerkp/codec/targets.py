@@ -5,11 +5,14 @@ Works in grid cells: input pixels / 4, cell index = floor, no half-cell shift. T
 Memory: maps are kept as a running maximum over objects, so it grows as H x W x (C + K) plus M x K, never as M x K x H x W.
 """
 
+from collections.abc import Callable, Mapping, Sequence
+
 import numpy as np
 from keras import ops
 
 from centerkp.codec.cells import valid_cells
-from centerkp.heads import STRIDE
+from centerkp.heads import STRIDE, Tensor
+from centerkp.schema import Schema
 
 MASK_RULES = ("labelled", "zoo_2020", "zoo_2021")
 MIN_IOU = 0.7  # of a box whose corner lies at the rim of the Gaussian, with the truth
@@ -20,7 +23,7 @@ NEIGHBOURS = np.array([(x, y) for y in range(-3, 4) for x in range(-3, 4) if x *
 PEAK_WINDOW = float(np.exp(-4.5))
 
 
-def gaussian_radius(height, width):
+def gaussian_radius(height: Tensor, width: Tensor) -> Tensor:
     """How far a target box's corner may move while it keeps `MIN_IOU` with the truth, in the unit of the sides (cells).
 
     The least of three cases. Each root is divided by 2 instead of 2a: CornerNet's slip, kept by the reference and by us.
@@ -36,13 +39,20 @@ def gaussian_radius(height, width):
     return ops.minimum(ops.minimum(roots[0], roots[1]), roots[2])
 
 
-def gaussian_sigma(height, width):
+def gaussian_sigma(height: Tensor, width: Tensor) -> Tensor:
     """Width of an object's Gaussian in cells: (2 * floor(radius) + 1) / 6, at least 1/6."""
     radius = ops.maximum(ops.floor(gaussian_radius(height, width)), 0.0)
     return (2 * radius + 1) / 6
 
 
-def render_targets(truth: dict, schema, map_size: tuple[int, int], *, mask_rule: str = "labelled", keypoint_std=None) -> dict:
+def render_targets(
+    truth: Mapping[str, Tensor],
+    schema: Schema,
+    map_size: tuple[int, int],
+    *,
+    mask_rule: str = "labelled",
+    keypoint_std: Sequence[float] | np.ndarray | None = None,
+) -> dict:
     """Renders padded ground truth of a batch into training targets.
 
     Args:
@@ -88,7 +98,7 @@ def render_targets(truth: dict, schema, map_size: tuple[int, int], *, mask_rule:
     return targets
 
 
-def _to_cells(truth, schema) -> dict:
+def _to_cells(truth: Mapping[str, Tensor], schema: Schema) -> dict:
     """The truth in grid cells, to render targets from; keypoint weights are class membership x object weight x labelled."""
     boxes = ops.cast(truth["boxes_xyxy"], "float32") / STRIDE
     size = boxes[..., 2:] - boxes[..., :2]
@@ -120,7 +130,16 @@ def _to_cells(truth, schema) -> dict:
     return cells
 
 
-def _render_keypoints(cells, one_hot, crowd, inside, schema, map_size, mask_rule, std) -> dict:
+def _render_keypoints(
+    cells: Mapping[str, Tensor],
+    one_hot: Tensor,
+    crowd: Tensor,
+    inside: Tensor,
+    schema: Schema,
+    map_size: tuple[int, int],
+    mask_rule: str,
+    std: np.ndarray,
+) -> dict:
     """The targets of the keypoints' heads."""
     height, width = map_size
     count = schema.num_keypoints
@@ -150,7 +169,7 @@ def _render_keypoints(cells, one_hot, crowd, inside, schema, map_size, mask_rule
     }
 
 
-def _blank_keypoints(cells, weights, schema, mask_rule):
+def _blank_keypoints(cells: Mapping[str, Tensor], weights: Tensor, schema: Schema, mask_rule: str) -> Tensor:
     """Where an object silences a keypoint's target inside its box: 1 there, (B, M, K)."""
     missing = ops.cast(weights < 1e-3, "float32")
     if mask_rule == "zoo_2021":
@@ -163,7 +182,7 @@ def _blank_keypoints(cells, weights, schema, mask_rule):
     return none_labelled * cells["own"] * real
 
 
-def render_gaussians(points_cell, sigma, weights, map_size: tuple[int, int]):
+def render_gaussians(points_cell: Tensor, sigma: Tensor, weights: Tensor, map_size: tuple[int, int]) -> Tensor:
     """Draws every point's Gaussian over the whole map and keeps the maximum, one object at a time.
 
     Args:
@@ -178,7 +197,7 @@ def render_gaussians(points_cell, sigma, weights, map_size: tuple[int, int]):
     points, spread = ops.cast(points_cell, "float32"), 2 * sigma * sigma
     rows, columns = (ops.arange(n, dtype="float32")[None, :, None] for n in map_size)
 
-    def draw(i, heatmap):
+    def draw(i: Tensor, heatmap: Tensor) -> Tensor:
         point, s = points[:, i], spread[:, i][:, None]
         # exp(-(dx^2 + dy^2)) is the product of two one-dimensional curves, which are H + W numbers to compute.
         vertical = ops.exp(-ops.square(rows - point[:, None, :, 1]) / s)
@@ -190,18 +209,18 @@ def render_gaussians(points_cell, sigma, weights, map_size: tuple[int, int]):
     return _fold_objects(_last_used(weights), draw, empty)
 
 
-def _blank_boxes(boxes, blank, map_size, closed: bool = False):
+def _blank_boxes(boxes: Tensor, blank: Tensor, map_size: tuple[int, int], closed: bool = False) -> Tensor:
     """A mask of targets (B, H, W, K): 0 inside the boxes (B, M, 4) whose `blank` (B, M, K) is 1, else 1.
 
     The far edges belong to it if `closed`.
     """
     rows, columns = (ops.arange(n, dtype="float32")[None, :] for n in map_size)
 
-    def within(axis, low, high):
+    def within(axis: Tensor, low: Tensor, high: Tensor) -> Tensor:
         upper = axis <= high[:, None] if closed else axis < high[:, None]
         return ops.cast(ops.logical_and(axis >= low[:, None], upper), "float32")
 
-    def cover(i, mask):
+    def cover(i: Tensor, mask: Tensor) -> Tensor:
         box = boxes[:, i]
         area = within(rows, box[:, 1], box[:, 3])[:, :, None] * within(columns, box[:, 0], box[:, 2])[:, None]
         return ops.minimum(mask, 1 - area[..., None] * blank[:, i][:, None, None])
@@ -210,10 +229,10 @@ def _blank_boxes(boxes, blank, map_size, closed: bool = False):
     return _fold_objects(_last_used(blank), cover, full)
 
 
-def _fold_objects(count, step, maps):
+def _fold_objects(count: Tensor, step: Callable[[Tensor, Tensor], Tensor], maps: Tensor) -> Tensor:
     """Draws objects into maps one after another: `step(i, maps)` for i = 0 .. count - 1."""
 
-    def advance(i, maps):
+    def advance(i: Tensor, maps: Tensor) -> tuple[Tensor, Tensor]:
         maps = step(i, maps)
         # No map exceeds 1, so this adds 1. That the next index needs this map keeps TensorFlow from running ten steps side by
         # side, which took six times the memory and was slower.
@@ -223,13 +242,13 @@ def _fold_objects(count, step, maps):
     return ops.while_loop(lambda i, _: i < count, advance, (first, maps))[1]
 
 
-def _last_used(weights):
+def _last_used(weights: Tensor) -> Tensor:
     """How many leading objects of (B, M, K) have to be looked at: rows behind the last non-zero weight are padding."""
     used = ops.any(weights > 0, axis=(0, 2))
     return ops.max(ops.where(used, ops.arange(1, weights.shape[1] + 1, dtype="int32"), 0))
 
 
-def _silence_outside(cell, index, weights, map_size):
+def _silence_outside(cell: Tensor, index: Tensor, weights: Tensor, map_size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Sends target cells outside the map to index 0 with weight 0."""
     height, width = map_size
     x, y = cell[..., 0], cell[..., 1]
@@ -237,7 +256,7 @@ def _silence_outside(cell, index, weights, map_size):
     return ops.where(inside, index, 0), ops.where(inside, weights, 0.0)
 
 
-def _flatten(values, trailing: int = 0):
+def _flatten(values: Tensor, trailing: int = 0) -> Tensor:
     """Sparse targets (B, M, K, 29, ...) as (B, M * K * 29, ...)."""
     length = int(np.prod(values.shape[1:4]))
     return ops.reshape(values, (-1, length, trailing) if trailing else (-1, length))

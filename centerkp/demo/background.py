@@ -40,7 +40,7 @@ def _ramp(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     return (across + down[:, None] + np.float32(1.5)) / 3
 
 
-def _draw_wood(rng, width: int, height: int) -> np.ndarray:
+def _draw_wood(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
     grain = _noise(rng, height, width, (height // 3, 3)) * 16 + _noise(rng, height, width, (height // 12, 6)) * 14
     seams = np.zeros((height, 1), np.float32)
     board = int(rng.integers(60, 130))
@@ -54,17 +54,17 @@ def _draw_wood(rng, width: int, height: int) -> np.ndarray:
     return wood
 
 
-def _draw_stone(rng, width: int, height: int) -> np.ndarray:
-    spots = sum(_noise(rng, height, width, (height // d, width // d)) * w for d, w in ((80, 18), (20, 10), (4, 8)))
+def _draw_stone(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
+    spots = np.sum([_noise(rng, height, width, (height // d, width // d)) * w for d, w in ((80, 18), (20, 10), (4, 8))], 0)
     return spots[..., None] + _dull_color(rng)
 
 
-def _draw_gradient(rng, width: int, height: int) -> np.ndarray:
+def _draw_gradient(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
     share = _ramp(rng, height, width)[..., None]
     return _dull_color(rng) * share + _dull_color(rng) * (1 - share)
 
 
-def _draw_mat(rng, width: int, height: int) -> np.ndarray:
+def _draw_mat(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
     """A cutting mat with its grid."""
     mat = np.empty((height, width, 3), np.float32)
     mat[:] = np.array([(30, 92, 84), (44, 60, 92), (66, 68, 70), (222, 220, 210)])[rng.integers(4)]
@@ -77,17 +77,17 @@ def _draw_mat(rng, width: int, height: int) -> np.ndarray:
 _SURFACES: tuple[Callable, ...] = (_draw_wood, _draw_wood, _draw_stone, _draw_gradient, _draw_mat)
 
 
-def _dull_color(rng) -> np.ndarray:
+def _dull_color(rng: np.random.Generator) -> np.ndarray:
     return (rng.uniform(50, 215) + rng.normal(0, 18, 3)).astype(np.float32)
 
 
-def _noise(rng, height: int, width: int, cells: tuple[int, int]) -> np.ndarray:
+def _noise(rng: np.random.Generator, height: int, width: int, cells: tuple[int, int]) -> np.ndarray:
     """(height, width) float32 noise of standard deviation near 1, smooth over `cells` (rows, columns)."""
     coarse = rng.normal(0, 1, np.maximum(cells, 2)).astype(np.float32)
     return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
 
 
-def _lay_paper(rng, canvas: np.ndarray) -> None:
+def _lay_paper(rng: np.random.Generator, canvas: np.ndarray) -> None:
     """A slip of paper with scraps of text."""
     height, width = canvas.shape[:2]
     w, h = int(rng.uniform(0.15, 0.4) * width), int(rng.uniform(0.12, 0.35) * height)
@@ -110,7 +110,7 @@ def _lay_paper(rng, canvas: np.ndarray) -> None:
     canvas[:] = canvas * (1 - share) + cv2.warpAffine(paper, pose, (width, height)) * share
 
 
-def _lay_cable(rng, canvas: np.ndarray) -> None:
+def _lay_cable(rng: np.random.Generator, canvas: np.ndarray) -> None:
     height, width = canvas.shape[:2]
     corners = rng.uniform(-0.2, 1.2, (4, 2)) * (width, height)
     share = np.linspace(0, 1, 60)[:, None]
@@ -123,7 +123,7 @@ def _lay_cable(rng, canvas: np.ndarray) -> None:
     cv2.polylines(canvas, [points[0] - 1], False, np.minimum(color * 1.4 + 20, 255).tolist(), max(thick // 3, 1), cv2.LINE_AA)
 
 
-def _lay_blot(rng, canvas: np.ndarray) -> None:
+def _lay_blot(rng: np.random.Generator, canvas: np.ndarray) -> None:
     """A flat stain, disc or chip of colour."""
     height, width = canvas.shape[:2]
     center = rng.uniform(0, 1, 2) * (width, height)

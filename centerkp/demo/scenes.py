@@ -12,6 +12,7 @@ import numpy as np
 from centerkp import geometry
 from centerkp.demo.background import draw_background, light_scene
 from centerkp.demo.shapes import DEMO_SCHEMA, SKETCHES, Sketch, cast_shadow, paint, render_silhouette
+from centerkp.schema import ObjectClass
 from centerkp.writing import write_json
 
 VERSION = "1.1"
@@ -117,7 +118,7 @@ def _holds_demo(folder: Path, info: dict) -> bool:
     return False
 
 
-def _write_part(folder: Path, part: str, count: int, size, seed: tuple[int, int], info: dict) -> None:
+def _write_part(folder: Path, part: str, count: int, size: tuple[int, int], seed: tuple[int, int], info: dict) -> None:
     images, annotations = [], []
     for index in range(count):
         rng = np.random.default_rng((*seed, index))
@@ -138,7 +139,7 @@ def _write_part(folder: Path, part: str, count: int, size, seed: tuple[int, int]
     write_json(folder / f"{part}.json", content)
 
 
-def _category(kind) -> dict:
+def _category(kind: ObjectClass) -> dict:
     """Only what a labelling tool would write: flip pairs and sigmas are left for the reader to find."""
     category = {"id": kind.category_id, "name": kind.name, "supercategory": "workshop"}
     if kind.keypoints:
@@ -171,7 +172,7 @@ def _to_fine(affine: np.ndarray) -> np.ndarray:
     return geometry.compose(affine, geometry.scaling(FINE, FINE), geometry.translation(shift, shift))
 
 
-def _place_objects(rng: np.random.Generator, size, num_objects: int) -> list[_Placed]:
+def _place_objects(rng: np.random.Generator, size: tuple[int, int], num_objects: int) -> list[_Placed]:
     placed, free = [], []
     for _ in range(num_objects):
         class_id = int(rng.integers(len(SKETCHES)))
@@ -189,7 +190,9 @@ def _place_objects(rng: np.random.Generator, size, num_objects: int) -> list[_Pl
     return placed
 
 
-def _random_pose(rng: np.random.Generator, size, lengths: tuple[int, int], below: _Placed | None) -> np.ndarray:
+def _random_pose(
+    rng: np.random.Generator, size: tuple[int, int], lengths: tuple[int, int], below: _Placed | None
+) -> np.ndarray:
     """Anywhere on the bench, its border included, or partly across an object that lies there already."""
     width, height = size
     length = rng.uniform(*lengths) * min(width / 320, height / 240)
@@ -208,7 +211,7 @@ def _length(affine: np.ndarray) -> float:
     return float(np.hypot(*affine[:, 0]))
 
 
-def _render_inside(sketch: Sketch, affine: np.ndarray, size) -> tuple[np.ndarray, float]:
+def _render_inside(sketch: Sketch, affine: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, float]:
     """The silhouette on the fine canvas, and the share of the object's area that lies inside the image."""
     width, height = FINE * size[0], FINE * size[1]
     margin = int(np.ceil(_length(affine) * FINE))

@@ -5,7 +5,7 @@ geometry, never colour: with the jaws pointing away from the viewer, left is wha
 jaws. The mirror image of a sketch with left and right names exchanged is therefore a valid sketch again.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -79,7 +79,9 @@ def sketch_pliers(rng: np.random.Generator) -> Sketch:
     return mirrored(sketch) if rng.random() < 0.5 else sketch
 
 
-def _lever(jaw: float, reach: float, slim: float, steel, plastic, inlay) -> tuple[list[Part], tuple, tuple]:
+def _lever(
+    jaw: float, reach: float, slim: float, steel: np.ndarray, plastic: np.ndarray, inlay: np.ndarray
+) -> tuple[list[Part], tuple, tuple]:
     """The lever with the left jaw and the right handle, closed, its pivot on the origin."""
     teeth_y = np.linspace(-0.1, -jaw, 15)
     inner = np.stack([np.where(np.arange(15) % 2, -0.012, -0.004), teeth_y], 1)
@@ -210,8 +212,8 @@ def _render_part(part: Part, affine: np.ndarray, width: int, height: int) -> np.
     return mask
 
 
-def _tint(rng: np.random.Generator, palette) -> np.ndarray:
-    color = np.array(palette[rng.integers(len(palette))], float)
+def _tint(rng: np.random.Generator, palette: Sequence[tuple[int, int, int]]) -> np.ndarray:
+    color = np.array(palette[int(rng.integers(len(palette)))], float)
     return np.clip(color * rng.uniform(0.85, 1.1) + rng.normal(0, 3, 3), 8, 245)
 
 
@@ -239,7 +241,7 @@ def _circle(radius: float, corners: int = 48) -> np.ndarray:
     return radius * np.stack([np.cos(angle), np.sin(angle)], 1)
 
 
-def _bezier(controls, count: int) -> np.ndarray:
+def _bezier(controls: Sequence[tuple[float, float]], count: int) -> np.ndarray:
     """`count` points of the Bezier curve with the given control points, by repeated interpolation."""
     share = np.linspace(0, 1, count)[:, None, None]
     points = np.broadcast_to(np.array(controls, float), (count, len(controls), 2))

@@ -81,7 +81,14 @@ def check_dataset(
             gc.enable()
 
 
-def _check_train_and_val(path: Path, images_dir, val, val_images_dir, image_size: int, open_images: bool) -> Checkup:
+def _check_train_and_val(
+    path: Path,
+    images_dir: str | Path | None,
+    val: str | Path | None,
+    val_images_dir: str | Path | None,
+    image_size: int,
+    open_images: bool,
+) -> Checkup:
     """The checks of a training file, of a validation file where there is one, and of the two together."""
     checkup = _check_one(path, images_dir, image_size, open_images)
     if val is None:
@@ -98,7 +105,9 @@ def _check_train_and_val(path: Path, images_dir, val, val_images_dir, image_size
 _FOR_BOTH = ("unusable", "mendable", "suspicious")  # advice about validation data would only repeat what training's says
 
 
-def _check_one(path: Path, images_dir, image_size: int, open_images: bool, for_training: bool = True) -> Checkup:
+def _check_one(
+    path: Path, images_dir: str | Path | None, image_size: int, open_images: bool, for_training: bool = True
+) -> Checkup:
     """All checks of one file."""
     try:
         content = read_coco_json(path)

@@ -52,10 +52,12 @@ def settle_frames(reading: Reading, looks: Sequence[Look]) -> tuple[np.ndarray, 
     kinds[swapped] = _judge_swapped(written, upright, stored, turned, extents, swapped)[swapped]
     turns = np.where(kinds == "stored", [look.orientation for look in looks], 1)
     lost = np.isin(kinds, ["reshaped", "turned away"]) | np.array([bool(look.error) for look in looks], bool)
-    return kinds, Frames(np.where((upright > 0).all(1)[:, None], upright, written), scales, turns, lost)
+    return kinds, Frames(np.where(np.all(upright > 0, axis=1)[:, None], upright, written), scales, turns, lost)
 
 
-def _judge_swapped(written, upright, stored, turned, extents, swapped) -> np.ndarray:
+def _judge_swapped(
+    written: np.ndarray, upright: np.ndarray, stored: np.ndarray, turned: np.ndarray, extents: np.ndarray, swapped: np.ndarray
+) -> np.ndarray:
     """In which frame images were labelled whose width and height the JSON exchanges, (n,); read only where `swapped`."""
     in_written, in_upright = ((extents <= size + 1).all(1) for size in (written, upright))
     only_upright, only_stored = swapped & in_upright & ~in_written, swapped & in_written & ~in_upright

@@ -1,5 +1,8 @@
 """What is wrong with the keypoints: place, visibility, labels that are never there, left and right exchanged."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from centerkp.doctor.findings import Finding
@@ -72,7 +75,7 @@ def _check_points_at_origin(labels: Labels, reading: Reading) -> list[Finding]:
     title = "labelled at exactly (0, 0), where exporters put points that are not there"
     remedy = "set their visibility to 0 unless the object's part really is in the corner"
     rows = np.flatnonzero(at_zero.any(1))
-    options = dict(noun="keypoint", remedy=remedy, count=int(at_zero.sum()))
+    options: dict[str, Any] = dict(noun="keypoint", remedy=remedy, count=int(at_zero.sum()))
     return make_object_finding(labels, reading, "suspicious", title, rows, **options)
 
 
@@ -139,7 +142,7 @@ def _check_side_order(labels: Labels, class_id: int, reading: Reading) -> list[F
     return make_object_finding(labels, reading, "suspicious", title, rows, names, remedy=remedy)
 
 
-def pair_sides(points: np.ndarray, labelled: np.ndarray, pairs) -> np.ndarray:
+def pair_sides(points: np.ndarray, labelled: np.ndarray, pairs: Sequence[tuple[int, int]]) -> np.ndarray:
     """On which side of the object's own axis each left/right pair's first keypoint is, whatever way the object is turned.
 
     The axis runs from the middle of the pair to the middle of the keypoints that have no partner; where the class has none, to
@@ -179,7 +182,7 @@ def odd_pairs(sides: np.ndarray) -> np.ndarray:
     return clear & judged & (np.sign(np.nan_to_num(sides)) != usual)
 
 
-def _mean_vector(points: np.ndarray, labelled: np.ndarray, which) -> np.ndarray:
+def _mean_vector(points: np.ndarray, labelled: np.ndarray, which: np.ndarray | Sequence[int]) -> np.ndarray:
     """The mean of the keypoints' vectors that count."""
     weights = labelled[:, which, None]
     total = weights.sum(1)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -89,7 +90,7 @@ def make_object_finding(
     title: str,
     objects: np.ndarray,
     detail: Callable[[int], str] | None = None,
-    **more,
+    **more: Any,
 ) -> list[Finding]:
     """A list of one finding about some of the N labels, or of none when there are none; `more` as in `make_finding`.
 

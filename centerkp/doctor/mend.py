@@ -4,6 +4,7 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping
 from itertools import chain
+from typing import Any
 
 from centerkp.doctor.findings import Finding
 from centerkp.labels.faults import SHOWN
@@ -199,7 +200,7 @@ def _is_finite(numbers: list) -> bool:
         return False
 
 
-def _mend_point(x, y, visibility) -> tuple:
+def _mend_point(x: Any, y: Any, visibility: Any) -> tuple:
     """One keypoint as mended: hidden where it has no place."""
     if not is_number(visibility) or visibility <= 0:
         return (x, y, 0) if is_number(x) and is_number(y) else (0, 0, 0)
@@ -208,7 +209,7 @@ def _mend_point(x, y, visibility) -> tuple:
     return x, y, 1 if visibility == 1 else 2
 
 
-def read_number(value):
+def read_number(value: Any) -> Any:
     """The number that a text in place of one holds; anything else as it is."""
     try:
         return float(value) if isinstance(value, str) else value
@@ -259,7 +260,7 @@ def _same_category(a: Mapping, b: Mapping) -> bool:
     return same_name and (a.get("keypoints") or []) == (b.get("keypoints") or [])
 
 
-def _id_key(value):
+def _id_key(value: Any) -> int | str:
     """Something that can stand in a set, for ids that should be numbers and may be anything."""
     number = read_integer(value)
     return quote(value) if number is None else number

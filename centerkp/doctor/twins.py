@@ -1,7 +1,8 @@
 """Pictures of the validation set that training has seen, by their bytes or nearly: they make validation too good."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -25,10 +26,10 @@ def check_twins(train: Sequence[Look], val: Sequence[Look], train_reading: Readi
     findings = []
     for how, pairs in (("the same file is in training", same), ("look nearly like an image of training", near)):
 
-        def place(row: int, pairs=pairs) -> str:
+        def place(row: int, pairs: Mapping[int, int] = pairs) -> str:
             return f"{val_reading.label_image(row)} is like {train_reading.label_image(pairs[row])} of training"
 
-        options = dict(noun="image", remedy=f"validation is too good with them; {_GROUP}", place=place)
+        options: dict[str, Any] = dict(noun="image", remedy=f"validation is too good with them; {_GROUP}", place=place)
         found = make_finding("suspicious", f"{how} (of {count_of(len(val), 'image')})", sorted(pairs), **options)
         findings += [replace(f, part="val", pairs=tuple(pairs.items())[:PICTURES], twin_part="") for f in found]
     return findings

@@ -2,8 +2,10 @@
 
 import contextlib
 import importlib.util
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -16,7 +18,9 @@ def font_size(width: int, height: int) -> int:
     return max(round(0.03 * (width * height) ** 0.5), 11)
 
 
-def find_place(plate_w: int, plate_h: int, box, size: tuple[int, int], taken) -> tuple[int, int]:
+def find_place(
+    plate_w: int, plate_h: int, box: Sequence[float] | np.ndarray, size: tuple[int, int], taken: Iterable[Sequence[float]]
+) -> tuple[int, int]:
     """The upper left corner for a plate: above its box, below, inside, or at the right end, inside the image in any case."""
     x0, y0, x1, y1 = (round(float(v)) for v in box)
     spots = [(x0, y0 - plate_h), (x0, y1), (x0, y0), (x1 - plate_w, y0 - plate_h), (x1 - plate_w, y1), (x1 - plate_w, y0)]
@@ -68,7 +72,7 @@ def fit_text(text: str, width: int, size: int) -> tuple[str, ImageFont.FreeTypeF
 @lru_cache
 def _read_fonts(size: int) -> tuple[ImageFont.FreeTypeFont, ...]:
     """Pillow's own font for plain English, Matplotlib's for most alphabets, and what the system has for the rest."""
-    fonts = [ImageFont.load_default(size)]
+    fonts: list[Any] = [ImageFont.load_default(size)]
     matplotlib = importlib.util.find_spec("matplotlib")
     dejavu = [str(Path(matplotlib.origin).parent / "mpl-data/fonts/ttf/DejaVuSans.ttf")] if matplotlib else []
     for name in (*dejavu, *SYSTEM_FONTS):

@@ -61,12 +61,13 @@ def draw_samples(
     for image, truth in samples:
         real = truth["object_weights"] > 0
         names = ("boxes_xyxy", "class_ids", "keypoints_xy", "visibility")
-        pictures.append(draw_record(image, *(truth[name][real] for name in names), schema))
+        boxes_xyxy, class_ids, keypoints_xy, visibility = (truth[name][real] for name in names)
+        pictures.append(draw_record(image, boxes_xyxy, class_ids, keypoints_xy, visibility, schema))
     return _arrange(pictures, [record.path.name for record in records], width)
 
 
 def draw_targets_of_batch(
-    images: Sequence[np.ndarray], truth: Mapping[str, np.ndarray], schema: Schema, width: int | None = None
+    images: Sequence[np.ndarray] | np.ndarray, truth: Mapping[str, np.ndarray], schema: Schema, width: int | None = None
 ) -> np.ndarray:
     """A mosaic with one row for each sample of a batch: its objects, center maps and keypoint maps.
 

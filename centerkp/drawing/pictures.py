@@ -28,10 +28,17 @@ SUB_BITS = 4  # OpenCV takes coordinates in 1/16 pixel
 class Truth(Protocol):
     """The labelled objects of one image, as the dataset's records hold them: N objects, K flat keypoints."""
 
-    boxes_xyxy: np.ndarray  # (N, 4)
-    class_ids: np.ndarray  # (N,)
-    keypoints_xy: np.ndarray  # (N, K, 2)
-    visibility: np.ndarray  # (N, K)
+    @property
+    def boxes_xyxy(self) -> np.ndarray: ...  # (N, 4)
+
+    @property
+    def class_ids(self) -> np.ndarray: ...  # (N,)
+
+    @property
+    def keypoints_xy(self) -> np.ndarray: ...  # (N, K, 2)
+
+    @property
+    def visibility(self) -> np.ndarray: ...  # (N, K)
 
 
 def class_colors(schema: Schema) -> np.ndarray:
@@ -161,7 +168,8 @@ def draw_training_sample(
     """
     real = np.asarray(truth["object_weights"]) > 0
     names = ("boxes_xyxy", "class_ids", "keypoints_xy", "visibility")
-    panels = {"sample": draw_record(image_rgb, *(np.asarray(truth[name])[real] for name in names), schema)}
+    boxes_xyxy, class_ids, keypoints_xy, visibility = (np.asarray(truth[name])[real] for name in names)
+    panels = {"sample": draw_record(image_rgb, boxes_xyxy, class_ids, keypoints_xy, visibility, schema)}
     for name, colors in (("center_heatmap", class_colors(schema)), ("keypoint_heatmap", keypoint_colors(schema))):
         if len(colors) and name in targets:
             panels[name] = draw_targets(image_rgb, targets[name], colors)
@@ -230,7 +238,7 @@ class _Pen:
         side = (width * height) ** 0.5
         self.line, self.radius = max(round(side / 350), 1), max(side / 120, 2.0)
 
-    def draw_object(self, class_id: int, box_xyxy, points_xy, seen) -> None:
+    def draw_object(self, class_id: int, box_xyxy: np.ndarray, points_xy: np.ndarray, seen: np.ndarray) -> None:
         """`points_xy` (n, 2) and `seen` (n,) are those of the class: 2 draws a full dot, 1 one with a dark core, 0 none."""
         height, width = self.canvas.shape[:2]
         color, points = self.class_colors[class_id], np.asarray(points_xy, np.float64)
@@ -249,7 +257,7 @@ class _Pen:
             if state:
                 self._draw_dot(spot, dot, hollow=state == 1)
 
-    def _draw_dot(self, spot, color, hollow: bool) -> None:
+    def _draw_dot(self, spot: tuple[int, int], color: tuple[int, int, int], hollow: bool) -> None:
         rings = [(self.radius + 1, EDGE), (self.radius, color), *([(0.5 * self.radius, EDGE)] if hollow else [])]
         for radius, shade in rings:
             cv2.circle(self.canvas, spot, round(radius * 2**SUB_BITS), shade, -1, cv2.LINE_AA, SUB_BITS)

@@ -183,7 +183,7 @@ def ground_truth_as_detections(records: Sequence[Record], schema: Schema) -> lis
 
     Keypoints that are not labelled stand at the box centre with score 0.
     """
-    return [[_as_detection(r, n, schema) for n in np.flatnonzero(~r.is_crowd)] for r in records]
+    return [[_as_detection(r, n, schema) for n in np.flatnonzero(~r.is_crowd).tolist()] for r in records]
 
 
 def _as_detection(record: Record, n: int, schema: Schema) -> Detection:

@@ -29,7 +29,7 @@ from centerkp.inference.loading import load_for_use
 from centerkp.labels.coco import read_coco
 from centerkp.labels.records import Record
 from centerkp.results import Detection
-from centerkp.schema import Schema
+from centerkp.schema import OksSigmas, Schema
 from centerkp.writing import mark, replacing, write_json
 
 CURVE_COLUMNS = ("model", "curve", "class", "x", "y")
@@ -58,7 +58,7 @@ def measure_models(
     min_score: float | None = None,
     batch_size: int = 8,
     image_size: int | None = None,
-    oks_sigmas: float | Mapping[str, float] | None = None,
+    oks_sigmas: OksSigmas = None,
     check_images: bool = True,
     console: Console | None = None,
 ) -> list[ModelResult]:

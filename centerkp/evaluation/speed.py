@@ -65,7 +65,7 @@ class TimedDetector:
         if not any(self.times.values()):
             self.predict_on_batch(self.last)
         size = max(self.times, key=lambda n: len(self.times[n]))
-        return Speed(size / median(self.times[size]), size, tuple(self.image_size), images, seconds)
+        return Speed(size / median(self.times[size]), size, self.image_size, images, seconds)
 
 
 def describe_machine() -> str:

@@ -222,7 +222,8 @@ def _rows(
     rows = []
     for name in names:
         if len(evaluations) == 1:
-            rows.append((indent + name, *cells(*evaluations.values(), name)))
+            (evaluation,) = evaluations.values()
+            rows.append((indent + name, *cells(evaluation, name)))
         else:
             rows.append((indent + name,))
             rows += [(f"{indent}  {model}", *cells(e, name)) for model, e in evaluations.items()]

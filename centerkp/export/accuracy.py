@@ -7,8 +7,9 @@ from rich.console import Console
 from rich.table import Table
 
 from centerkp.evaluation.evaluate import evaluate
-from centerkp.inference.detect import detect_records
+from centerkp.inference.detect import Detector, detect_records
 from centerkp.labels.coco import read_coco
+from centerkp.model.center_net import CenterNet
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Accuracy:
         return {"source": self.source, "images": self.images, "keras": self.keras, "artefact": self.artefact, "lost": lost}
 
 
-def measure_accuracy(detector, model, coco: str | Path, console: Console) -> Accuracy:
+def measure_accuracy(detector: Detector, model: CenterNet, coco: str | Path, console: Console) -> Accuracy:
     """Detects with both on the images of a COCO JSON; its classes and keypoints are matched by name.
 
     Raises:

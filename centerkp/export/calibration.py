@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from centerkp.demo.scenes import draw_scene
-from centerkp.images.reading import read_image
+from centerkp.images.reading import PackedImage, read_image
 from centerkp.labels.coco import read_coco
 from centerkp.labels.splitting import split_records
 
@@ -46,7 +46,7 @@ def spread(items: Sequence, count: int) -> list:
     return [items[i] for i in np.linspace(0, len(items) - 1, count).round().astype(int)]
 
 
-def _find_validation(folder: Path) -> tuple[list[Path], str]:
+def _find_validation(folder: Path) -> tuple[list[Path | PackedImage], str]:
     """The validation images of a run, its own or those it held back, if its settings name any that are still there."""
     try:
         settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))

@@ -1,11 +1,14 @@
 """A trained model as the plain network it is at inference: no BatchNormalization, and the last stack's heads only."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import keras
 import numpy as np
 from keras import layers
 
 from centerkp.codec.decode import decode
-from centerkp.heads import head_channels
+from centerkp.heads import Tensor, head_channels
 from centerkp.model.center_net import CenterNet
 
 
@@ -16,13 +19,13 @@ class FoldedNetwork(keras.Model):
     ZeroPadding2D (before a convolution of "valid" padding and stride 2), nearest UpSampling2D, and slices with a step of 2.
     """
 
-    def __init__(self, inputs, outputs, source: CenterNet):
+    def __init__(self, inputs: Any, outputs: Any, source: CenterNet) -> None:
         super().__init__(inputs=inputs, outputs=outputs, name="folded")
         self.schema = source.schema
         self.image_size = source.image_size
         self.decode_options = source.decode_options
 
-    def decode(self, maps, valid_size=None) -> dict:
+    def decode(self, maps: Mapping[str, Tensor], valid_size: Tensor | None = None) -> dict:
         """The objects in the maps, see `codec.decode.decode`."""
         return decode(maps, self.schema.keypoint_mask, self.decode_options, valid_size)
 
@@ -41,7 +44,7 @@ def fold(model: CenterNet, dtype: str = "float32") -> FoldedNetwork:
     whole = keras.Model(model.inputs[0], _last_stack(model))  # shares the layers; those of other stacks' heads are not in it
     norms = {_producer(layer): layer for layer in whole.layers if isinstance(layer, layers.BatchNormalization)}
 
-    def clone(layer):
+    def clone(layer: keras.Operation) -> keras.Operation:
         if isinstance(layer, layers.BatchNormalization) or not isinstance(layer, layers.Layer):
             return layer  # not called, or an operation without state
         config = layer.get_config() | {"dtype": "float32" if isinstance(layer, layers.Normalization) else dtype}
@@ -52,7 +55,7 @@ def fold(model: CenterNet, dtype: str = "float32") -> FoldedNetwork:
                 config["dtype"] = "float32"
         return type(layer).from_config(config)
 
-    def call(layer, *args, **kwargs):
+    def call(layer: keras.Operation, *args: Any, **kwargs: Any) -> Any:
         return args[0] if isinstance(layer, layers.BatchNormalization) else layer(*args, **kwargs)
 
     cloned = keras.models.clone_model(whole, input_tensors=image, clone_function=clone, call_function=call)
@@ -71,7 +74,7 @@ def _last_stack(model: CenterNet) -> dict:
     return {head: model.get_layer(f"stack{stack}_{head}").output for head in head_channels(model.schema)}
 
 
-def _producer(layer) -> str:
+def _producer(layer: keras.layers.Layer) -> str:
     return layer.input._keras_history.operation.name
 
 

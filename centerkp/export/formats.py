@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -18,7 +19,7 @@ from centerkp.console import make_console, native_silence
 from centerkp.evaluation.speed import describe_machine
 from centerkp.export.accuracy import Accuracy, accuracy_table, measure_accuracy
 from centerkp.export.calibration import find_pictures, spread
-from centerkp.export.fold import fold
+from centerkp.export.fold import FoldedNetwork, fold
 from centerkp.export.litert import LITERT_PRECISIONS, write_litert
 from centerkp.export.onnx_file import ONNX_PRECISIONS, write_onnx
 from centerkp.export.openvino import OPENVINO_PRECISIONS, write_openvino
@@ -115,7 +116,7 @@ def export(
     images = find_images(calibrate) if calibrate else []
     _check_target(target, kind, WriteGuard([path for path in (weights, coco, *images) if path], overwrite))
     named = spread(images, CALIBRATION_IMAGES)
-    model = load_detector(weights, image_size=image_size, stacks=stacks, console=console)
+    model: Any = load_detector(weights, image_size=image_size, stacks=stacks, console=console)
     pictures, origin = find_pictures(weights, coco, named, VERIFIED_IMAGES)
     workplace = target.with_name(target.name + UNVERIFIED)
     place = workplace / target.name
@@ -158,7 +159,7 @@ def check_choice(format: str, precision: str, batch: str = "") -> Format:
     return kind
 
 
-def _check_request(weights, format: str, precision: str, calibrate: Sequence, target: Path, kind: Format) -> None:
+def _check_request(weights: str | Path, format: str, precision: str, calibrate: Sequence, target: Path, kind: Format) -> None:
     """Everything that can be refused before the weights are loaded, which may take a while."""
     if keras.config.dtype_policy().name != "float32":
         raise ValueError(
@@ -200,7 +201,7 @@ def _is_export(path: Path) -> bool:
         return re.search(rb'made_by(": "|&quot;: &quot;)centerkp ', content) is not None
 
 
-def _fold_and_check(model: CenterNet, dtype: str, picture: np.ndarray, console: Console):
+def _fold_and_check(model: CenterNet, dtype: str, picture: np.ndarray, console: Console) -> FoldedNetwork:
     """The folded network, after its maps were found equal to the model's."""
     network = fold(model)
     canvas = letterbox_image(picture, model.image_size)[0][None].astype(np.float32)
@@ -216,7 +217,7 @@ def _fold_and_check(model: CenterNet, dtype: str, picture: np.ndarray, console: 
     return network if dtype == "float32" else fold(model, dtype)
 
 
-def _write(kind: Format, network, place: Path, **options) -> None:
+def _write(kind: Format, network: FoldedNetwork, place: Path, **options: Any) -> None:
     """Writes into an empty folder, which is gone again when that fails."""
     shutil.rmtree(place.parent, ignore_errors=True)
     place.parent.mkdir(parents=True)
@@ -260,7 +261,17 @@ def _name_report(target: Path) -> Path:
     return target / REPORT if target.is_dir() else target.with_name(f"{target.name}.{REPORT}")
 
 
-def _describe(weights, format, precision, rows, model, origin, calibrated, verification, accuracy) -> dict:
+def _describe(
+    weights: str | Path,
+    format: str,
+    precision: str,
+    rows: int | None,
+    model: CenterNet,
+    origin: str,
+    calibrated: int,
+    verification: Verification,
+    accuracy: Accuracy | None,
+) -> dict:
     return {
         "made_by": mark("export"),
         "model": str(weights),

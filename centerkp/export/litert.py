@@ -2,8 +2,9 @@
 
 import json
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -58,7 +59,7 @@ def write_litert(
     return path
 
 
-def _make_converter(network: FoldedNetwork, batch: int):
+def _make_converter(network: FoldedNetwork, batch: int) -> Any:
     import tensorflow as tf
 
     width, height = network.image_size
@@ -69,18 +70,18 @@ def _make_converter(network: FoldedNetwork, batch: int):
     return tf.lite.TFLiteConverter.from_concrete_functions([module.detect.get_concrete_function()], module)
 
 
-def _store_halves(converter) -> None:
+def _store_halves(converter: Any) -> None:
     import tensorflow as tf
 
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.target_spec.supported_types = [tf.float16]
 
 
-def _measure_ranges(converter, batch: int, samples) -> bytes:
+def _measure_ranges(converter: Any, batch: int, samples: Iterable[tuple[np.ndarray, tuple[int, int]]]) -> bytes:
     """The float model, which remembers for every number in which range it was on the samples."""
     import tensorflow as tf
 
-    def feed():
+    def feed() -> Iterator[dict[str, np.ndarray]]:
         for image, valid_size in samples:
             sizes = np.asarray(valid_size, np.float32)
             yield {"image": np.repeat(image[None], batch, axis=0), "valid_size": np.repeat(sizes[None], batch, axis=0)}

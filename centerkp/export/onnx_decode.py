@@ -115,7 +115,15 @@ def write_decode(
 
 
 class _Decoder:
-    def __init__(self, graph, maps, map_size, keypoint_mask, options, valid_size):
+    def __init__(
+        self,
+        graph: Graph,
+        maps: dict[str, str],
+        map_size: tuple[int, int],
+        keypoint_mask: np.ndarray,
+        options: DecodeOptions,
+        valid_size: str,
+    ) -> None:
         self.graph, self.options, self.keypoint_mask = graph, options, keypoint_mask
         # The bounds mean nothing but to OpenVINO, which rounds what a convolution returns to bfloat16 unless a step in float32,
         # as the decoder's are, belongs to the convolution.
@@ -136,7 +144,7 @@ class _Decoder:
         cell = self._cells_xy(index, 1)  # (B, 2, M)
         center = g("Add", cell, self._take("center_offset", index))
         half = g("Mul", self._take("box_size", index), 0.5)
-        extent = np.float32([[[self.width], [self.height]]])
+        extent = np.array([[[self.width], [self.height]]], np.float32)
         low, high = (g("Min", g("Max", g(sign, center, half), 0.0), extent) for sign in ("Sub", "Add"))
         limit = g("Reshape", self.valid_size, np.array([1, 2, 1]))
         scale = g("Reshape", to_source, np.array([1, 2, 1]))

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from centerkp import __version__
 from centerkp.export.fold import FoldedNetwork
@@ -72,7 +73,7 @@ def _write_graph(network: FoldedNetwork, half: bool) -> tuple[Graph, list[str]]:
     return graph, list(found)
 
 
-def _describe_output(onnx, network: FoldedNetwork, name: str, rows: int | str):
+def _describe_output(onnx: Any, network: FoldedNetwork, name: str, rows: int | str) -> Any:
     count, keypoints = network.decode_options.max_objects, network.schema.num_keypoints
     width, height = network.image_size
     count = min(count, width * height // STRIDE**2 * network.schema.num_classes)

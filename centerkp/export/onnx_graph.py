@@ -5,10 +5,12 @@ convolutions, ReLU, additions and nearest upsampling, and those are written dire
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from keras import ops
 
+from centerkp.export.fold import FoldedNetwork
 from centerkp.runtimes.extras import import_extra
 
 OPSET = 17  # of 2022; nothing newer is needed, and runtimes in the field are older than this package
@@ -20,13 +22,13 @@ class Graph:
     Inputs are names of tensors, or numbers and arrays, which become constants (Python's float as float32, int as int64).
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         onnx = import_extra("onnx", "onnx")
         self._helper, self._numpy_helper, self._types = onnx.helper, onnx.numpy_helper, onnx.TensorProto
         self.nodes, self.constants = [], []
         self.scope = "graph"
 
-    def __call__(self, operation: str, *inputs, name: str | None = None, outputs: int = 1, **attributes):
+    def __call__(self, operation: str, *inputs: Any, name: str | None = None, outputs: int = 1, **attributes: Any) -> Any:
         """Adds a node of the current scope; returns its output's name, or a tuple of them for `outputs` > 1."""
         name = f"{self.scope}/{name or f'{operation}_{len(self.nodes)}'}"
         made = [name] if outputs == 1 else [f"{name}_{i}" for i in range(outputs)]
@@ -34,7 +36,7 @@ class Graph:
         self.nodes.append(self._helper.make_node(operation, inputs, made, name=name, **attributes))
         return made[0] if outputs == 1 else tuple(made)
 
-    def constant(self, values, name: str) -> str:
+    def constant(self, values: Any, name: str) -> str:
         """Adds an initializer and returns its name."""
         if isinstance(values, float):
             values = np.float32(values)
@@ -50,7 +52,7 @@ class Graph:
         return self("Cast", tensor, to=getattr(self._types, dtype.upper()))
 
 
-def write_network(graph: Graph, network, image: str, half: bool = False) -> dict[str, str]:
+def write_network(graph: Graph, network: FoldedNetwork, image: str, half: bool = False) -> dict[str, str]:
     """Writes the layers of a functional Keras model and returns the names of its outputs, `{head: name}`.
 
     Args:
@@ -75,7 +77,7 @@ class _NetworkWriter:
         self.types: dict[str, str] = {}
         self.padded: dict[str, tuple[str, list[int]]] = {}  # what a convolution is to pad: the tensor without it, and how much
 
-    def write(self, start, image: str) -> dict[str, str]:
+    def write(self, start: Any, image: str) -> dict[str, str]:
         written = {id(start): image}  # Keras tensor -> name
         for layer, inputs, output, key in _in_order(list(self.heads.values()), start):
             write = getattr(self, f"_write_{type(layer).__name__}", None)
@@ -90,16 +92,16 @@ class _NetworkWriter:
             written[id(output)] = name
         return {head: written[id(tensor)] for head, tensor in self.heads.items()}
 
-    def _write_Normalization(self, layer, x):
+    def _write_Normalization(self, layer: Any, x: str) -> str:
         mean, variance = (ops.convert_to_numpy(v).reshape(1, -1, 1, 1) for v in (layer.mean, layer.variance))
         return self.graph("Div", self.graph("Sub", x, mean), np.sqrt(variance), name=layer.name)
 
-    def _write_ZeroPadding2D(self, layer, x):
+    def _write_ZeroPadding2D(self, layer: Any, x: str) -> str:
         (top, bottom), (left, right) = layer.padding
         self.padded[f"{x}/{layer.name}"] = x, [top, left, bottom, right]
         return f"{x}/{layer.name}"
 
-    def _write_Conv2D(self, layer, x):
+    def _write_Conv2D(self, layer: Any, x: str) -> str:
         dtype = "float32" if layer.name in self.last_layers else self.dtype
         kernel = ops.convert_to_numpy(layer.kernel).transpose(3, 2, 0, 1).astype(dtype)
         same = [side // 2 for side in layer.kernel_size] * 2
@@ -118,23 +120,23 @@ class _NetworkWriter:
         self.types[y] = dtype
         return y
 
-    def _write_ReLU(self, layer, x):
+    def _write_ReLU(self, layer: Any, x: str) -> str:
         return self.graph("Relu", x, name=layer.name)
 
-    def _write_Add(self, layer, one, other):
+    def _write_Add(self, layer: Any, one: str, other: str) -> str:
         return self.graph("Add", one, other, name=layer.name)
 
-    def _write_UpSampling2D(self, layer, x):
+    def _write_UpSampling2D(self, layer: Any, x: str) -> str:
         scales = np.array([1, 1, *layer.size], np.float32)
-        how = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+        how: dict[str, Any] = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
         return self.graph("Resize", x, "", scales, name=layer.name, **how)
 
-    def _write_GetItem(self, operation, x, key):
+    def _write_GetItem(self, operation: Any, x: str, key: tuple[slice, ...]) -> str:
         steps = np.array([one.step for one in key[1:3]])
         return self.graph("Slice", x, np.zeros(2, int), np.full(2, 2**31), np.array([2, 3]), steps, name=operation.name)
 
 
-def _in_order(ends: list, start) -> list[tuple]:
+def _in_order(ends: list, start: Any) -> list[tuple]:
     """(layer, input tensors, output tensor, index of a slice or nothing) of all layers from `start` to `ends`, inputs first."""
     ordered, done, waiting = [], {id(start)}, [*ends]
     while waiting:

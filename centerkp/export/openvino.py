@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 
@@ -53,7 +54,7 @@ def write_openvino(
     return path
 
 
-def _quantize(model, samples: Sequence[tuple[np.ndarray, tuple[int, int]]]):
+def _quantize(model: Any, samples: Sequence[tuple[np.ndarray, tuple[int, int]]]) -> Any:
     """The model with its convolutions in int8 and ranges from the samples."""
     nncf = import_extra("nncf", "openvino")
     nncf.set_log_level(logging.WARNING)  # else it names every operation that stays float

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -59,7 +60,7 @@ def write_saved_model(network: FoldedNetwork, path: str | Path, *, precision: st
 def detect_canvas(network: FoldedNetwork) -> Callable:
     """The function from canvases (B, S_h, S_w, 3) uint8 and valid_size (B, 2) to objects in pixels of the canvas."""
 
-    def detect(image, valid_size):
+    def detect(image: Any, valid_size: Any) -> dict[str, Any]:
         return network.decode(network(keras.ops.cast(image, "float32")), valid_size)
 
     return detect
@@ -69,7 +70,7 @@ def _detect_images(network: FoldedNetwork) -> Callable:
     """The function from images (B, H, W, 3) uint8 of any size to objects in their own pixels."""
     import tensorflow as tf
 
-    def detect(image):
+    def detect(image: Any) -> dict[str, Any]:
         canvas, valid_size, scale = _letterbox(image, network.image_size)
         found = network.decode(network(canvas), tf.broadcast_to(valid_size, (tf.shape(image)[0], 2)))
         found["boxes"] = found["boxes"] / tf.tile(scale, [2])
@@ -80,7 +81,7 @@ def _detect_images(network: FoldedNetwork) -> Callable:
     return detect
 
 
-def _letterbox(image, size: tuple[int, int]):
+def _letterbox(image: Any, size: tuple[int, int]) -> tuple[Any, Any, Any]:
     """`geometry.letterbox` and `images.reading.letterbox_image` in TensorFlow, for a batch of images of one size.
 
     Returns:

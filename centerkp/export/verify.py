@@ -5,12 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 from rich.table import Table
 
 from centerkp.images.reading import letterbox_image
-from centerkp.inference.detect import to_source
+from centerkp.inference.detect import Detector, to_source
+from centerkp.model.center_net import CenterNet
 from centerkp.schema import Schema
 
 MIN_SCORE = 0.1  # of the objects that are compared
@@ -72,7 +74,7 @@ class Differences:
 
     def to_dict(self) -> dict:
         """Numbers of objects, and for boxes, keypoints and scores the median and the largest difference."""
-        found = {"objects": self.objects, "unmatched": self.unmatched}
+        found: dict[str, Any] = {"objects": self.objects, "unmatched": self.unmatched}
         for kind in self.over:
             values = getattr(self, kind)
             summary = {"median": float(np.median(values)), "largest": float(np.max(values))} if values else {}
@@ -112,7 +114,7 @@ class Verification:
         }
 
 
-def verify(detector, model, images: Sequence[np.ndarray], precision: str, rounds: int = 7) -> Verification:
+def verify(detector: Any, model: CenterNet, images: Sequence[np.ndarray], precision: str, rounds: int = 7) -> Verification:
     """Runs an artefact and the model it was made from on the same images and compares what they find.
 
     Args:
@@ -121,9 +123,8 @@ def verify(detector, model, images: Sequence[np.ndarray], precision: str, rounds
         images: (H, W, 3) uint8 RGB, of any sizes.
         rounds: runs of each for the latency; fewer when they take long.
     """
-    size = tuple(model.image_size)
-    boxed = [letterbox_image(image, size) for image in images]
-    inputs = [{"image": c[None], "valid_size": np.float32([v])} for c, _, v in boxed]
+    boxed = [letterbox_image(image, model.image_size) for image in images]
+    inputs = [{"image": c[None], "valid_size": np.array([v], np.float32)} for c, _, v in boxed]
     expected = [first_row(model.predict_on_batch(one)) for one in inputs]
     tolerance = TOLERANCES[precision]
     canvas = compare(expected, _run_canvases(detector, inputs), model.schema, tolerance)
@@ -146,7 +147,7 @@ def first_row(found: Mapping) -> dict[str, np.ndarray]:
     return {name: np.asarray(values)[0] for name, values in found.items()}
 
 
-def _run_canvases(detector, inputs: list[dict]) -> list[dict[str, np.ndarray]]:
+def _run_canvases(detector: Detector, inputs: list[dict]) -> list[dict[str, np.ndarray]]:
     """The first two images go together, so that a batch that mixes up its images is noticed; the others alone."""
     together = inputs[:2]
     joined = {name: np.concatenate([one[name] for one in together]) for name in together[0]}
@@ -176,14 +177,23 @@ def compare(
         total.objects += len(rows)
         # A score a little below the limit at one side is no object lost, so partners may have any score.
         total.unmatched += _count_lost(e, f, rows, pairs, tolerance)
-        sure = np.flatnonzero(f["scores"] >= MIN_SCORE + tolerance.score) if enough else []
+        sure = np.flatnonzero(f["scores"] >= MIN_SCORE + tolerance.score) if enough else np.zeros(0, int)
         total.unmatched += _count_lost(f, e, sure, _match(f, e, sure), tolerance)
         for a, b in pairs:
             _add(total, e, f, a, b, schema, tolerance, scales[i] if scales else 1.0)
     return total
 
 
-def _add(total: Differences, e, f, a: int, b: int, schema: Schema, tolerance: Tolerance, scale: float) -> None:
+def _add(
+    total: Differences,
+    e: Mapping[str, np.ndarray],
+    f: Mapping[str, np.ndarray],
+    a: int,
+    b: int,
+    schema: Schema,
+    tolerance: Tolerance,
+    scale: float,
+) -> None:
     box = e["boxes"][a]
     allowed = tolerance.pixels * scale + tolerance.share * max(box[2] - box[0], box[3] - box[1])
     values = {"boxes": [float(np.abs(box - f["boxes"][b]).max())], "scores": [float(abs(e["scores"][a] - f["scores"][b]))]}
@@ -195,7 +205,7 @@ def _add(total: Differences, e, f, a: int, b: int, schema: Schema, tolerance: To
         total.over[kind] += sum(not v <= (tolerance.score if kind == "scores" else allowed) for v in numbers)
 
 
-def _count_lost(one: Mapping, other: Mapping, rows: Sequence[int], pairs: list, tolerance: Tolerance) -> int:
+def _count_lost(one: Mapping, other: Mapping, rows: np.ndarray, pairs: list, tolerance: Tolerance) -> int:
     """Rows without a partner, but for those that fell behind the end of the other's list, which is full in crowded images."""
     end = other["scores"].min()
     limit = end + tolerance.score if end > 0 else 0.0
@@ -203,7 +213,7 @@ def _count_lost(one: Mapping, other: Mapping, rows: Sequence[int], pairs: list, 
     return sum(bool(one["scores"][row] >= limit) for row in rows if int(row) not in matched)
 
 
-def _match(one: Mapping, other: Mapping, rows: Sequence[int]) -> list[tuple[int, int]]:
+def _match(one: Mapping, other: Mapping, rows: np.ndarray) -> list[tuple[int, int]]:
     """Pairs (row of one, row of other): best first, each takes the free object of its class whose corners are nearest."""
     free = other["scores"] > 0
     pairs = []
@@ -219,7 +229,7 @@ def _match(one: Mapping, other: Mapping, rows: Sequence[int]) -> list[tuple[int,
     return pairs
 
 
-def _time_in_turns(detector, model, one: dict, rounds: int, limit: float = 30.0) -> tuple[float, float]:
+def _time_in_turns(detector: Detector, model: CenterNet, one: dict, rounds: int, limit: float = 30.0) -> tuple[float, float]:
     """Median seconds of both, measured in turns so that whatever else the machine does hits both alike."""
     seconds: tuple[list, list] = ([], [])
     for runner in (detector, model):

@@ -1,12 +1,14 @@
 """Pictures that a program already holds -> RGB arrays: NumPy arrays of any integer or float type, and Pillow images."""
 
+from typing import Any
+
 import numpy as np
 from PIL import Image, ImageOps
 
 _LAYOUT = "(height, width, 3) in RGB, (height, width, 4) in RGBA, or gray (height, width) or (height, width, 1)"
 
 
-def to_rgb(picture, name: str = "image") -> np.ndarray:
+def to_rgb(picture: Any, name: str = "image") -> np.ndarray:
     """Turns one array or Pillow image into the RGB picture that `read_image` would give for it.
 
     What the numbers mean follows from their type alone, never from the picture:

@@ -27,7 +27,13 @@ _PILLOW_ERRORS = (OSError, RuntimeError, SyntaxError, ValueError, TypeError, Key
 
 @runtime_checkable
 class PackedImage(Protocol):
-    """An encoded image that has no file of its own; its `str()` is what messages call it."""
+    """An encoded image that has no file of its own; its `str()` is what messages call it, its names are as those of a path."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def stem(self) -> str: ...
 
     def read_bytes(self) -> bytes:
         """The encoded image."""

@@ -4,6 +4,7 @@ import shutil
 import tempfile
 from http.client import HTTPException
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, urlsplit
 from urllib.request import Request, urlopen
 
@@ -70,11 +71,11 @@ class IsVideo(ValueError):
 class _Limited:
     """A download that ends with an error when it grows too large or stops before its announced length."""
 
-    def __init__(self, answer, address: str):
+    def __init__(self, answer: Any, address: str):
         self.answer, self.address, self.bytes = answer, address, 0
         self.expected = int(answer.headers.get("Content-Length") or 0)
 
-    def read(self, count: int) -> bytes:
+    def read(self, count: int = -1, /) -> bytes:
         data = self.answer.read(count)
         self.bytes += len(data)
         if max(self.bytes, self.expected) > MAX_DOWNLOAD:

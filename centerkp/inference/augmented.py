@@ -1,13 +1,15 @@
 """Test-time augmentation: the model looks at every image mirrored as well, and at several sizes, and the answers become one."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
 from centerkp.geometry import box_ious
-from centerkp.heads import HEATMAP_HEADS, STRIDE
+from centerkp.heads import HEATMAP_HEADS, STRIDE, Tensor
+from centerkp.inference.detect import Detector
 from centerkp.model.center_net import CenterNet
 from centerkp.wording import suggest
 
@@ -30,7 +32,7 @@ def read_augmentations(names: str | Sequence[str]) -> dict:
     return {"flip": "flip" in words, "scales": SCALES if "scale" in words else (1.0,)}
 
 
-def augment(detector, names: str | Sequence[str] | None):
+def augment(detector: Any, names: str | Sequence[str] | None) -> Detector:
     """The detector with the augmentations that `read_augmentations` reads; itself without any."""
     return AugmentedDetector(detector, **read_augmentations(names)) if names else detector
 
@@ -68,7 +70,8 @@ class AugmentedDetector:
                 "known which swap sides, expected flip pairs for them; train with flip_pairs in the JSON or --flip-pairs, or "
                 "leave flip out."
             )
-        sizes = sorted({tuple(_round(side * scale, model.multiple) for side in model.image_size) for scale in scales})
+        width, height = model.image_size
+        sizes = sorted({(_round(width * s, model.multiple), _round(height * s, model.multiple)) for s in scales})
         if not sizes or min(scales) <= 0:
             raise ValueError(f"Test-time augmentation: found scales {list(scales)}, expected at least one above 0.")
         self.schema = model.schema
@@ -95,7 +98,7 @@ class _Pass(keras.Model):
         # Both axes of the reference's resizing (see `letterbox_image`) as products with a matrix.
         self.columns, self.rows = (_sampling(old, new) for old, new in zip(canvas, size, strict=True))
 
-    def call(self, inputs):
+    def call(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         image = ops.cast(inputs["image"], "float32")
         if self.factor != [1.0, 1.0]:
             image = ops.einsum("yi,bijc,xj->byxc", self.rows, image, self.columns)

@@ -1,7 +1,7 @@
 """Images of any kind -> objects in source pixels."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -32,10 +32,13 @@ class Detector(Protocol):
     does.
     """
 
-    schema: Schema
-    image_size: tuple[int, int]
+    @property
+    def schema(self) -> Schema: ...
 
-    def predict_on_batch(self, x: Mapping[str, np.ndarray]) -> Mapping[str, Any]: ...
+    @property
+    def image_size(self) -> tuple[int, int]: ...
+
+    def predict_on_batch(self, x: Mapping[str, np.ndarray], /) -> Mapping[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ def detect(
     batch_size: int = 8,
     min_score: float = 0.0,
     threads: int | None = None,
-) -> Iterator[ImageResult]:
+) -> Generator[ImageResult]:
     """Runs the detector on images and yields one result each, in order.
 
     Reading, the network, and whatever the caller does with the results overlap: images are taken from `items` in one thread,
@@ -95,18 +98,18 @@ def detect_records(
     for result in track(results, title, total=len(records), console=console, transient=True, disable=hidden):
         if result.error:
             raise ValueError(f"{result.error} Without it the numbers would not be those of the whole dataset.")
-        found.append(result.detections)
+        found.append(list(result.detections))
     return found
 
 
-def read_ahead(items: Iterable, count: int) -> Iterator:
+def read_ahead(items: Iterable, count: int) -> Generator:
     """Yields the same items, while a thread already takes up to `count` of the next ones.
 
     What the items raise is raised here. Closing this generator ends the thread and closes `items`.
     """
     iterator, ready, stop = iter(items), Queue(count), Event()
 
-    def offer(item, error=None) -> bool:
+    def offer(item: Any, error: BaseException | None = None) -> bool:
         while not stop.is_set():
             try:
                 ready.put((item, error), timeout=0.1)
@@ -153,7 +156,7 @@ class _Loaded:
     error: str = ""
 
 
-def _load(item, number: int, size: tuple[int, int]) -> _Loaded:
+def _load(item: Any, number: int, size: tuple[int, int]) -> _Loaded:
     path, name = None, f"image_{number}"
     is_file = isinstance(item, str | os.PathLike | PackedImage)
     if isinstance(item, str | os.PathLike):
@@ -173,7 +176,7 @@ def _load(item, number: int, size: tuple[int, int]) -> _Loaded:
 
 
 def _detect_batches(
-    detector: Detector, loads: Iterator[Future], batch_size: int, min_score: float
+    detector: Detector, loads: Generator[Future], batch_size: int, min_score: float
 ) -> Iterator[list[ImageResult]]:
     first = True
     try:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,6 +11,9 @@ from centerkp.drawing.pictures import draw_detections
 from centerkp.images.reading import read_image
 from centerkp.results import ROW_COLUMNS, Detection, coco_dataset, to_rows
 from centerkp.schema import Schema
+
+if TYPE_CHECKING:
+    import pandas
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +41,7 @@ class ImageResult:
     def __len__(self) -> int:
         return len(self.detections)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> Detection:
         return self.detections[index]
 
     def __iter__(self) -> Iterator[Detection]:
@@ -66,7 +70,7 @@ class ImageResult:
         """One row per object and keypoint, see `results.to_rows`."""
         return to_rows(self.name, self.detections)
 
-    def to_dataframe(self):
+    def to_dataframe(self) -> "pandas.DataFrame":
         """`to_rows` as a pandas DataFrame; raises ImportError with the remedy where pandas is not installed."""
         return Predictions([self], self.schema).to_dataframe()
 
@@ -90,7 +94,7 @@ class Predictions(list[ImageResult]):
         """One row per object and keypoint of all images, see `results.to_rows`."""
         return [row for result in self for row in result.to_rows()]
 
-    def to_dataframe(self):
+    def to_dataframe(self) -> "pandas.DataFrame":
         """`to_rows` as a pandas DataFrame; raises ImportError with the remedy where pandas is not installed."""
         try:
             import pandas

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
@@ -11,6 +12,9 @@ from rich.console import Console
 from centerkp.console import import_quietly
 from centerkp.inference.detect import Detector
 from centerkp.runtimes.artefact import RUNNERS, find_artefact, refuse_unverified
+
+if TYPE_CHECKING:
+    from centerkp.model.center_net import CenterNet
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
@@ -38,7 +42,7 @@ def load_detector(
     backbone: str | None = None,
     console: Console | None = None,
     unverified: bool = False,
-):
+) -> Detector:
     """Loads what can detect: a `.keras` file, "coco", a checkpoint of the model zoo, or an exported artefact.
 
     Artefacts are a SavedModel folder, `.onnx`, OpenVINO's `.xml`, `.tflite`. Whatever comes back has `.schema`, `.image_size`
@@ -76,7 +80,9 @@ def load_detector(
     return detector
 
 
-def _load_keras(path, image_size, stacks, backbone, console):
+def _load_keras(
+    path: str | Path, image_size: int | Sequence[int] | None, stacks: int | None, backbone: str | None, console: Console | None
+) -> "CenterNet":
     import_quietly("keras")
     from centerkp.weights.convert import keep_stacks
     from centerkp.weights.start import load_weights
@@ -107,7 +113,7 @@ def load_for_use(
         FileNotFoundError, ValueError: as `load_detector`; also a device that is not there, an unknown precision, or either of
             them for an exported artefact, which has its own.
     """
-    options = {"image_size": image_size, "stacks": stacks, "backbone": backbone, "console": console}
+    options: dict[str, Any] = {"image_size": image_size, "stacks": stacks, "backbone": backbone, "console": console}
     if device is None and precision is None and tta is None:
         return load_detector(weights, **options)
     if find_artefact(weights) is not None:

@@ -60,7 +60,8 @@ class OutputNames:
 
     def __init__(self, out: str | Path, sources: Sequence[Picture | Clip], choice: OutputChoice, overwrite: bool = False):
         self.out, self._planned, self._taken = Path(out), {}, set()
-        self._guard = WriteGuard((s.address for s in sources if "://" not in str(s.address)), overwrite)
+        files = (s.address for s in sources if not isinstance(s.address, int) and "://" not in str(s.address))
+        self._guard = WriteGuard(files, overwrite)
         for source in sources:
             if isinstance(source, Clip):
                 self._plan(source.name, self._name_video(source.name), choice.video)
@@ -161,7 +162,7 @@ class Outputs:
         self._thread.start()
         return self
 
-    def __exit__(self, kind, *_) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._queue.put(None)
         self._thread.join()
         self._pool.shutdown()
@@ -256,7 +257,9 @@ class _Videos:
 
     def __init__(self, names: OutputNames, report: Callable[[str], None]):
         self.names, self.report = names, report
-        self._clip, self._writer, self._written = None, None, None
+        self._clip: Clip | None = None
+        self._writer: ClipWriter | None = None
+        self._written: Path | None = None
 
     def write(self, item: Item, picture: np.ndarray) -> None:
         with _going_on(self.report):

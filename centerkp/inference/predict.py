@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -18,7 +19,7 @@ from centerkp.wording import printable
 
 def predict(
     model: Detector | str | Path,
-    source,
+    source: Any,
     *,
     min_score: float = 0.3,
     batch_size: int = 8,
@@ -62,10 +63,10 @@ def predict(
     return results
 
 
-def _expand(source) -> Iterator:
+def _expand(source: Any) -> Iterator:
     """What `detect` takes, one image after another."""
     if isinstance(source, str | os.PathLike):
-        yield from find_images([source])
+        yield from find_images([os.fspath(source)])
     elif isinstance(source, Image.Image | Frame):
         yield source
     elif hasattr(source, "__array__"):

@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, TextIO
 
 from centerkp.results import ROW_COLUMNS, Detection, coco_dataset, to_annotation, to_rows
 from centerkp.schema import Schema
@@ -30,7 +31,7 @@ class CocoFile:
         self.image_count = self.annotation_count = 0
         self._head = coco_dataset([], [], schema)
         # The name of a file may be bytes that are no letters; as Python writes them, JSON reads them.
-        text = {"encoding": "utf-8", "errors": "backslashreplace"}
+        text: dict[str, Any] = {"encoding": "utf-8", "errors": "backslashreplace"}
         self._annotations = open(self.part, "w", **text)
         # COCO keeps images and annotations in two lists, so that one of them must wait elsewhere for its turn.
         self._images = tempfile.TemporaryFile("w+", **text, dir=self.path.parent)
@@ -46,7 +47,7 @@ class CocoFile:
             self._write(self._annotations, self.annotation_count, annotation | ({"track_id": tracks[row]} if tracks else {}))
 
     @staticmethod
-    def _write(file, count: int, row: Mapping) -> None:
+    def _write(file: TextIO, count: int, row: Mapping) -> None:
         # One call, so that the file never ends within a row.
         file.write(("," if count > 1 else "") + "\n" + json.dumps(row, ensure_ascii=False))
 

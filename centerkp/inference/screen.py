@@ -7,6 +7,7 @@ import webbrowser
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Condition, Thread
+from typing import Any
 
 import cv2
 import numpy as np
@@ -26,7 +27,7 @@ class Screen:
     users and programs of the machine reach the port, and so does any web page, by a name of its own that leads here.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._picture: np.ndarray | None = None
         self._count = self._shown = 0
         self._news = Condition()
@@ -72,7 +73,7 @@ class Screen:
         class Handler(BaseHTTPRequestHandler):
             timeout = STALLED
 
-            def do_GET(self):  # noqa: N802
+            def do_GET(self) -> None:  # noqa: N802
                 # A tunnel has a port of its own; a name that is not this machine's is that of a page which wants to look in.
                 host = self.headers.get("Host", "").lower()
                 with suppress(OSError):  # the viewer has left, or takes nothing
@@ -108,7 +109,7 @@ class Screen:
                     number, picture = screen._next(number)
                 self.wfile.write(b"--\r\n")
 
-            def log_message(self, *_):
+            def log_message(self, *_: object) -> None:
                 pass
 
         return Handler
@@ -119,23 +120,23 @@ class _Server(ThreadingHTTPServer):
 
     daemon_threads = False  # those are not waited for
 
-    def __init__(self, *arguments):
+    def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self._connections: set[socket.socket] = set()
 
-    def verify_request(self, request, client_address) -> bool:
+    def verify_request(self, request: Any, client_address: Any) -> bool:
         """Takes no more viewers than `MAX_VIEWERS`."""
         return len(self._connections) < MAX_VIEWERS
 
-    def process_request(self, request, client_address) -> None:
+    def process_request(self, request: Any, client_address: Any) -> None:
         self._connections.add(request)
         super().process_request(request, client_address)
 
-    def shutdown_request(self, request) -> None:
+    def shutdown_request(self, request: Any) -> None:
         self._connections.discard(request)
         super().shutdown_request(request)
 
-    def handle_error(self, request, client_address) -> None:
+    def handle_error(self, request: Any, client_address: Any) -> None:
         """A connection that breaks is nobody's business."""
 
     def hang_up(self) -> None:

@@ -104,7 +104,7 @@ def read_items(
                 yield Item(source.name, Frame(source.address, image))
 
 
-def _read_clip(clip: Clip, report, count, stop: Event) -> Iterator[Item]:
+def _read_clip(clip: Clip, report: Callable[[str], None], count: Callable[[int], None], stop: Event) -> Iterator[Item]:
     try:
         reader = open_clip(clip)
     except (ValueError, OSError) as error:
@@ -120,7 +120,7 @@ def _read_clip(clip: Clip, report, count, stop: Event) -> Iterator[Item]:
 class _Search:
     """Expands sources; `results` gathers the files that a search came upon and left out, since earlier runs made them."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.results: set[Path] = set()
 
     def expand(self, source: str, inside_list: bool = False) -> list[Path | str | int | Picture]:
@@ -139,7 +139,7 @@ class _Search:
                 f"{source}: found no image or video{self.mention()}, expected a file, a folder with such, a pattern, a list "
                 "(.txt), an http or rtsp address, or the number of a camera."
             )
-        return found
+        return [*found]
 
     def match(self, source: str, suffixes: Sequence[str]) -> list[Path]:
         """A file itself, the files with one of the endings in a folder and all below it, or those that fit a glob pattern."""

@@ -1,7 +1,7 @@
 """Images and videos in; annotated pictures, videos and `predictions.json` out."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ from threading import Event
 from time import perf_counter
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from centerkp.console import make_console
@@ -40,7 +40,7 @@ class Selection:
     max_objects: int | None = None
     track: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 0 <= self.min_score <= 1:
             raise ValueError(f"score: found {self.min_score:g}, expected a number from 0 to 1.")
         if self.max_objects is not None and self.max_objects < 1:
@@ -121,7 +121,9 @@ def predict_sources(
 class _Run:
     """Reading, detecting, selecting and tracking, with the progress and the faults on the console."""
 
-    def __init__(self, detector: Detector, sources, selection: Selection, batch_size: int, console: Console):
+    def __init__(
+        self, detector: Detector, sources: Sequence[Picture | Clip], selection: Selection, batch_size: int, console: Console
+    ) -> None:
         self.detector, self.sources, self.selection, self.batch_size = detector, sources, selection, batch_size
         self.console, self.failed, self.stop = console, 0, Event()
         self.class_ids = selection.find_class_ids(detector.schema)
@@ -131,7 +133,7 @@ class _Run:
         self._task = self.progress.add_task("images", total=self._total or None)
         self._started = self._ended = perf_counter()
 
-    def results(self) -> Iterator[Result]:
+    def results(self) -> Generator[Result]:
         """The images that could be read, in order, with the objects that count."""
         items: deque[Item] = deque()
         trackers: dict[Clip, Tracker] = {}
@@ -188,7 +190,7 @@ class _Run:
 
 
 class _Rate(ProgressColumn):
-    def render(self, task) -> Text:
+    def render(self, task: Task) -> Text:
         return Text(f"{task.completed / (task.finished_time or task.elapsed or 1):.1f} images/s")
 
 

@@ -89,10 +89,10 @@ class ClipReader:
         self.fps = fps if 0 < fps <= 1000 else DEFAULT_FPS
         self.frame_count = count if count > 0 and not clip.live else None
 
-    def __enter__(self):
+    def __enter__(self) -> "ClipReader":
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         if self._grabber is not None:
             self._grabber.join(TIMEOUT / 2)
             if self._grabber.is_alive():
@@ -110,7 +110,7 @@ class ClipReader:
         for index, seconds, image in frames:
             yield index, seconds, cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
-    def _read_file(self, report, stop: Event) -> Iterator[tuple[int, float, np.ndarray]]:
+    def _read_file(self, report: Callable[[str], None], stop: Event) -> Iterator[tuple[int, float, np.ndarray]]:
         position, broken, fruitless = 0, 0, 0
         while not stop.is_set() and fruitless < FRUITLESS:
             read, image = self.capture.read()
@@ -128,7 +128,7 @@ class ClipReader:
         if not stop.is_set() and position < 0.98 * (self.frame_count or 0) - 1:
             report(f"{self.clip.address}: found {position} of {self.frame_count} frames, the video is cut off or damaged.")
 
-    def _read_live(self, report, stop: Event) -> Iterator[tuple[int, float, np.ndarray]]:
+    def _read_live(self, report: Callable[[str], None], stop: Event) -> Iterator[tuple[int, float, np.ndarray]]:
         """The newest frame each time; its position follows from the clock."""
         newest, news, ended = [], Condition(), Event()
 
@@ -202,7 +202,7 @@ class ClipWriter:
     def _open(self, width: int, height: int) -> None:
         self.size = (width, height)
         self.part.touch()  # where nothing can be written, the system says why
-        codec = cv2.VideoWriter_fourcc(*"mp4v")
+        codec = cv2.VideoWriter.fourcc(*"mp4v")
         self._writer = cv2.VideoWriter(_to_text(self.part), codec, self.fps, self.size)
         if not self._writer.isOpened():
             self.part.unlink(missing_ok=True)

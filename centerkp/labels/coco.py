@@ -11,7 +11,7 @@ from centerkp.labels.foreign import recognise_bytes, recognise_list, recognise_o
 from centerkp.labels.image_files import image_folders, require_images
 from centerkp.labels.records import Dataset, Images, build_dataset
 from centerkp.labels.tables import NOUNS, Table, read_categories, read_images
-from centerkp.schema import Schema
+from centerkp.schema import FlipPairs, OksSigmas, Schema
 from centerkp.wording import quote
 
 
@@ -20,8 +20,8 @@ def read_coco(
     *,
     images_dir: str | Path | None = None,
     schema: Schema | None = None,
-    flip_pairs: Sequence[tuple[str, str]] | Mapping[str, Sequence] | None = None,
-    oks_sigmas: float | Mapping[str, float] | None = None,
+    flip_pairs: FlipPairs = None,
+    oks_sigmas: OksSigmas = None,
     check_images: bool = True,
 ) -> Dataset:
     """Reads a COCO dataset, mends what is harmless and refuses the rest with a report of all faults.
@@ -54,7 +54,11 @@ class LabelFile:
 
 
 def read_label_file(
-    path: str | Path, images_dir=None, schema: Schema | None = None, flip_pairs=None, oks_sigmas=None
+    path: str | Path,
+    images_dir: str | Path | None = None,
+    schema: Schema | None = None,
+    flip_pairs: FlipPairs = None,
+    oks_sigmas: OksSigmas = None,
 ) -> LabelFile:
     """Reads a COCO file as `read_coco` does, and refuses what it does, but opens no image and changes nothing."""
     path = Path(path)
@@ -69,7 +73,7 @@ def read_label_file(
     return LabelFile(path, content, schema, images, annotations, remarks)
 
 
-def read_schema(path: str | Path, *, flip_pairs=None, oks_sigmas=None) -> Schema:
+def read_schema(path: str | Path, *, flip_pairs: FlipPairs = None, oks_sigmas: OksSigmas = None) -> Schema:
     """The classes and keypoints of a COCO file alone; its images and annotations are not looked at.
 
     Args:
@@ -89,7 +93,9 @@ def _require_categories(content: Mapping, remarks: Remarks) -> list[dict]:
     return categories
 
 
-def match_schema(path, categories, schema, flip_pairs, oks_sigmas) -> tuple[Schema, dict[int, tuple[int, list[int]]]]:
+def match_schema(
+    path: Path, categories: Sequence[Mapping], schema: Schema | None, flip_pairs: FlipPairs, oks_sigmas: OksSigmas
+) -> tuple[Schema, dict[int, tuple[int, list[int]]]]:
     """Fits a COCO file's categories to the training schema; without one they make the schema.
 
     Returns:

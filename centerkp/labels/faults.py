@@ -5,9 +5,12 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
+
 from centerkp.wording import count_of
 
 SHOWN = 10  # examples of each kind of fault
+Rows = Sequence[int] | np.ndarray  # places in one of a file's lists
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +29,7 @@ class Remark:
     text: str
     noun: str = ""
     count: int = 0
-    rows: Sequence[int] = ()
+    rows: Rows = ()
     places: tuple[str, ...] = ()
     remedy: str = ""
     examples: str = ""
@@ -45,7 +48,7 @@ class Remarks:
         self.faults: list[Remark] = []
         self.notes: list[Remark] = []
 
-    def add_fault(self, noun: str, rows: Sequence[int], text: str, remedy: str, place: Callable[[int], str]) -> None:
+    def add_fault(self, noun: str, rows: Rows, text: str, remedy: str, place: Callable[[int], str]) -> None:
         """Adds a fault that each of the rows has; `place` says what one of them holds, and is asked for the first ten."""
         if len(rows):
             places = tuple(place(int(row)) for row in rows[:SHOWN])
@@ -58,7 +61,7 @@ class Remarks:
         text: str,
         names: Iterable = (),
         *,
-        rows: Sequence[int] = (),
+        rows: Rows = (),
         place: Callable[[int], str] = str,
     ) -> None:
         """Adds a note unless the count is 0; ten of `names` at most end its sentence."""

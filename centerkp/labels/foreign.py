@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 _EXPORT_AGAIN = "export the labels again in COCO format"
 _SIGNATURES = (
@@ -40,14 +41,14 @@ def recognise_bytes(path: Path, data: bytes, error: Exception) -> tuple[str, str
     return f"no JSON at all ({error})", _EXPORT_AGAIN
 
 
-def _is_label_studio(item) -> bool:
+def _is_label_studio(item: Any) -> bool:
     """Whether something in a JSON seems to be a task of Label Studio."""
     found = [item.get(key) for key in ("annotations", "predictions")] if isinstance(item, Mapping) else []
     results = chain.from_iterable(results for results in found if isinstance(results, list))
     return any(isinstance(result, Mapping) and "result" in result for result in results)
 
 
-def recognise_list(content) -> tuple[str, str]:
+def recognise_list(content: Any) -> tuple[str, str]:
     """What JSON that is not an object seems to be, and what to do."""
     if not isinstance(content, list):
         return f"JSON with nothing but one {type(content).__name__}", _EXPORT_AGAIN

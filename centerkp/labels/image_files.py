@@ -174,7 +174,7 @@ def compare_image_sizes(written: np.ndarray, upright: np.ndarray) -> tuple[np.nd
         (n,) "right", "unknown" (no size in the labels), "swapped" (width and height), "resized" or "reshaped"; and (n, 2)
         factors from the labels' frame to the image's, 1 unless it was resized.
     """
-    seen, known = (upright > 0).all(1), (written > 0).all(1)
+    seen, known = np.all(upright > 0, axis=1), np.all(written > 0, axis=1)
     scales = np.divide(upright, written, out=np.ones_like(upright), where=(seen & known)[:, None])
     other = (scales != 1).any(1)
     swapped = other & (upright == written[:, ::-1]).all(1)
@@ -207,7 +207,7 @@ def fit_to_image_files(
 
     def leave_out(mask: np.ndarray, why: str, name: Callable[[int], str]) -> None:
         lost = count_of(int(mask[image_rows].sum()), "annotation")
-        remarks.add_note("image", int(mask.sum()), f"left out with {lost}, {why}", map(name, np.flatnonzero(mask)))
+        remarks.add_note("image", int(mask.sum()), f"left out with {lost}, {why}", map(name, np.flatnonzero(mask).tolist()))
 
     def with_sizes(row: int) -> str:
         (w, h), (width, height) = written[row], sizes[row]

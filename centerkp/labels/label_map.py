@@ -27,8 +27,8 @@ def read_label_map(path: str | Path) -> list[dict]:
             raise ValueError(f"{path}: found an item with id '{number}', names {names}, expected an id from 1 on and a name.")
         points = item.get("keypoints", [])
         keypoints = [first_value(point, "label", "") for point in points]
-        ids = [first_value(point, "id", "") for point in points]
-        ids = [int(text) if text.isdigit() else None for text in ids]
+        texts = [first_value(point, "id", "") for point in points]
+        ids = [int(text) if text.isdigit() else None for text in texts]
         categories.append(
             {"id": int(number), "name": names[0], "label": names[-1], "keypoints": keypoints, "keypoint_ids": ids}
         )

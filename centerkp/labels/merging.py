@@ -50,8 +50,8 @@ def merge_coco(
         ValueError: a file is faulty, two contradict each other, or `out` is one of them or of their images.
         FileNotFoundError, FileExistsError: a file is missing, or `out` is there already.
     """
-    out, paths = Path(out), [Path(path) for path in paths]
-    _refuse_unmergeable(paths, images_dirs)
+    out = Path(out)
+    _refuse_unmergeable([Path(path) for path in paths], images_dirs)
     WriteGuard(paths, overwrite).check([out])
     folders = list(images_dirs) * len(paths) if len(images_dirs) == 1 else list(images_dirs) or [None] * len(paths)
     sources = [read_label_file(path, folder) for path, folder in zip(paths, folders, strict=True)]

@@ -1,7 +1,9 @@
 """Records: what every stage after reading trusts, whatever the labels were read from."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -55,7 +57,7 @@ class Images:
 
     ids: list[int]
     names: list[str]
-    paths: list[Path | PackedImage]
+    paths: Sequence[Any]  # of `Path` or `PackedImage`
     sizes: np.ndarray
 
 
@@ -74,7 +76,9 @@ def build_dataset(schema: Schema, images: Images, annotations: Annotations, rema
     return Dataset(remarks.path, schema, records, remarks.sentences)
 
 
-def _build_records(images: Images, sizes, scales, annotations: Annotations, remarks: Remarks) -> list[Record]:
+def _build_records(
+    images: Images, sizes: np.ndarray, scales: np.ndarray, annotations: Annotations, remarks: Remarks
+) -> list[Record]:
     """Gives each usable image the annotations that its record holds; `sizes` is 0 for images that were left out."""
     usable = sizes[:, 0] > 0
     order = np.argsort(annotations.image_rows, kind="stable")
@@ -94,7 +98,9 @@ def _build_records(images: Images, sizes, scales, annotations: Annotations, rema
     return records
 
 
-def _make_record_arrays(a: Annotations, sizes, scales, remarks: Remarks) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def _make_record_arrays(
+    a: Annotations, sizes: np.ndarray, scales: np.ndarray, remarks: Remarks
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """The arrays of all records in one: annotations in pixels of the image files, every box inside and with positive area.
 
     Returns:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -147,7 +147,7 @@ def _match_records(annotators: Sequence[Dataset], remarks: Remarks) -> list[list
     return clusters
 
 
-_KEYS: tuple[Callable[[Record], object], ...] = (
+_KEYS: tuple[Callable[[Any], object], ...] = (
     lambda record: record.path.resolve(),
     lambda record: record.file_name.replace("\\", "/").removeprefix("./"),
     lambda record: record.path.name,

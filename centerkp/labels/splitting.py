@@ -88,11 +88,12 @@ def split_coco(
         write_json(file, _select_images(source, part_ids == number, file))
         _note_missing_classes(source.schema.class_names, counts, part_ids == number, name, remarks)
     holds = counts > 0
-    tables = [
+    images, objects, negatives, totals = (
         np.stack([table[part_ids == p].sum(0) for p in range(len(names))])
-        for table in (holds, counts, ~holds.any(1), np.ones(len(counts), int))
-    ]
-    return Split(files, source.schema.class_names, *tables, groups, part_ids, remarks.sentences)
+        for table in (holds, counts, ~np.any(holds, axis=1), np.ones(len(counts), int))
+    )
+    parts = images, objects, negatives, totals, groups, part_ids
+    return Split(files, source.schema.class_names, *parts, remarks.sentences)
 
 
 def _check_shares(val: float, test: float) -> np.ndarray:

@@ -3,10 +3,11 @@
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from centerkp.labels.faults import Remarks
+from centerkp.labels.faults import Remarks, Rows
 from centerkp.wording import quote
 
 MAX_ID = 2**62  # leaves room in 64 bits for the ids given to annotations without one
@@ -34,15 +35,15 @@ class Table:
         """What the entries of a list hold under one key, None where it is missing."""
         return [entry.get(key) for entry in self.entries]
 
-    def fault(self, rows: Sequence[int], text: str, remedy: str, found: Callable[[int], str]) -> None:
+    def fault(self, rows: Rows, text: str, remedy: str, found: Callable[[int], str]) -> None:
         """Adds a fault for each of the table's rows; `found` says what one of them holds."""
         self.remarks.add_fault(self.noun, rows, text, remedy, lambda row: f"{self.label(row)}: {found(row)}")
 
-    def fault_value(self, rows: Sequence[int], key: str, text: str, remedy: str) -> None:
+    def fault_value(self, rows: Rows, key: str, text: str, remedy: str) -> None:
         """Adds a fault for each of the table's rows and quotes what stands there under `key`."""
         self.fault(rows, text, remedy, lambda row: f"{key} {quote(self.entries[row].get(key))}")
 
-    def note(self, rows: Sequence[int], text: str, noun: str | None = None, count: int | None = None) -> None:
+    def note(self, rows: Rows, text: str, noun: str | None = None, count: int | None = None) -> None:
         """Adds a note about the table's rows, unless there are none; `noun` and `count` where not the entries are counted."""
         number = len(rows) if count is None else count
         self.remarks.add_note(noun or self.noun, number, text, rows=rows, place=self.label)
@@ -71,7 +72,7 @@ class Table:
         self.fault_value(rows, key, f"'{key}' that '{name}' does not hold", remedy)
 
 
-def read_integer(value) -> int | None:
+def read_integer(value: Any) -> int | None:
     """A whole number of a COCO file, also one written as 3.0, "3" or "3.0"; None for anything else, `True` included."""
     if type(value) is int:
         return value if abs(value) < MAX_ID else None
@@ -82,19 +83,19 @@ def read_integer(value) -> int | None:
     return None
 
 
-def is_number(value) -> bool:
+def is_number(value: Any) -> bool:
     """Whether a value of a COCO file is a finite int or float of a size that pixels can have."""
     return type(value) in (int, float) and abs(value) < MAX_NUMBER
 
 
-def _is_name(value) -> bool:
+def _is_name(value: Any) -> bool:
     # Half of a surrogate pair can be written in JSON, but not shown or saved.
     """Whether a value of a COCO file can be the name of a category or keypoint."""
     is_text = isinstance(value, str) and bool(value.strip()) and value.encode("utf-8", "ignore").decode() == value
     return is_text or is_number(value)
 
 
-def _are_names(value) -> bool:
+def _are_names(value: Any) -> bool:
     """Whether a value of a COCO file is a list of such names."""
     return isinstance(value, list) and all(map(_is_name, value))
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 _TOKEN = re.compile(
     r"""\s+ | \#[^\n]* | (?P<string>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')
@@ -123,7 +124,7 @@ def quote_text(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\r", "\\r") + '"'
 
 
-def first_value(message: Message, name: str, default=None):
+def first_value(message: Message, name: str, default: Any = None) -> Any:
     """The first value of a field of a message in text form; without it `default`, or an empty message."""
     values = message.get(name) if isinstance(message, dict) else None
     return values[0] if values else {} if default is None else default

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -78,12 +79,12 @@ class StoredImage:
         return data
 
 
-def open_tfrecord(file: str):
+def open_tfrecord(file: str) -> BinaryIO:
     """A TFRecord file for reading bytes, from the disk or from remote storage."""
     return import_tensorflow().io.gfile.GFile(file, "rb") if "://" in file else open(file, "rb")
 
 
-def import_tensorflow():
+def import_tensorflow() -> Any:
     """TensorFlow, which reads and writes TFRecords; ValueError with the remedy where it is not installed."""
     try:
         return import_quietly("tensorflow")
@@ -189,7 +190,7 @@ def _encode_image(record: Record) -> tuple[bytes, str | None]:
     return cv2.imencode(".png", read_image(record.path)[..., ::-1])[1].tobytes(), None
 
 
-def make_example(record: Record, schema: Schema, data: bytes, encoding: str):
+def make_example(record: Record, schema: Schema, data: bytes, encoding: str) -> Any:
     """The `tf.train.Example` of a record with the keys of `FEATURES`.
 
     N objects, K flat keypoints: keypoint lists have N * K entries, object after object, 0 where a point is not labelled or
@@ -230,7 +231,7 @@ def make_example(record: Record, schema: Schema, data: bytes, encoding: str):
     return _pack_features(values)
 
 
-def _pack_features(values: Mapping[str, Sequence]):
+def _pack_features(values: Mapping[str, Any]) -> Any:
     """Columns of numbers or bytes as a `tf.train.Example`."""
     train = import_tensorflow().train
     lists = {"bytes": train.BytesList, "float": train.FloatList, "int64": train.Int64List}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from centerkp.labels.coco import match_schema, read_schema
 from centerkp.labels.label_map import label_ids, read_label_map
-from centerkp.schema import Schema
+from centerkp.schema import FlipPairs, OksSigmas, Schema
 from centerkp.wording import quote
 
 _OTHER_MAP = "give the label map that they were written with"
@@ -64,7 +64,9 @@ class RecordLabels:
         raise Unusable("keypoints that do not fit the label map", _OTHER_MAP, found)
 
 
-def read_record_labels(label_map: str | Path | None, schema: Schema | None, flip_pairs=None, oks_sigmas=None) -> RecordLabels:
+def read_record_labels(
+    label_map: str | Path | None, schema: Schema | None, flip_pairs: FlipPairs = None, oks_sigmas: OksSigmas = None
+) -> RecordLabels:
     """What the labels in TFRecords mean, by a label_map.pbtxt or a COCO JSON; without either, as records of `schema` are.
 
     Raises:
@@ -88,7 +90,7 @@ def read_record_labels(label_map: str | Path | None, schema: Schema | None, flip
         by_text |= {category["name"]: class_id, category["label"]: class_id}
         ids, count = category["keypoint_ids"], len(category["keypoints"])
         # The API takes the ids for places in the record; without ids the classes' keypoints may stand one after the other.
-        layouts = [] if None in ids or len(set(ids)) < count else [(None, ids)]
+        layouts: list[tuple[int | None, list[int]]] = [] if None in ids or len(set(ids)) < count else [(None, ids)]
         layouts += [(total, list(range(start, start + count))), (count, list(range(count)))]
         places[class_id] = [(length, [layout[i] for i in order]) for length, layout in layouts]
         start += count

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain, zip_longest
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from centerkp.labels.faults import Remarks
 from centerkp.labels.records import Dataset, Images, build_dataset
 from centerkp.labels.tfrecord import StoredImage, import_tensorflow, open_tfrecord
 from centerkp.labels.tfrecord_labels import RecordLabels, Unusable, read_record_labels
-from centerkp.schema import Schema
+from centerkp.schema import FlipPairs, OksSigmas, Schema
 from centerkp.wording import quote
 
 _SHARD = re.compile(r"(.*)-(\d{5,})-of-(\d{5,})(.*)", re.DOTALL)
@@ -41,8 +42,8 @@ def read_tfrecords(
     label_map: str | Path | None = None,
     *,
     schema: Schema | None = None,
-    flip_pairs: Sequence[tuple[str, str]] | Mapping[str, Sequence] | None = None,
-    oks_sigmas: float | Mapping[str, float] | None = None,
+    flip_pairs: FlipPairs = None,
+    oks_sigmas: OksSigmas = None,
     check_images: bool = True,
 ) -> Dataset:
     """Reads TFRecords as `read_coco` reads a JSON: the same records, notes and refusals.
@@ -66,7 +67,7 @@ def read_tfrecords(
     labels = read_record_labels(label_map, schema, flip_pairs, oks_sigmas)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         shards = list(pool.map(partial(_read_shard, labels=labels), _find_shards(str(pattern))))
-    found = [row for row in chain.from_iterable(zip_longest(*shards)) if row is not None]
+    found: list[Any] = [row for row in chain.from_iterable(zip_longest(*shards)) if row is not None]
     remarks = Remarks(Path(pattern), "consistent TFRecords")
     for row, one in enumerate(found):
         if isinstance(one, Unusable):
@@ -153,13 +154,16 @@ def _read_record(image: StoredImage, features: Mapping, labels: RecordLabels) ->
         if not image.length:
             raise Unusable("records without 'image/encoded'", "write the encoded image into each", "no image")
         sides = [_feature_values(features, f"image/{side}", "int64")[:1] for side in ("width", "height")]
-        written = tuple(side[0] if side and side[0] > 1 else 0 for side in sides)  # 1 is the API's word for unknown
+        width, height = (side[0] if side and side[0] > 1 else 0 for side in sides)  # 1 is the API's word for unknown
+        written = (width, height) if width and height else (0, 0)
         size = written if all(written) else _measure_stored_image(image)
         objects = _read_record_objects(features, np.array(size, np.float64), labels)
     except Unusable as unusable:
         unusable.where = str(image)
         return unusable
-    return _RecordRow(image, _feature_text(features, "image/source_id"), written if all(written) else (0, 0), objects)
+    return _RecordRow(
+        image, _feature_text(features, "image/source_id"), (width, height) if width and height else (0, 0), objects
+    )
 
 
 def _measure_stored_image(image: StoredImage) -> tuple[int, int]:

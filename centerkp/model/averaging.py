@@ -1,10 +1,13 @@
 """The optimizer of training, which averages the weights; `.keras` files in training hold it, so it stands with the model."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 from keras import ops
+
+from centerkp.heads import Tensor
 
 
 @keras.saving.register_keras_serializable(package="centerkp")
@@ -19,19 +22,19 @@ class AveragingAdamW(keras.optimizers.AdamW):
         rates: factors of the learning rate for variables whose paths match a regular expression, the first that does.
     """
 
-    def __init__(self, *args, rates: Mapping[str, float] | None = None, **kwargs):
+    def __init__(self, *args: Any, rates: Mapping[str, float] | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.rates = dict(rates or {})
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(self, gradient: Tensor, variable: Tensor, learning_rate: Tensor) -> None:
         path = self._trainable_variables[self._get_variable_index(variable)].path  # TensorFlow's own variable has none
         factor = next((factor for pattern, factor in self.rates.items() if re.match(pattern, path)), 1)
         super().update_step(gradient, variable, learning_rate * factor)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"rates": self.rates}
 
-    def _update_model_variables_moving_average(self, trainable_variables):
+    def _update_model_variables_moving_average(self, trainable_variables: Sequence[Tensor]) -> None:
         if not self.use_ema:
             return
         done = ops.cast(self.iterations, "float32")  # the first step is done with none before it

@@ -2,9 +2,9 @@
 
 import re
 from dataclasses import asdict
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from centerkp.heads import FREEZABLE
+from centerkp.heads import FREEZABLE, Tensor
 
 
 class Backbone:
@@ -24,6 +24,7 @@ class Backbone:
         freezable: what `CenterNet.freeze` takes.
     """
 
+    __dataclass_fields__: ClassVar[dict[str, Any]]  # of every kind
     kind: ClassVar[str]
     stacks = 1
     multiple = 32
@@ -33,7 +34,7 @@ class Backbone:
     head_channels: int | dict[str, int]
     freezable = tuple(part for part in FREEZABLE if part != "filters")
 
-    def build(self, x, bn_momentum: float) -> list:
+    def build(self, x: Tensor, bn_momentum: float) -> list:
         """(B, S, S, 3) normalised images -> one (B, S/4, S/4, channels) per stack; Keras tensors in and out."""
         raise NotImplementedError
 
@@ -69,10 +70,10 @@ def is_within(layer_name: str, part: str) -> bool:
     return int(stride[1]) <= int(part.removeprefix("stride"))
 
 
-def as_tuples(value):
+def as_tuples(value: Any) -> Any:
     """A field as JSON has it -> as a frozen dataclass has it."""
     return tuple(as_tuples(one) for one in value) if isinstance(value, (list, tuple)) else value
 
 
-def _as_lists(value):
+def _as_lists(value: Any) -> Any:
     return [_as_lists(one) for one in value] if isinstance(value, tuple) else value

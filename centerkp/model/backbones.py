@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
+from typing import Any
 
 from centerkp.model.backbone import Backbone
 from centerkp.model.hourglass import Hourglass
@@ -45,7 +46,7 @@ BACKBONES = {
 }
 
 
-def find_backbone(backbone: str | Mapping | Backbone, **changes) -> Backbone:
+def find_backbone(backbone: str | Mapping | Backbone, **changes: Any) -> Backbone:
     """A variant by name, by its config or as it is, with the given fields changed (None changes nothing).
 
     Raises:

@@ -6,13 +6,14 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import keras
 from keras import layers
 
 from centerkp.codec.decode import DecodeOptions, decode
 from centerkp.codec.targets import MASK_RULES, render_targets
-from centerkp.heads import HEATMAP_HEADS, STRIDE, head_channels
+from centerkp.heads import HEATMAP_HEADS, STRIDE, Tensor, head_channels
 from centerkp.model.backbone import Backbone, is_within
 from centerkp.model.backbones import find_backbone
 from centerkp.model.keras_file import check_keras_file
@@ -57,8 +58,8 @@ class CenterNet(keras.Model):
         frozen: str = "none",
         frozen_bn: bool = False,
         trained_epochs: int = 0,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         schema = schema if isinstance(schema, Schema) else Schema.from_config(schema)
         backbone = find_backbone(backbone)
         if mask_rule not in MASK_RULES:
@@ -103,7 +104,7 @@ class CenterNet(keras.Model):
         """Input sides must be multiples of this."""
         return self.backbone.multiple
 
-    def __call__(self, inputs, *args, **kwargs):
+    def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         # Here and not in `call`, whose errors Keras wraps in a print-out of the whole image.
         image = inputs["image"] if isinstance(inputs, Mapping) else inputs
         for side, name in ((image.shape[2], "width"), (image.shape[1], "height")):
@@ -111,12 +112,14 @@ class CenterNet(keras.Model):
                 raise ValueError(f"Image {name}: found {_nearest_sizes(side, self.multiple)}")
         return super().__call__(image, *args, **kwargs)
 
-    def call(self, image, training=None, mask=None):
+    def call(self, image: Tensor, training: bool | None = None, mask: Any = None) -> list[dict[str, Tensor]]:
         outputs = super().call(keras.ops.cast(image, "float32"), training=training, mask=mask)
         # Keras unwraps a list of one output; one stack and two should look alike.
         return outputs if isinstance(outputs, list) else [outputs]
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Tensor:
         """Renders the targets of `y`, and returns the weighted sum of all terms; each is shown by name, unweighted."""
         if not isinstance(y, Mapping):
             raise ValueError(
@@ -129,7 +132,7 @@ class CenterNet(keras.Model):
             self.loss_trackers[head].update_state(value)
         return sum(self.loss_weights[head] * value for head, value in terms.items())
 
-    def predict_step(self, *args):
+    def predict_step(self, *args: Any) -> Any:
         """Objects instead of maps; the data come last, behind the state on the JAX backend."""
         inputs = keras.utils.unpack_x_y_sample_weight(args[-1])[0]
         valid_size = inputs.get("valid_size") if isinstance(inputs, Mapping) else None
@@ -140,11 +143,11 @@ class CenterNet(keras.Model):
             return self.decode(stacks[-1], valid_size), state
         return self.decode(outputs[-1], valid_size)
 
-    def decode(self, maps: Mapping, valid_size=None) -> dict:
+    def decode(self, maps: Mapping, valid_size: Tensor | None = None) -> dict:
         """The objects in the maps of one stack, see `codec.decode.decode`."""
         return decode(maps, self.schema.keypoint_mask, self.decode_options, valid_size, self.schema.keypoint_std)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             "name": self.name,
             "trainable": self.trainable,
@@ -162,14 +165,14 @@ class CenterNet(keras.Model):
         }
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(cls, config: Mapping, custom_objects: Mapping | None = None) -> "CenterNet":
         config = dict(config)
         if isinstance(config.get("dtype"), Mapping):
             config["dtype"] = keras.saving.deserialize_keras_object(config["dtype"])
         return cls(**config)
 
 
-def _draw_network(image, schema, backbone, bn_momentum) -> list[dict]:
+def _draw_network(image: Tensor, schema: Schema, backbone: Backbone, bn_momentum: float) -> list[dict]:
     variance = [s * s for s in backbone.std]
     normalise = layers.Normalization(mean=backbone.mean, variance=variance, name="normalise", dtype="float32")
     features = backbone.build(normalise(image), bn_momentum)
@@ -182,7 +185,7 @@ def _draw_network(image, schema, backbone, bn_momentum) -> list[dict]:
     ]
 
 
-def _draw_head(feature, head, channels, backbone, name):
+def _draw_head(feature: Tensor, head: str, channels: int, backbone: Backbone, name: str) -> Tensor:
     how = {"padding": "same", "activation": "relu", "name": f"{name}_hidden"}
     if filters := backbone.depthwise_filters(head):
         hidden = layers.SeparableConv2D(backbone.hidden_channels(head), 3, depth_multiplier=filters, **how)

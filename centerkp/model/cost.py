@@ -1,6 +1,7 @@
 """What a model costs to run."""
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -58,5 +59,5 @@ def measure_reach(model: CenterNet) -> int:
     return int(max(seen.values())[0])
 
 
-def _inputs_of(layer: keras.Operation):
+def _inputs_of(layer: keras.Operation) -> Any:
     return [] if isinstance(layer, keras.layers.InputLayer) else layer.input

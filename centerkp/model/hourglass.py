@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from keras import layers
 
-from centerkp.heads import STRIDE
+from centerkp.heads import STRIDE, Tensor
 from centerkp.model.backbone import Backbone
 
 
@@ -41,7 +41,7 @@ class Hourglass(Backbone):
     head_channels: int | dict[str, int] | None = None
     separable_heads: int | dict[str, int] = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "channels", tuple(self.channels))
         object.__setattr__(self, "blocks", tuple(self.blocks))
         if len(self.channels) != len(self.blocks) or len(self.blocks) < 2:
@@ -67,7 +67,7 @@ class Hourglass(Backbone):
             f"blocks {list(self.blocks)}, heads {self.head_channels}"
         )
 
-    def build(self, x, bn_momentum: float) -> list:
+    def build(self, x: Tensor, bn_momentum: float) -> list:
         return HourglassBuilder(self, bn_momentum).build(x)
 
 
@@ -77,7 +77,7 @@ class HourglassBuilder:
     def __init__(self, spec: Hourglass, bn_momentum: float):
         self.spec, self.bn_momentum = spec, bn_momentum
 
-    def build(self, x) -> list:
+    def build(self, x: Tensor) -> list:
         """(B, S, S, 3) normalised images -> one (B, S/4, S/4, feature_channels) per stack."""
         spec = self.spec
         x = self.conv_bn(x, spec.stem_channels, "stem", kernel=7, stride=2)
@@ -90,7 +90,7 @@ class HourglassBuilder:
                 x = self.between_stacks(x, features[i], f"stack{i}_next")
         return features
 
-    def between_stacks(self, x, feature, name: str):
+    def between_stacks(self, x: Tensor, feature: Tensor, name: str) -> Tensor:
         """What the next hourglass sees: the last one's input and output, joined."""
         channels = self.spec.channels[0]
         kept = self.conv_bn(x, channels, f"{name}_input", kernel=1, relu=False)
@@ -98,7 +98,7 @@ class HourglassBuilder:
         x = layers.ReLU(name=f"{name}_relu")(layers.Add(name=f"{name}_add")([kept, new]))
         return self.residual(x, channels, f"{name}_block")
 
-    def stage(self, x, level: int, stack: str):
+    def stage(self, x: Tensor, level: int, stack: str) -> Tensor:
         """One level of the hourglass and, inside it, all deeper ones."""
         channels, blocks = self.spec.channels[level:], self.spec.blocks[level:]
         if len(channels) == 1:
@@ -111,20 +111,20 @@ class HourglassBuilder:
         y = layers.UpSampling2D(2, interpolation="nearest", name=f"{name}_upsample")(y)
         return layers.Add(name=f"{name}_add")([shortcut, y])
 
-    def blocks(self, x, channels: list[int], name: str, stride: int = 1):
+    def blocks(self, x: Tensor, channels: list[int], name: str, stride: int = 1) -> Tensor:
         """Residual blocks in a row; only the first may have a stride."""
         for i, width in enumerate(channels):
             x = self.residual(x, width, f"{name}_block{i}", stride if i == 0 else 1)
         return x
 
-    def residual(self, x, channels: int, name: str, stride: int = 1):
+    def residual(self, x: Tensor, channels: int, name: str, stride: int = 1) -> Tensor:
         y = self.conv_bn(x, channels, f"{name}_1", kernel=3, stride=stride)
         y = self.conv_bn(y, channels, f"{name}_2", kernel=3, relu=False)
         if stride != 1 or x.shape[-1] != channels:
             x = self.conv_bn(x, channels, f"{name}_skip", kernel=1, stride=stride, relu=False)
         return layers.ReLU(name=f"{name}_relu")(layers.Add(name=f"{name}_add")([x, y]))
 
-    def conv_bn(self, x, channels: int, name: str, *, kernel: int, stride: int = 1, relu: bool = True):
+    def conv_bn(self, x: Tensor, channels: int, name: str, *, kernel: int, stride: int = 1, relu: bool = True) -> Tensor:
         """Convolution without bias, BatchNormalization, and ReLU unless told not to."""
         padding = "same"
         if stride > 1:

@@ -8,6 +8,7 @@ import json
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 MODEL = "centerkp>CenterNet"
 # Our own optimizer, which a model in training is saved with.
@@ -56,7 +57,7 @@ def _read_config(path: Path) -> dict:
     return config
 
 
-def _find_objects(value) -> Iterator[dict]:
+def _find_objects(value: Any) -> Iterator[dict]:
     """Everything in a configuration that Keras would build or look up by name."""
     pending = [value]
     while pending:

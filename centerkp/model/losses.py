@@ -11,6 +11,7 @@ from keras import ops
 
 from centerkp.codec.cells import take_pairs
 from centerkp.codec.targets import NEIGHBOURS
+from centerkp.heads import Tensor
 
 # The weights of the zoo's training configuration.
 DEFAULT_WEIGHTS = {
@@ -24,7 +25,7 @@ DEFAULT_WEIGHTS = {
 _CLIP = 1e-4
 
 
-def focal_loss(logits, target):
+def focal_loss(logits: Tensor, target: Tensor) -> Tensor:
     """Element by element, same shape as the arguments; positive where `target` is exactly 1."""
     p = ops.clip(ops.sigmoid(logits), _CLIP, 1 - _CLIP)
     positive = -ops.square(1 - p) * ops.log(p)
@@ -32,7 +33,7 @@ def focal_loss(logits, target):
     return ops.where(target == 1.0, positive, negative)
 
 
-def sparse_l1(values, target: Mapping):
+def sparse_l1(values: Tensor, target: Mapping) -> Tensor:
     """|prediction - target| summed over x and y, times weight: (B, N) for a map (B, H, W, 2n) and N indexed targets."""
     return ops.sum(ops.abs(take_pairs(values, target["index"]) - target["value"]), axis=-1) * target["weight"]
 
@@ -53,12 +54,12 @@ def compute_losses(
     class_weights = ops.convert_to_tensor(np.ones(len(keypoint_mask)) if class_weights is None else class_weights, "float32")
     objects = ops.sum(ops.cast(targets["box_size"]["weight"] > 0, "float32"))
 
-    def by_class(per_keypoint, counts):
+    def by_class(per_keypoint: Tensor, counts: Tensor) -> Tensor:
         """(K,) sums and (K,) counts -> one number."""
         sums, counts = ops.matmul(groups, per_keypoint), ops.matmul(groups, counts)
         return ops.sum(class_weights * sums / ops.maximum(counts, 1.0))
 
-    def loss_of(head, values):
+    def loss_of(head: str, values: Tensor) -> Tensor:
         if head == "center_heatmap":
             total = ops.sum(focal_loss(values, targets[head]) * targets["center_mask"])
             return total / ops.maximum(objects, 1.0)
@@ -74,7 +75,7 @@ def compute_losses(
     return {head: sum(loss_of(head, ops.cast(stack[head], "float32")) for stack in stacks) / len(stacks) for head in heads}
 
 
-def _sum_points(values, keypoint_mask):
+def _sum_points(values: Tensor, keypoint_mask: np.ndarray) -> Tensor:
     """(B, M * K * 29) -> (K,) sums."""
     count = keypoint_mask.shape[1]
     objects = values.shape[1] // (count * len(NEIGHBOURS))

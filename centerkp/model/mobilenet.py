@@ -6,12 +6,12 @@ count the blocks there: `stride16_block3_depthwise_conv`.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import keras
 from keras import layers
 
-from centerkp.heads import FREEZABLE, STRIDE
+from centerkp.heads import FREEZABLE, STRIDE, Tensor
 from centerkp.model.backbone import Backbone, as_tuples
 from centerkp.model.pyramid import draw_pyramid
 
@@ -53,7 +53,7 @@ class MobileNet(Backbone):
     mean: tuple[float, float, float] = (127.5, 127.5, 127.5)
     std: tuple[float, float, float] = (127.5, 127.5, 127.5)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("stages", "taps", "pyramid_channels", "mean", "std"):
             object.__setattr__(self, name, as_tuples(getattr(self, name)))
         strides = self._strides()
@@ -93,12 +93,12 @@ class MobileNet(Backbone):
             stages.append(stage)
         return stages
 
-    def build(self, x, bn_momentum: float) -> list:
+    def build(self, x: Tensor, bn_momentum: float) -> list:
         *taps, end = self.build_trunk(x, bn_momentum)
-        options = {"separable": self.separable_pyramid, "context_blocks": self.context_blocks}
+        options: dict[str, Any] = {"separable": self.separable_pyramid, "context_blocks": self.context_blocks}
         return [draw_pyramid([end, *reversed(taps)], self.pyramid_channels, bn_momentum, **options)]
 
-    def build_trunk(self, x, bn_momentum: float) -> list:
+    def build_trunk(self, x: Tensor, bn_momentum: float) -> list:
         """(B, S, S, 3) normalised images -> the tapped maps from the finest on, and the end of the trunk."""
         draw = _Drawing(bn_momentum)
         x = draw.conv_bn(x, self.stem_channels, "stem", kernel=3, stride=2)
@@ -122,7 +122,7 @@ class _Drawing:
     def __init__(self, bn_momentum: float):
         self.bn_momentum = bn_momentum
 
-    def block(self, x, name: str, *, channels: int, kernel: int, expansion: int, stride: int):
+    def block(self, x: Tensor, name: str, *, channels: int, kernel: int, expansion: int, stride: int) -> Tensor:
         """Inverted residual; the input is added where it has the output's shape."""
         y = self.conv_bn(x, expansion * x.shape[-1], f"{name}_expand") if expansion > 1 else x
         y = layers.DepthwiseConv2D(
@@ -138,13 +138,13 @@ class _Drawing:
         y = self.conv_bn(y, channels, f"{name}_project", relu=False)
         return layers.Add(name=f"{name}_add", dtype="float32")([x, y]) if stride == 1 and x.shape[-1] == channels else y
 
-    def conv_bn(self, x, channels: int, name: str, *, kernel: int = 1, stride: int = 1, relu: bool = True):
+    def conv_bn(self, x: Tensor, channels: int, name: str, *, kernel: int = 1, stride: int = 1, relu: bool = True) -> Tensor:
         """Convolution without bias, BatchNormalization, and ReLU6 unless told not to; TensorFlow's padding at every stride."""
         how = {"use_bias": False, "kernel_initializer": _initial(), "name": f"{name}_conv", "dtype": "float32"}
         x = layers.Conv2D(channels, kernel, stride, "same", **how)(x)
         return self.normalise(x, name, relu)
 
-    def normalise(self, x, name: str, relu: bool = True):
+    def normalise(self, x: Tensor, name: str, relu: bool = True) -> Tensor:
         how = {"momentum": self.bn_momentum, "epsilon": 1e-3, "dtype": "float32"}
         x = layers.BatchNormalization(name=f"{name}_bn", **how)(x)
         return layers.ReLU(6.0, name=f"{name}_relu", dtype="float32")(x) if relu else x

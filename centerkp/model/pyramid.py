@@ -8,8 +8,12 @@ from collections.abc import Sequence
 
 from keras import layers
 
+from centerkp.heads import Tensor
 
-def draw_pyramid(taps: Sequence, channels: Sequence[int], bn_momentum: float, *, separable: bool, context_blocks: int = 0):
+
+def draw_pyramid(
+    taps: Sequence, channels: Sequence[int], bn_momentum: float, *, separable: bool, context_blocks: int = 0
+) -> Tensor:
     """Feature maps of a trunk -> (B, S/4, S/4, channels[-1]).
 
     Args:

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from keras import layers
 
+from centerkp.heads import Tensor
 from centerkp.model.backbone import Backbone, as_tuples
 from centerkp.model.pyramid import draw_pyramid
 
@@ -37,14 +38,14 @@ class ResNetV1(Backbone):
     head_channels: int | dict[str, int] = 256
     separable_heads: int | dict[str, int] = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_lengths(self, "channels", "blocks", "pyramid_channels")
 
     @property
     def multiple(self) -> int:
         return 2 * 2 ** len(self.channels)
 
-    def build(self, x, bn_momentum: float) -> list:
+    def build(self, x: Tensor, bn_momentum: float) -> list:
         draw = _Drawing(bn_momentum)
         x = draw.pad_conv(x, self.stem_channels, "stem", kernel=7, stride=2)
         x = _draw_pool(draw.norm_relu(x, "stem", EPSILON))
@@ -56,7 +57,7 @@ class ResNetV1(Backbone):
             taps.append(x)
         return [draw_pyramid(taps[::-1], self.pyramid_channels, bn_momentum, separable=False)]
 
-    def _draw_block(self, draw, x, width: int, name: str, stride: int, skip: bool):
+    def _draw_block(self, draw: "_Drawing", x: Tensor, width: int, name: str, stride: int, skip: bool) -> Tensor:
         y = layers.Conv2D(width, 1, stride, name=f"{name}_1_conv")(x)
         y = draw.norm_relu(y, f"{name}_1", EPSILON)
         y = layers.Conv2D(width, 3, padding="same", name=f"{name}_2_conv")(y)
@@ -88,7 +89,7 @@ class ResNetV2(Backbone):
     head_channels: int | dict[str, int] = 256
     separable_heads: int | dict[str, int] = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_lengths(self, "channels", "blocks")
         _check_lengths(self, "upsample_channels", fewer=1)
 
@@ -96,7 +97,7 @@ class ResNetV2(Backbone):
     def multiple(self) -> int:
         return 2 * 2 ** len(self.channels)
 
-    def build(self, x, bn_momentum: float) -> list:
+    def build(self, x: Tensor, bn_momentum: float) -> list:
         draw = _Drawing(bn_momentum)
         # Without a normalisation there are negative values, and the zeros of the padding count.
         x = _draw_pool(draw.pad_conv(x, self.stem_channels, "stem", kernel=7, stride=2))
@@ -113,7 +114,7 @@ class ResNetV2(Backbone):
             x = draw.norm_relu(x, f"{name}_2", 1e-3)
         return [x]
 
-    def _draw_block(self, draw, x, width: int, name: str, stride: int, skip: bool):
+    def _draw_block(self, draw: "_Drawing", x: Tensor, width: int, name: str, stride: int, skip: bool) -> Tensor:
         before = draw.norm_relu(x, f"{name}_before", EPSILON)
         y = layers.Conv2D(width, 1, use_bias=False, name=f"{name}_1_conv")(before)
         y = draw.norm_relu(y, f"{name}_1", EPSILON)
@@ -133,23 +134,23 @@ class _Drawing:
     def __init__(self, bn_momentum: float):
         self.bn_momentum = bn_momentum
 
-    def pad_conv(self, x, channels: int, name: str, *, kernel: int, stride: int, use_bias: bool = True):
+    def pad_conv(self, x: Tensor, channels: int, name: str, *, kernel: int, stride: int, use_bias: bool = True) -> Tensor:
         """Convolution behind padding on all four sides, unlike "same", which at stride 2 pads only right and bottom."""
         x = layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(x)
         return layers.Conv2D(channels, kernel, stride, use_bias=use_bias, name=f"{name}_conv")(x)
 
-    def norm(self, x, name: str, epsilon: float):
+    def norm(self, x: Tensor, name: str, epsilon: float) -> Tensor:
         return layers.BatchNormalization(momentum=self.bn_momentum, epsilon=epsilon, name=f"{name}_bn")(x)
 
-    def norm_relu(self, x, name: str, epsilon: float):
+    def norm_relu(self, x: Tensor, name: str, epsilon: float) -> Tensor:
         return layers.ReLU(name=f"{name}_relu")(self.norm(x, name, epsilon))
 
 
-def _draw_pool(x):
+def _draw_pool(x: Tensor) -> Tensor:
     return layers.MaxPooling2D(3, 2, name="stem_pool")(layers.ZeroPadding2D(1, name="stem_pool_pad")(x))
 
 
-def _check_lengths(spec: Backbone, *names: str, fewer: int = 0) -> None:
+def _check_lengths(spec: "ResNetV1 | ResNetV2", *names: str, fewer: int = 0) -> None:
     """Makes tuples of the fields, and sees to it that they have one number for each of the stages."""
     stages = len(spec.blocks) - fewer
     for name in names:

@@ -53,8 +53,8 @@ class Line:
     `series` chooses the colour, so that the lines of one model can share it.
     """
 
-    x: Sequence[float]
-    y: Sequence[float]
+    x: np.ndarray | Sequence[float]
+    y: np.ndarray | Sequence[float]
     series: int = 0
     mark: tuple[float, float] | None = None
 

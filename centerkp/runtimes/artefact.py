@@ -2,7 +2,7 @@
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -138,7 +138,7 @@ class AnySizeDetector(ArtefactDetector):
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def in_batches(run, batch: int | None, *arrays: np.ndarray) -> dict[str, np.ndarray]:
+def in_batches(run: Callable[..., dict[str, np.ndarray]], batch: int | None, *arrays: np.ndarray) -> dict[str, np.ndarray]:
     """Calls `run` on at most `batch` rows at a time (None: on all), filled up to exactly so many, and joins the answers."""
     count = len(arrays[0])
     if batch is None or batch == count:

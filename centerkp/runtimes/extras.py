@@ -1,9 +1,10 @@
 """Packages that only some formats need."""
 
 from importlib import import_module
+from typing import Any
 
 
-def import_extra(package: str, extra: str):
+def import_extra(package: str, extra: str) -> Any:
     """The package, imported now.
 
     Args:

@@ -4,6 +4,7 @@ import os
 import zipfile
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -49,7 +50,7 @@ def _read_description(path: Path) -> Description:
     return Description.from_json(text, path)
 
 
-def _find_interpreter():
+def _find_interpreter() -> Any:
     """The interpreter of the small package, else the one inside TensorFlow."""
     for module, name in (("ai_edge_litert.interpreter", "Interpreter"), ("tensorflow", "lite")):
         try:

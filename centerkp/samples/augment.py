@@ -6,6 +6,7 @@ import threading
 import weakref
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import albumentations as A
 import numpy as np
@@ -40,7 +41,7 @@ class Augmentation:
     custom: A.BasicTransform | A.BaseCompose | None = None
     min_visible_area: float = 0.25
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "scale", tuple(float(s) for s in self.scale))
         if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1]:
             raise ValueError(f"augmentation: scale is {self.scale}, expected (smallest, largest) with 0 < smallest <= largest.")
@@ -142,7 +143,7 @@ def change_pixels(
     return _check_custom_result(result["image"], image), moved[3:], mirrored
 
 
-def _check_custom_result(changed, image: np.ndarray) -> np.ndarray:
+def _check_custom_result(changed: Any, image: np.ndarray) -> np.ndarray:
     """The image that a user's own transform made, refused where it has another size or type."""
     if isinstance(changed, np.ndarray) and changed.shape == image.shape and changed.dtype == np.uint8:
         return np.ascontiguousarray(changed)

@@ -4,6 +4,7 @@ import itertools
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import cv2
 import keras
@@ -23,7 +24,7 @@ def make_batches(
     repeat: bool = False,
     threads: int | None = None,
     start_epoch: int = 0,
-):
+) -> Any:
     """Batches for `fit(..., shuffle=False)` and `evaluate`: tf.data on TensorFlow, a `SamplePyDataset` on other backends.
 
     Both give the same batches, bit for bit; see `make_dataset` for the arguments.
@@ -44,7 +45,7 @@ def make_dataset(
     repeat: bool = False,
     threads: int | None = None,
     start_epoch: int = 0,
-):
+) -> Any:
     """A `tf.data.Dataset` of batches (image (B, height, width, 3) uint8, truth as `Sampler` with a leading B).
 
     Each pass over it, also one broken off, is one epoch, with another order and other augmentations; the n-th pass is the
@@ -73,12 +74,12 @@ def make_dataset(
         epoch = next(epochs)  # counts passes: tf.data starts this generator anew for each
         yield epoch, plan.order(epoch)
 
-    def make_sample(epoch, position, index):
+    def make_sample(epoch: Any, position: Any, index: Any) -> tuple[Any, dict]:
         tensors = tf.numpy_function(plan.make_flat, [epoch, position, index], plan.dtypes, stateful=False)
         image, *truth = (tf.ensure_shape(tensor, shape) for tensor, shape in zip(tensors, plan.shapes, strict=True))
         return image, dict(zip(plan.names, truth, strict=True))
 
-    def list_samples(epoch, order):
+    def list_samples(epoch: Any, order: Any) -> Any:
         samples = tf.data.Dataset.from_tensor_slices(order).enumerate()
         return samples.map(lambda position, index: (epoch, position, index))
 
@@ -143,11 +144,11 @@ class SamplePyDataset(keras.utils.PyDataset):
         order = self._plan.order(epoch)
         first = batch * self._plan.batch_size
         positions = range(first, min(first + self._plan.batch_size, len(order)))
-        rows = list(self._pool.map(lambda p: self._plan.make_flat(epoch, p, order[p]), positions))
+        rows = list(self._pool.map(lambda p: self._plan.make_flat(epoch, p, int(order[p])), positions))
         image, *truth = (np.stack(column) for column in zip(*rows, strict=True))
         return image, dict(zip(self._plan.names, truth, strict=True))
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[tuple[np.ndarray, dict]]:
         epoch, index = self._epoch, 0
         self._epoch += not self._repeat
         while self.num_batches is None or index < self.num_batches:

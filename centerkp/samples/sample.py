@@ -95,7 +95,9 @@ class Sampler:
         truth["valid_size"] = np.array(valid_size, np.float32)
         return Sample(image, truth, len(boxes) - len(kept), len(kept) - len(chosen))
 
-    def _augment(self, image, record, keypoints, rng) -> tuple[np.ndarray, np.ndarray, np.ndarray, bool]:
+    def _augment(
+        self, image: np.ndarray, record: Record, keypoints: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, bool]:
         """The sample's moved image, boxes and keypoints, and whether left and right keypoints must swap."""
         affine, flipped = draw_affine(self.augmentation, record.width, record.height, self.size, rng, self.schema.can_flip)
         image = cv2.warpAffine(image, affine, self.size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
@@ -118,7 +120,9 @@ class Sampler:
         order = np.lexsort((-areas[kept], is_crowd[kept]))
         return np.sort(kept[order[: self.max_objects]])
 
-    def _pad_objects(self, boxes, keypoints, visibility, record, chosen) -> dict[str, np.ndarray]:
+    def _pad_objects(
+        self, boxes: np.ndarray, keypoints: np.ndarray, visibility: np.ndarray, record: Record, chosen: np.ndarray
+    ) -> dict[str, np.ndarray]:
         """The truth of a sample: its objects, and zeros behind them."""
         is_crowd = record.is_crowd[chosen]
         arrays = {
@@ -138,12 +142,12 @@ class Sampler:
 def _in_boxes(points_xy: np.ndarray, boxes_xyxy: np.ndarray) -> np.ndarray:
     """(N, K) bool: keypoints inside their object's box."""
     low, high = boxes_xyxy[:, None, :2], boxes_xyxy[:, None, 2:]
-    return ((points_xy >= low) & (points_xy <= high)).all(-1)
+    return np.all((points_xy >= low) & (points_xy <= high), axis=-1)
 
 
 def _in_canvas(points_xy: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """(N, K) bool: keypoints on the sample's canvas."""
-    return ((points_xy >= 0) & (points_xy <= size)).all(-1)
+    return np.all((points_xy >= 0) & (points_xy <= size), axis=-1)
 
 
 def _move_boxes(affine: np.ndarray, boxes_xyxy: np.ndarray) -> np.ndarray:

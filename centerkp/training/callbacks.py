@@ -2,8 +2,9 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
+from typing import Any
 
 import keras
 import numpy as np
@@ -51,21 +52,21 @@ class EpochEnd(keras.callbacks.Callback):
         self,
         folder: RunFolder,
         records: Sequence[Record],
-        validation_batches,
+        validation_batches: Any,
         settings: TrainSettings,
         rows: list[dict[str, float]],
         console: Console,
-    ):
+    ) -> None:
         super().__init__()
         self.folder, self.records, self.validation_batches = folder, records, validation_batches
         self.settings, self.rows, self.console = settings, rows, console
         self.best = max((row["score"] for row in rows if "score" in row), default=None)
         self.detections: list[list[Detection]] = []
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Mapping | None = None) -> None:
         self.started = time.monotonic()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Mapping | None = None) -> None:
         self.model.trained_epochs = epoch + 1
         row = {"epoch": epoch + 1, "learning_rate": float(self.model.optimizer.learning_rate), **(logs or {})}
         row["seconds"] = round(time.monotonic() - self.started, 1)
@@ -100,7 +101,7 @@ class Forecast(keras.callbacks.Callback):
         self.steps, self.image_size, self.console = steps, image_size, console
         self.done = 0
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Mapping | None = None) -> None:
         self.done += 1
         if self.done == self.FIRST:
             self.started = time.monotonic()
@@ -137,7 +138,7 @@ class TensorBoardLog(keras.callbacks.Callback):
         self.epoch_end, self.pictures = epoch_end, pictures
         self.writer = SummaryWriter(str(epoch_end.folder.tensorboard))
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Mapping | None = None) -> None:
         row = self.epoch_end.rows[-1]
         for name, value in row.items():
             self.writer.add_scalar(name, value, epoch + 1)
@@ -148,7 +149,7 @@ class TensorBoardLog(keras.callbacks.Callback):
                 self.writer.add_image(f"validation/{i}", picture, epoch + 1, dataformats="HWC")
         self.writer.flush()
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Mapping | None = None) -> None:
         self.writer.close()
 
 
@@ -177,12 +178,12 @@ class ProgressBar(keras.callbacks.Callback):
         # Without a terminal every redrawing would be a line of its own.
         self.progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Mapping | None = None) -> None:
         self.epoch = epoch + 1
         self.task = self.progress.add_task(f"epoch {self.epoch}/{self.epochs}", total=self.steps)
         self.progress.start()
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Mapping | None = None) -> None:
         loss = float((logs or {}).get("loss", np.nan))
         if not math.isfinite(loss):
             self.progress.stop()
@@ -193,9 +194,9 @@ class ProgressBar(keras.callbacks.Callback):
             )
         self.progress.update(self.task, advance=1, description=f"epoch {self.epoch}/{self.epochs}  loss {loss:.2f}")
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Mapping | None = None) -> None:
         self.progress.remove_task(self.task)
         self.progress.stop()
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Mapping | None = None) -> None:
         self.progress.stop()

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 from centerkp.evaluation.monitors import MONITORS
 from centerkp.heads import FREEZABLE
@@ -20,7 +21,7 @@ VECTOR_RATE = 8.0
 LIGHT_LOSSES = "keypoint_regression=0.4"
 
 
-def _setting(default, text: str, *, choices: tuple = (), name: str = "", repeat: bool = False):
+def _setting(default: Any, text: str, *, choices: tuple = (), name: str = "", repeat: bool = False) -> Any:
     """A field with its help text; `name` is shown for its value, values of a flag that may `repeat` are joined by commas."""
     return field(default=default, metadata={"help": text, "choices": choices, "name": name, "repeat": repeat})
 
@@ -128,7 +129,7 @@ class TrainSettings:
     check_images: bool = _setting(True, "decode every image once at the start, to find unreadable ones")
     tensorboard: bool = _setting(False, "write scalars and pictures for TensorBoard into the run folder")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "scale", tuple(self.scale))
         for one in fields(self):
             choices = one.metadata["choices"]
@@ -208,7 +209,7 @@ def read_flip_pairs(text: str | None) -> list[tuple[str, str]] | None:
         return None
     if text.strip().lower() in ("none", ""):
         return []
-    pairs = [tuple(name.strip() for name in pair.split(":")) for pair in text.split(",")]
+    pairs: list[Any] = [tuple(name.strip() for name in pair.split(":")) for pair in text.split(",")]
     if any(len(pair) != 2 or not all(pair) for pair in pairs):
         raise ValueError(f"flip_pairs: found '{text}', expected names as left_ear:right_ear,l_paw:r_paw.")
     return pairs
@@ -216,7 +217,7 @@ def read_flip_pairs(text: str | None) -> list[tuple[str, str]] | None:
 
 def read_keypoint_map(text: str | None) -> dict[str, str]:
     """`"snout=nose,paw=left_wrist"` as a mapping; None as an empty one."""
-    pairs = [tuple(name.strip() for name in pair.split("=")) for pair in (text or "").split(",") if pair.strip()]
+    pairs: list[Any] = [tuple(name.strip() for name in pair.split("=")) for pair in (text or "").split(",") if pair.strip()]
     if any(len(pair) != 2 or not all(pair) for pair in pairs):
         raise ValueError(f"map_keypoint: found '{text}', expected names as snout=nose,paw=left_wrist.")
     return dict(pairs)

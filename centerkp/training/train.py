@@ -2,9 +2,10 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -113,8 +114,11 @@ def _train(settings: TrainSettings, resumed: RunFolder | None, by_default: bool,
 
 def read_records(settings: TrainSettings) -> tuple[Schema, list[Record], list[Record], list[str]]:
     """Schema, training and validation records, and the notes of reading; the validation set is split off when none is given."""
-    overrides = {"flip_pairs": read_flip_pairs(settings.flip_pairs), "oks_sigmas": read_sigmas(settings.oks_sigmas)}
-    check = {"check_images": settings.check_images}
+    overrides: dict[str, Any] = {
+        "flip_pairs": read_flip_pairs(settings.flip_pairs),
+        "oks_sigmas": read_sigmas(settings.oks_sigmas),
+    }
+    check: dict[str, Any] = {"check_images": settings.check_images}
     if settings.tfrecord:
         dataset = read_tfrecords(settings.tfrecord, settings.label_map, **check, **overrides)
     else:
@@ -139,7 +143,7 @@ def build_probe(schema: Schema, settings: TrainSettings) -> CenterNet:
 
 def start_model(schema: Schema, settings: TrainSettings, console: Console) -> CenterNet:
     """A model with fresh weights, or with those of `settings.weights` moved by name."""
-    options = {
+    options: dict[str, Any] = {
         "backbone": settings.backbone,
         "image_size": settings.image_size,
         "stacks": settings.stacks,
@@ -248,17 +252,20 @@ def fit_part(
     batches, val_batches = make_training_batches(model, train_records, val_records, settings, first_epoch)
     epoch_end = EpochEnd(folder, val_records, val_batches, settings, folder.read_log()[:first_epoch], console)
     forecast = Forecast(steps * (part.end - first_epoch), settings.image_size, console)
-    callbacks = [ProgressBar(settings.epochs, steps, console), epoch_end, forecast]
+    bar = ProgressBar(settings.epochs, steps, console)
+    callbacks = [bar, epoch_end, forecast]
     if settings.tensorboard:
         callbacks.append(TensorBoardLog(epoch_end))
     console.print(format_header(list(head_channels(model.schema))), style="bold")
     try:
         model.fit(batches, epochs=part.end, initial_epoch=first_epoch, shuffle=False, verbose=0, callbacks=callbacks)
     finally:
-        callbacks[0].progress.stop()  # gives an interrupted terminal its cursor back
+        bar.progress.stop()  # gives an interrupted terminal its cursor back
 
 
-def make_training_batches(model, train_records, val_records, settings, start_epoch):
+def make_training_batches(
+    model: CenterNet, train_records: Sequence[Record], val_records: Sequence[Record], settings: TrainSettings, start_epoch: int
+) -> tuple[Any, Any]:
     """Training batches from `start_epoch` on, and validation batches."""
     augmentation = Augmentation(
         flip=settings.flip,
@@ -271,14 +278,14 @@ def make_training_batches(model, train_records, val_records, settings, start_epo
     busiest = max(len(r.boxes_xyxy) for r in [*train_records, *val_records])
     max_objects = min(max(busiest, 1), MAX_OBJECTS)
     sampler = Sampler(model.schema, model.image_size, max_objects, augmentation)
-    common = {"threads": settings.threads, "seed": settings.seed}
+    common: dict[str, Any] = {"threads": settings.threads, "seed": settings.seed}
     batches = make_batches(train_records, sampler, settings.batch_size, shuffle=True, start_epoch=start_epoch, **common)
     plain = replace(sampler, augmentation=None)
     val_batches = make_batches(val_records, plain, settings.batch_size, shuffle=False, **common)
     return batches, val_batches
 
 
-def draw_first_batch(batch, model: CenterNet, folder: RunFolder) -> None:
+def draw_first_batch(batch: tuple[Any, Mapping[str, Any]], model: CenterNet, folder: RunFolder) -> None:
     """The first training batch with its targets, as the network will meet it."""
     images, truth = np.asarray(batch[0])[:4], {k: np.asarray(v)[:4] for k, v in batch[1].items()}
     write_image(folder.pictures / "first_batch.jpg", draw_targets_of_batch(images, truth, model.schema))

@@ -6,7 +6,7 @@ import re
 import tarfile
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -104,7 +104,7 @@ def _is_variables_file(name: PurePosixPath) -> bool:
     return name.parent.name == "variables" and name.stem == "variables"
 
 
-def _extract(archive: Path, folder: Path, wanted) -> None:
+def _extract(archive: Path, folder: Path, wanted: Callable[[PurePosixPath], bool]) -> None:
     try:
         with tarfile.open(archive, "r:*") as tar:
             for member in tar:

@@ -2,10 +2,11 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -108,7 +109,7 @@ class Checkpoint:
             return {}
         found = {}
 
-        def walk(node: int, name: str, allowed) -> None:
+        def walk(node: int, name: str, allowed: Callable[[str], Any]) -> None:
             for attribute in nodes[node].attributes:
                 found[_plain_name(name + SUFFIX)] = attribute.checkpoint_key
             for child, index in children[node].items():
@@ -159,7 +160,7 @@ def _describe_other(key: str) -> str:
     return "optimizer state" if ".OPTIMIZER_SLOT" in key or key.startswith("optimizer/") else key.split("/")[0]
 
 
-def _describe(keys) -> str:
+def _describe(keys: Collection[str]) -> str:
     return next((text for part, text in _OTHER_MODELS.items() if any(part in key for key in keys)), "an unknown model")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -69,8 +69,8 @@ class TrunkReport:
 
 def start_from_imagenet(model: CenterNet) -> TrunkReport:
     """Gives a model's trunk the features that are packaged for its backbone; see `read_imagenet` for the errors."""
-    name = name_backbone(model.backbone)
-    count = assign_trunk(model, model.backbone, read_imagenet(name))
+    spec: Any = model.backbone
+    count = assign_trunk(model, spec, read_imagenet(name_backbone(spec)))
     return TrunkReport(count, sum(len(layer.weights) for layer in model.layers if layer.name != "normalise") - count)
 
 
@@ -80,7 +80,7 @@ def assign_trunk(model: keras.Model, spec: MobileNet, tensors: Mapping[str, np.n
     Raises:
         ValueError: a tensor is missing or has another shape.
     """
-    sources = {"stem": ("_conv_stem", "_bn0")}
+    sources: dict[str, Any] = {"stem": ("_conv_stem", "_bn0")}
     for number, (name, sizes) in enumerate(block for stage in spec.list_blocks() for block in stage):
         parts = [part for part in _BLOCK if part != "expand" or sizes["expansion"] > 1]
         sources |= {f"{name}_{part}": tuple(f"_blocks.{number}.{theirs}" for theirs in _BLOCK[part]) for part in parts}

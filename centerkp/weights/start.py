@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import keras
@@ -39,7 +40,7 @@ def build_model(
     head_channels: int | Mapping[str, int] | None = None,
     weights: str | Path = "none",
     map_keypoint: Mapping[str, str] | None = None,
-    **options,
+    **options: Any,
 ) -> CenterNet:
     """Builds a detector for a dataset's schema, or for a quick start for so many classes and keypoints.
 
@@ -149,7 +150,7 @@ def build_from_weights(
     stacks: int | None = None,
     map_keypoint: Mapping[str, str] | None = None,
     console: Console | None = None,
-    **options,
+    **options: Any,
 ) -> tuple[CenterNet, TransferReport | TrunkReport]:
     """A model for `schema` (None: the weights' own) that starts from trained weights, moved by name, or ImageNet features.
 

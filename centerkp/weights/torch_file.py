@@ -12,7 +12,7 @@ import math
 import pickletools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -104,7 +104,7 @@ def _view(tensor: _Tensor, storages: Mapping[str, np.ndarray]) -> np.ndarray:
     return np.lib.stride_tricks.as_strided(values[tensor.offset :], tensor.shape, strides).copy()
 
 
-def _parse_pickle(stream: io.BytesIO):
+def _parse_pickle(stream: io.BytesIO) -> Any:
     """The value that one pickle describes: numbers, texts, tuples, lists, tables, tensors. Nothing else is understood."""
     stack, memo = [], {}
     for opcode, argument, _ in pickletools.genops(stream):
@@ -126,13 +126,13 @@ def _pop_marked(stack: list) -> list:
     return items
 
 
-def _set_items(table, items: list) -> None:
+def _set_items(table: Any, items: list) -> None:
     if not isinstance(table, dict):
         raise ValueError(f"entries of {table!r:.60}")
     table.update(zip(items[::2], items[1::2], strict=True))
 
 
-def _reduce(stack, argument, memo) -> None:
+def _reduce(stack: list, argument: Any, memo: dict) -> None:
     """A call, understood only where it describes a table or a tensor."""
     arguments, function = stack.pop(), stack.pop()
     if function == _Global(_TABLE) and arguments == ():
@@ -144,7 +144,7 @@ def _reduce(stack, argument, memo) -> None:
         raise ValueError(f"a call of {function!r:.60}")
 
 
-def _persistent(stack, argument, memo) -> None:
+def _persistent(stack: list, argument: Any, memo: dict) -> None:
     """A storage: ("storage", type, key, device, length, view)."""
     kind, type_, key, _, _, view = stack.pop()
     if kind != "storage" or view is not None or not isinstance(type_, _Global):
@@ -152,14 +152,14 @@ def _persistent(stack, argument, memo) -> None:
     stack.append(_Storage(_TYPES[type_.name], key))
 
 
-def _build(stack, argument, memo) -> None:
+def _build(stack: list, argument: Any, memo: dict) -> None:
     """Attributes of a table, of which PyTorch writes the versions of its layers: left out."""
     stack.pop()
     if not isinstance(stack[-1], dict):
         raise ValueError(f"a state of {stack[-1]!r:.60}")
 
 
-def _put(stack, argument, memo) -> None:
+def _put(stack: list, argument: Any, memo: dict) -> None:
     memo[argument] = stack[-1]
 
 

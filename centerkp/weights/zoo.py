@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import accumulate, pairwise
+from typing import Any
 
+import keras
 import numpy as np
 from keras import layers
 
@@ -48,7 +50,7 @@ class Source:
 
     key: str
     shape: tuple[int, ...]
-    where: tuple[slice, ...]
+    where: tuple[Any, ...]  # an index: slices, and an ellipsis
     turn: Callable[[np.ndarray], np.ndarray]
 
 
@@ -121,7 +123,7 @@ def _head_parts(model: CenterNet, stack: int, head: str, tasks: Mapping[int, Tas
     return parts
 
 
-def _head_sources(variable, parts: list[_HeadPart], head: str, hidden: bool) -> list[Source]:
+def _head_sources(variable: keras.Variable, parts: list[_HeadPart], head: str, hidden: bool) -> list[Source]:
     sources = []
     rows = _slices([part.hidden for part in parts])
     columns = rows if hidden else _slices([part.channels for part in parts])

@@ -7,6 +7,7 @@ that have weights: those of the trunk in `_base_model`, those of the pyramid in 
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from centerkp.model.backbone import Backbone
 from centerkp.model.hourglass import Hourglass
@@ -66,7 +67,7 @@ def _hourglass_key(layer_name: str, levels: int) -> str:
     return f"{NETWORK}/hourglass_network/{stack}/{part}/{block}/{inner}{leaf}"
 
 
-def _list_trunk(spec: MobileNet | ResNetV1 | ResNetV2) -> list[str]:
+def _list_trunk(spec: Any) -> list[str]:
     """Our names of the trunk's layers with weights in the order in which a checkpoint counts them."""
     if isinstance(spec, MobileNet):
         names = ["stem"]
@@ -82,7 +83,7 @@ def _list_trunk(spec: MobileNet | ResNetV1 | ResNetV2) -> list[str]:
     return names
 
 
-def _list_pyramid(spec: MobileNet | ResNetV1 | ResNetV2) -> list[str]:
+def _list_pyramid(spec: Any) -> list[str]:
     if isinstance(spec, ResNetV2):
         kinds, names, count = ("1_conv", "1_bn", "2_conv", "2_bn"), [], len(spec.upsample_channels)
     else:
@@ -91,7 +92,7 @@ def _list_pyramid(spec: MobileNet | ResNetV1 | ResNetV2) -> list[str]:
     return names + [f"{word}{2 * 2 ** (count - level)}_{kind}" for level in range(count) for kind in kinds]
 
 
-def read_backbone(shapes: Mapping[str, tuple], where: str, **heads) -> Backbone:
+def read_backbone(shapes: Mapping[str, tuple], where: str, **heads: Any) -> Backbone:
     """The backbone that a checkpoint's keys and shapes speak of; a single missing variable does not lead it astray.
 
     Args:

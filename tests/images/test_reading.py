@@ -130,6 +130,8 @@ def test_rare_layouts_become_rgb(tmp_path):
 class _Packed:
     """Bytes without a file of their own."""
 
+    name, stem = "a.png", "a"
+
     def __init__(self, data):
         self.data = data
 

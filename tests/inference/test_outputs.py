@@ -135,6 +135,12 @@ def test_names_stay_different(tmp_path):
     assert names.video(Clip("v" * 255, "v")).name.endswith(".mp4")
 
 
+def test_cameras_are_no_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = OutputNames("0", [Clip("camera_0", 0, live=True)], OutputChoice())
+    assert names.video(Clip("camera_0", 0, live=True)) == Path("0/videos/camera_0.mp4")
+
+
 BAD_LINES = ["http://", "http://[::1/x", "http:///a.jpg", "ftp://h/a.jpg", "https://h:port/a.jpg", "http://127.0.0.1:9/a.jpg",
              "http://" + "a" * 70 + "/a.jpg", "http://h/\ud83d.jpg", "rtsp://", "udp://", "y" * 300 + ".jpg", "z/" * 2500,
              "missing.png", "[", "none/**", "12x", "\x1b[31mred.png", "~/none.png"]  # fmt: skip

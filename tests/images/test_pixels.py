@@ -84,8 +84,9 @@ def test_pillow_images_are_turned_upright(tmp_path):
     exif[0x0112] = 6
     pixels = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.jpg", exif=exif)
-    assert to_rgb(Image.open(tmp_path / "a.jpg")).shape == (80, 60, 3)
+    with Image.open(tmp_path / "a.jpg") as picture:
+        assert to_rgb(picture).shape == (80, 60, 3)
     data = (tmp_path / "a.jpg").read_bytes()
     (tmp_path / "cut.jpg").write_bytes(data[:-120])
-    with pytest.raises(ValueError, match="cut: found a damaged Pillow image"):
-        to_rgb(Image.open(tmp_path / "cut.jpg"), "cut")
+    with Image.open(tmp_path / "cut.jpg") as picture, pytest.raises(ValueError, match="cut: found a damaged Pillow image"):
+        to_rgb(picture, "cut")

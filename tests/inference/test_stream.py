@@ -1,4 +1,5 @@
 import csv
+import io
 import json
 import os
 import signal
@@ -25,7 +26,7 @@ TESTS = Path(__file__).parent
 
 def predict(sources, out, detector=None, **options):
     """Predicts with the squares' detector; returns what predictions.json holds and what the user read."""
-    console = Console(record=True, width=200, file=open(os.devnull, "w"))
+    console = Console(record=True, width=200, file=io.StringIO())
     try:
         path = predict_sources(detector or squares.SquareDetector(), find_sources(sources), out, console=console, **options)
     finally:

@@ -27,6 +27,7 @@ def good(tmp_path_factory):
         keras.config.set_dtype_policy("float32")
     schedule = keras.optimizers.schedules.CosineDecay(1e-3, 10)
     model.compile(keras.optimizers.LossScaleOptimizer(keras.optimizers.AdamW(schedule, use_ema=True)))
+    model.optimizer.build(model.trainable_variables)
     path = tmp_path_factory.mktemp("models") / "good.keras"
     model.save(path)
     return path

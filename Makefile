@@ -9,9 +9,10 @@ BACKEND_TESTS := tests/codec tests/inference/test_augmented.py $(addprefix tests
 demo: $(VENV)/installed  ## draw a dataset, train, evaluate and predict on it
 	$(BIN)/centerkp demo
 
-test: $(VENV)/installed  ## style, then all tests on TensorFlow, then what the model runs on JAX
+test: $(VENV)/installed  ## style, types, then all tests on TensorFlow, then what the model runs on JAX
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 	$(BIN)/python $(PYTEST)
 	KERAS_BACKEND=jax $(BIN)/python $(PYTEST) $(BACKEND_TESTS)
 

@@ -3,7 +3,7 @@
 import os
 import sys
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
@@ -30,6 +30,19 @@ _HOMES = {
     "AugmentedDetector": "centerkp.inference.augmented",
 }
 __all__ = [*_HOMES, "__version__"]
+
+if TYPE_CHECKING:  # the same for those who read types and run nothing
+    from centerkp.inference.augmented import AugmentedDetector as AugmentedDetector
+    from centerkp.inference.detect import Frame as Frame
+    from centerkp.inference.detect import detect as detect
+    from centerkp.inference.image_result import ImageResult as ImageResult
+    from centerkp.inference.loading import load_detector as load_detector
+    from centerkp.inference.predict import predict as predict
+    from centerkp.model.center_net import CenterNet as CenterNet
+    from centerkp.model.center_net import load_model as load_model
+    from centerkp.results import Detection as Detection
+    from centerkp.schema import Schema as Schema
+    from centerkp.weights.start import build_model as build_model
 
 
 def __getattr__(name: str) -> Any:

@@ -1,8 +1,10 @@
 """What outputs are called, what they may replace, and that a fault of one ends no other."""
 
+import io
 import json
 import os
 import shutil
+from pathlib import Path
 
 import cv2
 import pytest
@@ -17,7 +19,7 @@ from centerkp.inference.video import Clip
 
 
 def predict(given, out, detector=None, **options):
-    console = make_console(record=True, width=200, file=open(os.devnull, "w"))
+    console = make_console(record=True, width=200, file=io.StringIO())
     sources = find_sources(given, lambda note: None)
     path = predict_sources(detector or squares.SquareDetector(), sources, out, console=console, **options)
     return json.loads(path.read_text(encoding="utf-8")), console.export_text()

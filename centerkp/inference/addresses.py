@@ -6,15 +6,17 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
-from urllib.request import Request, urlopen
+from urllib.request import Request
 
 import numpy as np
 
 from centerkp.images.reading import read_image
+from centerkp.weights.pace import Pace, open_at_pace, read_length
 
 STREAM_SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "udp", "tcp", "rtp", "srt")
 MAX_DOWNLOAD = 200_000_000  # bytes of one image
 DOWNLOAD_TIMEOUT = 20  # seconds without an answer
+DOWNLOAD_GRACE = 60  # seconds in all, and one more for each 10 kB
 
 
 def check_address(address: str) -> None:
@@ -36,14 +38,15 @@ def read_address(address: str) -> np.ndarray:
 
     Raises:
         IsVideo: the server says that it sends a video.
-        ValueError: no answer within some seconds, an error of the server, more than `MAX_DOWNLOAD` bytes, or not an image.
+        ValueError: no answer within some seconds or too slow a one, an error of the server, more than `MAX_DOWNLOAD` bytes,
+            or not an image.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "download"
         try:
             # As browsers do: blanks and accents are encoded, what is encoded already stays.
             request = Request(quote(address, safe="%/:=&?~#+!$,;'@()*[]"), headers={"User-Agent": "centerkp"})
-            with urlopen(request, timeout=DOWNLOAD_TIMEOUT) as answer, open(path, "wb") as file:
+            with open_at_pace(request, Pace(DOWNLOAD_TIMEOUT, DOWNLOAD_GRACE)) as answer, open(path, "wb") as file:
                 kind = answer.headers.get_content_type()
                 if kind.startswith("video/") or kind == "multipart/x-mixed-replace":
                     raise IsVideo(f"{address}: found a video, expected an image.", live=kind.startswith("multipart/"))
@@ -73,7 +76,7 @@ class _Limited:
 
     def __init__(self, answer: Any, address: str):
         self.answer, self.address, self.bytes = answer, address, 0
-        self.expected = int(answer.headers.get("Content-Length") or 0)
+        self.expected = read_length(answer.headers) or 0
 
     def read(self, count: int = -1, /) -> bytes:
         data = self.answer.read(count)

@@ -195,7 +195,7 @@ def _name_all(addresses: Sequence[Path | str | int | Picture]) -> list[Picture |
     common = folders[0] if folders else None
     while common and not all(folder.is_relative_to(common) for folder in folders):
         common = common.parent if common != common.parent else None  # another drive
-    taken: set[str] = set()
+    taken: dict[str, int] = {}
     named: list[Picture | Clip] = []
     for address in addresses:
         if isinstance(address, Picture):
@@ -221,12 +221,14 @@ def _name_all(addresses: Sequence[Path | str | int | Picture]) -> list[Picture |
     return named
 
 
-def _free(name: str, taken: set[str]) -> str:
-    path, number = Path(name), 2
-    while name in taken:
-        name, number = path.with_name(f"{path.stem}-{number}{path.suffix}").as_posix(), number + 1
-    taken.add(name)
-    return name
+def _free(name: str, taken: dict[str, int]) -> str:
+    """The name, numbered if it is taken; `taken` says of every name how far it has been counted."""
+    path, free = Path(name), name
+    while free in taken:
+        taken[name] += 1
+        free = path.with_name(f"{path.stem}-{taken[name]}{path.suffix}").as_posix()
+    taken[free] = 1
+    return free
 
 
 def find_images(sources: Iterable[str | Path], report: Callable[[str], None] = warnings.warn) -> list[Path]:

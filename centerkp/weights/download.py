@@ -12,9 +12,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from centerkp.weights.pace import Pace, TooSlow, open_at_pace, read_length
 from centerkp.writing import replacing
 
 TIMEOUT = 30  # seconds without a byte
+GRACE = 120  # seconds in all, and one more for each 10 kB
 _CHUNK = 1 << 20
 
 
@@ -32,40 +34,40 @@ def download(url: str, part: Path, console: Console) -> None:
     # Without a terminal every redrawing would be a line of its own.
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(part.stem, total=None)
+        pace = Pace(TIMEOUT, GRACE)  # of all attempts: one that ends after every byte would go on for ever
         while True:
             before = _size(part)
             try:
-                _fetch_rest(url, part, lambda done, total: progress.update(task, completed=done, total=total))
+                _fetch_rest(url, part, pace, lambda done, total: progress.update(task, completed=done, total=total))
                 return
             except (OSError, http.client.HTTPException, ValueError) as error:
                 if getattr(error, "errno", None) == errno.ENOSPC:
                     raise
-                if _size(part) <= before:
+                if _size(part) <= before or isinstance(error, TooSlow):
                     raise ConnectionError(f"{error} after {_size(part) / 1e6:.0f} MB") from None
 
 
-def _fetch_rest(url: str, part: Path, report: Callable[[int, int | None], None]) -> None:
+def _fetch_rest(url: str, part: Path, pace: Pace, report: Callable[[int, int | None], None]) -> None:
     """Appends what is missing of `part`; raises OSError when the connection ends early."""
     have = _size(part)
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
-        response = urllib.request.urlopen(request, timeout=TIMEOUT)
+        response = open_at_pace(request, pace)
     except urllib.error.HTTPError as error:
         if error.code != http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
             raise
-        total = re.fullmatch(r"bytes \*/(\d+)", error.headers.get("Content-Range", ""))
+        total = re.fullmatch(r"bytes \*/([0-9]{1,18})", error.headers.get("Content-Range", ""))
         if total and int(total[1]) == have:
             return  # everything had arrived before
         part.unlink()
-        return _fetch_rest(url, part, report)
+        return _fetch_rest(url, part, pace, report)
     with response:
-        span = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
+        span = re.fullmatch(r"bytes ([0-9]{1,18})-[0-9]+/([0-9]{1,18})", response.headers.get("Content-Range", ""))
         resumed = response.status == http.client.PARTIAL_CONTENT and span is not None and int(span[1]) == have
-        length = response.headers.get("Content-Length")
         done = have if resumed else 0
-        total = int(span[2]) if resumed else int(length) if length else None
+        total = int(span[2]) if resumed else read_length(response.headers)
         with open(part, "ab" if resumed else "wb") as file:
-            while chunk := response.read(_CHUNK):
+            while chunk := response.read1(_CHUNK):
                 file.write(chunk)
                 done += len(chunk)
                 report(done, total)

@@ -1,0 +1,108 @@
+"""Answers of servers, read within bounds of time: neither one that says nothing nor one that drips can hold a program."""
+
+import http.client
+import io
+import re
+import time
+import urllib.request
+from functools import partial
+
+
+class TooSlow(TimeoutError):
+    """A server sends less than `Pace` asks for."""
+
+
+class Pace:
+    """How slowly an answer may come, over one connection or several in a row.
+
+    Args:
+        silence: seconds without a byte after which a connection has ended.
+        grace: seconds that everything together may take; one more for each `rate` bytes that have come.
+        rate: bytes a second.
+    """
+
+    def __init__(self, silence: float, grace: float, rate: float = 10_000):
+        self.silence, self.grace, self.rate = silence, grace, rate
+        self.received = 0
+        self._started = time.monotonic()
+
+    def next_timeout(self) -> float:
+        """Seconds that the next byte has; raises TooSlow when there are none left."""
+        elapsed = time.monotonic() - self._started
+        left = self.grace + self.received / self.rate - elapsed
+        if left <= 0:
+            raise TooSlow(f"{self.received} bytes in {elapsed:.0f} s, which is too slow")
+        return min(self.silence, left)
+
+
+def open_at_pace(request: urllib.request.Request, pace: Pace) -> http.client.HTTPResponse:
+    """What `urllib.request.urlopen` gives, with every byte of the answer, its head and its redirections read at a pace.
+
+    `read` waits for as many bytes as it is asked for, `read1` does not.
+
+    Raises:
+        URLError, HTTPException, TimeoutError, ConnectionError: as `urlopen`; also while reading.
+    """
+    before = pace.received
+    response = urllib.request.build_opener(_Handler(pace)).open(request, timeout=pace.next_timeout())
+    pace.received = before  # heads earn no time, or a server could end every answer behind its own
+    return response
+
+
+def read_length(headers: http.client.HTTPMessage) -> int | None:
+    """The announced bytes of an answer; None where there is no number, as browsers take it."""
+    text = headers.get("Content-Length", "")
+    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
+
+
+class _Handler(urllib.request.HTTPSHandler, urllib.request.HTTPHandler):
+    """Opens http and https alike, in place of the handlers that `urlopen` has."""
+
+    def __init__(self, pace: Pace):
+        super().__init__()
+        self._pace = pace
+
+    def http_open(self, request):
+        return self.do_open(partial(self._connect, http.client.HTTPConnection), request)
+
+    def https_open(self, request):
+        return self.do_open(partial(self._connect, http.client.HTTPSConnection), request)
+
+    def _connect(self, kind: type[http.client.HTTPConnection], host: str, **options) -> http.client.HTTPConnection:
+        connection = kind(host, **options)
+        connection.response_class = partial(_Response, pace=self._pace)
+        return connection
+
+
+class _Response(http.client.HTTPResponse):
+    def __init__(self, sock, *args, pace: Pace, **options):
+        super().__init__(sock, *args, **options)
+        self.fp = io.BufferedReader(_Stream(self.fp.detach(), sock, pace))
+
+    def read(self, amt: int | None = None) -> bytes:
+        """As always; but what stands behind a redirection, which urllib reads to its end, has a bound."""
+        return super().read(1 << 20 if amt is None else amt)
+
+
+class _Stream(io.RawIOBase):
+    """The bytes of a connection, each of which may be waited for as long as the pace says."""
+
+    def __init__(self, raw: io.RawIOBase, sock, pace: Pace):
+        self._raw, self._sock, self._pace = raw, sock, pace
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer) -> int | None:
+        self._sock.settimeout(self._pace.next_timeout())
+        try:
+            count = self._raw.readinto(buffer)
+        except TimeoutError:
+            self._pace.next_timeout()  # if all the time is used up, it says so
+            raise
+        self._pace.received += count or 0
+        return count
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()

@@ -1,10 +1,10 @@
 """Images of any kind -> objects in source pixels."""
 
 import os
+from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from queue import Full, Queue
 from threading import Event, Thread
@@ -17,11 +17,14 @@ from rich.progress import track
 
 from centerkp import geometry
 from centerkp.images.pixels import to_rgb
-from centerkp.images.reading import PackedImage, letterbox_image, read_image
+from centerkp.images.reading import PackedImage, letterbox_image, read_image, read_image_size
+from centerkp.inference.budget import Budget
 from centerkp.inference.image_result import ImageResult
 from centerkp.labels.records import Record
 from centerkp.results import Detection, split_objects
 from centerkp.schema import Schema
+
+PICTURE_BYTES = 1 << 30  # of pictures that are read ahead, in the network or on their way to the caller
 
 
 class Detector(Protocol):
@@ -60,26 +63,32 @@ def detect(
     """Runs the detector on images and yields one result each, in order.
 
     Reading, the network, and whatever the caller does with the results overlap: images are taken from `items` in one thread,
-    read and fitted by a pool of them, and detected in another, each at most two batches ahead of the next. So the memory does
-    not depend on how many images there are. Leaving the loop early ends the threads.
+    read and fitted by a pool of them, and detected in another, each at most two batches and all together `PICTURE_BYTES` of
+    pixels ahead of the caller (but one picture at least). So the memory depends neither on how many images there are nor on how
+    large they are. Leaving the loop early ends the threads.
 
     Args:
         items: paths, `PackedImage`s, arrays, Pillow images (`images.pixels.to_rgb`) or `Frame`s; may be a generator, also an
             endless one, that leaves alone what it has given away.
-        batch_size: images per step; the last step is filled up, so that the network is traced once.
+        batch_size: images per step, fewer where they are huge; a step is filled up where the network is traced for one already.
         min_score: objects with a lower score are left out.
         threads: that read images; by default one per processor.
 
     Yields:
         `ImageResult`; an unreadable image gives one with `error`, it does not stop the others.
     """
-    pool = ThreadPoolExecutor(threads or os.cpu_count())
-    loads = (pool.submit(_load, item, number, detector.image_size) for number, item in enumerate(items))
-    batches = read_ahead(_detect_batches(detector, read_ahead(loads, 2 * batch_size), batch_size, min_score), 1)
+    pool, budget = ThreadPoolExecutor(threads or os.cpu_count()), Budget(PICTURE_BYTES)
+    loads = read_ahead(_load_batches(pool, items, detector.image_size, batch_size, budget), 1)
+    batches = read_ahead(_detect_batches(detector, loads, batch_size, min_score), 1)
     try:
         for batch in batches:
-            yield from batch
+            while batch:  # which keeps no picture alive that has been given away
+                result, size = batch.popleft()
+                yield result
+                del result
+                budget.give_back(size)
     finally:
+        budget.close()
         batches.close()
         pool.shutdown(cancel_futures=True)
 
@@ -175,16 +184,57 @@ def _load(item: Any, number: int, size: tuple[int, int]) -> _Loaded:
     return _Loaded(name, path, image, *letterbox_image(image, size))
 
 
-def _detect_batches(
-    detector: Detector, loads: Generator[Future], batch_size: int, min_score: float
-) -> Iterator[list[ImageResult]]:
-    first = True
+def _load_batches(
+    pool: ThreadPoolExecutor, items: Iterable, size: tuple[int, int], batch_size: int, budget: Budget
+) -> Iterator[list[tuple[Future, int]]]:
+    """Batches of pictures in the making, with their bytes, which are taken from the budget."""
+    batch: list[tuple[Future, int]] = []
+    for number, item in enumerate(items):
+        count = _count_bytes(item)
+        # What does not fit in beside the batch itself would wait for ever.
+        if batch and count + sum(taken for _, taken in batch) > budget.total:
+            yield batch
+            batch = []
+        budget.take(count)
+        batch.append((pool.submit(_load, item, number, size), count))
+        del item
+        if len(batch) == batch_size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _count_bytes(item) -> int:
+    """Of the picture as it will be in memory; 0 for what cannot be read."""
+    image = item.image if isinstance(item, Frame) else item
     try:
-        while batch := [load.result() for load in islice(loads, batch_size)]:
-            # The first step may be the only one: then a few images need not pay for a full batch.
-            rows = min(1 << (len(batch) - 1).bit_length(), batch_size) if first else batch_size
-            yield _detect_batch(detector, batch, rows, min_score)
-            first = False
+        if isinstance(image, str | os.PathLike | PackedImage):
+            width, height = read_image_size(image)
+        elif isinstance(image, Image.Image):
+            width, height = image.size
+        else:
+            height, width = np.shape(image)[:2]
+    except (ValueError, OSError):
+        return 0
+    return 3 * width * height
+
+
+def _detect_batches(
+    detector: Detector, loads: Generator[list[tuple[Future, int]]], batch_size: int, min_score: float
+) -> Iterator[deque[tuple[ImageResult, int]]]:
+    traced: set[int] = set()
+    try:
+        for batch in loads:
+            # The first step may be the only one, and of huge pictures there are few in each: they need not pay for a full one.
+            wanted = min(1 << (len(batch) - 1).bit_length(), batch_size)
+            rows = min((count for count in traced if count >= len(batch)), default=wanted)
+            traced.add(rows)
+            found = _detect_batch(detector, [load.result() for load, _ in batch], rows, min_score)
+            results = deque(zip(found, [count for _, count in batch], strict=True))
+            batch.clear()
+            del found
+            yield results
     finally:
         loads.close()
 

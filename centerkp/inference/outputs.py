@@ -15,6 +15,7 @@ import numpy as np
 from centerkp.drawing.pictures import draw_detections
 from centerkp.geometry import clip_boxes
 from centerkp.images.saving import IMAGE_SUFFIXES, write_image
+from centerkp.inference.budget import Budget
 from centerkp.inference.prediction_files import COLUMNS, CocoFile, CsvFile, is_untouched
 from centerkp.inference.screen import Screen
 from centerkp.inference.sources import Item, Picture
@@ -22,6 +23,8 @@ from centerkp.inference.video import Clip, ClipWriter
 from centerkp.results import Detection
 from centerkp.schema import Schema
 from centerkp.writing import WriteGuard, mark, says, short_name
+
+PICTURE_BYTES = 1 << 29  # of pictures that are drawn or wait to be written
 
 
 @dataclass(frozen=True)
@@ -131,8 +134,9 @@ class Result:
 class Outputs:
     """Writes results into a folder, a few at a time and in order; a context, at whose end all files are whole.
 
-    `add` waits while too many results are in hand, so the memory stays what it is. All files are opened, written and closed by
-    one thread of its own: an interrupt (Ctrl-C), which comes to the main thread, never hits a file that is half written.
+    `add` waits while too many results are in hand or too large ones, so the memory stays what it is. All files are opened,
+    written and closed by one thread of its own: an interrupt (Ctrl-C), which comes to the main thread, never hits a file that
+    is half written.
 
     Args:
         report: called with one sentence for every picture or video that could not be written, while all others can.
@@ -152,7 +156,7 @@ class Outputs:
         self.paths: dict[str, Path] = {}  # what was written, by kind
         threads = min(os.cpu_count() or 1, 8)
         self._pool = ThreadPoolExecutor(threads)
-        self._slots = Semaphore(threads + 4)
+        self._slots, self._budget = Semaphore(threads + 4), Budget(PICTURE_BYTES)
         self._queue: Queue[tuple[Result, Future] | None] = Queue()
         self._error: Exception | None = None
         self._thread = Thread(target=self._work)
@@ -177,6 +181,7 @@ class Outputs:
         """
         self._raise_error()
         self._slots.acquire()
+        self._budget.take(2 * result.image.nbytes)  # the picture, and what is drawn on
         self._queue.put((result, self._pool.submit(self._draw, result)))
 
     def _raise_error(self) -> None:
@@ -224,7 +229,9 @@ class Outputs:
             except Exception as error:
                 self._error = error
             finally:
+                size, job = 2 * job[0].image.nbytes, None  # nor does this thread keep a picture while it waits
                 self._slots.release()
+                self._budget.give_back(size)
         for kind, file in {"videos": videos, **files}.items():
             try:
                 if path := file.close():

@@ -136,7 +136,7 @@ class ClipReader:
             while not ended.is_set():
                 read, image = self.capture.read()
                 with news:
-                    newest[:] = [(time.monotonic(), image)] if read else [None]
+                    newest[:] = [(time.monotonic(), image)] if read else [*newest, None]  # the last one may still wait
                     news.notify()
                 if not read:
                     return
@@ -151,7 +151,7 @@ class ClipReader:
                     if not newest and not news.wait(0.2):
                         waited += 0.2
                         continue
-                    taken = newest.pop()
+                    taken = newest.pop(0)
                 waited = 0.0
                 if taken is None:
                     break

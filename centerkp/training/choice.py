@@ -33,25 +33,30 @@ def choose(settings: TrainSettings) -> tuple[TrainSettings, list[str]]:
 
 
 def _choose_backbone(settings: TrainSettings) -> tuple[TrainSettings, str]:
-    if Path(settings.weights).suffix == ".keras":
-        name = name_backbone(load_model(settings.weights).backbone)
+    weights = settings.weights
+    if Path(weights).suffix == ".keras":
+        name = name_backbone(load_model(weights).backbone)
         if name is None:
             raise ValueError(
-                f"{settings.weights}: found a backbone of widths of its own, expected a named one; train it in Python with "
+                f"{weights}: found a backbone of widths of its own, expected a named one; train it in Python with "
                 "build_model(schema, backbone=..., weights=...)."
             )
-        return replace(settings, backbone=name), f"{name}, as in {settings.weights}"
-    if settings.weights not in ("auto", "none", "imagenet") or settings.stacks:
-        return replace(settings, backbone=LARGE), f"{LARGE}, which --weights {settings.weights} is for"
-    better = f"--backbone {LARGE} starts from COCO's people and animals, and wants a GPU"
-    if settings.weights == "imagenet":
-        return replace(settings, backbone=LIGHT), f"{LIGHT}, which --weights imagenet is for"
-    accelerator = find_accelerator()
-    if accelerator is None:
-        return replace(settings, backbone=LIGHT), f"{LIGHT}, because there is no accelerator here ({better})"
-    device, memory = accelerator
+        return replace(settings, backbone=name), f"{name}, as in {weights}"
+    if settings.stacks:
+        return replace(settings, backbone=LARGE), f"{LARGE}, which has stacks to choose"
+    if weights not in ("auto", "none"):
+        name = LIGHT if weights == "imagenet" else LARGE
+        return replace(settings, backbone=name), f"{name}, which --weights {weights} is for"
+    return _choose_by_memory(settings)
+
+
+def _choose_by_memory(settings: TrainSettings) -> tuple[TrainSettings, str]:
+    """The large network with the largest batch that fits, up to its usual one; the light one where none of two images does."""
+    device, memory = find_accelerator() or (None, None)
     if memory is None:
-        return replace(settings, backbone=LIGHT), f"{LIGHT}, because {device} does not tell its memory ({better})"
+        why = f"{device} does not tell its memory" if device else "there is no accelerator here"
+        better = f"--backbone {LARGE} starts from COCO's people and animals, and wants a GPU"
+        return replace(settings, backbone=LIGHT), f"{LIGHT}, because {why} ({better})"
     batch, size = settings.batch_size or 8, settings.image_size or 512
     while not settings.batch_size and batch > 2 and _needed_memory(batch, size) > memory:
         batch //= 2

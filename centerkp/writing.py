@@ -126,7 +126,7 @@ class WriteGuard:
         taken, folders, seen = [], set(), set()
         for path in map(Path, paths):
             if path.parent not in folders:
-                _refuse_place(path.parent)
+                refuse_place(path.parent)
                 folders.add(path.parent)
             keys = _identities(path)
             read = next((self._reads[key] for key in keys if key in self._reads), None)
@@ -159,7 +159,8 @@ def _identities(path: str | Path) -> set:
     return {os.path.realpath(path), *([(found.st_dev, found.st_ino)] if found.st_ino else [])}
 
 
-def _refuse_place(folder: Path) -> None:
+def refuse_place(folder: Path) -> None:
+    """Raises NotADirectoryError or PermissionError unless something can be made in a folder, which need not be there."""
     while not os.path.lexists(folder) and folder != folder.parent:
         folder = folder.parent
     if not os.path.isdir(folder):

@@ -1,6 +1,7 @@
 """Which commands there are, and `main`."""
 
 import argparse
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from importlib import import_module
@@ -50,12 +51,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
             import_quietly("keras")
         return options.run_command(options) or 0
     except (ValueError, OSError) as error:
-        print(f"\nerror: {printable(str(error))}", file=sys.stderr)
+        print(f"\nerror: {printable(_describe(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         hint = "; the run continues with --resume RUN" if options.run_command.__module__ == "centerkp.cli.train" else ""
         print(f"\ninterrupted{hint}", file=sys.stderr)
         return 130
+
+
+def _describe(error: Exception) -> str:
+    """An error as a sentence, also where it is the system's own."""
+    if isinstance(error, OSError) and error.strerror is not None:
+        name = "a file" if error.filename is None else os.fsdecode(error.filename)
+        return f"{name}: could not be read or written ({error.strerror}); check that it may be, and that there is free space."
+    return str(error)
 
 
 def print_notes(console: Console, notes: Iterable[str]) -> None:

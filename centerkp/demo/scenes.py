@@ -13,7 +13,7 @@ from centerkp import geometry
 from centerkp.demo.background import draw_background, light_scene
 from centerkp.demo.shapes import DEMO_SCHEMA, SKETCHES, Sketch, cast_shadow, paint, render_silhouette
 from centerkp.schema import ObjectClass
-from centerkp.writing import write_json
+from centerkp.writing import refuse_place, unwritable, write_json
 
 VERSION = "1.1"
 FINE = 2  # scenes are drawn this many times larger and shrunk, which smooths every edge
@@ -64,6 +64,7 @@ def write_demo(
 
     Raises:
         ValueError: a number is out of range, or `folder` holds something other than a demonstration dataset.
+        OSError: the folder cannot be written.
     """
     counts = {"train": num_train, "val": num_val, "test": num_test}
     _check_arguments(counts | {"seed": seed}, size)
@@ -76,15 +77,19 @@ def write_demo(
     files = DemoFiles(folder / "images", *(folder / f"{part}.json" for part in counts))
     if _holds_demo(folder, info):
         return files
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
-        fresh = Path(temporary) / "fresh"
-        (fresh / "images").mkdir(parents=True)
-        for number, (part, count) in enumerate(counts.items()):
-            _write_part(fresh, part, count, size, (seed, number), info)
-        if folder.exists():
-            os.replace(folder, Path(temporary) / "old")
-        os.replace(fresh, folder)
+    refuse_place(folder.parent)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
+            fresh = Path(temporary) / "fresh"
+            (fresh / "images").mkdir(parents=True)
+            for number, (part, count) in enumerate(counts.items()):
+                _write_part(fresh, part, count, size, (seed, number), info)
+            if folder.exists():
+                os.replace(folder, Path(temporary) / "old")
+            os.replace(fresh, folder)
+    except OSError as error:
+        raise unwritable(folder, error) from None
     return files
 
 

@@ -30,12 +30,13 @@ from centerkp.inference.loading import load_detector
 from centerkp.inference.sources import find_images
 from centerkp.model.center_net import CenterNet
 from centerkp.runtimes.artefact import DESCRIPTION, UNVERIFIED, find_artefact
-from centerkp.writing import WriteGuard, mark, says, write_json
+from centerkp.writing import WriteGuard, mark, says, unwritable, write_json
 
 REPORT = "export.json"
 SAVED_MODEL_FILES = {"saved_model.pb", "fingerprint.pb", "schema.json", "variables", "assets", REPORT}
 CALIBRATION_IMAGES = 64  # more make int8 slower to write and hardly better
 VERIFIED_IMAGES = 8
+FULL = 1_000_000  # free bytes below which a disk is full
 FOLD_TOLERANCE = 1e-4  # of the largest number of a map
 
 
@@ -220,12 +221,19 @@ def _fold_and_check(model: CenterNet, dtype: str, picture: np.ndarray, console: 
 def _write(kind: Format, network: FoldedNetwork, place: Path, **options: Any) -> None:
     """Writes into an empty folder, which is gone again when that fails."""
     shutil.rmtree(place.parent, ignore_errors=True)
-    place.parent.mkdir(parents=True)
     try:
+        place.parent.mkdir(parents=True)
         with native_silence():
             kind.write(network, place, **options)
-    except BaseException:
+    except BaseException as error:
+        is_full = place.parent.is_dir() and shutil.disk_usage(place.parent).free < FULL
         shutil.rmtree(place.parent, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise unwritable(place, error) from None
+        if is_full and isinstance(error, Exception):  # which every native library says in another way, if at all
+            raise OSError(
+                f"{place}: could not be written (the disk is full); free some space, or choose another place."
+            ) from None
         raise
 
 

@@ -33,14 +33,15 @@ def run(options: argparse.Namespace) -> None:
     sigmas = estimate_sigmas(read_annotators(options.coco, options.images))
     console = make_console()
     console.print(f"{sigmas.images} images annotated by more than one of {len(options.coco)}")
-    console.print(_make_table(sigmas))
+    console.print(_make_sigma_table(sigmas))
     print_notes(console, sigmas.notes)
     if options.out:
         file = write_sigmas(options.coco[0], sigmas, options.out, images_dir=options.images, overwrite=options.overwrite)
         console.print(f"written: {file}", soft_wrap=True)
 
 
-def _make_table(sigmas: "Sigmas") -> "Table":
+def _make_sigma_table(sigmas: "Sigmas") -> "Table":
+    """Estimated sigmas beside those until now, for the terminal."""
     import numpy as np
     from rich.table import Table
 

@@ -49,13 +49,14 @@ def run(options: argparse.Namespace) -> None:
         overwrite=options.overwrite,
     )
     console = make_console()
-    console.print(_make_table(split))
+    console.print(_make_split_table(split))
     print_notes(console, split.notes)
     for name, file in split.files.items():
         console.print(f"{name:>5}: {file}", soft_wrap=True)
 
 
-def _make_table(split: "Split") -> "Table":
+def _make_split_table(split: "Split") -> "Table":
+    """Images and objects of each part of a split, for the terminal."""
     from rich.table import Table
 
     table = Table("class", box=None, header_style="dim")

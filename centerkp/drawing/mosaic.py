@@ -28,7 +28,7 @@ def draw_records(records: Sequence[Record], schema: Schema, width: int | None = 
     for record in records:
         image = read_image(record.path)
         pictures.append(draw_record(image, record.boxes_xyxy, record.class_ids, record.keypoints_xy, record.visibility, schema))
-    return _arrange(pictures, [record.path.name for record in records], width)
+    return _arrange_square(pictures, [record.path.name for record in records], width)
 
 
 def draw_samples(
@@ -63,7 +63,7 @@ def draw_samples(
         names = ("boxes_xyxy", "class_ids", "keypoints_xy", "visibility")
         boxes_xyxy, class_ids, keypoints_xy, visibility = (truth[name][real] for name in names)
         pictures.append(draw_record(image, boxes_xyxy, class_ids, keypoints_xy, visibility, schema))
-    return _arrange(pictures, [record.path.name for record in records], width)
+    return _arrange_square(pictures, [record.path.name for record in records], width)
 
 
 def draw_targets_of_batch(
@@ -90,6 +90,7 @@ def draw_targets_of_batch(
     return make_mosaic(rows, columns=1, width=width or min(rows[0].shape[1], WIDEST))
 
 
-def _arrange(pictures: Sequence[np.ndarray], titles: Sequence[str], width: int | None) -> np.ndarray:
+def _arrange_square(pictures: Sequence[np.ndarray], titles: Sequence[str], width: int | None) -> np.ndarray:
+    """Pictures of a dataset in a mosaic as wide as high, with titles."""
     columns = int(np.ceil(np.sqrt(len(pictures))))
     return make_mosaic(pictures, columns, titles, width or min(columns * CELL, WIDEST))

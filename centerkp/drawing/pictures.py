@@ -11,7 +11,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from centerkp.drawing.lettering import draw_plate, draw_title, find_place, font_size
+from centerkp.drawing.lettering import draw_plate, draw_title, find_plate_place, font_size
 from centerkp.geometry import clip_boxes, letterbox
 from centerkp.images.saving import copy_checked
 from centerkp.results import Detection
@@ -209,7 +209,7 @@ def make_mosaic(
         x, y = gap + index % columns * (cell_w + gap), gap + index // columns * (cell_h + bar + gap)
         if titles is not None:
             canvas[y : y + bar, x : x + cell_w] = draw_title(titles[index], cell_w, bar, PAPER)
-        fitted = _fit(image, cell_w, cell_h)
+        fitted = _fit_cell(image, cell_w, cell_h)
         h, w = fitted.shape[:2]
         y, x = y + bar + (cell_h - h) // 2, x + (cell_w - w) // 2
         canvas[y : y + h, x : x + w] = fitted
@@ -258,6 +258,7 @@ class _Pen:
                 self._draw_dot(spot, dot, hollow=state == 1)
 
     def _draw_dot(self, spot: tuple[int, int], color: tuple[int, int, int], hollow: bool) -> None:
+        """A dot with an edge; a hollow one has a dark core."""
         rings = [(self.radius + 1, EDGE), (self.radius, color), *([(0.5 * self.radius, EDGE)] if hollow else [])]
         for radius, shade in rings:
             cv2.circle(self.canvas, spot, round(radius * 2**SUB_BITS), shade, -1, cv2.LINE_AA, SUB_BITS)
@@ -271,12 +272,13 @@ class _Pen:
             if plate is None or plate.shape[0] > height or not np.isfinite(box).all():
                 continue
             plate_h, plate_w = plate.shape[:2]
-            x, y = find_place(plate_w, plate_h, clip_boxes(np.asarray(box), width, height), (width, height), taken)
+            x, y = find_plate_place(plate_w, plate_h, clip_boxes(np.asarray(box), width, height), (width, height), taken)
             taken.append((x, y, x + plate_w, y + plate_h))
             self.canvas[y : y + plate_h, x : x + plate_w] = plate
 
 
-def _fit(image: np.ndarray, width: int, height: int) -> np.ndarray:
+def _fit_cell(image: np.ndarray, width: int, height: int) -> np.ndarray:
+    """An image shrunk into a cell of a mosaic."""
     _, size = letterbox(image.shape[1], image.shape[0], (width, height))
     shrinks = size[0] < image.shape[1]
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)

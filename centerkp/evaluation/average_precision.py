@@ -34,7 +34,7 @@ def build_coco(records: Sequence[Record], detections: Sequence[Sequence[Detectio
         found += [_found_annotation(d, record.image_id, len(found) + n + 1) for n, d in enumerate(objects)]
     images = [{"id": r.image_id, "width": r.width, "height": r.height} for r in records]
     categories = [{"id": class_id + 1, "name": c.name} for class_id, c in enumerate(schema.classes)]
-    return _index(images, categories, truth), _index(images, categories, found)
+    return _index_coco(images, categories, truth), _index_coco(images, categories, found)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +51,7 @@ class Precision:
 
 def box_precision(truth: COCO, found: COCO, schema: Schema) -> tuple[dict[str, float | None], Precision]:
     """COCO's twelve box numbers over all classes, and by class AP alone."""
-    evaluator = _run(COCOeval(truth, found, "bbox"))
+    evaluator = _run_cocoeval(COCOeval(truth, found, "bbox"))
     precision = evaluator.eval["precision"][..., 0, -1]  # (IoU, recall, C): all sizes, 100 detections
     per_class = {}
     for class_id, name in enumerate(schema.class_names):
@@ -59,7 +59,7 @@ def box_precision(truth: COCO, found: COCO, schema: Schema) -> tuple[dict[str, f
         per_class[name] = {"AP": float(known.mean()) if known.size else None}
     curves = {name: precision_at_recall(evaluator, i) for i, name in enumerate(schema.class_names)}
     rankings = {name: rank_detections(evaluator, i) for i, name in enumerate(schema.class_names)}
-    return _numbers(BOX_NUMBERS, evaluator.stats), Precision(per_class, curves, rankings)
+    return _name_stats(BOX_NUMBERS, evaluator.stats), Precision(per_class, curves, rankings)
 
 
 def keypoint_precision(truth: COCO, found: COCO, schema: Schema) -> Precision:
@@ -75,7 +75,7 @@ def keypoint_precision(truth: COCO, found: COCO, schema: Schema) -> Precision:
             evaluator.params.catIds = [class_id + 1]
             evaluator.params.kpt_oks_sigmas = np.array(c.oks_sigmas)
             evaluator.params.maxDets = [MAX_KEYPOINT_DETECTIONS]
-            per_class[c.name] = _numbers(KEYPOINT_NUMBERS, _run(evaluator).stats)
+            per_class[c.name] = _name_stats(KEYPOINT_NUMBERS, _run_cocoeval(evaluator).stats)
             curves[c.name] = precision_at_recall(evaluator, 0)
             rankings[c.name] = rank_detections(evaluator, 0)
     return Precision(per_class, curves, rankings)
@@ -91,6 +91,7 @@ def mean_over_classes(per_class: dict[str, dict[str, float | None]]) -> dict[str
 
 
 def _truth_annotation(record: Record, n: int, annotation_id: int, schema: Schema) -> dict:
+    """An annotated object as pycocotools takes it."""
     class_id = int(record.class_ids[n])
     own = schema.keypoint_slice(class_id)
     visibility = record.visibility[n, own]
@@ -108,6 +109,7 @@ def _truth_annotation(record: Record, n: int, annotation_id: int, schema: Schema
 
 
 def _found_annotation(detection: Detection, image_id: int, annotation_id: int) -> dict:
+    """A detection as pycocotools takes it."""
     bbox = _to_xywh(detection.box_xyxy)
     keypoints = np.ones((len(detection.keypoint_names), 3))
     keypoints[:, :2] = detection.keypoints_xy
@@ -124,11 +126,13 @@ def _found_annotation(detection: Detection, image_id: int, annotation_id: int) -
 
 
 def _to_xywh(box_xyxy: np.ndarray) -> list[float]:
+    """A box as COCO writes it."""
     x0, y0, x1, y1 = (float(v) for v in box_xyxy)
     return [x0, y0, max(x1 - x0, 0.0), max(y1 - y0, 0.0)]
 
 
-def _index(images: list[dict], categories: list[dict], annotations: list[dict]) -> COCO:
+def _index_coco(images: list[dict], categories: list[dict], annotations: list[dict]) -> COCO:
+    """A COCO object of pycocotools from annotations in memory."""
     coco = COCO()
     coco.dataset = {"info": {}, "images": images, "categories": categories, "annotations": annotations}
     with contextlib.redirect_stdout(io.StringIO()):
@@ -136,7 +140,8 @@ def _index(images: list[dict], categories: list[dict], annotations: list[dict]) 
     return coco
 
 
-def _run(evaluator: COCOeval) -> COCOeval:
+def _run_cocoeval(evaluator: COCOeval) -> COCOeval:
+    """Lets pycocotools evaluate, without what it prints."""
     with contextlib.redirect_stdout(io.StringIO()):
         evaluator.evaluate()
         evaluator.accumulate()
@@ -144,5 +149,6 @@ def _run(evaluator: COCOeval) -> COCOeval:
     return evaluator
 
 
-def _numbers(names: Sequence[str], stats: np.ndarray) -> dict[str, float | None]:
+def _name_stats(names: Sequence[str], stats: np.ndarray) -> dict[str, float | None]:
+    """COCO's numbers by name; None for those that pycocotools gives as -1."""
     return {name: None if value < 0 else float(value) for name, value in zip(names, stats, strict=True)}

@@ -36,13 +36,13 @@ def rank_detections(evaluator: COCOeval, class_index: int) -> Ranking:
     scores = [np.asarray(one["dtScores"], np.float64)[~skip] for one, skip in zip(found, ignored, strict=True)]
     hits = [np.asarray(one["dtMatches"][0])[~skip] > 0 for one, skip in zip(found, ignored, strict=True)]
     objects = sum(int(np.count_nonzero(np.asarray(one["gtIgnore"]) == 0)) for one in found)
-    return _sort(scores, hits, objects)
+    return _sort_ranking(scores, hits, objects)
 
 
 def pool_rankings(rankings: Iterable[Ranking]) -> Ranking:
     """The detections of several classes in one ranking: what one threshold for all of them does."""
     rankings = [r for r in rankings if r.objects]  # COCO does not count detections of a class that is nowhere annotated
-    return _sort([r.scores for r in rankings], [r.hits for r in rankings], sum(r.objects for r in rankings))
+    return _sort_ranking([r.scores for r in rankings], [r.hits for r in rankings], sum(r.objects for r in rankings))
 
 
 def best_threshold(ranking: Ranking) -> dict[str, float | None]:
@@ -83,7 +83,8 @@ def precision_at_recall(evaluator: COCOeval, class_index: int) -> list[float] | 
     return None if precision[0] < 0 else precision.tolist()
 
 
-def _sort(scores: list[np.ndarray], hits: list[np.ndarray], objects: int) -> Ranking:
+def _sort_ranking(scores: list[np.ndarray], hits: list[np.ndarray], objects: int) -> Ranking:
+    """Joins the scores and hits of a class's detections, best first."""
     scores, hits = np.concatenate([np.zeros(0), *scores]), np.concatenate([np.zeros(0, bool), *hits])
     order = np.argsort(-scores, kind="stable")
     return Ranking(scores[order], hits[order], objects)

@@ -120,7 +120,7 @@ def evaluate(
     Raises:
         ValueError: the two differ in length, an image id stands twice, or a detection does not fit the schema.
     """
-    _check(records, detections, schema)
+    _check_detections(records, detections, schema)
     finite = [[d for d in found if _is_finite(d)] for found in detections]
     left_out = sum(map(len, detections)) - sum(map(len, finite))
     truth, found = build_coco(records, finite, schema)
@@ -157,24 +157,27 @@ def evaluate(
             "counts": count_confusion(records, finite, schema, min_score),
         },
         curves={
-            "boxes": _curves(boxes),
-            "keypoints": _curves(keypoints),
+            "boxes": _list_curves(boxes),
+            "keypoints": _list_curves(keypoints),
             "pck": {ALL_CLASSES: errors.pck_curve()} | {name: errors.pck_curve(place) for name, place in own.items()},
         },
         notes=tuple(notes),
     )
 
 
-def _rankings(precision: Precision) -> dict[str, Ranking]:
+def _rank_classes(precision: Precision) -> dict[str, Ranking]:
+    """The ranking of every class, and of all together."""
     return {ALL_CLASSES: pool_rankings(precision.rankings.values())} | precision.rankings
 
 
 def _best_f1(precision: Precision) -> dict[str, dict[str, float | None]]:
-    return {name: best_threshold(ranking) for name, ranking in _rankings(precision).items()}
+    """The score threshold with the best F1, by class and for all."""
+    return {name: best_threshold(ranking) for name, ranking in _rank_classes(precision).items()}
 
 
-def _curves(precision: Precision) -> dict[str, dict]:
-    scores = {name: score_curve(ranking) for name, ranking in _rankings(precision).items()}
+def _list_curves(precision: Precision) -> dict[str, dict]:
+    """The curves of an evaluation, by class and for all."""
+    scores = {name: score_curve(ranking) for name, ranking in _rank_classes(precision).items()}
     return {"precision_at_recall": precision.precision, "score": scores}
 
 
@@ -187,6 +190,7 @@ def ground_truth_as_detections(records: Sequence[Record], schema: Schema) -> lis
 
 
 def _as_detection(record: Record, n: int, schema: Schema) -> Detection:
+    """An annotated object as a perfect detector would find it."""
     class_id = int(record.class_ids[n])
     c, own = schema.classes[class_id], schema.keypoint_slice(class_id)
     box = record.boxes_xyxy[n]
@@ -203,7 +207,8 @@ def _as_detection(record: Record, n: int, schema: Schema) -> Detection:
     )
 
 
-def _check(records: Sequence[Record], detections: Sequence[Sequence[Detection]], schema: Schema) -> None:
+def _check_detections(records: Sequence[Record], detections: Sequence[Sequence[Detection]], schema: Schema) -> None:
+    """Refuses to evaluate detections that are not of these records or this schema, or not finite."""
     if len(records) != len(detections):
         raise ValueError(
             f"detections: found lists for {len(detections)} images, expected {len(records)}, one for each record; "
@@ -224,12 +229,14 @@ def _check(records: Sequence[Record], detections: Sequence[Sequence[Detection]],
 
 
 def _is_finite(d: Detection) -> bool:
+    """Whether all numbers of a detection are."""
     return bool(np.isfinite(d.score) and np.isfinite(d.box_xyxy).all() and np.isfinite(d.keypoints_xy).all())
 
 
 def _missing_notes(
     box: Mapping, keypoints_per_class: Mapping, objects: Counter, detections: Sequence[Sequence[Detection]], schema: Schema
 ) -> list[str]:
+    """What an evaluation cannot decide, and why: classes without objects, keypoints without labels, guessed sigmas."""
     notes = []
     found = Counter(d.class_name for image in detections for d in image)
     for c in schema.classes:
@@ -245,6 +252,7 @@ def _missing_notes(
 
 
 def _crowded_notes(records: Sequence[Record], schema: Schema) -> list[str]:
+    """Images with more detections than COCO's average precision counts."""
     notes = []
     for class_id, c in enumerate(schema.classes):
         own = schema.keypoint_slice(class_id)

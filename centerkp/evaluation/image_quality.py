@@ -50,6 +50,7 @@ def measure_image(record: Record, found: Sequence[Detection], schema: Schema, mi
 
 
 def _match_quality(record: Record, n: int, detection: Detection, schema: Schema) -> float:
+    """How well one detection fits its object, 0 to 1."""
     class_id = int(record.class_ids[n])
     own = schema.keypoint_slice(class_id)
     labelled = record.visibility[n, own] > 0

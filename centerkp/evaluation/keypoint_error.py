@@ -40,7 +40,7 @@ class KeypointErrors:
         wrong. `median_px` and `p95_px` (the 95th percentile), and `median_share` and `p95_share` of the square root of the
         object's area: over matched objects alone. `labelled` and `matched` count keypoints. What nothing decides is None.
         """
-        distances, sides, sizes = self._select(keypoints)
+        distances, sides, sizes = self._select_keypoints(keypoints)
         matched = np.isfinite(distances)
         pixels, shares = distances[matched], distances[matched] / sizes[matched]
         found = matched.any()
@@ -56,12 +56,13 @@ class KeypointErrors:
 
     def pck_curve(self, keypoints: slice | None = None) -> list[float] | None:
         """PCK at each of `PCK_SHARES` of the longer box side; None without labelled keypoints."""
-        distances, sides, _ = self._select(keypoints)
+        distances, sides, _ = self._select_keypoints(keypoints)
         if not len(distances):
             return None
         return [float(np.mean(distances <= share * sides)) for share in PCK_SHARES]
 
-    def _select(self, keypoints: slice | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _select_keypoints(self, keypoints: slice | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The rows of a range of flat keypoints."""
         rows = slice(None)
         if keypoints is not None:
             rows = (self.keypoint_ids >= keypoints.start) & (self.keypoint_ids < keypoints.stop)
@@ -72,7 +73,7 @@ def measure_keypoint_errors(
     records: Sequence[Record], detections: Sequence[Sequence[Detection]], schema: Schema
 ) -> KeypointErrors:
     """Compares every labelled keypoint with the detection of its object."""
-    columns = [_measure_image(record, found, schema) for record, found in zip(records, detections, strict=True)]
+    columns = [_measure_one_image(record, found, schema) for record, found in zip(records, detections, strict=True)]
     columns.append((np.zeros(0, int), np.zeros(0), np.zeros(0), np.zeros(0)))
     return KeypointErrors(*(np.concatenate(column) for column in zip(*columns, strict=True)))
 
@@ -103,7 +104,8 @@ def match_greedily(ious: np.ndarray, scores: Sequence[float]) -> np.ndarray:
     return matches
 
 
-def _measure_image(record: Record, found: Sequence[Detection], schema: Schema) -> tuple[np.ndarray, ...]:
+def _measure_one_image(record: Record, found: Sequence[Detection], schema: Schema) -> tuple[np.ndarray, ...]:
+    """The keypoint errors of one image."""
     points_xy = np.full((len(record.class_ids), schema.num_keypoints, 2), np.inf)
     for n, match in enumerate(match_objects(record, found)):
         if match >= 0:

@@ -121,22 +121,26 @@ def write_curves(results: Sequence[ModelResult], out: Path) -> Path:
 
 
 def _curve_rows(result: ModelResult) -> Iterator[tuple]:
+    """The rows of one model in curves.csv."""
     curves = result.evaluation.curves
     for kind in ("boxes", "keypoints"):
         for name, values in curves[kind]["precision_at_recall"].items():
-            yield from _points(result.name, f"{kind} precision at recall", name, RECALLS, values)
+            yield from _curve_points(result.name, f"{kind} precision at recall", name, RECALLS, values)
         for name, by_number in curves[kind]["score"].items():
             for number, values in by_number.items():
-                yield from _points(result.name, f"{kind} {number} at score", name, SCORES, values)
+                yield from _curve_points(result.name, f"{kind} {number} at score", name, SCORES, values)
     for name, values in curves["pck"].items():
-        yield from _points(result.name, "PCK within", name, PCK_SHARES, values)
+        yield from _curve_points(result.name, "PCK within", name, PCK_SHARES, values)
 
 
-def _points(model: str, curve: str, name: str, x: Sequence[float], y: Sequence[float | None] | None) -> list[tuple]:
+def _curve_points(model: str, curve: str, name: str, x: Sequence[float], y: Sequence[float | None] | None) -> list[tuple]:
+    """The points of a curve, without those that nothing decides."""
     return [(model, curve, name, *point) for point in zip(x, y, strict=True)] if y else []
 
 
 def print_results(results: Sequence[ModelResult], console: Console) -> None:
+    """The evaluations of several models side by side on the terminal."""
+
     def say(line: str = "") -> None:
         console.print(line)
 
@@ -148,7 +152,7 @@ def print_results(results: Sequence[ModelResult], console: Console) -> None:
         say(f"{n}: {r.name}, {r.speed.describe()}")
     say()
     numbered = {str(n) if len(results) > 1 else "": e for n, e in enumerate(evaluations.values(), 1)}
-    tables = [number_table(part) for part in _divide(numbered)]
+    tables = [number_table(part) for part in _divide_models(numbered)]
     tables.append(class_table(evaluations))
     if any(e.per_keypoint for e in evaluations.values()):
         tables += [keypoint_table(evaluations), pck_table(evaluations)]
@@ -159,7 +163,8 @@ def print_results(results: Sequence[ModelResult], console: Console) -> None:
     say()
 
 
-def _divide(evaluations: Mapping[str, Evaluation]) -> Iterator[dict[str, Evaluation]]:
+def _divide_models(evaluations: Mapping[str, Evaluation]) -> Iterator[dict[str, Evaluation]]:
+    """Models in groups, of which each fits the width of a terminal."""
     items = iter(evaluations.items())
     while part := dict(islice(items, TERMINAL_MODELS)):
         yield part

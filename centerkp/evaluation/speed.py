@@ -28,7 +28,7 @@ class Speed:
     seconds: float
 
     def describe(self) -> str:
-        """One line."""
+        """The speed of a detector in one line."""
         return (
             f"{self.network:.1f} images/s (network alone, {self.batch_size} at a time at {self.image_size[0]}x"
             f"{self.image_size[1]}; the pass over {self.images} images with reading and start-up took {self.seconds:.1f} s)"
@@ -45,10 +45,12 @@ class TimedDetector:
 
     @property
     def schema(self) -> Schema:
+        """The detector's."""
         return self.detector.schema
 
     @property
     def image_size(self) -> tuple[int, int]:
+        """The detector's."""
         return self.detector.image_size
 
     def predict_on_batch(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -99,7 +99,7 @@ def collect_notes(evaluations: Evaluations) -> list[str]:
 
 
 def overall_table(evaluation: Evaluation) -> TextTable:
-    """The few numbers of one model in two lines."""
+    """The few numbers of one model's evaluation in two lines."""
     has_keypoints = bool(evaluation.keypoints_per_class)
     keys = ("AP", "AP50", "AP75", "APs", "APm", "APl")
     rows = [("boxes", *(share(evaluation.box[key]) for key in (*keys, "AR100")))]
@@ -111,7 +111,7 @@ def overall_table(evaluation: Evaluation) -> TextTable:
 
 
 def number_table(evaluations: Evaluations) -> TextTable:
-    """COCO's twelve box numbers and, beside them, the same of OKS; a model named "" has no name in the headings."""
+    """COCO's twelve box numbers of evaluations and, beside them, those of OKS; a model named "" has no name in the headings."""
     with_points = any(e.keypoints_per_class for e in evaluations.values())
     kinds = ("boxes", "OKS") if with_points else ("boxes",)
     rows = []
@@ -134,20 +134,21 @@ def class_table(evaluations: Evaluations) -> TextTable:
         return (str(e.objects.get(name, "-")), share(e.box_per_class.get(name)), *points * with_points)
 
     headings = ("objects", "box AP", *("OKS AP", "OKS AP50", "OKS AP75", "PCK@0.1") * with_points)
-    return TextTable("By class", ("", *headings), _rows(evaluations, _names(evaluations, "objects"), cells))
+    return TextTable("By class", ("", *headings), _make_rows(evaluations, _join_names(evaluations, "objects"), cells))
 
 
 def keypoint_table(evaluations: Evaluations) -> TextTable:
     """Errors and OKS sigmas by keypoint, class by class."""
     rows: list[tuple[str, ...]] = []
-    for kind in _names(evaluations, "sigmas"):
+    for kind in _join_names(evaluations, "sigmas"):
         keypoints = dict.fromkeys(k for e in evaluations.values() for k in e.sigmas.get(kind, ()))
-        rows += [(kind,), *_rows(evaluations, list(keypoints), partial(_keypoint_cells, kind=kind), "  ")]
+        rows += [(kind,), *_make_rows(evaluations, list(keypoints), partial(_keypoint_cells, kind=kind), "  ")]
     headings = ("points", "PCK@0.1", "med. px", "95 %", "of size", "95 %", "OKS sigma")
     return TextTable("By keypoint", ("", *headings), tuple(rows))
 
 
 def _keypoint_cells(e: Evaluation, keypoint: str, kind: str) -> tuple[str, ...]:
+    """The cells of one keypoint: PCK, errors, OKS sigma."""
     numbers = e.per_keypoint.get(f"{kind}/{keypoint}")
     if numbers is None:
         return ("-",) * 7
@@ -170,7 +171,7 @@ def pck_table(evaluations: Evaluations) -> TextTable:
     return TextTable(
         "PCK: share of the points found within a share of the box's longer side",
         ("within", *(f"{s:g}" for s in SHOWN_SHARES)),
-        _rows(evaluations, names, cells),
+        _make_rows(evaluations, names, cells),
     )
 
 
@@ -186,7 +187,7 @@ def threshold_table(evaluations: Evaluations) -> TextTable:
     names = names[1:] if len(names) == 2 else names
     headings = [(short, "prec.", "recall", "F1") for short in ("boxes", "OKS")[: len(kinds)]]
     title = f"Score threshold with the best F1 (boxes at IoU 0.5{', OKS at 0.5' * (len(kinds) > 1)})"
-    return TextTable(title, ("", *(h for group in headings for h in group)), _rows(evaluations, names, cells))
+    return TextTable(title, ("", *(h for group in headings for h in group)), _make_rows(evaluations, names, cells))
 
 
 def confusion_table(evaluation: Evaluation, model: str = "", most: int = SHOWN_CLASSES) -> TextTable:
@@ -207,18 +208,19 @@ def confusion_table(evaluation: Evaluation, model: str = "", most: int = SHOWN_C
 
 
 def share(value: float | None) -> str:
-    """Three decimals, or a dash for None."""
+    """A number from 0 to 1 as evaluation tables write it: three decimals, or a dash for None."""
     return "-" if value is None else f"{value:.3f}"
 
 
-def _names(evaluations: Evaluations, field: str) -> list[str]:
+def _join_names(evaluations: Evaluations, field: str) -> list[str]:
+    """The names of all models in a field, each once."""
     return list(dict.fromkeys(name for e in evaluations.values() for name in getattr(e, field)))
 
 
-def _rows(
+def _make_rows(
     evaluations: Evaluations, names: Sequence[str], cells: Callable[[Evaluation, str], tuple[str, ...]], indent: str = ""
 ) -> tuple[tuple[str, ...], ...]:
-    """A row for each name; with several models the name as a heading and a row for each model."""
+    """Table rows for each name; with several models the name as a heading and a row for each model."""
     rows = []
     for name in names:
         if len(evaluations) == 1:

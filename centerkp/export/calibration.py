@@ -40,7 +40,7 @@ def find_pictures(
 
 
 def spread(items: Sequence, count: int) -> list:
-    """At most `count` of the items, evenly spread over all."""
+    """At most `count` of the images to calibrate or compare on, evenly spread over all."""
     if len(items) <= count:
         return list(items)
     return [items[i] for i in np.linspace(0, len(items) - 1, count).round().astype(int)]

@@ -32,7 +32,7 @@ def write_letterbox(graph: Graph, image: str, size: tuple[int, int]) -> Letterbo
     """Fits images (B, H, W, 3) uint8 of any size into the network's (width, height), as `letterbox_image` does."""
     graph.scope = "letterbox"
     old = graph("Gather", graph("Shape", image), np.array([2, 1]))  # (2,) width, height
-    new = _fit(graph, old, image, size)
+    new = _fit_sides(graph, old, image, size)
     columns = _sample_axis(graph, old, new, 0, size[0])
     rows = _sample_axis(graph, old, new, 1, size[1])
     # Pixels are picked as bytes, before anything becomes float: a large photo costs no more than a small one.
@@ -45,7 +45,7 @@ def write_letterbox(graph: Graph, image: str, size: tuple[int, int]) -> Letterbo
     return Letterboxed(canvases, new_sides, graph("Div", old_sides, new_sides))
 
 
-def _fit(graph: Graph, old: str, image: str, size: tuple[int, int]) -> str:
+def _fit_sides(graph: Graph, old: str, image: str, size: tuple[int, int]) -> str:
     """Sides (2,) of the picture inside the canvas, as `geometry.letterbox` rounds them.
 
     In whole numbers: a runtime that computes in bfloat16 knows no 341.
@@ -71,7 +71,7 @@ class _Axis:
 
 
 def _sample_axis(graph: Graph, old: str, new: str, axis: int, side: int) -> _Axis:
-    """Source = target * old / new, in whole numbers, so that it is exact in every runtime."""
+    """The nodes that resize along one axis: source = target * old / new, in whole numbers, exact in every runtime."""
     old, new = (graph("Gather", sides, np.array([axis])) for sides in (old, new))
     target = np.arange(side)
     scaled = graph("Mul", old, target)
@@ -85,6 +85,7 @@ def _sample_axis(graph: Graph, old: str, new: str, axis: int, side: int) -> _Axi
 
 
 def _blend_columns(graph: Graph, rows: str, columns: _Axis) -> str:
+    """The nodes that mix two columns of source pixels for each column of the canvas."""
     left, right = (graph.cast(graph("Gather", rows, index, axis=2), "float") for index in (columns.low, columns.high))
     share = graph("Unsqueeze", columns.share, np.array([1]))  # (S_w, 1)
     return graph("Add", left, graph("Mul", graph("Sub", right, left), share))
@@ -115,6 +116,8 @@ def write_decode(
 
 
 class _Decoder:
+    """Writes the decoding into an ONNX graph, one method for each of its steps."""
+
     def __init__(
         self,
         graph: Graph,
@@ -139,6 +142,7 @@ class _Decoder:
         self.valid_size = valid_size
 
     def write(self, to_source: str) -> dict[str, str]:
+        """Writes all steps and returns the names of the outputs."""
         g = self.graph
         scores, index, class_ids = self._find_centers()
         cell = self._cells_xy(index, 1)  # (B, 2, M)
@@ -188,6 +192,7 @@ class _Decoder:
         return best, index, g("Sub", place, g("Mul", index, np.array(self.classes)))
 
     def _keep_peaks(self, scores: str, side: int) -> str:
+        """The nodes for `codec.decode.keep_peaks`."""
         g = self.graph
         before, after = (side - 1) // 2, side // 2
         highest = g("MaxPool", scores, kernel_shape=[side, side], strides=[1, 1], pads=[before, before, after, after])

@@ -60,7 +60,7 @@ def write_onnx(network: FoldedNetwork, path: str | Path, *, precision: str = "fp
 
 
 def _write_graph(network: FoldedNetwork, half: bool) -> tuple[Graph, list[str]]:
-    """Everything from `image` to the outputs, and the outputs' names."""
+    """Every node from `image` to the outputs, and the outputs' names."""
     graph = Graph()
     width, height = network.image_size
     letterboxed = write_letterbox(graph, "image", network.image_size)
@@ -74,6 +74,7 @@ def _write_graph(network: FoldedNetwork, half: bool) -> tuple[Graph, list[str]]:
 
 
 def _describe_output(onnx: Any, network: FoldedNetwork, name: str, rows: int | str) -> Any:
+    """Type and shape of an output as an ONNX file states it."""
     count, keypoints = network.decode_options.max_objects, network.schema.num_keypoints
     width, height = network.image_size
     count = min(count, width * height // STRIDE**2 * network.schema.num_classes)

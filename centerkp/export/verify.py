@@ -143,7 +143,7 @@ def verify(detector: Any, model: CenterNet, images: Sequence[np.ndarray], precis
 
 
 def first_row(found: Mapping) -> dict[str, np.ndarray]:
-    """The first image's objects of a batch."""
+    """The first image's objects of a batch that an artefact or the model returned."""
     return {name: np.asarray(values)[0] for name, values in found.items()}
 
 
@@ -173,18 +173,18 @@ def compare(
     total = Differences()
     for i, (e, f) in enumerate(zip(expected, found, strict=True)):
         rows = np.flatnonzero(e["scores"] >= MIN_SCORE) if enough else np.flatnonzero(e["scores"] > 0)[:BEST_OBJECTS]
-        pairs = _match(e, f, rows)
+        pairs = _match_objects(e, f, rows)
         total.objects += len(rows)
         # A score a little below the limit at one side is no object lost, so partners may have any score.
         total.unmatched += _count_lost(e, f, rows, pairs, tolerance)
         sure = np.flatnonzero(f["scores"] >= MIN_SCORE + tolerance.score) if enough else np.zeros(0, int)
-        total.unmatched += _count_lost(f, e, sure, _match(f, e, sure), tolerance)
+        total.unmatched += _count_lost(f, e, sure, _match_objects(f, e, sure), tolerance)
         for a, b in pairs:
-            _add(total, e, f, a, b, schema, tolerance, scales[i] if scales else 1.0)
+            _add_pair(total, e, f, a, b, schema, tolerance, scales[i] if scales else 1.0)
     return total
 
 
-def _add(
+def _add_pair(
     total: Differences,
     e: Mapping[str, np.ndarray],
     f: Mapping[str, np.ndarray],
@@ -194,6 +194,7 @@ def _add(
     tolerance: Tolerance,
     scale: float,
 ) -> None:
+    """Adds how far two partners, an object of Keras and one of the artefact, are apart."""
     box = e["boxes"][a]
     allowed = tolerance.pixels * scale + tolerance.share * max(box[2] - box[0], box[3] - box[1])
     values = {"boxes": [float(np.abs(box - f["boxes"][b]).max())], "scores": [float(abs(e["scores"][a] - f["scores"][b]))]}
@@ -213,7 +214,7 @@ def _count_lost(one: Mapping, other: Mapping, rows: np.ndarray, pairs: list, tol
     return sum(bool(one["scores"][row] >= limit) for row in rows if int(row) not in matched)
 
 
-def _match(one: Mapping, other: Mapping, rows: np.ndarray) -> list[tuple[int, int]]:
+def _match_objects(one: Mapping, other: Mapping, rows: np.ndarray) -> list[tuple[int, int]]:
     """Pairs (row of one, row of other): best first, each takes the free object of its class whose corners are nearest."""
     free = other["scores"] > 0
     pairs = []
@@ -250,7 +251,7 @@ def measure_size(path: Path) -> int:
 
 
 def differences_table(verification: Verification) -> Table:
-    """The differences as a table for the terminal."""
+    """The differences between artefact and Keras as a table for the terminal."""
     t = verification.tolerance
     table = Table("", "count", "median", "largest", "over", title="Differences from Keras float32", title_justify="left")
     for column in table.columns[1:]:

@@ -33,7 +33,7 @@ def read_augmentations(names: str | Sequence[str]) -> dict:
 
 
 def augment(detector: Any, names: str | Sequence[str] | None) -> Detector:
-    """The detector with the augmentations that `read_augmentations` reads; itself without any."""
+    """The detector with test-time augmentation as `read_augmentations` reads it; itself without any."""
     return AugmentedDetector(detector, **read_augmentations(names)) if names else detector
 
 
@@ -71,7 +71,7 @@ class AugmentedDetector:
                 "leave flip out."
             )
         width, height = model.image_size
-        sizes = sorted({(_round(width * s, model.multiple), _round(height * s, model.multiple)) for s in scales})
+        sizes = sorted({(_round_side(width * s, model.multiple), _round_side(height * s, model.multiple)) for s in scales})
         if not sizes or min(scales) <= 0:
             raise ValueError(f"Test-time augmentation: found scales {list(scales)}, expected at least one above 0.")
         self.schema = model.schema
@@ -96,9 +96,10 @@ class _Pass(keras.Model):
         self.model, self.flip = model, flip
         self.factor = [new / old for new, old in zip(size, canvas, strict=True)]
         # Both axes of the reference's resizing (see `letterbox_image`) as products with a matrix.
-        self.columns, self.rows = (_sampling(old, new) for old, new in zip(canvas, size, strict=True))
+        self.columns, self.rows = (_resampling_weights(old, new) for old, new in zip(canvas, size, strict=True))
 
     def call(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Objects of one pass, in pixels of the largest canvas."""
         image = ops.cast(inputs["image"], "float32")
         if self.factor != [1.0, 1.0]:
             image = ops.einsum("yi,bijc,xj->byxc", self.rows, image, self.columns)
@@ -116,12 +117,13 @@ class _Pass(keras.Model):
         return found
 
 
-def _round(side: float, multiple: int) -> int:
+def _round_side(side: float, multiple: int) -> int:
+    """The multiple that is nearest to a scaled side, one at least."""
     return max(round(side / multiple), 1) * multiple
 
 
-def _sampling(old: int, new: int) -> np.ndarray:
-    """(new, old) weights: sample i of the result lies at i * old / new, between two neighbours."""
+def _resampling_weights(old: int, new: int) -> np.ndarray:
+    """Resizes along one axis for a pass: (new, old) weights, sample i lies at i * old / new, between two neighbours."""
     place = np.minimum(np.arange(new) * (old / new), old - 1)
     low = np.floor(place).astype(int)
     weights = np.zeros((new, old), np.float32)
@@ -186,17 +188,17 @@ def merge(found: Sequence[Mapping[str, np.ndarray]], max_objects: int) -> dict[s
     merged = {name: np.zeros((len(v), max_objects, *v.shape[2:]), v.dtype) for name, v in joined.items()}
     for image in range(len(joined["scores"])):
         objects = {name: values[image] for name, values in joined.items()}
-        groups = _group(objects, source)
+        groups = _group_rivals(objects, source)
         votes = np.array([objects["scores"][group].sum() / len(found) for group in groups])
         for place, best in enumerate(np.argsort(-votes, kind="stable")[:max_objects]):
-            for name, value in _average(objects, groups[best]).items():
+            for name, value in _average_group(objects, groups[best]).items():
                 merged[name][image, place] = value
             merged["scores"][image, place] = votes[best]
     return merged
 
 
-def _group(objects: Mapping[str, np.ndarray], source: np.ndarray) -> list[list[int]]:
-    """Rows (N, ...) that are the same object, at most one of each `source` (N,), the best first; empty rows are in none."""
+def _group_rivals(objects: Mapping[str, np.ndarray], source: np.ndarray) -> list[list[int]]:
+    """Rows of several passes that are one object, at most one of each `source` (N,), the best first; no empty rows."""
     boxes, scores, class_ids = (objects[name] for name in ("boxes", "scores", "class_ids"))
     overlap = box_ious(boxes, boxes)
     alike = (overlap >= MIN_OVERLAP) & (class_ids[:, None] == class_ids) & (source[:, None] != source)
@@ -207,7 +209,7 @@ def _group(objects: Mapping[str, np.ndarray], source: np.ndarray) -> list[list[i
         left[leader] = False
         group, rivals = [int(leader)], np.flatnonzero(alike[leader] & left)
         if len(rivals) > 1:
-            closeness = overlap[leader, rivals] - _distance(objects, leader, rivals)
+            closeness = overlap[leader, rivals] - _rival_distance(objects, leader, rivals)
             ordered = rivals[np.argsort(-closeness, kind="stable")]
             rivals = ordered[np.unique(source[ordered], return_index=True)[1]]  # the closest of each pass
         group += rivals.tolist()
@@ -216,7 +218,7 @@ def _group(objects: Mapping[str, np.ndarray], source: np.ndarray) -> list[list[i
     return groups
 
 
-def _distance(objects: Mapping[str, np.ndarray], leader: int, rivals: np.ndarray) -> np.ndarray | float:
+def _rival_distance(objects: Mapping[str, np.ndarray], leader: int, rivals: np.ndarray) -> np.ndarray | float:
     """How far the keypoints of rivals lie from the leader's: the mean, as a share of the longer side of its box."""
     if "keypoints" not in objects:
         return 0.0
@@ -225,11 +227,12 @@ def _distance(objects: Mapping[str, np.ndarray], leader: int, rivals: np.ndarray
 
 
 def _longer_side(box_xyxy: np.ndarray) -> float:
+    """Of an object's box, above 0."""
     return max(float(np.max(box_xyxy[2:] - box_xyxy[:2])), 1e-9)
 
 
-def _average(objects: Mapping[str, np.ndarray], group: list[int]) -> dict[str, np.ndarray]:
-    """One row of everything but the score."""
+def _average_group(objects: Mapping[str, np.ndarray], group: list[int]) -> dict[str, np.ndarray]:
+    """The object that several passes agreed on: one row of everything but the score."""
     row = {name: values[group] for name, values in objects.items()}
     scores = row.pop("scores")
     if len(group) == 1:

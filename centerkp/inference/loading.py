@@ -83,6 +83,7 @@ def load_detector(
 def _load_keras(
     path: str | Path, image_size: int | Sequence[int] | None, stacks: int | None, backbone: str | None, console: Console | None
 ) -> "CenterNet":
+    """A Keras model from a `.keras` file, "coco" or a zoo checkpoint, with fewer stacks where asked."""
     import_quietly("keras")
     from centerkp.weights.convert import keep_stacks
     from centerkp.weights.start import load_weights
@@ -141,6 +142,7 @@ def load_for_use(
 
 
 def _find_device(name: str) -> str:
+    """Keras's name of the device that a user names "cpu", "gpu" or "gpu:1"; ValueError when it is not there."""
     import keras
 
     # Where there is a GPU, the list of all devices leaves the processor out.
@@ -162,7 +164,7 @@ class OnDevice:
         self.schema, self.image_size = detector.schema, detector.image_size
 
     def predict_on_batch(self, inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-        """What the detector's does."""
+        """What the detector's does, on the device."""
         import keras
 
         with keras.device(self.device):

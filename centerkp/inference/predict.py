@@ -54,7 +54,7 @@ def predict(
 
         model = augment(model, tta)
     results = Predictions([], model.schema)
-    for result in detect(model, _expand(source), batch_size=batch_size, min_score=min_score):
+    for result in detect(model, _expand_source(source), batch_size=batch_size, min_score=min_score):
         if result.error and result.path is None:
             raise ValueError(result.error)
         if result.error:
@@ -63,8 +63,8 @@ def predict(
     return results
 
 
-def _expand(source: Any) -> Iterator:
-    """What `detect` takes, one image after another."""
+def _expand_source(source: Any) -> Iterator:
+    """The images that the argument of `predict` stands for, as `detect` takes them, one after another."""
     if isinstance(source, str | os.PathLike):
         yield from find_images([os.fspath(source)])
     elif isinstance(source, Image.Image | Frame):
@@ -75,7 +75,7 @@ def _expand(source: Any) -> Iterator:
         yield from pixels.copy() if pixels.ndim == 4 else [pixels.copy()]
     elif isinstance(source, Iterable):
         for one in source:
-            yield from _expand(one)
+            yield from _expand_source(one)
     else:
         raise ValueError(
             f"predict: found a source of type {type(source).__name__}, expected a path, an image, an array, or several of them."

@@ -40,14 +40,17 @@ class CocoFile:
     def add(self, image: Mapping, detections: Sequence[Detection], tracks: Sequence[int] = ()) -> None:
         """Adds one image, a mapping with `file_name`, `width`, `height`, and its objects, with their numbers if they have."""
         self.image_count += 1
-        self._write(self._images, self.image_count, {"id": self.image_count, **image})
+        self._write_row(self._images, self.image_count, {"id": self.image_count, **image})
         for row, detection in enumerate(detections):
             self.annotation_count += 1
             annotation = to_annotation(detection, self.image_count, self.annotation_count)
-            self._write(self._annotations, self.annotation_count, annotation | ({"track_id": tracks[row]} if tracks else {}))
+            self._write_row(
+                self._annotations, self.annotation_count, annotation | ({"track_id": tracks[row]} if tracks else {})
+            )
 
     @staticmethod
-    def _write(file: TextIO, count: int, row: Mapping) -> None:
+    def _write_row(file: TextIO, count: int, row: Mapping) -> None:
+        """Appends one row to one of the lists of predictions.json."""
         # One call, so that the file never ends within a row.
         file.write(("," if count > 1 else "") + "\n" + json.dumps(row, ensure_ascii=False))
 

@@ -33,7 +33,7 @@ class Screen:
         self._news = Condition()
         self._closed = False
         self.path = f"/{secrets.token_urlsafe(16)}/"
-        self._server = _Server(("127.0.0.1", 0), self._handler())
+        self._server = _Server(("127.0.0.1", 0), self._make_handler())
         self.port = self._server.server_address[1]
         self.address = f"http://127.0.0.1:{self.port}{self.path}"
         Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
@@ -56,18 +56,20 @@ class Screen:
         self._server.hang_up()
         self._server.server_close()
 
-    def _next(self, seen: int) -> tuple[int, np.ndarray | None]:
+    def _wait_for_picture(self, seen: int) -> tuple[int, np.ndarray | None]:
         """Waits for a picture newer than number `seen`."""
         with self._news:
             self._news.wait_for(lambda: self._count > seen or self._closed)
             return (self._count, self._picture) if self._count > seen else (seen, None)
 
     def _mark_shown(self, number: int) -> None:
+        """Notes that a browser has got picture number `number`."""
         with self._news:
             self._shown = max(self._shown, number)
             self._news.notify_all()
 
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
+    def _make_handler(self) -> type[BaseHTTPRequestHandler]:
+        """How the page of the screen answers a browser: the page itself, and the stream of pictures."""
         screen = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -98,7 +100,7 @@ class Screen:
 
             def _stream(self) -> None:
                 self._begin(f"multipart/x-mixed-replace; boundary={BOUNDARY.decode()}")
-                number, picture = screen._next(0)
+                number, picture = screen._wait_for_picture(0)
                 self.wfile.write(b"--" + BOUNDARY)
                 while picture is not None:
                     data = cv2.imencode(".jpg", picture[..., ::-1])[1].tobytes()
@@ -106,7 +108,7 @@ class Screen:
                     # The boundary behind a picture tells the browser that it is whole.
                     self.wfile.write(head + data + b"\r\n--" + BOUNDARY)
                     screen._mark_shown(number)
-                    number, picture = screen._next(number)
+                    number, picture = screen._wait_for_picture(number)
                 self.wfile.write(b"--\r\n")
 
             def log_message(self, *_: object) -> None:

@@ -147,7 +147,7 @@ class _Run:
                 if result.error:
                     self.report(result.error)
                     continue
-                chosen = self._select(result)
+                chosen = self._select_objects(result)
                 tracks = []
                 if self.selection.track and item.clip is not None:
                     tracks = trackers.setdefault(item.clip, Tracker()).update(chosen, item.index)
@@ -162,7 +162,8 @@ class _Run:
             items.append(item)
             yield item.content
 
-    def _select(self, result: ImageResult) -> list[Detection]:
+    def _select_objects(self, result: ImageResult) -> list[Detection]:
+        """The objects of a result that count."""
         return [d for d in result.detections if d.class_id in self.class_ids][: self.selection.max_objects]
 
     def report(self, fault: str) -> None:
@@ -172,6 +173,7 @@ class _Run:
         self.console.print(f"left out: {fault}", style="yellow", soft_wrap=True)
 
     def _count_frames(self, frames: int | None) -> None:
+        """Adds the frames of a video to the progress bar's total."""
         self._total = None if frames is None or self._total is None else self._total + frames
         self.progress.update(self._task, total=self._total)
 
@@ -190,11 +192,15 @@ class _Run:
 
 
 class _Rate(ProgressColumn):
+    """A column of the progress bar: images per second."""
+
     def render(self, task: Task) -> Text:
+        """As rich asks for it."""
         return Text(f"{task.completed / (task.finished_time or task.elapsed or 1):.1f} images/s")
 
 
 def _check_choices(sources: Sequence[Picture | Clip], choice: OutputChoice, selection: Selection) -> None:
+    """Refuses choices for `infer` that do not go with its sources or its terminal."""
     if any(isinstance(source, Clip) or isinstance(source.address, str) for source in sources):
         return  # an address may turn out to be a video
     for flag, given in (("--save-video", choice.video), ("--track", selection.track)):
@@ -203,6 +209,7 @@ def _check_choices(sources: Sequence[Picture | Clip], choice: OutputChoice, sele
 
 
 def _open_screen(console: Console) -> Screen:
+    """The page for `--show`; says on the console where it is."""
     screen = Screen()
     console.print(f"showing at {screen.address}")
     if not screen.opened:

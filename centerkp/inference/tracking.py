@@ -16,6 +16,8 @@ FAR = 1e6
 
 @dataclass
 class _Track:
+    """One object followed over a video: where it was seen last, and how it moved."""
+
     number: int
     class_id: int
     center: np.ndarray  # (2,), where it was seen last
@@ -24,6 +26,7 @@ class _Track:
     seen: int  # position of the frame
 
     def expect(self, index: int) -> np.ndarray:
+        """Where the center will be in the frame at `index`, if the object moves on as it did."""
         return self.center if self.velocity is None else self.center + self.velocity * (index - self.seen)
 
 
@@ -61,7 +64,7 @@ class Tracker:
         numbers = [0] * len(detections)
         for row, column in zip(*linear_sum_assignment(costs), strict=True):
             if costs[row, column] < FAR:
-                self._move(self._tracks[row], centers[column], sides[column], index)
+                self._move_track(self._tracks[row], centers[column], sides[column], index)
                 numbers[column] = self._tracks[row].number
         for column, number in enumerate(numbers):
             if not number:
@@ -72,7 +75,8 @@ class Tracker:
         return numbers
 
     @staticmethod
-    def _move(track: _Track, center: np.ndarray, side: float, index: int) -> None:
+    def _move_track(track: _Track, center: np.ndarray, side: float, index: int) -> None:
+        """Moves a track to the detection that was found to be it."""
         step = (center - track.center) / max(index - track.seen, 1)
         track.velocity = step if track.velocity is None else NEWNESS * step + (1 - NEWNESS) * track.velocity
         track.center, track.side, track.seen = center, float(side), index

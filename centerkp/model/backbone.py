@@ -39,6 +39,7 @@ class Backbone:
         raise NotImplementedError
 
     def hidden_channels(self, head: str) -> int:
+        """Width of a head's hidden layer."""
         return self.head_channels[head] if isinstance(self.head_channels, dict) else self.head_channels
 
     def depthwise_filters(self, head: str) -> int:
@@ -76,4 +77,5 @@ def as_tuples(value: Any) -> Any:
 
 
 def _as_lists(value: Any) -> Any:
+    """A field of a backbone as JSON can hold it."""
     return [_as_lists(one) for one in value] if isinstance(value, tuple) else value

@@ -57,7 +57,7 @@ def find_backbone(backbone: str | Mapping | Backbone, **changes: Any) -> Backbon
             raise ValueError(f"backbone: found '{backbone}', expected one of {list(BACKBONES)}.")
         backbone = BACKBONES[backbone]
     elif isinstance(backbone, Mapping):
-        backbone = _read_config(backbone)
+        backbone = _read_backbone_config(backbone)
     changes = {name: value for name, value in changes.items() if value is not None}
     if "stacks" not in _field_names(type(backbone)) and changes.pop("stacks", 1) != 1:
         raise ValueError(
@@ -66,7 +66,8 @@ def find_backbone(backbone: str | Mapping | Backbone, **changes: Any) -> Backbon
     return replace(backbone, **changes)
 
 
-def _read_config(config: Mapping) -> Backbone:
+def _read_backbone_config(config: Mapping) -> Backbone:
+    """A backbone from its config."""
     values = dict(config)
     name = values.pop("kind", Hourglass.kind)  # files from before there were others do not name it
     kind = KINDS.get(name) if isinstance(name, str) else None
@@ -79,15 +80,17 @@ def _read_config(config: Mapping) -> Backbone:
 
 
 def _field_names(kind: type[Backbone]) -> set[str]:
+    """What can be changed of a kind of backbone."""
     return {one.name for one in fields(kind)}
 
 
 def same_body(one: Backbone, other: Backbone) -> bool:
     """Whether two networks are the same but for the number of stacks and the widths of the heads."""
-    return _body(one) == _body(other)
+    return _bare_body(one) == _bare_body(other)
 
 
-def _body(spec: Backbone) -> Backbone:
+def _bare_body(spec: Backbone) -> Backbone:
+    """A backbone with one stack and heads of one width: what `same_body` compares."""
     # Filters for each channel are a width too, none at all (0) are another kind of head.
     filters = spec.separable_heads
     separable = {"separable_heads": 1} if isinstance(filters, dict) or filters else {}

@@ -46,7 +46,7 @@ def measure_reach(model: CenterNet) -> int:
     """Side, in input pixels, of the square that one cell of the maps can see: the receptive field of the deepest path."""
     seen: dict[int, tuple[float, float]] = {}  # of every tensor: its reach, and the input pixels between its cells
     for layer in model.operations:
-        reach, stride = max((seen[id(tensor)] for tensor in keras.tree.flatten(_inputs_of(layer))), default=(1, 1))
+        reach, stride = max((seen[id(tensor)] for tensor in keras.tree.flatten(_layer_inputs(layer))), default=(1, 1))
         if isinstance(layer, layers.Conv2DTranspose):
             reach, stride = reach + (math.ceil(layer.kernel_size[0] / layer.strides[0]) - 1) * stride, stride / layer.strides[0]
         elif isinstance(layer, CONVOLUTIONS):
@@ -59,5 +59,6 @@ def measure_reach(model: CenterNet) -> int:
     return int(max(seen.values())[0])
 
 
-def _inputs_of(layer: keras.Operation) -> Any:
+def _layer_inputs(layer: keras.Operation) -> Any:
+    """The tensors that a layer reads."""
     return [] if isinstance(layer, keras.layers.InputLayer) else layer.input

@@ -118,6 +118,7 @@ class HourglassBuilder:
         return x
 
     def residual(self, x: Tensor, channels: int, name: str, stride: int = 1) -> Tensor:
+        """Two 3x3 convolutions beside a shortcut."""
         y = self.conv_bn(x, channels, f"{name}_1", kernel=3, stride=stride)
         y = self.conv_bn(y, channels, f"{name}_2", kernel=3, relu=False)
         if stride != 1 or x.shape[-1] != channels:

@@ -27,11 +27,13 @@ def check_keras_file(path: Path) -> None:
     Raises:
         ValueError: it is no `.keras` file, holds another model, or names code that a CenterNet does not consist of.
     """
-    config = _read_config(path)
+    config = _read_file_config(path)
     if (config.get("registered_name"), config.get("class_name")) != (MODEL, "CenterNet"):
         found = str(config.get("class_name") or "no model")
         raise ValueError(f"{path}: found a {found}, expected a CenterNet written by centerkp; name another file.")
-    foreign = sorted({_describe(entry) for entry in _find_objects(config) if entry is not config and not _is_allowed(entry)})
+    foreign = sorted(
+        {_describe_object(entry) for entry in _find_objects(config) if entry is not config and not _is_allowed(entry)}
+    )
     if foreign:
         raise ValueError(
             f"{path}: found {', '.join(foreign[:5])}, which could run code of the file's author, expected a CenterNet of plain "
@@ -39,7 +41,8 @@ def check_keras_file(path: Path) -> None:
         )
 
 
-def _read_config(path: Path) -> dict:
+def _read_file_config(path: Path) -> dict:
+    """The configuration inside a `.keras` file; ValueError when it is none."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = set(archive.namelist())
@@ -71,6 +74,7 @@ def _find_objects(value: Any) -> Iterator[dict]:
 
 
 def _is_allowed(entry: dict) -> bool:
+    """Whether an object that a `.keras` file names belongs to a CenterNet."""
     module, name = entry.get("module"), entry.get("class_name")
     if (module, name, entry.get("registered_name")) == OPTIMIZER:
         return True
@@ -81,7 +85,8 @@ def _is_allowed(entry: dict) -> bool:
     return module in OPTIMIZER_MODULES and name.isidentifier() and name[0].isupper()  # functions and "__lambda__" are not
 
 
-def _describe(entry: dict) -> str:
+def _describe_object(entry: dict) -> str:
+    """An object that a `.keras` file names, for the error."""
     name = entry.get("registered_name") or entry.get("class_name")
     module = entry.get("module")
     return f"{name} of module {module}" if module else str(name)

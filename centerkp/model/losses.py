@@ -76,7 +76,7 @@ def compute_losses(
 
 
 def _sum_points(values: Tensor, keypoint_mask: np.ndarray) -> Tensor:
-    """(B, M * K * 29) -> (K,) sums."""
+    """The loss by keypoint: (B, M * K * 29) -> (K,) sums."""
     count = keypoint_mask.shape[1]
     objects = values.shape[1] // (count * len(NEIGHBOURS))
     return ops.sum(ops.reshape(values, (-1, objects, count, len(NEIGHBOURS))), axis=(0, 1, 3))

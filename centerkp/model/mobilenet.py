@@ -145,6 +145,7 @@ class _Drawing:
         return self.normalise(x, name, relu)
 
     def normalise(self, x: Tensor, name: str, relu: bool = True) -> Tensor:
+        """BatchNormalization, and ReLU6 unless told not to."""
         how = {"momentum": self.bn_momentum, "epsilon": 1e-3, "dtype": "float32"}
         x = layers.BatchNormalization(name=f"{name}_bn", **how)(x)
         return layers.ReLU(6.0, name=f"{name}_relu", dtype="float32")(x) if relu else x

@@ -147,6 +147,7 @@ class _Drawing:
 
 
 def _draw_pool(x: Tensor) -> Tensor:
+    """The max pooling behind the stem, padded on all four sides."""
     return layers.MaxPooling2D(3, 2, name="stem_pool")(layers.ZeroPadding2D(1, name="stem_pool_pad")(x))
 
 

@@ -63,8 +63,8 @@ def transfer_weights(
     keypoints = _match_keypoints(source.schema, target.schema, keypoint_map or {})
     heads = {head: keypoints for head in head_channels(target.schema)}
     heads |= {"center_heatmap": classes, "center_offset": {0: 0}, "box_size": {0: 0}}
-    _check_heads(source, target, [head for head, pairs in heads.items() if pairs])
-    ours, theirs = _backbone(target), _backbone(source)
+    _check_hidden_layers(source, target, [head for head, pairs in heads.items() if pairs])
+    ours, theirs = _backbone_variables(target), _backbone_variables(source)
     _check_backbone(source, target, ours, theirs)
     # Copies: on JAX a model gives its own arrays away when it computes, and both may be used afterwards.
     for name, variable in ours.items():
@@ -83,12 +83,14 @@ def transfer_weights(
     )
 
 
-def _backbone(model: CenterNet) -> dict:
+def _backbone_variables(model: CenterNet) -> dict:
+    """The variables of a model's backbone, by path."""
     layers = [layer for layer in model.layers if not model.find_head(layer.name) and layer.name != "normalise"]
     return {f"{layer.name}/{variable.name}": variable for layer in layers for variable in layer.weights}
 
 
 def _check_backbone(source: CenterNet, target: CenterNet, ours: Mapping, theirs: Mapping) -> None:
+    """Refuses to transfer between backbones that differ."""
     stacks = target.backbone.stacks
 
     def is_further(name: str) -> bool:
@@ -105,7 +107,8 @@ def _check_backbone(source: CenterNet, target: CenterNet, ours: Mapping, theirs:
         )
 
 
-def _check_heads(source: CenterNet, target: CenterNet, heads: list[str]) -> None:
+def _check_hidden_layers(source: CenterNet, target: CenterNet, heads: list[str]) -> None:
+    """Refuses to transfer between heads with different hidden layers."""
     for head in heads:
         found, expected = (_describe_hidden(model.backbone, head) for model in (source, target))
         if found != expected:
@@ -116,11 +119,13 @@ def _check_heads(source: CenterNet, target: CenterNet, heads: list[str]) -> None
 
 
 def _describe_hidden(backbone: Backbone, head: str) -> str:
+    """The hidden widths of a model's heads, for the error."""
     filters = backbone.depthwise_filters(head)
     return f"{backbone.hidden_channels(head)}{f' separable ({filters})' if filters else ''}"
 
 
 def _match_classes(source: Schema, target: Schema) -> dict[int, int]:
+    """Target class -> source class of the same name."""
     theirs = {name.lower(): i for i, name in enumerate(source.class_names)}
     return {i: theirs[name.lower()] for i, name in enumerate(target.class_names) if name.lower() in theirs}
 
@@ -155,6 +160,7 @@ def _match_keypoints(source: Schema, target: Schema, keypoint_map: Mapping[str, 
 
 
 def _move_head(source: CenterNet, target: CenterNet, name: str, pairs: Mapping[int, int], width: int) -> None:
+    """Moves the channels of a head that mean the same."""
     hidden, last = ([model.get_layer(n).weights for model in (target, source)] for n in (f"{name}_hidden", name))
     for ours, theirs in zip(*hidden, strict=True):
         ours.assign(keras.ops.copy(theirs))

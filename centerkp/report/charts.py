@@ -96,6 +96,7 @@ def draw_columns(edges: Sequence[float], counts: Sequence[float], *, x_label: st
 
 
 def _make_axes(x_label: str, y_label: str) -> tuple[Figure, Axes]:
+    """Empty axes of a chart, with labels."""
     figure = Figure(figsize=_SIZE, dpi=72, layout="constrained")
     FigureCanvasSVG(figure)
     axes = figure.add_subplot()
@@ -106,15 +107,16 @@ def _make_axes(x_label: str, y_label: str) -> tuple[Figure, Axes]:
 
 
 def _to_svg(figure: Figure) -> str:
+    """A chart as text to be set into a page."""
     file = io.StringIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # the browser draws the letters, and has them
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    return _adapt(file.getvalue())
+    return _adapt_svg(file.getvalue())
 
 
-def _adapt(svg: str) -> str:
-    """Only the drawing, in the page's colours, coordinates to 1/100 point, and with ids no other chart on the page has."""
+def _adapt_svg(svg: str) -> str:
+    """Only the drawing of a chart, in the page's colours, to 1/100 point, and with ids no other chart of the page has."""
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.S)
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1), count=1)
     for color, name in _NAMES.items():

@@ -37,18 +37,20 @@ def write_dataset_page(checkup: Checkup, path: str | Path) -> Path:
     _add_examples(page, gallery, _Gallery(checkup.val) if checkup.val else gallery)
     if checkup.statistics is not None:
         _add_classes(page, checkup)
-        _add_keypoints(page, checkup)
+        _add_keypoint_counts(page, checkup)
     _add_samples(page, checkup, gallery)
     return page.write(path)
 
 
 def _to_page_finding(finding: DataFinding) -> Finding:
+    """One of the doctor's findings as the page shows it."""
     hidden = len(finding.rows) - len(finding.places) if finding.places else 0
     more = [f"and {hidden} more"] if hidden > 0 else []
     return Finding(SEVERITIES[finding.level], finding.headline, [*finding.places, *more], finding.remedy)
 
 
 def _add_tiles(page: Page, checkup: Checkup) -> None:
+    """The first numbers of the dataset page: images, objects, findings."""
     statistics = checkup.statistics
     if statistics is None:
         return
@@ -87,7 +89,7 @@ class _Gallery:
         image = read_image(checkup.images.paths[row])
         labels = checkup.labels
         own = np.flatnonzero(labels.image_rows == row)
-        cut = self._cut(image, self.index.get(annotation))
+        cut = self._cut_part(image, self.index.get(annotation))
         image = image[cut[1] : cut[3], cut[0] : cut[2]]
         scale = min(MAX_SIDE / max(image.shape[:2]), 4.0)
         size = [max(round(side * scale), 1) for side in image.shape[1::-1]]
@@ -96,8 +98,8 @@ class _Gallery:
         points = (labels.points_xy[own] - cut[:2]) * scale
         return draw_record(image, boxes, labels.class_ids[own], points, labels.visibility[own], checkup.schema)
 
-    def _cut(self, image: np.ndarray, index: int | None) -> np.ndarray:
-        """(4,) int x0, y0, x1, y1 of the part to show."""
+    def _cut_part(self, image: np.ndarray, index: int | None) -> np.ndarray:
+        """The part of an image around one annotation to show on the page: (4,) int x0, y0, x1, y1."""
         height, width = image.shape[:2]
         labels = self.checkup.labels
         if index is None:
@@ -114,6 +116,7 @@ class _Gallery:
 
 
 def _add_examples(page: Page, gallery: _Gallery, val: _Gallery) -> None:
+    """The pictures of the dataset page that show the findings."""
     shown = [
         (finding, _draw_examples(finding, gallery, val)) for finding in gallery.checkup.findings if finding.level != "note"
     ]
@@ -149,6 +152,7 @@ def _draw_examples(finding: DataFinding, gallery: _Gallery, val: _Gallery) -> li
 
 
 def _add_classes(page: Page, checkup: Checkup) -> None:
+    """The section of the dataset page on its classes."""
     statistics, schema = checkup.statistics, checkup.schema
     size = statistics.image_size
     text = f"The side of an object is the square root of its box's area, in pixels of the {size}x{size} network input."
@@ -170,7 +174,8 @@ def _add_classes(page: Page, checkup: Checkup) -> None:
         page.add_charts(charts)
 
 
-def _add_keypoints(page: Page, checkup: Checkup) -> None:
+def _add_keypoint_counts(page: Page, checkup: Checkup) -> None:
+    """The section of the dataset page on its keypoints."""
     statistics, schema = checkup.statistics, checkup.schema
     if not schema.num_keypoints:
         return
@@ -192,6 +197,7 @@ def _add_keypoints(page: Page, checkup: Checkup) -> None:
 
 
 def _add_samples(page: Page, checkup: Checkup, gallery: _Gallery) -> None:
+    """Labelled images at the end of the dataset page."""
     if not gallery.has_pictures:
         return
     pictures = []
@@ -204,7 +210,7 @@ def _add_samples(page: Page, checkup: Checkup, gallery: _Gallery) -> None:
 
 
 def choose_samples(checkup: Checkup, count: int = SAMPLES) -> Sequence[int]:
-    """Rows of images to show, the same every time: every class in turn, in the file's order."""
+    """Rows of images to show on the dataset page, the same every time: every class in turn, in the file's order."""
     labels = checkup.labels
     rng = np.random.default_rng(0)
     queues = [rng.permutation(np.unique(labels.image_rows[labels.class_ids == c])) for c in range(labels.schema.num_classes)]

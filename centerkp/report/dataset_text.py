@@ -34,7 +34,7 @@ def print_checkup(console: Console, checkup: Checkup) -> None:
     for line in describe_dataset(checkup):
         console.print(line)
     console.print(Text(f"\n{verdict(checkup)}", "bold"))
-    for title, findings in groupby(checkup.findings, _title):
+    for title, findings in groupby(checkup.findings, _finding_title):
         first, *others = findings
         console.print(Text(f"\n{title.capitalize()}", _STYLES[first.level]))
         for finding in (first, *others):
@@ -53,16 +53,16 @@ def print_mended(console: Console, out: str, changes: Sequence[Finding]) -> None
 
 
 def verdict(checkup: Checkup) -> str:
-    """One sentence on the whole file."""
+    """The doctor's verdict: one sentence on the whole file."""
     counts = {level: sum(f.level == level for f in checkup.findings) for level in LEVELS}
-    in_val = sum(_title(f) == VAL_MENDABLE for f in checkup.findings)
+    in_val = sum(_finding_title(f) == VAL_MENDABLE for f in checkup.findings)
     if counts["unusable"]:
-        return f"Training would stop: {_kinds(counts['unusable'])} need{'s' * (counts['unusable'] == 1)} your hand."
+        return f"Training would stop: {_count_kinds(counts['unusable'])} need{'s' * (counts['unusable'] == 1)} your hand."
     todo = []
     if counts["mendable"] > in_val:
-        todo.append(f"--fix mends {_kinds(counts['mendable'] - in_val)}")
+        todo.append(f"--fix mends {_count_kinds(counts['mendable'] - in_val)}")
     if in_val:
-        todo.append(f"the validation file has {_kinds(in_val)} that 'centerkp check' of that file mends with --fix")
+        todo.append(f"the validation file has {_count_kinds(in_val)} that 'centerkp check' of that file mends with --fix")
     if counts["suspicious"]:
         todo.append(f"{count_of(counts['suspicious'], 'finding')} to look at")
     if todo:
@@ -70,12 +70,13 @@ def verdict(checkup: Checkup) -> str:
     return "Nothing is wrong: ready to train."
 
 
-def _title(finding: Finding) -> str:
-    """Of the findings that it stands among; --fix writes the training file alone."""
+def _finding_title(finding: Finding) -> str:
+    """The title of a finding among the others; --fix writes the training file alone."""
     return VAL_MENDABLE if finding.level == "mendable" and finding.part else TITLES[finding.level]
 
 
-def _kinds(number: int) -> str:
+def _count_kinds(number: int) -> str:
+    """So many kinds of fault, for the doctor's verdict."""
     return f"{count_of(number, 'kind')} of fault{'s' * (number > 1)}"
 
 
@@ -95,6 +96,7 @@ def describe_dataset(checkup: Checkup) -> list[str]:
 
 
 def _print_finding(console: Console, finding: Finding) -> None:
+    """A finding of the doctor with its places and its remedy."""
     grid = Table.grid(padding=(0, 1))
     grid.add_column(width=2)
     grid.add_column(overflow="fold")
@@ -110,6 +112,7 @@ def _print_finding(console: Console, finding: Finding) -> None:
 
 
 def _print_tables(console: Console, schema: Schema, statistics: Statistics) -> None:
+    """The doctor's tables of classes and of keypoints."""
     table = Table(
         "class", "objects", "images", "median side", f"sides at {statistics.image_size}", box=None, header_style="dim"
     )
@@ -136,6 +139,7 @@ def _print_tables(console: Console, schema: Schema, statistics: Statistics) -> N
 
 
 def _keypoint_table(schema: Schema, statistics: Statistics) -> Table:
+    """The keypoints of one class as the doctor counted them."""
     table = Table("keypoint", "labelled", "visible", "hidden", "share", box=None, header_style="dim")
     for column in table.columns[1:]:
         column.justify = "right"
@@ -147,7 +151,7 @@ def _keypoint_table(schema: Schema, statistics: Statistics) -> Table:
 
 
 def keypoint_cells(statistics: Statistics, keypoint: int, class_id: int) -> list[str]:
-    """Labelled, visible, hidden, and the share of the class's objects."""
+    """A keypoint as the doctor counted it: labelled, visible, hidden, and the share of the class's objects."""
     visible, hidden, objects = statistics.visible[keypoint], statistics.occluded[keypoint], statistics.objects[class_id]
     share = f"{(visible + hidden) / objects:.0%}" if objects else "-"
     return [str(visible + hidden), str(visible), str(hidden), share]

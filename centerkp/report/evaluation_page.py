@@ -52,17 +52,18 @@ def write_evaluation_page(results: Sequence[ModelResult], coco: str | Path, path
     if notes:
         page.add_findings([Finding("warning" if note == GUESS else "note", note) for note in notes])
     page.add_section("Average precision", "Boxes are compared by IoU, keypoints by OKS with the sigmas listed below.")
-    _add_table(page, number_table(evaluations if len(results) > 1 else {"": first}))
-    _add_table(page, class_table(evaluations))
+    _add_text_table(page, number_table(evaluations if len(results) > 1 else {"": first}))
+    _add_text_table(page, class_table(evaluations))
     _add_curves(page, results)
     if any(e.per_keypoint for e in evaluations.values()):
-        _add_keypoints(page, results)
+        _add_keypoint_errors(page, results)
     _add_confusion(page, results)
-    _add_worst(page, results)
+    _add_worst_images(page, results)
     return page.write(path)
 
 
 def _add_overview(page: Page, results: Sequence[ModelResult]) -> None:
+    """The first part of the evaluation page: what was measured, and the main numbers."""
     headings = ("box AP", "box AP50", "OKS AP", "PCK@0.1", "median error", "speed")
     cells = [_headlines(r.evaluation) + [f"{r.speed.network:.1f} /s"] for r in results]
     if len(results) == 1:
@@ -84,12 +85,14 @@ def _add_overview(page: Page, results: Sequence[ModelResult]) -> None:
 
 
 def _headlines(e: Evaluation) -> list[str]:
+    """The few numbers of a model's evaluation to see first, as texts."""
     pixels = e.all_keypoints["median_px"]
     numbers = [share(v) for v in (e.box["AP"], e.box["AP50"], e.keypoints["AP"], e.pck)]
     return [*numbers, "-" if pixels is None else f"{pixels:.1f} px"]
 
 
 def _best_rows(column: Sequence[str], smallest: bool) -> list[int]:
+    """The rows of a table column with its best number, to be set in bold."""
     values = [float(text.split()[0]) if text != "-" else np.nan for text in column]
     if np.isnan(values).all():
         return []
@@ -97,32 +100,34 @@ def _best_rows(column: Sequence[str], smallest: bool) -> list[int]:
     return [row for row, value in enumerate(values) if value == best]
 
 
-def _add_table(page: Page, table: TextTable, shades: Sequence[Sequence[float]] | None = None) -> None:
+def _add_text_table(page: Page, table: TextTable, shades: Sequence[Sequence[float]] | None = None) -> None:
+    """A table of the terminal on the evaluation page."""
     page.add_table(table.headings, table.rows, caption=table.title, shades=shades)
 
 
 def _add_curves(page: Page, results: Sequence[ModelResult]) -> None:
+    """Precision and recall, and PCK, as charts of the evaluation page."""
     page.add_section("Curves", "Precision and recall count a box as found at IoU 0.5, and keypoints at OKS 0.5.")
     names, series = _choose_series(results)
     charts = []
     for kind in _KINDS:
-        lines = [Line(RECALLS, _precision(e, kind, name), n) for n, (e, name) in enumerate(series)]
+        lines = [Line(RECALLS, _precision_line(e, kind, name), n) for n, (e, name) in enumerate(series)]
         if any(np.isfinite(line.y).any() for line in lines):
             svg = draw_lines(lines, x_label="recall", y_label="precision")
             charts.append((f"{kind.capitalize()}: precision and recall", svg, "The area under the line is AP50."))
-    pck = [Line(PCK_SHARES, _numbers(e.curves["pck"].get(name), len(PCK_SHARES)), n) for n, (e, name) in enumerate(series)]
+    pck = [Line(PCK_SHARES, _line_numbers(e.curves["pck"].get(name), len(PCK_SHARES)), n) for n, (e, name) in enumerate(series)]
     if any(np.isfinite(line.y).any() for line in pck):
         svg = draw_lines(pck, x_label="share of the box's longer side", y_label="PCK", x_end=PCK_END, percent_x=True)
         charts.append(
             ("PCK", svg, "Share of labelled keypoints found within the distance; those of missed objects count as wrong.")
         )
     page.add_charts(charts, names if len(names) > 1 else ())
-    _add_scores(page, results)
-    _add_table(page, threshold_table({r.name: r.evaluation for r in results}))
+    _add_score_curves(page, results)
+    _add_text_table(page, threshold_table({r.name: r.evaluation for r in results}))
 
 
 def _choose_series(results: Sequence[ModelResult]) -> tuple[list[str], list[tuple[Evaluation, str]]]:
-    """A line for each model, or, of one model alone, for each class while there are colours for them."""
+    """What charts of evaluations draw: a line for each model, or, of one model alone, for each class while colours last."""
     if len(results) > 1:
         return [r.name for r in results], [(r.evaluation, ALL_CLASSES) for r in results]
     e = results[0].evaluation
@@ -132,7 +137,8 @@ def _choose_series(results: Sequence[ModelResult]) -> tuple[list[str], list[tupl
     return [ALL_CLASSES, *names], [(e, name) for name in (ALL_CLASSES, *names)]
 
 
-def _add_scores(page: Page, results: Sequence[ModelResult]) -> None:
+def _add_score_curves(page: Page, results: Sequence[ModelResult]) -> None:
+    """Precision, recall and F1 over the score threshold, as charts of the evaluation page."""
     charts, several = [], len(results) > 1
     numbers = ("f1",) if several else ("f1", "precision", "recall")
     for kind in _KINDS:
@@ -141,7 +147,9 @@ def _add_scores(page: Page, results: Sequence[ModelResult]) -> None:
             curves, best = r.evaluation.curves[kind]["score"][ALL_CLASSES], r.evaluation.best_f1[kind][ALL_CLASSES]
             mark = None if best["f1"] is None else (best["threshold"], best["f1"])
             for number in numbers:
-                lines.append(Line(SCORES, _numbers(curves[number], len(SCORES)), len(lines), mark if number == "f1" else None))
+                lines.append(
+                    Line(SCORES, _line_numbers(curves[number], len(SCORES)), len(lines), mark if number == "f1" else None)
+                )
         if any(line.mark for line in lines):
             svg = draw_lines(lines, x_label="least score", y_label="F1" if several else "")
             charts.append(
@@ -150,18 +158,20 @@ def _add_scores(page: Page, results: Sequence[ModelResult]) -> None:
     page.add_charts(charts, [r.name for r in results] if several else ["F1", "precision", "recall"])
 
 
-def _precision(e: Evaluation, kind: str, name: str) -> np.ndarray:
+def _precision_line(e: Evaluation, kind: str, name: str) -> np.ndarray:
     """(101,) precision of a class, or its mean over the classes; not a number where there is none."""
     curves = e.curves[kind]["precision_at_recall"]
     known = [values for values in curves.values() if values] if name == ALL_CLASSES else [curves.get(name)]
     return np.mean(known, axis=0) if known and known[0] else np.full(len(RECALLS), np.nan)
 
 
-def _numbers(values: Sequence[float | None] | None, count: int) -> np.ndarray:
+def _line_numbers(values: Sequence[float | None] | None, count: int) -> np.ndarray:
+    """The numbers of a curve as a chart draws them, NaN where nothing decides them."""
     return np.array(values, float) if values else np.full(count, np.nan)
 
 
-def _add_keypoints(page: Page, results: Sequence[ModelResult]) -> None:
+def _add_keypoint_errors(page: Page, results: Sequence[ModelResult]) -> None:
+    """The section of the evaluation page on errors by keypoint."""
     evaluations = {r.name: r.evaluation for r in results}
     page.add_section(
         "Error by keypoint",
@@ -174,11 +184,12 @@ def _add_keypoints(page: Page, results: Sequence[ModelResult]) -> None:
         for keypoint in dict.fromkeys(k for e in evaluations.values() for k in e.sigmas.get(kind, ())):
             rows.append((keypoint, [_error_bar(e.per_keypoint.get(f"{kind}/{keypoint}")) for e in evaluations.values()]))
     page.add_bars(rows, list(evaluations) if len(results) > 1 else ())
-    _add_table(page, keypoint_table(evaluations))
-    _add_table(page, pck_table(evaluations))
+    _add_text_table(page, keypoint_table(evaluations))
+    _add_text_table(page, pck_table(evaluations))
 
 
 def _error_bar(numbers: dict | None) -> Bar:
+    """The errors of one keypoint as a bar."""
     if numbers is None or numbers["median_px"] is None:
         return Bar(np.nan, "-")
     text = f"{numbers['median_px']:.1f} px, 95 %: {numbers['p95_px']:.1f}"
@@ -186,6 +197,7 @@ def _error_bar(numbers: dict | None) -> Bar:
 
 
 def _add_confusion(page: Page, results: Sequence[ModelResult]) -> None:
+    """The section of the evaluation page on confused classes."""
     page.add_section(
         "Confusion", "Rows say what was annotated, columns what was detected there (IoU 0.5); shades are shares of their row."
     )
@@ -194,11 +206,11 @@ def _add_confusion(page: Page, results: Sequence[ModelResult]) -> None:
         shades = counts / np.maximum(counts.sum(1, keepdims=True), 1)
         shades[-1] = 0  # false detections have no whole that they are a share of
         table = confusion_table(r.evaluation, r.name if len(results) > 1 else "", most=MATRIX_CLASSES)
-        _add_table(page, table, shades if len(table.headings) == counts.shape[1] + 1 else None)
+        _add_text_table(page, table, shades if len(table.headings) == counts.shape[1] + 1 else None)
 
 
-def _add_worst(page: Page, results: Sequence[ModelResult]) -> None:
-    """Every image's quality is the mean over the models."""
+def _add_worst_images(page: Page, results: Sequence[ModelResult]) -> None:
+    """The images of the evaluation page that went worst; an image's quality is the mean over the models."""
     measured = []
     for r in results:
         least = r.evaluation.confusion["min_score"]

@@ -108,7 +108,7 @@ class Page:
             shades: per row, per cell behind the first, 0..1: how dark its ground is.
         """
         head = "".join(
-            f'<th scope="col"{_left(column, text_columns)}>{escape(text)}</th>' for column, text in enumerate(headings)
+            f'<th scope="col"{_cell_class(column, text_columns)}>{escape(text)}</th>' for column, text in enumerate(headings)
         )
         body = []
         for r, row in enumerate(rows):
@@ -120,7 +120,7 @@ class Page:
                 kinds = ["text left"] * (column in text_columns) + ["best"] * ((r, column) in best)
                 style = ""
                 if shades is not None:
-                    kinds, style = [*kinds, "shade"], f' style="--part:{_share(shades[r][column - 1]) * 0.6:.3f}"'
+                    kinds, style = [*kinds, "shade"], f' style="--part:{_bar_share(shades[r][column - 1]) * 0.6:.3f}"'
                 kind = f' class="{" ".join(kinds)}"' if kinds else ""
                 cells.append(f"<td{kind}{style}>{escape(text)}</td>")
             body.append(f"<tr>{''.join(cells)}</tr>")
@@ -144,7 +144,7 @@ class Page:
                 continue
             cells.append(f'<div class="label">{escape(row[0])}</div>')
             cells += [_draw_bar(bar, top, n) for n, bar in enumerate(row[1])]
-        self._parts.append(f'{_legend(names)}<div class="bars">{"".join(cells)}</div>')
+        self._parts.append(f'{_draw_legend(names)}<div class="bars">{"".join(cells)}</div>')
 
     def add_charts(self, charts: Sequence[tuple[str, str, str]], names: Sequence[str] = ()) -> None:
         """Charts beside each other where there is room, (title, SVG from `centerkp.report.charts`, caption); none adds nothing.
@@ -158,7 +158,7 @@ class Page:
             f'<figure class="chart"><h3>{escape(title)}</h3>{svg}<figcaption>{escape(caption)}</figcaption></figure>'
             for title, svg, caption in charts
         ]
-        self._parts.append(f'{_legend(names)}<div class="charts">{"".join(figures)}</div>')
+        self._parts.append(f'{_draw_legend(names)}<div class="charts">{"".join(figures)}</div>')
 
     def add_pictures(self, pictures: Sequence[Picture], *, cell_width: int = 300) -> None:
         """A grid of pictures with captions.
@@ -243,22 +243,26 @@ def series_color(n: int) -> str:
     return f"var(--{SERIES[n % len(SERIES)]})"
 
 
-def _legend(names: Sequence[str]) -> str:
+def _draw_legend(names: Sequence[str]) -> str:
+    """The names and colours of a page's bars."""
     items = "".join(f'<li><i style="background:{series_color(n)}"></i>{escape(name)}</li>' for n, name in enumerate(names))
     return f'<ul class="legend">{items}</ul>' if items else ""
 
 
 def _draw_bar(bar: Bar, top: float, n: int) -> str:
-    value, reach = (100 * _share(v / top) for v in (bar.value, bar.reach))
+    """One bar as HTML."""
+    value, reach = (100 * _bar_share(v / top) for v in (bar.value, bar.reach))
     color = f"background:{series_color(n)}"
     pale = f'<i style="width:{reach:.2f}%;{color}"></i>' if reach > value else ""
     full = f'<b style="width:{value:.2f}%;{color}"></b>' if np.isfinite(bar.value) else ""
     return f'<div class="track">{pale}{full}</div><div class="value">{escape(bar.text)}</div>'
 
 
-def _left(column: int, text_columns: Sequence[int]) -> str:
+def _cell_class(column: int, text_columns: Sequence[int]) -> str:
+    """The style of a table's cell, which stands left where it holds text."""
     return ' class="left"' if column == 0 or column in text_columns else ""
 
 
-def _share(value: float) -> float:
+def _bar_share(value: float) -> float:
+    """How much of its line a bar fills, 0 to 1."""
     return float(np.clip(np.nan_to_num(value), 0, 1))

@@ -139,7 +139,7 @@ class AnySizeDetector(ArtefactDetector):
 
 
 def in_batches(run: Callable[..., dict[str, np.ndarray]], batch: int | None, *arrays: np.ndarray) -> dict[str, np.ndarray]:
-    """Calls `run` on at most `batch` rows at a time (None: on all), filled up to exactly so many, and joins the answers."""
+    """Calls `run` of an artefact on `batch` rows at a time (None: on all), the last ones filled up, and joins the answers."""
     count = len(arrays[0])
     if batch is None or batch == count:
         return run(*arrays)
@@ -165,6 +165,7 @@ def find_artefact(path: str | Path) -> Path | None:
 
 
 def refuse_unverified(place: Path) -> None:
+    """Raises ValueError for an artefact that was compared with Keras when it was exported and did not pass."""
     marked = [folder.name for folder in (place, *place.resolve().parents) if folder.name.endswith(UNVERIFIED)]
     if marked:
         raise ValueError(

@@ -35,10 +35,12 @@ class LiteRtDetector(ArtefactDetector):
             ) from None
 
     def run_canvas(self, image: np.ndarray, valid_size: np.ndarray) -> dict[str, np.ndarray]:
+        """Runs the interpreter."""
         return self._run(image=image, valid_size=valid_size)
 
 
 def _read_description(path: Path) -> Description:
+    """The description that is packed into a `.tflite` file."""
     try:
         with zipfile.ZipFile(path) as archive:
             text = archive.read(DESCRIPTION)

@@ -33,4 +33,5 @@ class OnnxDetector(AnySizeDetector):
         super().__init__(path, Description.from_json(text, path))
 
     def run_images(self, image: np.ndarray) -> dict[str, np.ndarray]:
+        """Runs the session."""
         return dict(zip(self._outputs, self._session.run(None, {"image": image}), strict=True))

@@ -61,7 +61,7 @@ class Checkpoint:
             ) from None
         if not any(key.startswith((f"{NETWORK}/hourglass_network/0/encoder", TRUNK)) for key in self._keys):
             raise ValueError(
-                f"{self.path}: found {_describe(shapes)} with {len(shapes)} variables such as {min(shapes, key=len)}, "
+                f"{self.path}: found {_describe_foreign(shapes)} with {len(shapes)} variables such as {min(shapes, key=len)}, "
                 f"expected a CenterNet-Hourglass with variables such as "
                 f"{NETWORK}/hourglass_network/0/encoder_block1/0/conv/kernel, or a CenterNet of a ResNet or MobileNet with "
                 f"variables such as {TRUNK}0/kernel; give an archive whose name begins with centernet_hg104, "
@@ -144,7 +144,7 @@ def open_checkpoint(path: str | Path, scratch: Path | None = None) -> Iterator[C
 
 
 def escape(name: str) -> str:
-    """A name as it stands in keys: "box/scale" -> "box.Sscale"."""
+    """A name as it stands in a checkpoint's keys: "box/scale" -> "box.Sscale"."""
     return name.replace(".", "..").replace("/", ".S")
 
 
@@ -160,11 +160,13 @@ def _describe_other(key: str) -> str:
     return "optimizer state" if ".OPTIMIZER_SLOT" in key or key.startswith("optimizer/") else key.split("/")[0]
 
 
-def _describe(keys: Collection[str]) -> str:
+def _describe_foreign(keys: Collection[str]) -> str:
+    """What kind of model a checkpoint's keys are of, for the error."""
     return next((text for part, text in _OTHER_MODELS.items() if any(part in key for key in keys)), "an unknown model")
 
 
 def _first_line(error: Exception) -> str:
+    """The first line of an error of TensorFlow's checkpoint reader."""
     return (str(getattr(error, "message", "") or error).splitlines() or [type(error).__name__])[0]
 
 
@@ -192,12 +194,12 @@ def read_structure(checkpoint: Checkpoint) -> Structure:
         widths[head] = sum(task.hidden[head] for task in tasks)
     separable = any(key.startswith(HEADS) and key.endswith("/depthwise_kernel") for key in shapes)
     filters = {head: separable * (len(tasks) if head.startswith("keypoint") else 1) for head in widths}
-    backbone = read_backbone(shapes, where, head_channels=_join(widths), separable_heads=_join(filters))
+    backbone = read_backbone(shapes, where, head_channels=_join_widths(widths), separable_heads=_join_widths(filters))
     return Structure(backbone, channels[BOX_HEADS["center_heatmap"]], tasks)
 
 
-def _join(numbers: dict[str, int]) -> int | dict[str, int]:
-    """One number where all heads have the same."""
+def _join_widths(numbers: dict[str, int]) -> int | dict[str, int]:
+    """One hidden width where all heads have the same."""
     return numbers if len(set(numbers.values())) > 1 else next(iter(numbers.values()))
 
 
@@ -221,6 +223,7 @@ def _read_heads(shapes: Mapping[str, tuple], where: str) -> tuple[dict[str, int]
 
 
 def _read_task(name: str, hidden: Mapping[str, int], channels: Mapping[str, int], where: str) -> Task:
+    """The keypoint task of a class as a checkpoint's shapes give it."""
     keys = {f"keypoint_{leaf}": f"{name}.Skeypoint.S{leaf}" for leaf in ("heatmap", "offset", "regression")}
     lacking = [key for key in keys.values() if key not in hidden or key not in channels]
     if lacking:
@@ -269,4 +272,5 @@ def check_complete(checkpoint: Checkpoint, expected: Mapping[str, tuple[int, ...
 
 
 def _layer_of(key: str) -> str:
+    """The layer that a checkpoint's key belongs to."""
     return key.rsplit("/", 1)[0]

@@ -29,7 +29,7 @@ def coco_schema() -> Schema:
     classes = []
     for category_id, name in enumerate(_NAMES, start=1):
         name = f"{UNUSED}{category_id}" if name == "-" else name
-        classes.append(_person() if name == "person" else ObjectClass(name, category_id))
+        classes.append(_person_class() if name == "person" else ObjectClass(name, category_id))
     return Schema(tuple(classes))
 
 
@@ -38,7 +38,8 @@ def unused_classes(schema: Schema) -> tuple[int, ...]:
     return tuple(i for i, kind in enumerate(schema.classes) if kind.name == f"{UNUSED}{kind.category_id}")
 
 
-def _person() -> ObjectClass:
+def _person_class() -> ObjectClass:
+    """The class of COCO that has keypoints."""
     index = COCO_KEYPOINTS.index
     return ObjectClass(
         "person",

@@ -94,21 +94,24 @@ def assign_trunk(model: keras.Model, spec: MobileNet, tensors: Mapping[str, np.n
 def assign_conv(layer: keras.layers.Layer, tensors: Mapping[str, np.ndarray], name: str) -> int:
     """(out, in, h, w) there, (h, w, in, out) here; of a depthwise convolution (channels, 1, h, w) and (h, w, channels, 1)."""
     order = (2, 3, 0, 1) if isinstance(layer, keras.layers.DepthwiseConv2D) else (2, 3, 1, 0)
-    return _assign(layer.weights, [np.transpose(_find(tensors, f"{name}.weight"), order)], name)
+    return _assign_variables(layer.weights, [np.transpose(_find_tensor(tensors, f"{name}.weight"), order)], name)
 
 
 def assign_norm(layer: keras.layers.BatchNormalization, tensors: Mapping[str, np.ndarray], name: str) -> int:
+    """Gives a BatchNormalization its packaged numbers; returns how many variables they are."""
     parts = ("weight", "bias", "running_mean", "running_var")
-    return _assign(layer.weights, [_find(tensors, f"{name}.{part}") for part in parts], name)
+    return _assign_variables(layer.weights, [_find_tensor(tensors, f"{name}.{part}") for part in parts], name)
 
 
-def _find(tensors: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+def _find_tensor(tensors: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+    """A tensor of the packaged file by name; ValueError when it is another file."""
     if name not in tensors:
         raise ValueError(f"Weights imagenet: found no tensor {name}, expected that of another file; install the package again.")
     return tensors[name]
 
 
-def _assign(variables: list, values: list[np.ndarray], name: str) -> int:
+def _assign_variables(variables: list, values: list[np.ndarray], name: str) -> int:
+    """Gives variables packaged numbers of their shapes; returns how many variables they are."""
     for variable, value in zip(variables, values, strict=True):
         if tuple(variable.shape) != value.shape:
             raise ValueError(f"Weights imagenet: {name} has shape {value.shape}, expected {tuple(variable.shape)}.")

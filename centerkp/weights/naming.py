@@ -136,6 +136,7 @@ def _find_class(
 
 
 def _name_keypoints(kind: ObjectClass, task: Task, where: str) -> ObjectClass:
+    """The names of a task's keypoints, numbers where no file has them."""
     if not kind.keypoints:
         return replace(kind, keypoints=tuple(f"point_{i}" for i in range(task.keypoints)), oks_sigmas=(), sigma_source="guess")
     if len(kind.keypoints) != task.keypoints:

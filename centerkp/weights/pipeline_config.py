@@ -30,12 +30,13 @@ def read_pipeline(path: str | Path) -> Pipeline:
     return Pipeline(
         Path(path),
         _read_int(center_net, "num_classes", path),
-        _read_size(first_value(center_net, "image_resizer"), path),
+        _read_image_size(first_value(center_net, "image_resizer"), path),
         {first_value(task, "task_name", ""): first_value(task, "keypoint_class_name", "") for task in tasks},
     )
 
 
-def _read_size(resizer: Message, path: str | Path) -> tuple[int, int] | None:
+def _read_image_size(resizer: Message, path: str | Path) -> tuple[int, int] | None:
+    """The image size of a pipeline.config, None where it does not say."""
     kept, fixed = first_value(resizer, "keep_aspect_ratio_resizer"), first_value(resizer, "fixed_shape_resizer")
     if kept:
         width = height = _read_int(kept, "max_dimension", path)
@@ -45,6 +46,7 @@ def _read_size(resizer: Message, path: str | Path) -> tuple[int, int] | None:
 
 
 def _read_int(message: Message, name: str, path: str | Path) -> int | None:
+    """A whole number of a pipeline.config, None where it does not say."""
     text = first_value(message, name, "")
     if text and not text.isdigit():
         raise ValueError(f"{path}: found {name} '{text}', expected a whole number; check the file.")

@@ -48,14 +48,15 @@ def parse_tensors(content: bytes) -> dict[str, np.ndarray]:
         ValueError: they hold anything but tensors, or are damaged.
     """
     try:
-        return _parse(content)
+        return _parse_file(content)
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(
             f"PyTorch weights: found {error}, expected a table of tensors and nothing else; use another file."
         ) from None
 
 
-def _parse(content: bytes) -> dict[str, np.ndarray]:
+def _parse_file(content: bytes) -> dict[str, np.ndarray]:
+    """All tensors of a PyTorch file, which is a few pickles and the numbers."""
     stream = io.BytesIO(content)
     head = [_parse_pickle(stream) for _ in range(3)]
     if head[:2] != [_MAGIC, _VERSION] or not head[2]["little_endian"]:
@@ -66,7 +67,7 @@ def _parse(content: bytes) -> dict[str, np.ndarray]:
     for key in keys:
         count = int.from_bytes(stream.read(8), "little")
         storages[key] = np.frombuffer(stream.read(count * np.dtype(types[key]).itemsize), types[key], count)
-    return {str(name): _view(tensor, storages) for name, tensor in table.items()}
+    return {str(name): _view_tensor(tensor, storages) for name, tensor in table.items()}
 
 
 class _Global(NamedTuple):
@@ -76,6 +77,8 @@ class _Global(NamedTuple):
 
 
 class _Storage(NamedTuple):
+    """The numbers that tensors are views of: their type and their key in the file."""
+
     type: str
     key: str
 
@@ -90,7 +93,8 @@ class _Tensor(NamedTuple):
     strides: tuple[int, ...]
 
 
-def _view(tensor: _Tensor, storages: Mapping[str, np.ndarray]) -> np.ndarray:
+def _view_tensor(tensor: _Tensor, storages: Mapping[str, np.ndarray]) -> np.ndarray:
+    """A tensor of a PyTorch file as an array of its own."""
     if not isinstance(tensor, _Tensor):
         raise ValueError(f"the entry {tensor!r:.60}")
     values = storages[tensor.storage]
@@ -120,6 +124,7 @@ def _parse_pickle(stream: io.BytesIO) -> Any:
 
 
 def _pop_marked(stack: list) -> list:
+    """What stands on the pickle's stack above the last mark."""
     at = len(stack) - 1 - stack[::-1].index(_MARK)
     items = stack[at + 1 :]
     del stack[at:]
@@ -127,6 +132,7 @@ def _pop_marked(stack: list) -> list:
 
 
 def _set_items(table: Any, items: list) -> None:
+    """Entries of a table in the pickle."""
     if not isinstance(table, dict):
         raise ValueError(f"entries of {table!r:.60}")
     table.update(zip(items[::2], items[1::2], strict=True))
@@ -159,7 +165,8 @@ def _build(stack: list, argument: Any, memo: dict) -> None:
         raise ValueError(f"a state of {stack[-1]!r:.60}")
 
 
-def _put(stack: list, argument: Any, memo: dict) -> None:
+def _put_memo(stack: list, argument: Any, memo: dict) -> None:
+    """Remembers what a pickle refers to later."""
     memo[argument] = stack[-1]
 
 
@@ -175,8 +182,8 @@ _VALUES = {
     **dict.fromkeys(("BINUNICODE", "BININT", "BININT1", "BININT2", "LONG1"), lambda argument: argument),
 }
 _STEPS = {
-    "BINPUT": _put,
-    "LONG_BINPUT": _put,
+    "BINPUT": _put_memo,
+    "LONG_BINPUT": _put_memo,
     "BINGET": lambda stack, argument, memo: stack.append(memo[argument]),
     "LONG_BINGET": lambda stack, argument, memo: stack.append(memo[argument]),
     "TUPLE": lambda stack, argument, memo: stack.append(tuple(_pop_marked(stack))),

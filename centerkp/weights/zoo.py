@@ -76,7 +76,7 @@ def weight_sources(model: CenterNet, tasks: Mapping[int, Task]) -> dict[str, lis
                 sources[variable.path] = _head_sources(variable, parts, found[1], hidden=layer.name.endswith("_hidden"))
             else:
                 is_first = layer.name == "stem_conv" and name == "kernel" and isinstance(model.backbone, BGR)
-                turn = _reverse_inputs if is_first else _keep
+                turn = _reverse_inputs if is_first else _keep_channels
                 source = Source(f"{keys[layer.name]}/{name}", tuple(variable.shape), (slice(None),), turn)
                 sources[variable.path] = [source]
     return sources
@@ -108,6 +108,7 @@ class _HeadPart:
 
 
 def _head_parts(model: CenterNet, stack: int, head: str, tasks: Mapping[int, Task]) -> list[_HeadPart]:
+    """The checkpoint's heads behind one of ours: one, or one for each class with keypoints."""
     hidden = model.backbone.hidden_channels(head)
     if head in BOX_HEADS:
         channels = model.schema.num_classes if head == "center_heatmap" else 2
@@ -124,9 +125,10 @@ def _head_parts(model: CenterNet, stack: int, head: str, tasks: Mapping[int, Tas
 
 
 def _head_sources(variable: keras.Variable, parts: list[_HeadPart], head: str, hidden: bool) -> list[Source]:
+    """Where a variable of one of our heads comes from in the checkpoint."""
     sources = []
-    rows = _slices([part.hidden for part in parts])
-    columns = rows if hidden else _slices([part.channels for part in parts])
+    rows = _consecutive_slices([part.hidden for part in parts])
+    columns = rows if hidden else _consecutive_slices([part.channels for part in parts])
     for i, (part, row, column) in enumerate(zip(parts, rows, columns, strict=True)):
         key = f"{part.key}/layer_with_weights-{0 if hidden else 1}/{variable.name}"
         width = part.hidden if hidden else part.own_channels
@@ -143,20 +145,23 @@ def _head_sources(variable: keras.Variable, parts: list[_HeadPart], head: str, h
             shape, where = (1, 1, part.hidden, width), (slice(None), slice(None), row, column)
         # One offset shared by a task's keypoints becomes the same offset for each.
         pairs = not hidden and not head.endswith("heatmap")
-        turn = partial(_swap_pairs, times=part.channels // width) if pairs else _keep
+        turn = partial(_swap_pairs, times=part.channels // width) if pairs else _keep_channels
         sources.append(Source(key, tuple(shape), where, turn))
     return sources
 
 
-def _slices(widths: list[int]) -> list[slice]:
+def _consecutive_slices(widths: list[int]) -> list[slice]:
+    """Slices of channels of these widths, one after another."""
     return [slice(*ends) for ends in pairwise(accumulate(widths, initial=0))]
 
 
-def _keep(values: np.ndarray) -> np.ndarray:
+def _keep_channels(values: np.ndarray) -> np.ndarray:
+    """Channels that are the same in a checkpoint and here."""
     return values
 
 
 def _reverse_inputs(values: np.ndarray) -> np.ndarray:
+    """The input channels of a kernel the other way round: blue, green, red there, red, green, blue here."""
     return values[:, :, ::-1]
 
 

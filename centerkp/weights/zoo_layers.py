@@ -84,6 +84,7 @@ def _list_trunk(spec: Any) -> list[str]:
 
 
 def _list_pyramid(spec: Any) -> list[str]:
+    """Our names of the layers with weights above the trunk, in the order in which a checkpoint counts them."""
     if isinstance(spec, ResNetV2):
         kinds, names, count = ("1_conv", "1_bn", "2_conv", "2_bn"), [], len(spec.upsample_channels)
     else:
@@ -116,10 +117,12 @@ def read_backbone(shapes: Mapping[str, tuple], where: str, **heads: Any) -> Back
 
 
 def _read_pyramid(shapes: Mapping[str, tuple], where: str) -> tuple[int, ...]:
+    """The widths of a pyramid above a trunk from a checkpoint's shapes."""
     return tuple(_width(shapes, f"{PYRAMID}{i}/", where) for i in (1, 4, 7, 10))  # the norms count one width alone
 
 
 def _read_hourglass(shapes: Mapping[str, tuple], where: str, heads: dict) -> Hourglass:
+    """An hourglass's widths and depths from a checkpoint's shapes."""
     first = f"{NETWORK}/hourglass_network/0/"
     levels = 0
     while any(key.startswith(f"{first}{'inner_block/0/' * levels}encoder_block1/") for key in shapes):
@@ -129,8 +132,8 @@ def _read_hourglass(shapes: Mapping[str, tuple], where: str, heads: dict) -> Hou
     return Hourglass(
         stem_channels=_width(shapes, f"{NETWORK}/downsample_input/conv_block/", where),
         channels=tuple(_width(shapes, f"{stage}0/", where) for stage in stages),
-        blocks=tuple(_count(shapes, stage) for stage in stages),
-        stacks=_count(shapes, f"{NETWORK}/hourglass_network/"),
+        blocks=tuple(_count_children(shapes, stage) for stage in stages),
+        stacks=_count_children(shapes, f"{NETWORK}/hourglass_network/"),
         feature_channels=_width(shapes, f"{NETWORK}/output_conv/0/", where),
         **heads,
     )
@@ -144,6 +147,7 @@ def _width(shapes: Mapping[str, tuple], prefix: str, where: str) -> int:
     return votes.most_common(1)[0][0]
 
 
-def _count(shapes: Mapping[str, tuple], prefix: str) -> int:
+def _count_children(shapes: Mapping[str, tuple], prefix: str) -> int:
+    """How many numbered parts a checkpoint has below a prefix."""
     numbers = [re.match(r"\d+", key[len(prefix) :]) for key in shapes if key.startswith(prefix)]
     return 1 + max(int(n[0]) for n in numbers if n)

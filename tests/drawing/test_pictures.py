@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from centerkp.drawing import pictures as drawing
-from centerkp.drawing.lettering import find_place, fit_text
+from centerkp.drawing.lettering import find_plate_place, fit_text
 from centerkp.drawing.pictures import class_colors, draw_comparison, draw_detections, draw_record, draw_targets, keypoint_colors
 from centerkp.results import Detection
 from centerkp.schema import ObjectClass, Schema
@@ -136,14 +136,14 @@ def test_label_is_whole_and_readable_wherever_the_box_lies(box, level):
     st.lists(st.tuples(*[st.integers(0, 100)] * 4), max_size=4),
 )
 def test_plates_never_leave_the_image(box, width, height, taken):
-    x, y = find_place(width, height, box, (100, 80), taken)
+    x, y = find_plate_place(width, height, box, (100, 80), taken)
     assert 0 <= x <= 100 - width and 0 <= y <= 80 - height
 
 
 def test_second_plate_gives_way_to_the_first():
-    assert find_place(30, 10, (20, 40, 80, 60), (100, 100), []) == (20, 30)
-    assert find_place(30, 10, (20, 40, 80, 60), (100, 100), [(20, 30, 50, 40)]) == (20, 60)
-    assert find_place(30, 10, (20, 4, 80, 60), (100, 100), [(20, 0, 50, 10)]) == (20, 60)
+    assert find_plate_place(30, 10, (20, 40, 80, 60), (100, 100), []) == (20, 30)
+    assert find_plate_place(30, 10, (20, 40, 80, 60), (100, 100), [(20, 30, 50, 40)]) == (20, 60)
+    assert find_plate_place(30, 10, (20, 4, 80, 60), (100, 100), [(20, 0, 50, 10)]) == (20, 60)
 
 
 def test_names_in_other_alphabets_come_out_different_and_letters_no_font_has_as_codes():

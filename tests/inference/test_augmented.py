@@ -7,7 +7,7 @@ from centerkp.codec.ideal import ideal_maps
 from centerkp.codec.targets import render_targets
 from centerkp.heads import head_channels
 from centerkp.images.reading import letterbox_image
-from centerkp.inference.augmented import AugmentedDetector, _sampling, average_mirrored, merge, read_augmentations
+from centerkp.inference.augmented import AugmentedDetector, _resampling_weights, average_mirrored, merge, read_augmentations
 from centerkp.inference.detect import detect
 from centerkp.model.hourglass import Hourglass
 from centerkp.schema import ObjectClass, Schema
@@ -134,10 +134,10 @@ def test_merge_without_keypoints():
 def test_resizing_is_the_letterbox_one():
     image = np.random.default_rng(0).integers(0, 256, (40, 56, 3)).astype(np.uint8)
     expected, _, _ = letterbox_image(image, (28, 20))
-    found = np.einsum("yi,ijc,xj->yxc", _sampling(40, 20), image.astype(float), _sampling(56, 28))
+    found = np.einsum("yi,ijc,xj->yxc", _resampling_weights(40, 20), image.astype(float), _resampling_weights(56, 28))
     np.testing.assert_allclose(found, expected, atol=0.51)  # rounding
     expected, _, _ = letterbox_image(image, (98, 70))
-    found = np.einsum("yi,ijc,xj->yxc", _sampling(40, 70), image.astype(float), _sampling(56, 98))
+    found = np.einsum("yi,ijc,xj->yxc", _resampling_weights(40, 70), image.astype(float), _resampling_weights(56, 98))
     np.testing.assert_allclose(found, expected, atol=2.6)  # OpenCV counts in 1/32 pixel
 
 

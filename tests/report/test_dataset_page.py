@@ -1,5 +1,6 @@
 """The doctor's page and its words on a terminal, and the command that prints them."""
 
+import io
 import json
 import re
 
@@ -35,7 +36,7 @@ def write_dataset(folder, count=4, name="ann.json", **first):
 
 
 def text_of(checkup):
-    console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console = Console(width=80, record=True, file=io.StringIO())
     print_checkup(console, checkup)
     return console.export_text()
 

@@ -205,7 +205,7 @@ def _load_batches(
         yield batch
 
 
-def _count_bytes(item) -> int:
+def _count_bytes(item: Any) -> int:
     """Of the picture as it will be in memory; 0 for what cannot be read."""
     image = item.image if isinstance(item, Frame) else item
     try:

@@ -6,6 +6,7 @@ import re
 import time
 import urllib.request
 from functools import partial
+from typing import Any
 
 
 class TooSlow(TimeoutError):
@@ -62,20 +63,20 @@ class _Handler(urllib.request.HTTPSHandler, urllib.request.HTTPHandler):
         super().__init__()
         self._pace = pace
 
-    def http_open(self, request):
+    def http_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
         return self.do_open(partial(self._connect, http.client.HTTPConnection), request)
 
-    def https_open(self, request):
+    def https_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
         return self.do_open(partial(self._connect, http.client.HTTPSConnection), request)
 
-    def _connect(self, kind: type[http.client.HTTPConnection], host: str, **options) -> http.client.HTTPConnection:
-        connection = kind(host, **options)
+    def _connect(self, kind: type[http.client.HTTPConnection], host: str, **options: Any) -> http.client.HTTPConnection:
+        connection: Any = kind(host, **options)
         connection.response_class = partial(_Response, pace=self._pace)
         return connection
 
 
 class _Response(http.client.HTTPResponse):
-    def __init__(self, sock, *args, pace: Pace, **options):
+    def __init__(self, sock: Any, *args: Any, pace: Pace, **options: Any):
         super().__init__(sock, *args, **options)
         self.fp = io.BufferedReader(_Stream(self.fp.detach(), sock, pace))
 
@@ -87,13 +88,13 @@ class _Response(http.client.HTTPResponse):
 class _Stream(io.RawIOBase):
     """The bytes of a connection, each of which may be waited for as long as the pace says."""
 
-    def __init__(self, raw: io.RawIOBase, sock, pace: Pace):
+    def __init__(self, raw: io.RawIOBase, sock: Any, pace: Pace):
         self._raw, self._sock, self._pace = raw, sock, pace
 
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer) -> int | None:
+    def readinto(self, buffer: Any) -> int | None:
         self._sock.settimeout(self._pace.next_timeout())
         try:
             count = self._raw.readinto(buffer)

@@ -10,7 +10,7 @@ import platform
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -213,12 +213,28 @@ def _is_alive(process: int) -> bool:
 
 
 @contextmanager
-def hold_folder(folder: str | Path, remedy: str) -> Iterator[None]:
+def part_folder(path: Path) -> Iterator[Path]:
+    """A new folder under the temporary name of `path`, gone when the block ends; a killed process's goes with the next one."""
+    part = claim_part(path)
+    shutil.rmtree(part, ignore_errors=True)  # of a killed process that had this one's number
+    part.mkdir()
+    try:
+        yield part
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+@contextmanager
+def hold_folder(folder: str | Path, remedy: str = "", *, report: Callable[[str], None] | None = None) -> Iterator[None]:
     """Inside, no other process holds `folder`, which is made when it is not there. The system lets go of it when this one ends,
     however it ends.
 
+    Args:
+        report: is called with who holds it, and then its end is awaited.
+
     Raises:
-        ValueError: another process holds it; names that, its machine, and since when, and ends in `remedy`.
+        ValueError: another process holds it, and there is no `report`; names that, its machine, and since when, and ends in
+            `remedy`.
     """
     from filelock import FileLock, Timeout
 
@@ -228,10 +244,13 @@ def hold_folder(folder: str | Path, remedy: str) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise ValueError(
-            f"{folder}: found {_describe_holder(holder)} at work on it, expected no other; {remedy} (if that process is surely "
-            f"gone, delete {folder / '.lock'})."
-        ) from None
+        if report is None:
+            raise ValueError(
+                f"{folder}: found {_describe_holder(holder)} at work on it, expected no other; {remedy} (if that process is "
+                f"surely gone, delete {folder / '.lock'})."
+            ) from None
+        report(_describe_holder(holder))
+        lock.acquire()
     try:
         clear_parts(folder, alone=True)
         since = time.strftime("%Y-%m-%d %H:%M:%S")
@@ -258,10 +277,32 @@ def write_json(path: str | Path, content: Any, indent: int | None = None) -> Pat
     """
     path = Path(path)
     with replacing(path) as part:
-        try:
-            with open(part, "w", encoding="utf-8") as file:
-                json.dump(content, file, indent=indent, ensure_ascii=False)
-        except UnicodeEncodeError:
-            with open(part, "w", encoding="ascii") as file:
-                json.dump(content, file, indent=indent)
+        _dump(part, content, indent)
     return path
+
+
+def write_jsons(contents: Mapping[Path, object]) -> None:
+    """Writes JSON files that belong together: killed at any moment, never some of them stand beside others of before.
+
+    Of a process that is killed while it renames them, some may be missing.
+    """
+    parts = {claim_part(path): path for path in contents}
+    try:
+        for part, content in zip(parts, contents.values(), strict=True):
+            _dump(part, content)
+        for path in list(contents)[1:]:
+            path.unlink(missing_ok=True)
+        for part, path in parts.items():
+            os.replace(part, path)
+    finally:
+        for part in parts:
+            part.unlink(missing_ok=True)
+
+
+def _dump(path: Path, content: Any, indent: int | None = None) -> None:
+    try:
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(content, file, indent=indent, ensure_ascii=False)
+    except UnicodeEncodeError:
+        with open(path, "w", encoding="ascii") as file:
+            json.dump(content, file, indent=indent)

@@ -18,6 +18,7 @@ from centerkp.writing import (
     says,
     short_name,
     write_json,
+    write_jsons,
 )
 
 
@@ -186,3 +187,26 @@ def test_results_are_known_by_what_they_say_or_are_called(tmp_path):
         (tmp_path / name).write_bytes(content)
         assert is_result(tmp_path / name) == known, name
     assert not is_result(tmp_path / "none.jpg")
+
+
+def test_files_that_belong_together_are_never_mixed(tmp_path, monkeypatch):
+    """Broken off at any of its operations: all as before, or only new ones."""
+    files, replace = [tmp_path / name for name in "abc"], os.replace
+    for stop in range(3):
+        write_jsons(dict.fromkeys(files, "old"))
+        left = iter(range(stop))
+
+        def broken(*paths, left=left):
+            if next(left, None) is None:
+                raise OSError("broken off")
+            replace(*paths)
+
+        monkeypatch.setattr(os, "replace", broken)
+        with pytest.raises(OSError, match="broken off"):
+            write_jsons(dict.fromkeys(files, "new"))
+        monkeypatch.undo()
+        there = {p.name: json.loads(p.read_text()) for p in tmp_path.iterdir()}
+        assert there == ({"a": "old"} if stop == 0 else dict.fromkeys("abc"[:stop], "new"))
+    with pytest.raises(TypeError):
+        write_jsons(dict.fromkeys(files, object()))
+    assert there == {p.name: json.loads(p.read_text()) for p in tmp_path.iterdir()}

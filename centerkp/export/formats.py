@@ -33,6 +33,7 @@ from centerkp.runtimes.artefact import DESCRIPTION, UNVERIFIED, find_artefact
 from centerkp.writing import WriteGuard, mark, says, unwritable, write_json
 
 REPORT = "export.json"
+EARLIER = "earlier"  # in the workplace: the artefact that is replaced
 SAVED_MODEL_FILES = {"saved_model.pb", "fingerprint.pb", "schema.json", "variables", "assets", REPORT}
 CALIBRATION_IMAGES = 64  # more make int8 slower to write and hardly better
 VERIFIED_IMAGES = 8
@@ -183,7 +184,10 @@ def _check_request(weights: str | Path, format: str, precision: str, calibrate: 
 def _check_target(target: Path, kind: Format, guard: WriteGuard) -> None:
     """Refuses to write over anything but an earlier export; folders are replaced whole and may hold nothing else."""
     workplace, weights = target.with_name(target.name + UNVERIFIED), target.with_suffix(".bin")
-    folders = {workplace: {target.name, weights.name, REPORT}, **({} if kind.ending else {target: SAVED_MODEL_FILES})}
+    folders = {
+        workplace: {target.name, weights.name, REPORT, EARLIER, f"{target.name}.{REPORT}"},
+        **({} if kind.ending else {target: SAVED_MODEL_FILES}),
+    }
     for folder, names in folders.items():
         own = folder == workplace or _is_export(folder / DESCRIPTION)
         if folder.is_dir() and not (own and {p.name for p in folder.iterdir()} <= names):
@@ -254,14 +258,21 @@ def _letterbox(path: Path, size: tuple[int, int]) -> tuple[np.ndarray, tuple[int
 
 
 def _deliver(workplace: Path, target: Path, report: dict) -> Path:
-    """Moves a verified artefact out of its workplace, over an earlier one."""
+    """Moves a verified artefact out of its workplace, over an earlier one.
+
+    What belongs to the earlier one goes first, and the file that says whose the others are comes first: killed in between,
+    never does one model stand with the weights or numbers of another, and the next export goes on.
+    """
+    made = workplace / target.name
+    write_json(_name_report(made), report, indent=2)
     if target.is_dir():
-        shutil.rmtree(target)
-    # First the one that says whose the others are, for one that is killed in between and repeated.
-    for file in sorted(workplace.iterdir(), key=lambda file: file.name != target.name):
+        target.rename(workplace / EARLIER)  # at once, and not file by file
+    files = sorted((file for file in workplace.iterdir() if file.name != EARLIER), key=lambda file: file.name != target.name)
+    for file in files[1:]:
+        target.with_name(file.name).unlink(missing_ok=True)
+    for file in files:
         file.replace(target.with_name(file.name))
-    workplace.rmdir()
-    write_json(_name_report(target), report, indent=2)
+    shutil.rmtree(workplace)
     return target
 
 

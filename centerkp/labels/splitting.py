@@ -17,7 +17,7 @@ from centerkp.labels.image_files import map_image_files
 from centerkp.labels.records import Record
 from centerkp.labels.relocate import relocate_names
 from centerkp.wording import count_of
-from centerkp.writing import WriteGuard, write_json
+from centerkp.writing import WriteGuard, write_jsons
 
 PHASH_DISTANCE = 8  # of 64 bits
 PARTS = ("train", "val", "test")
@@ -84,8 +84,8 @@ def split_coco(
     groups = group_images(source, group_by, remarks, phash_distance)
     group_parts = assign_groups(_sum_groups(counts, groups), fractions, seed)
     part_ids = group_parts[groups]
-    for number, (name, file) in enumerate(files.items()):
-        write_json(file, _select_images(source, part_ids == number, file))
+    write_jsons({file: _select_images(source, part_ids == number, file) for number, file in enumerate(files.values())})
+    for number, name in enumerate(names):
         _note_missing_classes(source.schema.class_names, counts, part_ids == number, name, remarks)
     holds = counts > 0
     images, objects, negatives, totals = (

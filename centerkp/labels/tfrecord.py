@@ -160,6 +160,9 @@ def write_tfrecords(
         with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
             shares = (records[i :: len(files)] for i in range(len(files)))
             converted = sum(pool.map(_write_shard, parts, shares, [schema] * len(files)))
+        for file in files[1:]:  # killed in between, some may be missing, but never do new ones stand beside old ones
+            if gfile.exists(file):
+                gfile.remove(file)
         for part, file in zip(parts, files, strict=True):
             gfile.rename(part, file, overwrite=True)
     except import_tensorflow().errors.OpError as error:

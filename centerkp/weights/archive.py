@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from centerkp.writing import part_folder
+
 ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2")
 _PART = r"\.(index|data-\d{5}-of-\d{5})$"  # of a checkpoint's files
 _SEARCH_DEPTH = 4  # folders below the given one: NAME/saved_model/variables/variables.index lies three deep
@@ -36,7 +38,7 @@ def open_files(path: str | Path, scratch: Path | None = None) -> Iterator[Checkp
     """
     path = Path(path)
     if path.is_file() and not re.search(_PART, path.name):
-        with tempfile.TemporaryDirectory(prefix="unpack-", dir=scratch) as folder:
+        with part_folder(scratch / "unpacked") if scratch else tempfile.TemporaryDirectory(prefix="unpack-") as folder:
             yield _unpack(path, Path(folder))
     else:
         yield find_checkpoint_files(path)

@@ -24,6 +24,7 @@ from centerkp.weights.convert import keep_stacks, port_checkpoint
 from centerkp.weights.download import check_digest, compute_digest, download, record_digest
 from centerkp.weights.imagenet import TrunkReport, start_from_imagenet
 from centerkp.weights.naming import is_coco, name_channels
+from centerkp.writing import hold_folder
 
 URL_VARIABLE = "CENTERKP_WEIGHTS_URL"
 FOLDER = Path("weights")  # in the working directory
@@ -185,20 +186,27 @@ def _load_coco(backbone: str, image_size: int | Sequence[int], console: Console)
     is_url = "://" in address and not address.startswith("file://")
     name = Path(urlsplit(address).path).name or "coco"
     ported = FOLDER / f"{_strip_suffix(name)}.keras"
-    if ported.exists() and (is_url or _is_newer(ported, local)):
-        try:
-            return load_model(ported)
-        except ValueError as error:
-            raise ValueError(f"{error} It was ported from {name}; delete it to have it made again.") from None
-    FOLDER.mkdir(exist_ok=True)
-    started = time.monotonic()
-    if is_url:
-        model = _port_download(address, FOLDER / name, size, console)
-    else:
-        model = _port_coco(local, size, FOLDER, console)
-    save_model(model, ported)
-    console.print(f"weights: ported to {ported} in {time.monotonic() - started:.0f} s")
-    return load_model(ported)  # which computes in the number format that was asked for
+
+    def is_made() -> bool:
+        return ported.exists() and (is_url or _is_newer(ported, local))
+
+    def wait(holder: str) -> None:
+        console.print(f"weights: waiting for {holder}, which works on {FOLDER}/", soft_wrap=True)
+
+    if not is_made():
+        with hold_folder(FOLDER, report=wait):
+            if not is_made():  # by the process that was waited for
+                started = time.monotonic()
+                if is_url:
+                    model = _port_download(address, FOLDER / name, size, console)
+                else:
+                    model = _port_coco(local, size, FOLDER, console)
+                save_model(model, ported)
+                console.print(f"weights: ported to {ported} in {time.monotonic() - started:.0f} s")
+    try:
+        return load_model(ported)  # which computes in the number format that was asked for
+    except ValueError as error:
+        raise ValueError(f"{error} It was ported from {name}; delete it to have it made again.") from None
 
 
 def _port_download(url: str, archive: Path, size: int, console: Console) -> CenterNet:

@@ -2,8 +2,11 @@
 
 import gzip
 import io
+import os
 import re
 import tarfile
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import checkpoints
 import keras
@@ -16,6 +19,7 @@ from centerkp.inference.loading import load_for_use
 from centerkp.weights import addresses
 from centerkp.weights.coco_schema import coco_schema
 from centerkp.weights.start import load_weights
+from centerkp.writing import hold_folder
 
 NAME = "centernet_tiny_kpts.tar.gz"
 
@@ -41,7 +45,7 @@ def load(**options):
 
 
 def names(folder):
-    return sorted(p.name for p in folder.iterdir()) if folder.exists() else []
+    return sorted(p.name for p in folder.iterdir() if p.name != ".lock") if folder.exists() else []
 
 
 KEPT = ["centernet_tiny_kpts.keras", NAME, f"{NAME}.sha256"]
@@ -325,3 +329,36 @@ def test_the_number_format_holds_also_when_weights_are_ported(archive, tmp_path,
         model = load_for_use(source, precision="mixed_bfloat16")
         assert "mixed_bfloat16" in {layer.dtype_policy.name for layer in model.layers}
     assert "mixed_bfloat16" not in {layer.dtype_policy.name for layer in load_weights("coco").layers}
+
+
+def test_second_process_waits_for_the_first(archive, tmp_path, place):
+    """Two starts at once: the second says for whom it waits, fetches nothing, and has the same model."""
+    folder, texts = tmp_path / "weights", []
+
+    class Lines(Console):
+        def print(self, line, **options):
+            texts.append(line)
+            if "waiting for" in line:
+                waiting.set()
+
+    waiting = Event()
+    with checkpoints.serve({NAME: archive}) as server, ThreadPoolExecutor(1) as pool:
+        place(server.address(NAME))
+        with hold_folder(folder):
+            second = pool.submit(load_weights, "coco", console=Lines())
+            assert waiting.wait(60) and f"waiting for process {os.getpid()} on " in texts[0]
+            (folder / KEPT[0]).write_bytes(b"made by the first")
+            assert server.seen == []
+        with pytest.raises(ValueError, match="delete it to have it made again"):
+            second.result()
+        assert server.seen == []
+
+
+def test_what_a_killed_process_unpacked_is_cleared_away(archive, tmp_path, place):
+    left = tmp_path / "weights" / "part-00000000-1-unpacked"
+    left.mkdir(parents=True)
+    (left / "ckpt").write_bytes(b"1")
+    with checkpoints.serve({NAME: archive}) as server:
+        place(server.address(NAME))
+        load()
+    assert names(tmp_path / "weights") == KEPT

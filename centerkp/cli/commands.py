@@ -10,6 +10,7 @@ from typing import NoReturn
 from rich.console import Console
 
 from centerkp import __version__
+from centerkp.cli.signals import as_interrupts
 from centerkp.console import import_quietly
 from centerkp.wording import printable, suggest
 
@@ -32,7 +33,10 @@ COMMANDS = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command and returns its exit code: 0, 2 for wrong input, 130 when interrupted, or what the command says."""
+    """Runs one command and returns its exit code: 0, 2 for wrong input, or what the command says.
+
+    130 when interrupted by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP.
+    """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a pipe on Windows holds few letters: better a question mark than no report
             stream.reconfigure(errors="replace")
@@ -47,16 +51,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         hints = [f"{u.split('=')[0]}{suggest(u.split('=')[0], flags)}" for u in unknown if u.startswith("-")] or unknown
         options.parser.error(f"unknown argument {'; '.join(hints)}" + ("" if "did you mean" in hints[0] else "; see --help"))
     try:
-        if options.needs_keras:
-            import_quietly("keras")
-        return options.run_command(options) or 0
+        with as_interrupts():
+            if options.needs_keras:
+                import_quietly("keras")
+            return options.run_command(options) or 0
     except (ValueError, OSError) as error:
         print(f"\nerror: {printable(_describe(error))}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        hint = "; the run continues with --resume RUN" if options.run_command.__module__ == "centerkp.cli.train" else ""
-        print(f"\ninterrupted{hint}", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as error:
+        print("\ninterrupted", file=sys.stderr)
+        return getattr(error, "exit_code", 130)
 
 
 def _describe(error: Exception) -> str:

@@ -102,6 +102,6 @@ def run(options: argparse.Namespace) -> int | None:
             overwrite=options.overwrite,
             console=console,
         )
-    except KeyboardInterrupt:
-        return 130  # the files are whole, and predict_sources has said so
+    except KeyboardInterrupt as error:
+        return getattr(error, "exit_code", 130)  # the files are whole, and predict_sources has said so
     return None

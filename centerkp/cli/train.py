@@ -5,13 +5,17 @@ from dataclasses import fields
 from types import UnionType
 from typing import Any, get_args
 
-from centerkp.training.settings import TrainSettings
+from centerkp.training.settings import DATA_PATHS, TrainSettings
 
 HELP = "train a detector on a COCO JSON"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--resume", metavar="RUN", help="continue the interrupted run in this folder (its settings hold)")
+    parser.add_argument(
+        "--resume",
+        metavar="RUN",
+        help="continue the interrupted run in this folder; its settings hold, --coco, --images and the like name moved data",
+    )
     parser.add_argument("--settings", metavar="FILE", help="settings.json of another run to start from; flags win over it")
     _add_settings(parser, TrainSettings)
 
@@ -24,9 +28,12 @@ def run(options: argparse.Namespace) -> None:
     given = {f.name: getattr(options, f.name) for f in fields(TrainSettings) if hasattr(options, f.name)}
     if options.resume:
         saved = RunFolder(options.resume).read_settings()
-        ignored = sorted(set(given) - {"threads"})
+        ignored = sorted(set(given) - {"threads", *DATA_PATHS})
         if ignored:
-            raise ValueError(f"--resume: found {ignored} beside it; a resumed run keeps its settings, leave them out.")
+            raise ValueError(
+                f"--resume: found {ignored} beside it, expected none but --threads and where the data are now; a resumed run "
+                "keeps its settings, leave them out."
+            )
         train(TrainSettings.from_dict(saved.to_dict() | given), resume=options.resume)
         return
     if options.settings:

@@ -9,6 +9,7 @@ import numpy as np
 from centerkp.demo.scenes import draw_scene
 from centerkp.images.reading import PackedImage, read_image
 from centerkp.labels.coco import read_coco
+from centerkp.labels.relocate import follow
 from centerkp.labels.splitting import split_records
 
 DRAWN_SIZE = (640, 480)
@@ -48,7 +49,10 @@ def spread(items: Sequence, count: int) -> list:
 
 def _find_validation(folder: Path) -> tuple[list[Path | PackedImage], str]:
     """The validation images of a run, its own or those it held back, if its settings name any that are still there."""
-    try:
+    paths = _find_kept(folder)
+    if paths:
+        return paths, f"the validation images of {folder}"
+    try:  # as runs of earlier versions say it
         settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
         if settings["val"]:
             held = read_coco(settings["val"], images_dir=settings["val_images"], check_images=False).records
@@ -59,3 +63,13 @@ def _find_validation(folder: Path) -> tuple[list[Path | PackedImage], str]:
         return [record.path for record in held], f"{settings['coco']}, those that the run held back"
     except (OSError, ValueError, TypeError, KeyError):
         return [], ""
+
+
+def _find_kept(folder: Path) -> list[Path | PackedImage]:
+    """The validation images that a run keeps a list of, where they are now."""
+    try:
+        content = json.loads((folder / "images.json").read_text(encoding="utf-8"))
+        paths = [Path(follow(row["file"], content["folder"], folder)) for row in content["val"]]
+    except (OSError, ValueError, TypeError, KeyError):
+        return []
+    return [path for path in paths if path.is_file()]

@@ -1,5 +1,6 @@
 """Names of images in a new COCO file made from others: they lead to the same files from its place."""
 
+import glob
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,20 @@ def relocate_names(names: Sequence[str], paths: Sequence[Path], out_path: Path) 
         if path.resolve() not in chosen:
             chosen[path.resolve()] = name if same else _way_from(path, out_path)
     return [chosen[path.resolve()] for path in paths]
+
+
+def follow(path: str, old: str, new: Path) -> str:
+    """A path or pattern that was written down when the folder `new` was `old`: itself, or the same way from the new place, if
+    only that leads to something."""
+    try:
+        moved = os.path.normpath(new.absolute() / os.path.relpath(path, old))
+    except ValueError:  # another drive
+        return path
+    return moved if _leads(moved) and not _leads(path) else path
+
+
+def _leads(path: str) -> bool:
+    return os.path.exists(path) or bool(glob.glob(path))
 
 
 def _way_from(path: Path, out_path: Path) -> str:

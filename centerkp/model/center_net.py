@@ -11,6 +11,7 @@ from typing import Any
 import keras
 from keras import layers
 
+import centerkp.model.averaging  # noqa: F401  by its name Keras finds the optimizer of saved models
 from centerkp.codec.decode import DecodeOptions, decode
 from centerkp.codec.targets import MASK_RULES, render_targets
 from centerkp.heads import HEATMAP_HEADS, STRIDE, Tensor, head_channels
@@ -58,6 +59,7 @@ class CenterNet(keras.Model):
         frozen: str = "none",
         frozen_bn: bool = False,
         trained_epochs: int = 0,
+        unfinished: Mapping | None = None,
         **kwargs: Any,
     ) -> None:
         schema = schema if isinstance(schema, Schema) else Schema.from_config(schema)
@@ -77,6 +79,7 @@ class CenterNet(keras.Model):
         self.mask_rule = mask_rule
         self.decode_options = DecodeOptions.from_config(decode or {})
         self.trained_epochs = trained_epochs
+        self.unfinished = unfinished  # of the epoch behind these: its "steps" that were done, and the "metrics" until then
         self.loss_trackers = {head: keras.metrics.Mean(name=head) for head in head_channels(schema)}
         self.freeze(frozen, frozen_bn)
 
@@ -162,6 +165,7 @@ class CenterNet(keras.Model):
             "frozen": self.frozen,
             "frozen_bn": self.frozen_bn,
             "trained_epochs": self.trained_epochs,
+            "unfinished": self.unfinished,
         }
 
     @classmethod

@@ -24,15 +24,15 @@ def make_batches(
     repeat: bool = False,
     threads: int | None = None,
     start_epoch: int = 0,
+    skip: int = 0,
 ) -> Any:
     """Batches for `fit(..., shuffle=False)` and `evaluate`: tf.data on TensorFlow, a `SamplePyDataset` on other backends.
 
     Both give the same batches, bit for bit; see `make_dataset` for the arguments.
     """
     make = make_dataset if keras.backend.backend() == "tensorflow" else SamplePyDataset
-    return make(
-        records, sampler, batch_size, seed=seed, shuffle=shuffle, repeat=repeat, threads=threads, start_epoch=start_epoch
-    )
+    options: dict[str, Any] = {"repeat": repeat, "threads": threads, "start_epoch": start_epoch, "skip": skip}
+    return make(records, sampler, batch_size, seed=seed, shuffle=shuffle, **options)
 
 
 def make_dataset(
@@ -45,6 +45,7 @@ def make_dataset(
     repeat: bool = False,
     threads: int | None = None,
     start_epoch: int = 0,
+    skip: int = 0,
 ) -> Any:
     """A `tf.data.Dataset` of batches (image (B, height, width, 3) uint8, truth as `Sampler` with a leading B).
 
@@ -61,18 +62,19 @@ def make_dataset(
         repeat: epoch after epoch without end, for `steps_per_epoch`.
         threads: samples made at the same time; None takes one for each processor.
         start_epoch: where a resumed run goes on, so that it sees what it would have seen.
+        skip: the first batches of each epoch that are left out, since they have been seen.
 
     Raises:
         ValueError: no records, or a batch size below 1.
     """
     import tensorflow as tf
 
-    plan = _Plan(records, sampler, batch_size, seed, shuffle)
+    plan = _Plan(records, sampler, batch_size, seed, shuffle, skip)
     epochs = itertools.count(start_epoch)
 
     def next_epoch() -> Iterator[tuple[int, np.ndarray]]:
         epoch = next(epochs)  # counts passes: tf.data starts this generator anew for each
-        yield epoch, plan.order(epoch)
+        yield epoch, plan.order(epoch)[plan.skipped :]
 
     def make_sample(epoch: Any, position: Any, index: Any) -> tuple[Any, dict]:
         tensors = tf.numpy_function(plan.make_flat, [epoch, position, index], plan.dtypes, stateful=False)
@@ -80,7 +82,7 @@ def make_dataset(
         return image, dict(zip(plan.names, truth, strict=True))
 
     def list_samples(epoch: Any, order: Any) -> Any:
-        samples = tf.data.Dataset.from_tensor_slices(order).enumerate()
+        samples = tf.data.Dataset.from_tensor_slices(order).enumerate(plan.skipped)
         return samples.map(lambda position, index: (epoch, position, index))
 
     signature = (tf.TensorSpec((), tf.int64), tf.TensorSpec((None,), tf.int64))
@@ -112,10 +114,11 @@ class SamplePyDataset(keras.utils.PyDataset):
         repeat: bool = False,
         threads: int | None = None,
         start_epoch: int = 0,
+        skip: int = 0,
     ):
         # Two workers: with one, Keras makes batches between the training steps instead of during them.
         super().__init__(workers=2, max_queue_size=2)
-        self._plan = _Plan(records, sampler, batch_size, seed, shuffle)
+        self._plan = _Plan(records, sampler, batch_size, seed, shuffle, skip)
         self._pool = ThreadPoolExecutor(threads or os.cpu_count() or 1)
         self._repeat = repeat
         self._epoch, self._is_running = start_epoch, False
@@ -142,7 +145,7 @@ class SamplePyDataset(keras.utils.PyDataset):
         ahead, batch = divmod(index, self._plan.num_batches)
         epoch += ahead
         order = self._plan.order(epoch)
-        first = batch * self._plan.batch_size
+        first = self._plan.skipped + batch * self._plan.batch_size
         positions = range(first, min(first + self._plan.batch_size, len(order)))
         rows = list(self._pool.map(lambda p: self._plan.make_flat(epoch, p, int(order[p])), positions))
         image, *truth = (np.stack(column) for column in zip(*rows, strict=True))
@@ -159,7 +162,7 @@ class SamplePyDataset(keras.utils.PyDataset):
 class _Plan:
     """Which sample stands where in which epoch: what both kinds of dataset share."""
 
-    def __init__(self, records: Sequence[Record], sampler: Sampler, batch_size: int, seed: int, shuffle: bool):
+    def __init__(self, records: Sequence[Record], sampler: Sampler, batch_size: int, seed: int, shuffle: bool, skip: int):
         if not records:
             raise ValueError(
                 "Found no records to make batches of, expected at least one image; check the dataset and its split."
@@ -169,6 +172,10 @@ class _Plan:
         self._records, self._sampler = list(records), sampler
         self._seed, self._shuffle = seed, shuffle
         self.batch_size = batch_size
+        self.skipped = skip * batch_size  # samples
+        full, rest = divmod(len(self._records), batch_size)
+        self._all_batches = max(full, 1) if shuffle else full + (rest > 0)
+        self.num_batches = self._all_batches - skip
         # The samples already run side by side, one thread each; OpenCV's own threads inside them would only compete.
         cv2.setNumThreads(1)
         count, (width, height) = sampler.max_objects, sampler.size
@@ -187,12 +194,6 @@ class _Plan:
         self.dtypes = [dtype for dtype, _ in layout.values()]
         self.shapes = [shape for _, shape in layout.values()]
 
-    @property
-    def num_batches(self) -> int:
-        """Batches of an epoch."""
-        full, rest = divmod(len(self._records), self.batch_size)
-        return max(full, 1) if self._shuffle else full + (rest > 0)
-
     def order(self, epoch: int) -> np.ndarray:
         """Which record stands where in one epoch's batches, (n,) int64."""
         count = len(self._records)
@@ -200,7 +201,7 @@ class _Plan:
             return np.arange(count)
         order = np.random.default_rng([self._seed, epoch]).permutation(count)
         # Batch normalisation wants full batches: a tiny dataset fills one by repetition.
-        return np.resize(order, self.num_batches * self.batch_size)
+        return np.resize(order, self._all_batches * self.batch_size)
 
     def make_flat(self, epoch: int, position: int, index: int) -> list[np.ndarray]:
         """The sample at one position of one epoch as a list: the image, then the truth in the order of `names`."""

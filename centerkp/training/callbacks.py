@@ -19,7 +19,9 @@ from centerkp.labels.records import Record
 from centerkp.model.center_net import save_model
 from centerkp.results import Detection
 from centerkp.schema import Schema
+from centerkp.training.interruption import Interruption
 from centerkp.training.optimizer import averaged_weights
+from centerkp.training.records import digest_records
 from centerkp.training.run_folder import RunFolder
 from centerkp.training.settings import TrainSettings
 
@@ -45,7 +47,13 @@ class EpochEnd(keras.callbacks.Callback):
     """At the end of every epoch: evaluates when it is time, saves the best and the last model, writes the log, prints a line.
 
     The log is written before `last.keras`, which knows how many epochs it has seen: a process killed between the two loses
-    nothing, the epoch is done again.
+    nothing, the epoch is done again. An epoch is also saved when it is still to be evaluated, which may take long, and where a
+    signal interrupts it.
+
+    Args:
+        steps: of an epoch.
+        rows: of the log of the epochs before.
+        scores: of the models that were best until now, by epoch.
     """
 
     def __init__(
@@ -54,33 +62,60 @@ class EpochEnd(keras.callbacks.Callback):
         records: Sequence[Record],
         validation_batches: Any,
         settings: TrainSettings,
+        steps: int,
         rows: list[dict[str, float]],
+        scores: dict[int, float],
+        interruption: Interruption,
         console: Console,
     ) -> None:
         super().__init__()
         self.folder, self.records, self.validation_batches = folder, records, validation_batches
-        self.settings, self.rows, self.console = settings, rows, console
-        self.best = max((row["score"] for row in rows if "score" in row), default=None)
+        self.settings, self.steps, self.rows, self.console = settings, steps, rows, console
+        self.scores, self.validation, self.interruption = scores, digest_records(records), interruption
         self.detections: list[list[Detection]] = []
 
     def on_epoch_begin(self, epoch: int, logs: Mapping | None = None) -> None:
-        self.started = time.monotonic()
+        self.started, self.first_step = time.monotonic(), 0
+        if self.model.unfinished:
+            self.first_step = self.model.unfinished["steps"]
+            for variable, value in zip(self.model.metrics_variables, self.model.unfinished["metrics"], strict=True):
+                variable.assign(value)
+
+    def on_train_batch_begin(self, batch: int, logs: Mapping | None = None) -> None:
+        if self.interruption.signal:
+            self._save_unfinished(self.first_step + batch)
+            raise KeyboardInterrupt
+
+    def on_train_batch_end(self, batch: int, logs: Mapping | None = None) -> None:
+        self.on_train_batch_begin(batch + 1)
 
     def on_epoch_end(self, epoch: int, logs: Mapping | None = None) -> None:
-        self.model.trained_epochs = epoch + 1
         row = {"epoch": epoch + 1, "learning_rate": float(self.model.optimizer.learning_rate), **(logs or {})}
         row["seconds"] = round(time.monotonic() - self.started, 1)
-        if (epoch + 1) % self.settings.eval_every == 0 or epoch + 1 == self.settings.epochs:
-            with averaged_weights(self.model):
+        is_due = (epoch + 1) % self.settings.eval_every == 0 or epoch + 1 == self.settings.epochs
+        if is_due:
+            self._save_unfinished(self.steps)
+        self.model.trained_epochs, self.model.unfinished = epoch + 1, None
+        if is_due:
+            with self.interruption.at_once(), averaged_weights(self.model):
                 row |= self._evaluate()
-                if self.best is None or row["score"] > self.best:
-                    self.best = row["score"]
+                if not self.scores or row["score"] > max(self.scores.values()):
                     save_model(self.model, self.folder.best)
+                    self.scores[epoch + 1] = row["score"]
+                    self.folder.write_best(self.scores, self.validation)
                     row["best"] = 1
         self.rows.append(row)
         self.folder.write_log(self.rows)
         save_model(self.model, self.folder.last)
         self.console.print(format_row(row))
+
+    def _save_unfinished(self, steps: int) -> None:
+        """The model after so many steps of this epoch, and what its metrics have summed up."""
+        if keras.backend.backend() == "jax":
+            self.model.jax_state_sync()  # the state is with `fit` until somebody asks for it
+        metrics = [float(keras.ops.convert_to_numpy(v)) for v in self.model.metrics_variables]
+        self.model.unfinished = {"steps": steps, "metrics": metrics}
+        save_model(self.model, self.folder.last)
 
     def _evaluate(self) -> dict[str, float]:
         losses = self.model.evaluate(self.validation_batches, verbose=0, return_dict=True)
@@ -89,6 +124,17 @@ class EpochEnd(keras.callbacks.Callback):
         numbers = {"box_ap": evaluation.box["AP"], "keypoint_ap": evaluation.keypoints["AP"], "pck": evaluation.pck}
         numbers["score"] = evaluation.score(self.settings.monitor)
         return {f"val_{k}": v for k, v in losses.items()} | {k: v for k, v in numbers.items() if v is not None}
+
+
+class OwnWeights(keras.callbacks.Callback):
+    """Gives a model back its own weights after `fit`, which ends with their moving average."""
+
+    def on_epoch_end(self, epoch: int, logs: Mapping | None = None) -> None:
+        self.values = [keras.ops.convert_to_numpy(v) for v in self.model.trainable_variables]
+
+    def restore(self) -> None:
+        for variable, value in zip(self.model.trainable_variables, self.values, strict=True):
+            variable.assign(value)
 
 
 class Forecast(keras.callbacks.Callback):
@@ -136,9 +182,11 @@ class TensorBoardLog(keras.callbacks.Callback):
                 "--tensorboard: found no package tensorboardX; install it with pip install 'centerkp[tensorboard]'."
             ) from None
         self.epoch_end, self.pictures = epoch_end, pictures
-        self.writer = SummaryWriter(str(epoch_end.folder.tensorboard))
+        self.open_writer: type = SummaryWriter
+        self.writer: Any = None
 
     def on_epoch_end(self, epoch: int, logs: Mapping | None = None) -> None:
+        self.writer = self.writer or self.open_writer(str(self.epoch_end.folder.tensorboard))
         row = self.epoch_end.rows[-1]
         for name, value in row.items():
             self.writer.add_scalar(name, value, epoch + 1)
@@ -150,7 +198,9 @@ class TensorBoardLog(keras.callbacks.Callback):
         self.writer.flush()
 
     def on_train_end(self, logs: Mapping | None = None) -> None:
-        self.writer.close()
+        if self.writer:
+            self.writer.close()
+            self.writer = None
 
 
 def format_header(heads: Sequence[str]) -> str:
@@ -171,16 +221,17 @@ def format_row(row: dict[str, float]) -> str:
 class ProgressBar(keras.callbacks.Callback):
     """The bar of the current epoch, with the loss so far; stops training when the loss is no longer a number."""
 
-    def __init__(self, epochs: int, steps: int, console: Console):
+    def __init__(self, epochs: int, steps: int, folder: RunFolder, console: Console):
         super().__init__()
-        self.epochs, self.steps = epochs, steps
+        self.epochs, self.steps, self.folder = epochs, steps, folder
         columns = TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), TimeRemainingColumn(compact=True)
         # Without a terminal every redrawing would be a line of its own.
         self.progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
     def on_epoch_begin(self, epoch: int, logs: Mapping | None = None) -> None:
         self.epoch = epoch + 1
-        self.task = self.progress.add_task(f"epoch {self.epoch}/{self.epochs}", total=self.steps)
+        self.done = self.model.unfinished["steps"] if self.model.unfinished else 0
+        self.task = self.progress.add_task(f"epoch {self.epoch}/{self.epochs}", total=self.steps, completed=self.done)
         self.progress.start()
 
     def on_train_batch_end(self, batch: int, logs: Mapping | None = None) -> None:
@@ -188,9 +239,11 @@ class ProgressBar(keras.callbacks.Callback):
         if not math.isfinite(loss):
             self.progress.stop()
             terms = {k: float(v) for k, v in logs.items()}
+            last = self.folder.last
+            saved = f"{last} holds what was saved before" if last.exists() else "nothing had been saved yet"
             raise ValueError(
-                f"Epoch {self.epoch}, step {batch + 1}: the loss is {loss} (terms {terms}), expected a finite number; lower "
-                "--learning-rate or --clip-norm, or train in float32. last.keras holds the end of the epoch before."
+                f"Epoch {self.epoch}, step {self.done + batch + 1}: the loss is {loss} (terms {terms}), expected a finite "
+                f"number; lower --learning-rate or --clip-norm, or train in float32 ({saved})."
             )
         self.progress.update(self.task, advance=1, description=f"epoch {self.epoch}/{self.epochs}  loss {loss:.2f}")
 

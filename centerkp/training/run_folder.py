@@ -1,15 +1,22 @@
 """What a training run leaves behind: one folder with settings, schema, versions, log, models, numbers and pictures."""
 
 import csv
+import json
+import os
 import platform
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import keras
 
+from centerkp.labels.records import Record
 from centerkp.schema import Schema
+from centerkp.training.records import KeptImages, read_images, write_images
 from centerkp.training.settings import TrainSettings
-from centerkp.writing import replacing, write_json
+from centerkp.writing import hold_folder, replacing, write_json
 
 _PACKAGES = ("centerkp", "keras", "tensorflow", "jax", "numpy", "opencv-python-headless", "albumentations", "pycocotools")
 
@@ -22,12 +29,25 @@ def free_folder(path: Path) -> Path:
     return free
 
 
+def _find_versions() -> dict[str, str | None]:
+    versions: dict[str, str | None] = {"python": platform.python_version(), "platform": platform.platform()}
+    versions["backend"] = keras.backend.backend()
+    for package in _PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = None
+    return versions
+
+
 class RunFolder:
     """Names the files of a run and writes them so that a killed process leaves whole files only."""
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
         self.settings = self.path / "settings.json"
+        self.images = self.path / "images.json"
+        self.scores = self.path / "best.json"
         self.log = self.path / "log.csv"
         self.best = self.path / "best.keras"
         self.last = self.path / "last.keras"
@@ -37,45 +57,101 @@ class RunFolder:
         self.tensorboard = self.path / "tensorboard"
 
     @classmethod
+    def name(cls, settings: TrainSettings) -> "RunFolder":
+        """Where a new run goes; without a given name runs/NAME-OF-THE-DATA, numbered if it is taken."""
+        return cls(settings.run or free_folder(Path("runs") / settings.data_name))
+
+    @classmethod
     def create(cls, settings: TrainSettings) -> "RunFolder":
-        """A new folder for a run; without a given name runs/NAME-OF-THE-DATA, numbered if it is taken.
+        """A new folder for a run.
 
         Raises:
-            FileExistsError: the named folder already holds a run.
+            FileExistsError, ValueError: as `refuse_taken`.
         """
-        if settings.run:
-            folder = cls(settings.run)
-            if folder.settings.exists():
-                raise FileExistsError(
-                    f"{folder.path}: already holds a run; continue it with --resume, or choose another --run."
-                )
-        else:
-            folder = cls(free_folder(Path("runs") / settings.data_name))
-        folder.path.mkdir(parents=True, exist_ok=True)
-        return folder
-
-    def write_start(self, settings: TrainSettings, schema: Schema) -> None:
-        """Settings, schema and versions: what it takes to do the same again."""
-        write_json(self.settings, settings.to_dict(), indent=2)
-        write_json(self.path / "schema.json", schema.get_config(), indent=2)
-        versions = {"python": platform.python_version(), "platform": platform.platform(), "backend": keras.backend.backend()}
-        for package in _PACKAGES:
+        while True:
+            folder = cls.name(settings)
+            folder.refuse_taken()
             try:
-                versions[package] = version(package)
-            except PackageNotFoundError:
-                versions[package] = None
-        write_json(self.path / "versions.json", versions, indent=2)
+                folder.path.mkdir(parents=True, exist_ok=bool(settings.run))
+                return folder
+            except FileExistsError:  # another run has just taken the name
+                if settings.run:
+                    raise
+
+    def refuse_taken(self) -> None:
+        """Passes a folder in which a new run can be written.
+
+        Raises:
+            FileExistsError: it already holds a run, or files that a run would write.
+            ValueError: it is a file, lies in one, or cannot be written to.
+        """
+        if self.settings.exists():
+            raise FileExistsError(f"{self.path}: already holds a run; continue it with --resume, or choose another --run.")
+        taken = [p.name for p in (self.best, self.last, self.log, self.metrics, self.predictions) if p.exists()]
+        if taken:
+            raise FileExistsError(f"{self.path}: found {', '.join(taken)}, expected a folder of its own; choose another --run.")
+        place = next(p for p in (self.path, *self.path.absolute().parents) if p.exists())
+        if not place.is_dir() or not os.access(place, os.W_OK):
+            found = "a folder that cannot be written to" if place.is_dir() else "a file"
+            raise ValueError(f"{place}: found {found}, expected a folder to write the run to; choose another --run.")
+
+    def hold(self) -> AbstractContextManager[None]:
+        """Inside, no other process trains into this folder.
+
+        Raises:
+            FileNotFoundError: there is no such folder.
+            ValueError: another one does; names it.
+        """
+        if not self.path.is_dir():
+            raise FileNotFoundError(f"{self.path}: no such folder; expected that of a run.")
+        return hold_folder(self.path, "wait for it to end, or stop it first")
+
+    def write_start(self, settings: TrainSettings, schema: Schema, train: Sequence[Record], val: Sequence[Record]) -> None:
+        """What it takes to do the same again: images, schema, versions, and last the settings, which make it a run."""
+        write_images(self.images, train, val)
+        write_json(self.path / "schema.json", schema.get_config(), indent=2)
+        if not (self.path / "versions.json").exists():  # a resumed run keeps those it began with
+            write_json(self.path / "versions.json", _find_versions(), indent=2)
+        write_json(self.settings, replace(settings, run=str(self.path)).anchor().to_dict(), indent=2)
+
+    def read_images(self) -> KeptImages | None:
+        """Which images train and which validate; None in folders of earlier versions."""
+        return read_images(self.images)
+
+    def write_best(self, scores: Mapping[int, float], validation: str) -> None:
+        """The scores of the models that were best, by epoch, on the validation set with this digest."""
+        write_json(self.scores, {"validation": validation, "scores": {str(epoch): score for epoch, score in scores.items()}})
+
+    def read_best(self, validation: str, epochs: int) -> dict[int, float] | None:
+        """As they were after so many epochs; None when they are not there, or were measured on another validation set."""
+        try:
+            content = json.loads(self.scores.read_text(encoding="utf-8"))
+            scores = {int(epoch): float(score) for epoch, score in content["scores"].items()}
+            known = content["validation"] == validation
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            return None
+        return {epoch: score for epoch, score in scores.items() if epoch <= epochs} if known else None
 
     def read_settings(self) -> TrainSettings:
         """The settings the run was started with; FileNotFoundError when this is no run folder."""
         return TrainSettings.read(self.settings)
 
     def read_log(self) -> list[dict[str, float]]:
-        """The rows of log.csv as numbers; empty cells are left out."""
+        """The rows of log.csv as numbers; empty cells are left out.
+
+        Raises:
+            ValueError: it holds something else.
+        """
         if not self.log.exists():
             return []
-        with open(self.log, newline="", encoding="utf-8") as file:
-            return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
+        try:
+            with open(self.log, newline="", encoding="utf-8") as file:
+                rows = [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
+            return [row for row in rows if row["epoch"] > 0]
+        except (ValueError, TypeError, KeyError, csv.Error) as error:
+            raise ValueError(
+                f"{self.log}: found no numbers ({error}), expected a row of them for each epoch; mend it or move it away."
+            ) from None
 
     def write_log(self, rows: list[dict[str, float]]) -> None:
         """All rows of log.csv; a column that some rows lack stays empty there."""

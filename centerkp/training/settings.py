@@ -1,16 +1,24 @@
 """Settings of a training run: defaults < file < flags; an unknown name is an error with a suggestion."""
 
 import json
+import math
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin
 
 from centerkp.evaluation.monitors import MONITORS
 from centerkp.heads import FREEZABLE
-from centerkp.wording import suggest
+from centerkp.wording import quote, suggest
 
+PATHS = (
+    "coco", "images", "val", "val_images", "tfrecord", "label_map", "val_tfrecord", "run", "weights", "augmentation",
+)  # fmt: skip
+# Those of the data, which may be elsewhere when a run is resumed.
+DATA_PATHS = tuple(name for name in PATHS if name not in ("run", "weights"))
 # What a backbone starts from where nothing is said; the others start from random weights.
 STARTS = {"hourglass_104": "coco", "efficientnet_lite0_fpn": "imagenet"}
 # Highest learning rates by what the weights are; a model of any kind counts as trained.
@@ -130,8 +138,8 @@ class TrainSettings:
     tensorboard: bool = _setting(False, "write scalars and pictures for TensorBoard into the run folder")
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "scale", tuple(self.scale))
         for one in fields(self):
+            object.__setattr__(self, one.name, _check_type(one.name, one.type, getattr(self, one.name)))
             choices = one.metadata["choices"]
             if choices and getattr(self, one.name) not in choices:
                 raise ValueError(f"{one.name}: found '{getattr(self, one.name)}', expected one of {list(choices)}.")
@@ -159,6 +167,8 @@ class TrainSettings:
     @classmethod
     def from_dict(cls, values: Mapping, where: str = "settings") -> "TrainSettings":
         """Settings by name; names not given keep their defaults, unknown ones raise ValueError with a suggestion."""
+        if not isinstance(values, Mapping):
+            raise ValueError(f'{where}: found {quote(values)}, expected settings by name, as in {{"epochs": 100}}.')
         known = [f.name for f in fields(cls)]
         for name in values:
             if name not in known:
@@ -167,11 +177,22 @@ class TrainSettings:
 
     @classmethod
     def read(cls, path: str | Path) -> "TrainSettings":
-        """The settings of an earlier run, from its `settings.json`."""
+        """The settings of an earlier run, from its `settings.json`. Paths lead to where the data are now, if they were moved
+        together with the run."""
+        from centerkp.labels.relocate import follow
+
         path = Path(path)
         if not path.is_file():
             raise FileNotFoundError(f"{path}: no such file; expected the settings.json of a run.")
-        return cls.from_dict(json.loads(path.read_text(encoding="utf-8")), str(path))
+        try:
+            settings = cls.from_dict(json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{path}: {error}") from None
+        if not (settings.run and os.path.isabs(settings.run)):
+            return settings
+        given = {name: getattr(settings, name) for name in PATHS if name != "run"}
+        moved: dict[str, Any] = {n: follow(v, settings.run, path.parent) for n, v in given.items() if v and os.path.isabs(v)}
+        return replace(settings, **moved)
 
     def resolve(self) -> "TrainSettings":
         """The same with every default that depends on others decided, as a run keeps them in its settings.json.
@@ -193,6 +214,14 @@ class TrainSettings:
             freeze=freeze if self.freeze == "auto" else self.freeze,
         )
 
+    def anchor(self) -> "TrainSettings":
+        """The same with absolute paths, as a run keeps them: they lead to the data from any working directory."""
+        given = {name: getattr(self, name) for name in PATHS}
+        words = {"auto", "none", "coco", "imagenet"}
+        is_path = {n: v for n, v in given.items() if v and "://" not in v and not (n == "weights" and v in words)}
+        absolute: dict[str, Any] = {name: os.path.abspath(value) for name, value in is_path.items()}
+        return replace(self, **absolute)
+
     @property
     def data_name(self) -> str:
         """What the training data are called, for the name of the run folder."""
@@ -201,6 +230,32 @@ class TrainSettings:
 
     def to_dict(self) -> dict:
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+
+_KINDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", tuple: "two numbers"}
+
+
+def _check_type(name: str, kind: Any, value: Any) -> Any:
+    """The value as the type of its field; raises ValueError when it is another, as after a slip in a settings.json."""
+    optional = isinstance(kind, UnionType)
+    kind = get_args(kind)[0] if optional else get_origin(kind) or kind
+    if value is None and optional:
+        return None
+    if kind is str and isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if kind is tuple:
+        fits = isinstance(value, list | tuple) and len(value) == 2 and all(_is_number(v) for v in value)
+    elif kind is float:
+        fits = _is_number(value)
+    else:
+        fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+    if fits:
+        return tuple(value) if kind is tuple else value
+    raise ValueError(f"{name}: found {quote(value)}, expected {_KINDS[kind]}{' or null' if optional else ''}.")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def read_flip_pairs(text: str | None) -> list[tuple[str, str]] | None:

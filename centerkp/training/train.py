@@ -1,49 +1,36 @@
-"""Training: data, model, schedule and fit, and what is left in the run folder."""
+"""Training from end to end: data, model, fit, and what is left in the run folder."""
 
-import math
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 from rich.console import Console
 
 from centerkp.console import make_console, native_silence
-from centerkp.drawing.mosaic import draw_targets_of_batch
 from centerkp.evaluation.evaluate import Evaluation, evaluate, ground_truth_as_detections
-from centerkp.evaluation.monitors import MONITORS
 from centerkp.evaluation.tables import print_evaluation
-from centerkp.heads import head_channels
 from centerkp.images.saving import write_image
 from centerkp.inference.detect import detect_records
-from centerkp.labels.coco import read_coco
 from centerkp.labels.counts import require_labels
 from centerkp.labels.records import Record
-from centerkp.labels.splitting import split_records
-from centerkp.labels.tfrecord_reader import read_tfrecords
 from centerkp.model.backbones import find_backbone
 from centerkp.model.center_net import CenterNet, check_image_size, load_model
 from centerkp.model.cost import describe_cost, measure_reach
 from centerkp.results import coco_dataset
-from centerkp.samples.augment import Augmentation, read_compose
-from centerkp.samples.pipeline import make_batches
-from centerkp.samples.sample import Sampler
 from centerkp.schema import Schema
-from centerkp.training.callbacks import EpochEnd, Forecast, ProgressBar, TensorBoardLog, draw_validation, format_header
+from centerkp.training.callbacks import draw_validation
 from centerkp.training.choice import choose
 from centerkp.training.dry_run import dry_run
-from centerkp.training.optimizer import make_optimizer, own_optimizer
+from centerkp.training.fitting import fit
+from centerkp.training.records import KeptImages, digest_records, read_records
 from centerkp.training.run_folder import RunFolder
-from centerkp.training.settings import TrainSettings, read_flip_pairs, read_keypoint_map, read_numbers, read_sigmas
+from centerkp.training.settings import TrainSettings, read_keypoint_map, read_numbers
 from centerkp.training.summary import print_dataset, warn_of_labels, warn_of_reach
 from centerkp.weights.start import build_from_weights, build_model
-from centerkp.wording import count_of
 from centerkp.writing import write_json
 
-MAX_OBJECTS = 100  # per training image, as in the zoo
 PICTURES = 12  # validation images drawn
 
 
@@ -59,8 +46,8 @@ def train(settings: TrainSettings, *, resume: str | Path | None = None, console:
     """Trains a detector and leaves everything in its run folder.
 
     Args:
-        resume: the folder of an interrupted run, continued from its last whole epoch with its own settings (but
-            `settings.epochs` may be raised).
+        resume: the folder of an interrupted run, continued with its own settings (but `settings.epochs` may be raised) and
+            its own images from its last whole epoch, or the step at which a signal interrupted it.
 
     Raises:
         ValueError, FileNotFoundError, FileExistsError: something in the data or the settings would waste the run; says what.
@@ -70,19 +57,86 @@ def train(settings: TrainSettings, *, resume: str | Path | None = None, console:
     settings, choices = choose(settings)
     for line in choices:
         console.print(line)
+    folder = RunFolder(resume) if resume else RunFolder.name(settings)
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(settings.precision)
     try:
-        return _train(settings, RunFolder(resume) if resume else None, by_default, console)
+        if resume:
+            with folder.hold():
+                return _resume(settings, folder, by_default, console)
+        folder.refuse_taken()
+        schema, train_records, val_records = _prepare(settings, None, console)
+        model = _build(schema, train_records, settings, by_default, console)
+        folder = RunFolder.create(settings)
+        with folder.hold():
+            folder.refuse_taken()  # by a run that began in the meantime
+            folder.write_start(settings, schema, train_records, val_records)
+            return _go_on(model, train_records, val_records, settings, folder, console)
     finally:
         keras.config.set_dtype_policy(before)
 
 
-def _train(settings: TrainSettings, resumed: RunFolder | None, by_default: bool, console: Console) -> TrainResult:
+def _build(
+    schema: Schema, train_records: Sequence[Record], settings: TrainSettings, by_default: bool, console: Console
+) -> CenterNet:
+    console.print(f"weights: {settings.weights}{' (by default)' if by_default else ''}")
+    model = start_model(schema, settings, console)
+    warn_of_reach(console, train_records, settings.image_size, measure_reach(model))
+    return model
+
+
+def _resume(settings: TrainSettings, folder: RunFolder, by_default: bool, console: Console) -> TrainResult:
+    """Goes on from last.keras; a run that ended before anything was saved starts from its beginning."""
+    has_begun = check_begun(folder, console)
+    schema, train_records, val_records = _prepare(settings, folder.read_images() if has_begun else None, console)
+    if has_begun:
+        model = load_last(folder, schema, settings)
+    else:
+        model = _build(schema, train_records, settings, by_default, console)
+    folder.write_start(settings, schema, train_records, val_records)
+    return _go_on(model, train_records, val_records, settings, folder, console)
+
+
+def _go_on(
+    model: CenterNet,
+    train_records: Sequence[Record],
+    val_records: Sequence[Record],
+    settings: TrainSettings,
+    folder: RunFolder,
+    console: Console,
+) -> TrainResult:
+    try:
+        scores = find_scores(folder, val_records, settings, model.trained_epochs, console)
+        fit(model, train_records, val_records, settings, folder, scores, console)
+        return finish(folder, val_records, settings, console)
+    except KeyboardInterrupt:
+        console.print(f"interrupted; goes on with --resume {folder.path}", soft_wrap=True)
+        raise
+
+
+def check_begun(folder: RunFolder, console: Console) -> bool:
+    """Whether there is something to go on from.
+
+    Raises:
+        FileNotFoundError: last.keras was taken away.
+    """
+    if folder.last.exists():
+        return True
+    if folder.best.exists():
+        raise FileNotFoundError(
+            f"{folder.last}: no such file, expected it beside {folder.best.name}; copy it back, or start a new run with "
+            f"--weights {folder.best}."
+        )
+    console.print(f"{folder.path}: the run had not come to its first save, it starts from its beginning", soft_wrap=True)
+    return False
+
+
+def _prepare(settings: TrainSettings, kept: KeptImages | None, console: Console) -> tuple[Schema, list[Record], list[Record]]:
+    """Schema, training and validation records, shown and checked before anything is computed."""
     with native_silence():  # on JAX, too, Keras imports TensorFlow here, to seed it
         keras.utils.set_random_seed(settings.seed)
     check_image_size(settings.image_size, find_backbone(settings.backbone).multiple)
-    schema, train_records, val_records, notes = read_records(settings)
+    schema, train_records, val_records, notes = read_records(settings, kept)
     print_dataset(console, train_records, val_records, schema, notes)
     if settings.coco:
         warn_of_labels(console, settings.coco, settings.val)
@@ -91,48 +145,35 @@ def _train(settings: TrainSettings, resumed: RunFolder | None, by_default: bool,
     evaluate(val_records, ground_truth_as_detections(val_records, schema), schema).score(settings.monitor)
     for line in dry_run(build_probe(schema, settings), train_records):
         console.print(f"dry run: {line}")
-
-    folder = resumed
-    if folder:
-        if not folder.last.exists():
-            raise FileNotFoundError(f"{folder.last}: no such file; the run ended before its first epoch, start it again.")
-        model = load_model(folder.last)
-        if model.schema != schema:
-            raise ValueError(
-                f"{settings.coco or settings.tfrecord}: its classes or keypoints differ from those {folder.last} was trained "
-                "on; start a new run."
-            )
-    else:
-        console.print(f"weights: {settings.weights}{' (by default)' if by_default else ''}")
-        model = start_model(schema, settings, console)
-        warn_of_reach(console, train_records, settings.image_size, measure_reach(model))
-        folder = RunFolder.create(settings)
-        folder.write_start(settings, schema)
-    fit(model, train_records, val_records, settings, folder, console)
-    return finish(folder, val_records, settings, console)
+    return schema, train_records, val_records
 
 
-def read_records(settings: TrainSettings) -> tuple[Schema, list[Record], list[Record], list[str]]:
-    """Schema, training and validation records, and the notes of reading; the validation set is split off when none is given."""
-    overrides: dict[str, Any] = {
-        "flip_pairs": read_flip_pairs(settings.flip_pairs),
-        "oks_sigmas": read_sigmas(settings.oks_sigmas),
-    }
-    check: dict[str, Any] = {"check_images": settings.check_images}
-    if settings.tfrecord:
-        dataset = read_tfrecords(settings.tfrecord, settings.label_map, **check, **overrides)
-    else:
-        dataset = read_coco(settings.coco, images_dir=settings.images, **check, **overrides)
-    notes = list(dataset.notes)
-    if settings.val or settings.val_tfrecord:
-        if settings.val:
-            held = read_coco(settings.val, images_dir=settings.val_images, schema=dataset.schema, **check)
-        else:
-            held = read_tfrecords(settings.val_tfrecord, settings.label_map, schema=dataset.schema, **check)
-        return dataset.schema, list(dataset.records), list(held.records), notes + [f"validation: {n}" for n in held.notes]
-    train_records, val_records = split_records(dataset.records, settings.val_fraction, settings.seed)
-    notes.append(f"validation: {settings.val_fraction:g} of the images, drawn with seed {settings.seed}")
-    return dataset.schema, train_records, val_records, notes
+def load_last(folder: RunFolder, schema: Schema, settings: TrainSettings) -> CenterNet:
+    """The model to go on with; ValueError when the data have become others."""
+    model = load_model(folder.last)
+    if model.schema != schema:
+        raise ValueError(
+            f"{settings.coco or settings.tfrecord}: its classes or keypoints differ from those {folder.last} was trained on; "
+            "start a new run."
+        )
+    return model
+
+
+def find_scores(
+    folder: RunFolder, val_records: Sequence[Record], settings: TrainSettings, epochs: int, console: Console
+) -> dict[int, float]:
+    """The scores of the models that were best until so many epochs; that of best.keras anew where they are not known."""
+    if not folder.best.exists():
+        return {}
+    validation = digest_records(val_records)
+    scores = folder.read_best(validation, epochs)
+    if scores is None:
+        model = load_model(folder.best)
+        detections = detect_records(model, val_records, settings.batch_size)
+        scores = {model.trained_epochs: evaluate(val_records, detections, model.schema).score(settings.monitor)}
+        console.print(f"best.keras scored again on the validation images: {scores[model.trained_epochs]:.3f}")
+        folder.write_best(scores, validation)
+    return scores
 
 
 def build_probe(schema: Schema, settings: TrainSettings) -> CenterNet:
@@ -160,135 +201,6 @@ def start_model(schema: Schema, settings: TrainSettings, console: Console) -> Ce
     count = model.backbone.stacks
     console.print(f"{settings.backbone}, {count} stack{'s' if count > 1 else ''}: {describe_cost(model)}")
     return model
-
-
-def fit(
-    model: CenterNet,
-    train_records: Sequence[Record],
-    val_records: Sequence[Record],
-    settings: TrainSettings,
-    folder: RunFolder,
-    console: Console,
-) -> None:
-    """Trains from wherever the model's optimizer stands to the last epoch."""
-    steps = max(len(train_records) // settings.batch_size, 1)
-    parts = plan_parts(settings)
-    if not model.compiled:
-        compile_part(model, parts[0], settings, steps)
-        # A dataset of its own: every pass over one counts as an epoch of its random order.
-        draw_first_batch(next(iter(make_training_batches(model, train_records, val_records, settings, 0)[0])), model, folder)
-    current = [part.frozen for part in parts].index(model.frozen)
-    console.print(
-        f"{count_of(settings.epochs, 'epoch')} of {count_of(steps, 'step')}, learning rate up to {settings.learning_rate:g}; "
-        f"best.keras: highest {MONITORS[settings.monitor]}, every {count_of(settings.eval_every, 'epoch')} (*)"
-    )
-    started = time.monotonic()
-    for part in parts[current:]:
-        if model.frozen != part.frozen:
-            compile_part(model, part, settings, steps)
-        # Not part of what Keras saves with an optimizer, so a resumed one has to be told as well.
-        own_optimizer(model).exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-        fit_part(model, part, steps, train_records, val_records, settings, folder, console)
-    console.print(f"trained for {(time.monotonic() - started) / 60:.1f} minutes")
-
-
-@dataclass(frozen=True)
-class Part:
-    """Epochs from `first` to before `end`, during which `frozen` does not train."""
-
-    first: int
-    end: int
-    frozen: str
-
-
-def plan_parts(settings: TrainSettings) -> list[Part]:
-    """One part, or two when something is unfrozen on the way."""
-    if not settings.unfreeze_at:
-        return [Part(0, settings.epochs, settings.freeze)]
-    return [Part(0, settings.unfreeze_at, settings.freeze), Part(settings.unfreeze_at, settings.epochs, "none")]
-
-
-def compile_part(model: CenterNet, part: Part, settings: TrainSettings, steps: int) -> None:
-    """Freezes what the part says and gives the model a fresh optimizer.
-
-    Fresh also in the second part: the moments and the moving average of what was frozen start from nothing, and Adam corrects
-    for that in its first steps only.
-    """
-    model.freeze(part.frozen, settings.freeze_bn)
-    model.compile(make_optimizer(settings, steps * (part.end - part.first)))
-
-
-def fit_part(
-    model: CenterNet,
-    part: Part,
-    steps: int,
-    train_records: Sequence[Record],
-    val_records: Sequence[Record],
-    settings: TrainSettings,
-    folder: RunFolder,
-    console: Console,
-) -> None:
-    """Trains to the end of one part; nothing happens when the model has got there already."""
-    first_epoch, optimizer = model.trained_epochs, own_optimizer(model)
-    done, expected = int(optimizer.iterations), steps * (first_epoch - part.first)
-    # Under mixed_float16 the steps do not count whose gradients were no numbers; the scale of the loss falls until they are.
-    if done > expected or (done < expected and optimizer is model.optimizer):
-        raise ValueError(
-            f"{folder.last}: found {done} steps done, expected {expected}; the number of training images has changed "
-            "since the run began, start a new run."
-        )
-    if first_epoch > part.first:
-        console.print(f"continuing after epoch {first_epoch}")
-    elif part.first:
-        console.print(f"from epoch {first_epoch + 1} on what was frozen trains as well")
-    if first_epoch >= part.end:
-        # As Keras does at the end of fit: the next part starts from the moving average.
-        model.optimizer.finalize_variable_values(model.trainable_variables)
-        return
-    if part.frozen != "none" or settings.freeze_bn:
-        frozen = [part.frozen] * (part.frozen != "none") + ["BatchNormalization"] * settings.freeze_bn
-        count = sum(math.prod(v.shape) for v in model.trainable_variables)
-        console.print(f"frozen: {' and '.join(frozen)}; {count / 1e6:.2f} M parameters train")
-    batches, val_batches = make_training_batches(model, train_records, val_records, settings, first_epoch)
-    epoch_end = EpochEnd(folder, val_records, val_batches, settings, folder.read_log()[:first_epoch], console)
-    forecast = Forecast(steps * (part.end - first_epoch), settings.image_size, console)
-    bar = ProgressBar(settings.epochs, steps, console)
-    callbacks = [bar, epoch_end, forecast]
-    if settings.tensorboard:
-        callbacks.append(TensorBoardLog(epoch_end))
-    console.print(format_header(list(head_channels(model.schema))), style="bold")
-    try:
-        model.fit(batches, epochs=part.end, initial_epoch=first_epoch, shuffle=False, verbose=0, callbacks=callbacks)
-    finally:
-        bar.progress.stop()  # gives an interrupted terminal its cursor back
-
-
-def make_training_batches(
-    model: CenterNet, train_records: Sequence[Record], val_records: Sequence[Record], settings: TrainSettings, start_epoch: int
-) -> tuple[Any, Any]:
-    """Training batches from `start_epoch` on, and validation batches."""
-    augmentation = Augmentation(
-        flip=settings.flip,
-        scale=settings.scale,
-        rotation=settings.rotation,
-        translation=settings.translation,
-        color=settings.color,
-        custom=read_compose(settings.augmentation) if settings.augmentation else None,
-    )
-    busiest = max(len(r.boxes_xyxy) for r in [*train_records, *val_records])
-    max_objects = min(max(busiest, 1), MAX_OBJECTS)
-    sampler = Sampler(model.schema, model.image_size, max_objects, augmentation)
-    common: dict[str, Any] = {"threads": settings.threads, "seed": settings.seed}
-    batches = make_batches(train_records, sampler, settings.batch_size, shuffle=True, start_epoch=start_epoch, **common)
-    plain = replace(sampler, augmentation=None)
-    val_batches = make_batches(val_records, plain, settings.batch_size, shuffle=False, **common)
-    return batches, val_batches
-
-
-def draw_first_batch(batch: tuple[Any, Mapping[str, Any]], model: CenterNet, folder: RunFolder) -> None:
-    """The first training batch with its targets, as the network will meet it."""
-    images, truth = np.asarray(batch[0])[:4], {k: np.asarray(v)[:4] for k, v in batch[1].items()}
-    write_image(folder.pictures / "first_batch.jpg", draw_targets_of_batch(images, truth, model.schema))
 
 
 def finish(folder: RunFolder, val_records: Sequence[Record], settings: TrainSettings, console: Console) -> TrainResult:

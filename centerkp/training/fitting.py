@@ -1,0 +1,202 @@
+"""Fitting a model from wherever it stands to the last epoch, in parts with an optimizer each."""
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import keras
+import numpy as np
+from rich.console import Console
+
+from centerkp.drawing.mosaic import draw_targets_of_batch
+from centerkp.evaluation.monitors import MONITORS
+from centerkp.heads import head_channels
+from centerkp.images.saving import write_image
+from centerkp.labels.records import Record
+from centerkp.model.center_net import CenterNet
+from centerkp.samples.augment import Augmentation, read_compose
+from centerkp.samples.pipeline import make_batches
+from centerkp.samples.sample import Sampler
+from centerkp.training.callbacks import EpochEnd, Forecast, OwnWeights, ProgressBar, TensorBoardLog, format_header
+from centerkp.training.interruption import Interruption
+from centerkp.training.optimizer import make_optimizer, own_optimizer
+from centerkp.training.run_folder import RunFolder
+from centerkp.training.settings import TrainSettings
+from centerkp.wording import count_of
+
+MAX_OBJECTS = 100  # per training image, as in the zoo
+
+
+def fit(
+    model: CenterNet,
+    train_records: Sequence[Record],
+    val_records: Sequence[Record],
+    settings: TrainSettings,
+    folder: RunFolder,
+    scores: dict[int, float],
+    console: Console,
+) -> None:
+    """Trains from wherever the model's optimizer stands to the last epoch.
+
+    Args:
+        scores: of the models that were best until now, by epoch; those to come are added.
+    """
+    steps = max(len(train_records) // settings.batch_size, 1)
+    parts = plan_parts(settings)
+    if not model.compiled:
+        compile_part(model, parts[0], settings, steps)
+        # A dataset of its own: every pass over one counts as an epoch of its random order.
+        draw_first_batch(next(iter(make_training_batches(model, train_records, val_records, settings, 0)[0])), model, folder)
+    current = [part.frozen for part in parts].index(model.frozen)
+    console.print(
+        f"{count_of(settings.epochs, 'epoch')} of {count_of(steps, 'step')}, learning rate up to {settings.learning_rate:g}; "
+        f"best.keras: highest {MONITORS[settings.monitor]}, every {count_of(settings.eval_every, 'epoch')} (*)"
+    )
+    started = time.monotonic()
+    for part in parts[current:]:
+        if model.frozen != part.frozen:
+            compile_part(model, part, settings, steps)
+        # Not part of what Keras saves with an optimizer, so a resumed one has to be told as well.
+        own_optimizer(model).exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+        fit_part(model, part, steps, train_records, val_records, settings, folder, scores, console)
+    console.print(f"trained for {(time.monotonic() - started) / 60:.1f} minutes")
+
+
+@dataclass(frozen=True)
+class Part:
+    """Epochs from `first` to before `end`, during which `frozen` does not train."""
+
+    first: int
+    end: int
+    frozen: str
+
+
+def plan_parts(settings: TrainSettings) -> list[Part]:
+    """One part, or two when something is unfrozen on the way."""
+    if not settings.unfreeze_at:
+        return [Part(0, settings.epochs, settings.freeze)]
+    return [Part(0, settings.unfreeze_at, settings.freeze), Part(settings.unfreeze_at, settings.epochs, "none")]
+
+
+def compile_part(model: CenterNet, part: Part, settings: TrainSettings, steps: int) -> None:
+    """Freezes what the part says and gives the model a fresh optimizer.
+
+    Fresh also in the second part: the moments and the moving average of what was frozen start from nothing, and Adam corrects
+    for that in its first steps only.
+    """
+    model.freeze(part.frozen, settings.freeze_bn)
+    model.compile(make_optimizer(settings, steps * (part.end - part.first)))
+
+
+def fit_part(
+    model: CenterNet,
+    part: Part,
+    steps: int,
+    train_records: Sequence[Record],
+    val_records: Sequence[Record],
+    settings: TrainSettings,
+    folder: RunFolder,
+    scores: dict[int, float],
+    console: Console,
+) -> None:
+    """Trains to the end of one part; nothing happens when the model has got there already."""
+    first_epoch, optimizer = model.trained_epochs, own_optimizer(model)
+    first_step = model.unfinished["steps"] if model.unfinished else 0
+    done, expected = int(optimizer.iterations), steps * (first_epoch - part.first) + first_step
+    # Under mixed_float16 the steps do not count whose gradients were no numbers; the scale of the loss falls until they are.
+    if done > expected or (done < expected and optimizer is model.optimizer):
+        raise ValueError(
+            f"{folder.last}: found {done} steps done, expected {expected}; the number of training images has changed "
+            "since the run began, start a new run."
+        )
+    if first_epoch > part.first or first_step:
+        step = f" and {count_of(first_step, 'step')} of {steps}" if first_step else ""
+        console.print(f"continuing after {count_of(first_epoch, 'epoch')}{step}")
+    elif part.first:
+        console.print(f"from epoch {first_epoch + 1} on what was frozen trains as well")
+    if first_epoch >= part.end:
+        start_from_average(model)
+        return
+    if part.frozen != "none" or settings.freeze_bn:
+        frozen = [part.frozen] * (part.frozen != "none") + ["BatchNormalization"] * settings.freeze_bn
+        count = sum(math.prod(v.shape) for v in model.trainable_variables)
+        console.print(f"frozen: {' and '.join(frozen)}; {count / 1e6:.2f} M parameters train")
+    sets = model, train_records, val_records, settings
+    batches, val_batches = make_training_batches(*sets, first_epoch + bool(model.unfinished))
+    rows = [row for row in folder.read_log() if row["epoch"] <= first_epoch]
+    with Interruption() as interruption:
+        epoch_end = EpochEnd(folder, val_records, val_batches, settings, steps, rows, scores, interruption, console)
+        forecast = Forecast(steps * (part.end - first_epoch) - first_step, settings.image_size, console)
+        bar = ProgressBar(settings.epochs, steps, folder, console)
+        callbacks = [bar, epoch_end, forecast]
+        if settings.tensorboard:
+            callbacks.append(TensorBoardLog(epoch_end))
+        console.print(format_header(list(head_channels(model.schema))), style="bold")
+        try:
+            if model.unfinished:
+                rest = make_training_batches(*sets, first_epoch, first_step)[0] if first_step < steps else None
+                finish_epoch(model, rest, callbacks)
+            if model.trained_epochs < part.end:
+                first = model.trained_epochs
+                model.fit(batches, epochs=part.end, initial_epoch=first, shuffle=False, verbose=0, callbacks=callbacks)
+            else:
+                start_from_average(model)
+        finally:
+            bar.progress.stop()  # gives an interrupted terminal its cursor back
+
+
+def finish_epoch(model: CenterNet, batches: Any, callbacks: Sequence[keras.callbacks.Callback]) -> None:
+    """The rest of an epoch that was interrupted, `batches`, or None where only its end is missing."""
+    epoch = model.trained_epochs
+    if batches is not None:
+        own = OwnWeights()
+        model.fit(batches, epochs=epoch + 1, initial_epoch=epoch, shuffle=False, verbose=0, callbacks=[*callbacks, own])
+        own.restore()
+        return
+    for callback in callbacks:
+        callback.set_model(model)
+        callback.on_epoch_begin(epoch)
+    logs = {name: float(value) for name, value in model.get_metrics_result().items()}
+    for callback in callbacks:
+        callback.on_epoch_end(epoch, logs)
+
+
+def start_from_average(model: CenterNet) -> None:
+    """As Keras does at the end of `fit`: the next part starts from the moving average."""
+    model.optimizer.finalize_variable_values(model.trainable_variables)
+
+
+def make_training_batches(
+    model: CenterNet,
+    train_records: Sequence[Record],
+    val_records: Sequence[Record],
+    settings: TrainSettings,
+    start_epoch: int,
+    skip: int = 0,
+) -> tuple[Any, Any]:
+    """Training batches from `start_epoch` on, without the first `skip` of each epoch, and validation batches."""
+    augmentation = Augmentation(
+        flip=settings.flip,
+        scale=settings.scale,
+        rotation=settings.rotation,
+        translation=settings.translation,
+        color=settings.color,
+        custom=read_compose(settings.augmentation) if settings.augmentation else None,
+    )
+    busiest = max(len(r.boxes_xyxy) for r in [*train_records, *val_records])
+    max_objects = min(max(busiest, 1), MAX_OBJECTS)
+    sampler = Sampler(model.schema, model.image_size, max_objects, augmentation)
+    common: dict[str, Any] = {"threads": settings.threads, "seed": settings.seed}
+    options = common | {"start_epoch": start_epoch, "skip": skip}
+    batches = make_batches(train_records, sampler, settings.batch_size, shuffle=True, **options)
+    plain = replace(sampler, augmentation=None)
+    val_batches = make_batches(val_records, plain, settings.batch_size, shuffle=False, **common)
+    return batches, val_batches
+
+
+def draw_first_batch(batch: tuple[Any, Mapping[str, Any]], model: CenterNet, folder: RunFolder) -> None:
+    """The first training batch with its targets, as the network will meet it."""
+    images, truth = np.asarray(batch[0])[:4], {k: np.asarray(v)[:4] for k, v in batch[1].items()}
+    write_image(folder.pictures / "first_batch.jpg", draw_targets_of_batch(images, truth, model.schema))

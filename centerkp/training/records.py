@@ -1,0 +1,150 @@
+"""Settings -> the images to train and to validate on; a run keeps which they are, and a resumed one goes on with the same."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from centerkp.labels.coco import read_coco
+from centerkp.labels.faults import Remarks
+from centerkp.labels.records import Record
+from centerkp.labels.splitting import split_records
+from centerkp.labels.tfrecord_reader import read_tfrecords
+from centerkp.schema import Schema
+from centerkp.training.settings import TrainSettings, read_flip_pairs, read_sigmas
+from centerkp.writing import write_json
+
+SHOWN = 3  # names in an error
+
+
+@dataclass(frozen=True)
+class KeptImages:
+    """What a run remembers of its images: digests of their labels by (image id, name of the file), in the order of training."""
+
+    train: Mapping[tuple[int, str], str]
+    val: Mapping[tuple[int, str], str]
+
+
+def read_records(
+    settings: TrainSettings, kept: KeptImages | None = None
+) -> tuple[Schema, list[Record], list[Record], list[str]]:
+    """Schema, training and validation records, and the notes of reading; the validation set is split off when none is given.
+
+    Args:
+        kept: the images of the run to go on with, which are taken in place of a new split.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_coco`; or images of the run are gone.
+    """
+    overrides: dict[str, Any] = {
+        "flip_pairs": read_flip_pairs(settings.flip_pairs),
+        "oks_sigmas": read_sigmas(settings.oks_sigmas),
+    }
+    check: dict[str, Any] = {"check_images": settings.check_images}
+    if settings.tfrecord:
+        dataset = read_tfrecords(settings.tfrecord, settings.label_map, **check, **overrides)
+    else:
+        dataset = read_coco(settings.coco, images_dir=settings.images, **check, **overrides)
+    notes, held = list(dataset.notes), None
+    if settings.val:
+        held = read_coco(settings.val, images_dir=settings.val_images, schema=dataset.schema, **check)
+    elif settings.val_tfrecord:
+        held = read_tfrecords(settings.val_tfrecord, settings.label_map, schema=dataset.schema, **check)
+    if held:
+        notes += [f"validation: {note}" for note in held.notes]
+    elif not kept:
+        notes.append(f"validation: {settings.val_fraction:g} of the images, drawn with seed {settings.seed}")
+    if kept:
+        train, val, remarks = choose_kept(kept, dataset.records, held.records if held else None, dataset.path)
+        notes += remarks.sentences
+    elif held:
+        train, val = list(dataset.records), list(held.records)
+    else:
+        train, val = split_records(dataset.records, settings.val_fraction, settings.seed)
+    return dataset.schema, train, val, notes
+
+
+def choose_kept(
+    kept: KeptImages, records: Sequence[Record], held: Sequence[Record] | None, path: Path
+) -> tuple[list[Record], list[Record], Remarks]:
+    """The training and validation records of a run among those there are now, and what was added or has changed.
+
+    Args:
+        held: validation records of a file of their own, None when they are among `records`.
+
+    Raises:
+        ValueError: images are gone; without them the steps would be others, and the scores not comparable.
+    """
+    remarks = Remarks(path)
+    pool = {_key(record): record for record in records}
+    val_pool = pool if held is None else {_key(record): record for record in held}
+    lost = [key[1] for side, there in ((kept.train, pool), (kept.val, val_pool)) for key in side if key not in there]
+    if lost:
+        number = len(kept.train) + len(kept.val)
+        some = ", ".join(lost[:SHOWN]) + (", ..." if len(lost) > SHOWN else "")
+        raise ValueError(
+            f"{path}: found {number - len(lost)} images of the run, expected all {number}; not there any more, unreadable, or "
+            f"with another id: {some}; put them back, or start a new run."
+        )
+    train, val = [pool[key] for key in kept.train], [val_pool[key] for key in kept.val]
+    for noun, chosen, digests in (("training image", train, kept.train), ("validation image", val, kept.val)):
+        changed = [r.file_name for r in chosen if digest_labels(r) != digests[_key(r)]]
+        remarks.add_note(noun, len(changed), "with other labels than when the run began", changed)
+    added = [key[1] for key in pool if key not in kept.train and (held is not None or key not in kept.val)]
+    if held is not None:
+        added += [key[1] for key in val_pool if key not in kept.val]
+    remarks.add_note("image", len(added), "added since the run began, left out; start a new run to use them", added)
+    return train, val, remarks
+
+
+def digest_labels(record: Record) -> str:
+    """16 hexadecimal digits for the size of an image and all that is said of its objects."""
+    digest = hashlib.blake2b(f"{record.width} {record.height} {len(record.class_ids)}".encode(), digest_size=8)
+    for column in (record.boxes_xyxy, record.class_ids, record.keypoints_xy, record.visibility, record.is_crowd, record.areas):
+        digest.update(np.ascontiguousarray(column).tobytes())
+    return digest.hexdigest()
+
+
+def digest_records(records: Sequence[Record]) -> str:
+    """16 hexadecimal digits for a whole set of images and labels, in any order."""
+    rows = sorted((*_key(record), digest_labels(record)) for record in records)
+    return hashlib.blake2b(repr(rows).encode(errors="replace"), digest_size=8).hexdigest()
+
+
+def write_images(path: Path, train: Sequence[Record], val: Sequence[Record]) -> None:
+    """What `read_images` reads, and where the image files are."""
+    write_json(path, {"folder": os.path.abspath(path.parent), "train": [*map(_row, train)], "val": [*map(_row, val)]})
+
+
+def read_images(path: Path) -> KeptImages | None:
+    """The images of a run; None when it has kept none, as before there was such a file.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        sides = [{(row["id"], row["name"]): row["labels"] for row in content[side]} for side in ("train", "val")]
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise ValueError(
+            f"{path}: found no list of images, expected which train and which validate; copy it back, or start a new run."
+        ) from None
+    return KeptImages(*sides)
+
+
+def _key(record: Record) -> tuple[int, str]:
+    """The id alone is not enough: an image that took another's is another one. The folder may be another one."""
+    return int(record.image_id), Path(record.file_name).name
+
+
+def _row(record: Record) -> dict:
+    number, name = _key(record)
+    file = os.path.abspath(record.path) if isinstance(record.path, Path) else None  # an image in a TFRecord has none
+    return {"id": number, "name": name, "labels": digest_labels(record), "file": file}

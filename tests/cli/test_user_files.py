@@ -163,7 +163,7 @@ def test_on_a_full_disk(own, tmp_path, models, name, capsys):
     with full_disk(out):
         sentence = refused(commands(own, out, models)[name], capsys)
         assert str(out) in sentence and re.search("could not be written|disk full", sentence)
-        assert {p.name for p in digests(out)} <= {"filler"}
+        assert {p.name for p in digests(out)} <= {"filler", ".lock"}  # that of a run folder, empty
     assert digests(own) == before
 
 

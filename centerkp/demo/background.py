@@ -41,6 +41,7 @@ def _ramp(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 
 
 def _draw_wood(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
+    """A bench top of boards."""
     grain = _noise(rng, height, width, (height // 3, 3)) * 16 + _noise(rng, height, width, (height // 12, 6)) * 14
     seams = np.zeros((height, 1), np.float32)
     board = int(rng.integers(60, 130))
@@ -55,11 +56,13 @@ def _draw_wood(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
 
 
 def _draw_stone(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
+    """A bench top of speckled stone."""
     spots = np.sum([_noise(rng, height, width, (height // d, width // d)) * w for d, w in ((80, 18), (20, 10), (4, 8))], 0)
     return spots[..., None] + _dull_color(rng)
 
 
 def _draw_gradient(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
+    """A bench top that goes over from one dull colour to another."""
     share = _ramp(rng, height, width)[..., None]
     return _dull_color(rng) * share + _dull_color(rng) * (1 - share)
 
@@ -78,6 +81,7 @@ _SURFACES: tuple[Callable, ...] = (_draw_wood, _draw_wood, _draw_stone, _draw_gr
 
 
 def _dull_color(rng: np.random.Generator) -> np.ndarray:
+    """A colour for a bench top, never a bright one."""
     return (rng.uniform(50, 215) + rng.normal(0, 18, 3)).astype(np.float32)
 
 
@@ -111,6 +115,7 @@ def _lay_paper(rng: np.random.Generator, canvas: np.ndarray) -> None:
 
 
 def _lay_cable(rng: np.random.Generator, canvas: np.ndarray) -> None:
+    """A bent cable across the bench."""
     height, width = canvas.shape[:2]
     corners = rng.uniform(-0.2, 1.2, (4, 2)) * (width, height)
     share = np.linspace(0, 1, 60)[:, None]

@@ -36,6 +36,8 @@ class DemoFiles:
 
 @dataclass(frozen=True, eq=False)
 class _Placed:
+    """A tool where it lies on the drawn bench."""
+
     sketch: Sketch
     affine: np.ndarray  # sketch -> image pixels
     mask: np.ndarray  # (FINE * height, FINE * width) bool, the silhouette inside the image, hidden parts included
@@ -94,6 +96,7 @@ def write_demo(
 
 
 def _check_arguments(numbers: dict[str, int], size: tuple[int, int]) -> None:
+    """Refuses counts and sizes that no demonstration dataset can have."""
     for name, number in numbers.items():
         if number < 0:
             raise ValueError(f"write_demo: found {number} for {name}, expected 0 or more; give another number.")
@@ -124,6 +127,7 @@ def _holds_demo(folder: Path, info: dict) -> bool:
 
 
 def _write_part(folder: Path, part: str, count: int, size: tuple[int, int], seed: tuple[int, int], info: dict) -> None:
+    """Draws and writes the images of one part of the demonstration dataset, and its COCO JSON."""
     images, annotations = [], []
     for index in range(count):
         rng = np.random.default_rng((*seed, index))
@@ -178,6 +182,7 @@ def _to_fine(affine: np.ndarray) -> np.ndarray:
 
 
 def _place_objects(rng: np.random.Generator, size: tuple[int, int], num_objects: int) -> list[_Placed]:
+    """Tools at random places on the bench, of which enough can be seen."""
     placed, free = [], []
     for _ in range(num_objects):
         class_id = int(rng.integers(len(SKETCHES)))
@@ -227,6 +232,7 @@ def _render_inside(sketch: Sketch, affine: np.ndarray, size: tuple[int, int]) ->
 
 
 def _annotate(item: _Placed, later: list[_Placed], size: tuple[int, int]) -> dict:
+    """The exact COCO annotation of a drawn tool."""
     rows, columns = np.flatnonzero(item.mask.any(1)), np.flatnonzero(item.mask.any(0))
     x0, y0 = columns[0] / FINE, rows[0] / FINE
     annotation = {

@@ -79,6 +79,7 @@ class _Limited:
         self.expected = read_length(answer.headers) or 0
 
     def read(self, count: int = -1, /) -> bytes:
+        """The next bytes of a download; ValueError when it grows too large or ends too early."""
         data = self.answer.read(count)
         self.bytes += len(data)
         if max(self.bytes, self.expected) > MAX_DOWNLOAD:

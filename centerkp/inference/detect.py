@@ -112,7 +112,7 @@ def detect_records(
 
 
 def read_ahead(items: Iterable, count: int) -> Generator:
-    """Yields the same items, while a thread already takes up to `count` of the next ones.
+    """Keeps the detector supplied: yields the same items, while a thread already takes up to `count` of the next ones.
 
     What the items raise is raised here. Closing this generator ends the thread and closes `items`.
     """
@@ -156,6 +156,8 @@ def read_ahead(items: Iterable, count: int) -> Generator:
 
 @dataclass(frozen=True, eq=False)
 class _Loaded:
+    """An item that was read for the detector, or why it could not be."""
+
     name: str
     path: Path | None
     image: np.ndarray | None = None
@@ -165,7 +167,8 @@ class _Loaded:
     error: str = ""
 
 
-def _load(item: Any, number: int, size: tuple[int, int]) -> _Loaded:
+def _load_item(item: Any, number: int, size: tuple[int, int]) -> _Loaded:
+    """An item for the detector: read, upright, fitted to the network's input; or the error of reading it."""
     path, name = None, f"image_{number}"
     is_file = isinstance(item, str | os.PathLike | PackedImage)
     if isinstance(item, str | os.PathLike):
@@ -196,7 +199,7 @@ def _load_batches(
             yield batch
             batch = []
         budget.take(count)
-        batch.append((pool.submit(_load, item, number, size), count))
+        batch.append((pool.submit(_load_item, item, number, size), count))
         del item
         if len(batch) == batch_size:
             yield batch
@@ -223,6 +226,7 @@ def _count_bytes(item: Any) -> int:
 def _detect_batches(
     detector: Detector, loads: Generator[list[tuple[Future, int]]], batch_size: int, min_score: float
 ) -> Iterator[deque[tuple[ImageResult, int]]]:
+    """Runs the detector on loaded items, batch by batch; the last one is filled up."""
     traced: set[int] = set()
     try:
         for batch in loads:
@@ -240,6 +244,7 @@ def _detect_batches(
 
 
 def _detect_batch(detector: Detector, loaded: Sequence[_Loaded], rows: int, min_score: float) -> list[ImageResult]:
+    """Runs the detector once; items that could not be read are left out and give results with their error."""
     readable = [one for one in loaded if not one.error]
     if readable:
         canvases = np.zeros((rows, *readable[0].canvas.shape), np.uint8)
@@ -261,7 +266,7 @@ def _detect_batch(detector: Detector, loaded: Sequence[_Loaded], rows: int, min_
 
 
 def to_source(objects: dict[str, np.ndarray], affine: np.ndarray) -> dict[str, np.ndarray]:
-    """One image's decoded arrays, moved from the network's input back into the image it was made from."""
+    """One image's detected objects (arrays), moved from the network's input back into the image it was made from."""
     back = geometry.invert(affine)
     moved = objects | {"boxes": geometry.apply_to_boxes(back, objects["boxes"]).astype(np.float32)}
     if "keypoints" in objects:

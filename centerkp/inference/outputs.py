@@ -96,23 +96,27 @@ class OutputNames:
         return _with_ending(self.out / "videos" / name, ".mp4")
 
     def _plan(self, name: str, path: Path, wanted: bool | None) -> None:
+        """Keeps a free path for an output that is known before the work."""
         if wanted is not False:
             self._planned[name] = self._free(path)
             self._taken.add(str(self._planned[name]).casefold())
 
     def _free(self, path: Path) -> Path:
+        """The path itself when no other output has it, else with the first free number."""
         free, number = path, 2
         while str(free).casefold() in self._taken:
             free, number = path.with_name(short_name(f"{path.stem}-{number}{path.suffix}")), number + 1
         return free
 
     def _allow(self, path: Path) -> Path:
+        """A free path for an output, after a check that it may be written there."""
         path = self._free(path)
         self._guard.check([path], is_own)
         return path
 
 
 def _with_ending(path: Path, ending: str) -> Path:
+    """The path of an output with a further ending, shortened where the name gets too long for disks."""
     return path.with_name(short_name(path.name + ending))
 
 
@@ -208,6 +212,7 @@ class Outputs:
         return picture if as_video or self.screen else None
 
     def _write_crops(self, result: Result) -> None:
+        """Writes each found object of an image as a picture of its own."""
         height, width = result.image.shape[:2]
         for number, detection in enumerate(result.detections, 1):
             box = clip_boxes(np.nan_to_num(detection.box_xyxy), width, height)
@@ -240,6 +245,7 @@ class Outputs:
                 self._error = self._error or error
 
     def _write(self, result: Result, drawing: Future, files: dict, videos: "_Videos") -> None:
+        """Writes one result into every output file that was chosen."""
         picture, item = drawing.result(), result.item
         if not files:  # only now, so that a run without a single image leaves an earlier one's files alone
             files["objects"] = CocoFile(self.out / "predictions.json", self.schema)
@@ -269,6 +275,7 @@ class _Videos:
         self._written: Path | None = None
 
     def write(self, item: Item, picture: np.ndarray) -> None:
+        """Adds an annotated frame to its clip's video."""
         with _going_on(self.report):
             if self._clip is not item.clip:
                 self._end()
@@ -285,6 +292,7 @@ class _Videos:
             self._written = writer.close() or self._written
 
     def close(self) -> Path | None:
+        """Completes the last video; returns the folder of all, None when there are none."""
         self._end()
         return self._written and self.names.out / "videos"
 

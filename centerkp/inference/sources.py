@@ -71,7 +71,7 @@ def find_sources(sources: Iterable[str | Path], report: Callable[[str], None] = 
         for address in search.expand(source):
             addresses.setdefault(os.path.abspath(address) if isinstance(address, Path) else address, address)
     search.tell(report)
-    return _name_all(list(addresses.values()))
+    return _name_sources(list(addresses.values()))
 
 
 def read_items(
@@ -105,6 +105,7 @@ def read_items(
 
 
 def _read_clip(clip: Clip, report: Callable[[str], None], count: Callable[[int], None], stop: Event) -> Iterator[Item]:
+    """The frames of a video source as items; one that cannot be opened is reported."""
     try:
         reader = open_clip(clip)
     except (ValueError, OSError) as error:
@@ -165,6 +166,7 @@ class _Search:
             report(f"left out: {count_of(len(self.results), 'result')} of earlier runs, such as {min(self.results)}")
 
     def _read_list(self, path: Path) -> list[Path | str | int | Picture]:
+        """The sources in a text file, one per line."""
         data = path.read_bytes()
         if b"\0" in data:
             raise ValueError(f"{path}: found bytes that are not text, expected one image per line; save it as UTF-8.")
@@ -189,8 +191,8 @@ class _Search:
         return found
 
 
-def _name_all(addresses: Sequence[Path | str | int | Picture]) -> list[Picture | Clip]:
-    """Names below the deepest folder that holds all files, so that they stay different; numbered where they do not."""
+def _name_sources(addresses: Sequence[Path | str | int | Picture]) -> list[Picture | Clip]:
+    """Names of sources for the outputs, below the deepest folder that holds all files; numbered where they are the same."""
     folders = [p.resolve().parent for p in addresses if isinstance(p, Path)]
     common = folders[0] if folders else None
     while common and not all(folder.is_relative_to(common) for folder in folders):
@@ -202,7 +204,7 @@ def _name_all(addresses: Sequence[Path | str | int | Picture]) -> list[Picture |
             named.append(address)
             continue
         if isinstance(address, int):
-            named.append(Clip(_free(f"camera{address}", taken), address, live=True))
+            named.append(Clip(_free_name(f"camera{address}", taken), address, live=True))
             continue
         if isinstance(address, Path):
             name = address.resolve()
@@ -215,14 +217,14 @@ def _name_all(addresses: Sequence[Path | str | int | Picture]) -> list[Picture |
         if suffix in VIDEO_SUFFIXES or scheme.lower() in STREAM_SCHEMES:
             live = scheme.lower() in STREAM_SCHEMES or (bool(scheme) and suffix in (".m3u8", ".mjpg", ".mjpeg"))
             stem = name.with_suffix("") if suffix in VIDEO_SUFFIXES else name
-            named.append(Clip(_free(stem.as_posix(), taken), str(address), live))
+            named.append(Clip(_free_name(stem.as_posix(), taken), str(address), live))
         else:
-            named.append(Picture(_free(name.as_posix(), taken), address))
+            named.append(Picture(_free_name(name.as_posix(), taken), address))
     return named
 
 
-def _free(name: str, taken: dict[str, int]) -> str:
-    """The name, numbered if it is taken; `taken` says of every name how far it has been counted."""
+def _free_name(name: str, taken: dict[str, int]) -> str:
+    """The name itself when no source has it, else with the first free number."""
     path, free = Path(name), name
     while free in taken:
         taken[name] += 1

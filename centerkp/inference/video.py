@@ -74,7 +74,7 @@ def _to_text(path: str | Path, is_file: bool = True) -> str:
 
 
 def round_rate(fps: float) -> float:
-    """Frames per second as MPEG-4 can count them: in so many digits that the parts of a second stay within `MAX_TICKS`."""
+    """Frames per second as an MPEG-4 video can count them: in so many digits that parts of a second stay within `MAX_TICKS`."""
     digits = next(d for d in (3, 2, 1, 0) if round(fps * 10**d) <= MAX_TICKS)
     return max(round(fps, digits), 0.01)
 
@@ -111,6 +111,7 @@ class ClipReader:
             yield index, seconds, cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
     def _read_file(self, report: Callable[[str], None], stop: Event) -> Iterator[tuple[int, float, np.ndarray]]:
+        """The frames of a video file, up to its end or to where nothing more can be read."""
         position, broken, fruitless = 0, 0, 0
         while not stop.is_set() and fruitless < FRUITLESS:
             read, image = self.capture.read()
@@ -189,7 +190,7 @@ class ClipWriter:
         """
         height, width = picture.shape[:2]
         if self._writer is None:
-            self._open(max(width // 2 * 2, 2), max(height // 2 * 2, 2))
+            self._open_writer(max(width // 2 * 2, 2), max(height // 2 * 2, 2))
         if (width // 2 * 2, height // 2 * 2) == self.size:
             picture = picture[: self.size[1], : self.size[0]]
         else:
@@ -199,7 +200,8 @@ class ClipWriter:
             self._writer.write(picture)
             self.count += 1
 
-    def _open(self, width: int, height: int) -> None:
+    def _open_writer(self, width: int, height: int) -> None:
+        """Opens the video file with the first picture's size."""
         self.size = (width, height)
         self.part.touch()  # where nothing can be written, the system says why
         codec = cv2.VideoWriter.fourcc(*"mp4v")

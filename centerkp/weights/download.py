@@ -36,20 +36,20 @@ def download(url: str, part: Path, console: Console) -> None:
         task = progress.add_task(part.stem, total=None)
         pace = Pace(TIMEOUT, GRACE)  # of all attempts: one that ends after every byte would go on for ever
         while True:
-            before = _size(part)
+            before = _downloaded_size(part)
             try:
                 _fetch_rest(url, part, pace, lambda done, total: progress.update(task, completed=done, total=total))
                 return
             except (OSError, http.client.HTTPException, ValueError) as error:
                 if getattr(error, "errno", None) == errno.ENOSPC:
                     raise
-                if _size(part) <= before or isinstance(error, TooSlow):
-                    raise ConnectionError(f"{error} after {_size(part) / 1e6:.0f} MB") from None
+                if _downloaded_size(part) <= before or isinstance(error, TooSlow):
+                    raise ConnectionError(f"{error} after {_downloaded_size(part) / 1e6:.0f} MB") from None
 
 
 def _fetch_rest(url: str, part: Path, pace: Pace, report: Callable[[int, int | None], None]) -> None:
     """Appends what is missing of `part`; raises OSError when the connection ends early."""
-    have = _size(part)
+    have = _downloaded_size(part)
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
         response = open_at_pace(request, pace)
@@ -75,7 +75,8 @@ def _fetch_rest(url: str, part: Path, pace: Pace, report: Callable[[int, int | N
         raise ConnectionError(f"the connection ended at {done} of {total} bytes")
 
 
-def _size(path: Path) -> int:
+def _downloaded_size(path: Path) -> int:
+    """How many bytes an earlier download left, 0 without one."""
     return path.stat().st_size if path.exists() else 0
 
 

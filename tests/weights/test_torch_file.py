@@ -114,6 +114,8 @@ def test_other_files(content):
         parse_tensors(content)
 
 
+# Python's reader of instructions warns of texts that nothing here takes.
+@pytest.mark.filterwarnings("ignore:invalid escape sequence:DeprecationWarning")
 def test_damage_is_a_value_error():
     """Cut anywhere, or with any byte changed: read, or refused in one way."""
     whole = file({"a": tensor("7", 24, 0, (2, 3, 4), (12, 4, 1)), "b": tensor("7", 24, 6, (2, 2), (8, 1))}, {"7": VALUES})

@@ -79,10 +79,12 @@ def print_notes(console: Console, notes: Iterable[str]) -> None:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
+        """As argparse, but nothing in the message steers the terminal."""
         super().error(printable(message))
 
 
 def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands and their flags."""
     parser = _Parser("centerkp", description="Keypoint detection for your own objects.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

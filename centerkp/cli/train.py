@@ -76,5 +76,6 @@ class _Join(argparse.Action):
 
 
 def _read_range(text: str) -> tuple[float, float]:
+    """The numbers of a flag such as --scale 0.7,1.3."""
     low, high = (float(part) for part in text.split(","))
     return low, high

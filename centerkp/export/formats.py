@@ -242,10 +242,12 @@ def _write(kind: Format, network: FoldedNetwork, place: Path, **options: Any) ->
 
 
 def _relative_difference(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """Largest difference of two maps, as a share of the largest number."""
     return float(np.abs(ours - theirs).max() / max(np.abs(theirs).max(), 1e-6))
 
 
 def _name_target(weights: str | Path, format: str, precision: str, kind: Format) -> Path:
+    """Where an artefact goes by default: beside the weights, named after them, the precision and the format."""
     path = Path(weights)
     stem = path.stem if path.suffix == ".keras" else path.name
     words = [stem, *([] if kind.ending else [format]), *([] if precision == "fp32" else [precision])]
@@ -277,6 +279,7 @@ def _deliver(workplace: Path, target: Path, report: dict) -> Path:
 
 
 def _name_report(target: Path) -> Path:
+    """Where the export's report goes: into an artefact that is a folder, else beside it."""
     return target / REPORT if target.is_dir() else target.with_name(f"{target.name}.{REPORT}")
 
 
@@ -291,6 +294,7 @@ def _describe(
     verification: Verification,
     accuracy: Accuracy | None,
 ) -> dict:
+    """What export.json says."""
     return {
         "made_by": mark("export"),
         "model": str(weights),
@@ -307,6 +311,7 @@ def _describe(
 
 
 def _show(verification: Verification, accuracy: Accuracy | None, format: str, precision: str, console: Console) -> None:
+    """What an export was measured to be, on the terminal."""
     v = verification
     console.print(differences_table(v))
     console.print(

@@ -177,6 +177,7 @@ class CenterNet(keras.Model):
 
 
 def _draw_network(image: Tensor, schema: Schema, backbone: Backbone, bn_momentum: float) -> list[dict]:
+    """The layers of a CenterNet: normalisation, backbone, and the heads of each stack."""
     variance = [s * s for s in backbone.std]
     normalise = layers.Normalization(mean=backbone.mean, variance=variance, name="normalise", dtype="float32")
     features = backbone.build(normalise(image), bn_momentum)
@@ -190,6 +191,7 @@ def _draw_network(image: Tensor, schema: Schema, backbone: Backbone, bn_momentum
 
 
 def _draw_head(feature: Tensor, head: str, channels: int, backbone: Backbone, name: str) -> Tensor:
+    """The two convolutions of a head."""
     how = {"padding": "same", "activation": "relu", "name": f"{name}_hidden"}
     if filters := backbone.depthwise_filters(head):
         hidden = layers.SeparableConv2D(backbone.hidden_channels(head), 3, depth_multiplier=filters, **how)
@@ -215,6 +217,7 @@ def check_image_size(size: int | Sequence[int], multiple: int) -> tuple[int, int
 
 
 def _nearest_sizes(side: int, multiple: int) -> str:
+    """The valid image sizes around one that is not."""
     below = max(side // multiple, 1) * multiple
     above = max(math.ceil(side / multiple), 1) * multiple
     nearest = f"{below}" if below == above else f"{below} or {above}"

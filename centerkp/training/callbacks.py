@@ -118,6 +118,7 @@ class EpochEnd(keras.callbacks.Callback):
         save_model(self.model, self.folder.last)
 
     def _evaluate(self) -> dict[str, float]:
+        """Evaluates the model in training on the validation images; the numbers for the log."""
         losses = self.model.evaluate(self.validation_batches, verbose=0, return_dict=True)
         self.detections = detect_records(self.model, self.records, self.settings.batch_size)
         evaluation = evaluate(self.records, self.detections, self.model.schema)
@@ -204,6 +205,7 @@ class TensorBoardLog(keras.callbacks.Callback):
 
 
 def format_header(heads: Sequence[str]) -> str:
+    """The heading over the lines of the epochs."""
     names = [SHORT_NAMES[head] for head in heads]
     return f"{'epoch':>5} {'loss':>7} " + " ".join(f"{n:>6}" for n in names) + f" {'val':>7} {'boxAP':>5} {'kptAP':>5}"
 

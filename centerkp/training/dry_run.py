@@ -58,6 +58,7 @@ def dry_run(model: CenterNet, records: Sequence[Record]) -> list[str]:
 
 
 def _encode_and_decode(model: CenterNet, records: Sequence[Record]) -> list[list[Detection]]:
+    """Annotated objects through targets, ideal maps and decoding, as detections."""
     sampler = Sampler(model.schema, model.image_size, max(len(r.boxes_xyxy) for r in records))
     truths = [sampler(record, np.random.default_rng(0))[1] for record in records]
     truth = {name: np.stack([t[name] for t in truths]) for name in truths[0]}
@@ -73,6 +74,7 @@ def _encode_and_decode(model: CenterNet, records: Sequence[Record]) -> list[list
 
 
 def _count_shared(record: Record, image_size: tuple[int, int]) -> tuple[int, int]:
+    """Objects and labelled keypoints of one record that share a cell with others at the training size."""
     affine, _ = geometry.letterbox(record.width, record.height, image_size)
     single = ~record.is_crowd
     boxes = geometry.apply_to_boxes(affine, record.boxes_xyxy[single])

@@ -118,7 +118,9 @@ def digest_records(records: Sequence[Record]) -> str:
 
 def write_images(path: Path, train: Sequence[Record], val: Sequence[Record]) -> None:
     """What `read_images` reads, and where the image files are."""
-    write_json(path, {"folder": os.path.abspath(path.parent), "train": [*map(_row, train)], "val": [*map(_row, val)]})
+    write_json(
+        path, {"folder": os.path.abspath(path.parent), "train": [*map(_image_row, train)], "val": [*map(_image_row, val)]}
+    )
 
 
 def read_images(path: Path) -> KeptImages | None:
@@ -144,7 +146,8 @@ def _key(record: Record) -> tuple[int, str]:
     return int(record.image_id), Path(record.file_name).name
 
 
-def _row(record: Record) -> dict:
+def _image_row(record: Record) -> dict:
+    """An image as a run keeps it in its list of images."""
     number, name = _key(record)
     file = os.path.abspath(record.path) if isinstance(record.path, Path) else None  # an image in a TFRecord has none
     return {"id": number, "name": name, "labels": digest_labels(record), "file": file}

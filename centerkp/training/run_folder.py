@@ -30,6 +30,7 @@ def free_folder(path: Path) -> Path:
 
 
 def _find_versions() -> dict[str, str | None]:
+    """Versions of Python, the backend and packages, for the run folder."""
     versions: dict[str, str | None] = {"python": platform.python_version(), "platform": platform.platform()}
     versions["backend"] = keras.backend.backend()
     for package in _PACKAGES:

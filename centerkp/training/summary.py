@@ -85,6 +85,7 @@ def warn_of_reach(console: Console, records: Sequence[Record], image_size: int, 
 
 
 def _class_table(schema: Schema, counts: LabelCounts, held: LabelCounts) -> Table:
+    """Images and objects by class, as training understood them."""
     table = Table("class", "category id", "train objects", "in images", "val objects", box=None, header_style="dim")
     for column in table.columns[1:]:
         column.justify = "right"
@@ -96,6 +97,7 @@ def _class_table(schema: Schema, counts: LabelCounts, held: LabelCounts) -> Tabl
 
 
 def _keypoint_table(schema: Schema, counts: LabelCounts, held: LabelCounts) -> Table:
+    """Labelled points, flip partner and OKS sigma by keypoint, as training understood them."""
     table = Table("keypoint", "labelled", "visible", "hidden", "share", "val", box=None, header_style="dim")
     for column in table.columns[1:]:
         column.justify = "right"
@@ -109,11 +111,13 @@ def _keypoint_table(schema: Schema, counts: LabelCounts, held: LabelCounts) -> T
 
 
 def _describe_flips(kind: ObjectClass) -> str:
+    """Where a class's flip pairs came from, for the summary before training."""
     names = ", ".join(f"{kind.keypoints[a]} <-> {kind.keypoints[b]}" for a, b in kind.flip_pairs) or "none"
     return f"{names} ({_FLIP_SOURCES[kind.flip_source]})"
 
 
 def _describe_sigmas(kind: ObjectClass) -> str:
+    """Where a class's OKS sigmas came from, for the summary before training."""
     same = len(set(kind.oks_sigmas)) == 1
     values = f"{kind.oks_sigmas[0]:g} each" if same else ", ".join(
         f"{k} {s:g}" for k, s in zip(kind.keypoints, kind.oks_sigmas, strict=True)

@@ -66,19 +66,20 @@ def train(settings: TrainSettings, *, resume: str | Path | None = None, console:
                 return _resume(settings, folder, by_default, console)
         folder.refuse_taken()
         schema, train_records, val_records = _prepare(settings, None, console)
-        model = _build(schema, train_records, settings, by_default, console)
+        model = _build_new_model(schema, train_records, settings, by_default, console)
         folder = RunFolder.create(settings)
         with folder.hold():
             folder.refuse_taken()  # by a run that began in the meantime
             folder.write_start(settings, schema, train_records, val_records)
-            return _go_on(model, train_records, val_records, settings, folder, console)
+            return _fit_and_finish(model, train_records, val_records, settings, folder, console)
     finally:
         keras.config.set_dtype_policy(before)
 
 
-def _build(
+def _build_new_model(
     schema: Schema, train_records: Sequence[Record], settings: TrainSettings, by_default: bool, console: Console
 ) -> CenterNet:
+    """The model of a new run, with the weights that training starts from."""
     console.print(f"weights: {settings.weights}{' (by default)' if by_default else ''}")
     model = start_model(schema, settings, console)
     warn_of_reach(console, train_records, settings.image_size, measure_reach(model))
@@ -92,12 +93,12 @@ def _resume(settings: TrainSettings, folder: RunFolder, by_default: bool, consol
     if has_begun:
         model = load_last(folder, schema, settings)
     else:
-        model = _build(schema, train_records, settings, by_default, console)
+        model = _build_new_model(schema, train_records, settings, by_default, console)
     folder.write_start(settings, schema, train_records, val_records)
-    return _go_on(model, train_records, val_records, settings, folder, console)
+    return _fit_and_finish(model, train_records, val_records, settings, folder, console)
 
 
-def _go_on(
+def _fit_and_finish(
     model: CenterNet,
     train_records: Sequence[Record],
     val_records: Sequence[Record],
@@ -105,6 +106,7 @@ def _go_on(
     folder: RunFolder,
     console: Console,
 ) -> TrainResult:
+    """Fits from wherever the model of a run stands to the end; says how to go on when it is interrupted."""
     try:
         scores = find_scores(folder, val_records, settings, model.trained_epochs, console)
         fit(model, train_records, val_records, settings, folder, scores, console)

@@ -39,7 +39,7 @@ def open_files(path: str | Path, scratch: Path | None = None) -> Iterator[Checkp
     path = Path(path)
     if path.is_file() and not re.search(_PART, path.name):
         with part_folder(scratch / "unpacked") if scratch else tempfile.TemporaryDirectory(prefix="unpack-") as folder:
-            yield _unpack(path, Path(folder))
+            yield _unpack_archive(path, Path(folder))
     else:
         yield find_checkpoint_files(path)
 
@@ -69,6 +69,7 @@ def find_checkpoint_files(path: Path) -> CheckpointFiles:
 
 
 def _find_prefix(folder: Path) -> Path | None:
+    """The prefix of the checkpoint in a folder, the latest of several."""
     indexes = [p for depth in range(_SEARCH_DEPTH) for p in folder.glob("*/" * depth + "*.index")]
     if not indexes:
         return None
@@ -81,14 +82,15 @@ def _find_prefix(folder: Path) -> Path | None:
 
 
 def _find_pipeline(prefix: Path) -> Path | None:
+    """The pipeline.config near a checkpoint."""
     folders = list(prefix.parents)[: 3 if prefix.parent.name == "variables" else 2]
     return next((f / "pipeline.config" for f in folders if (f / "pipeline.config").is_file()), None)
 
 
-def _unpack(archive: Path, folder: Path) -> CheckpointFiles:
-    """Only what is needed: the checkpoint, or the SavedModel's variables when there is none."""
+def _unpack_archive(archive: Path, folder: Path) -> CheckpointFiles:
+    """Unpacks of an archive what is needed: the checkpoint, or the SavedModel's variables when there is none."""
     for wanted in (_is_checkpoint_file, _is_variables_file):
-        _extract(archive, folder, wanted)
+        _extract_members(archive, folder, wanted)
         if _find_prefix(folder):
             return find_checkpoint_files(folder)
     raise FileNotFoundError(
@@ -98,15 +100,18 @@ def _unpack(archive: Path, folder: Path) -> CheckpointFiles:
 
 
 def _is_checkpoint_file(name: PurePosixPath) -> bool:
+    """Whether a member of an archive belongs to a checkpoint."""
     is_part = "variables" not in name.parts and re.search(_PART, name.name) is not None
     return is_part or name.name == "pipeline.config"
 
 
 def _is_variables_file(name: PurePosixPath) -> bool:
+    """Whether a member of an archive belongs to a SavedModel's variables."""
     return name.parent.name == "variables" and name.stem == "variables"
 
 
-def _extract(archive: Path, folder: Path, wanted: Callable[[PurePosixPath], bool]) -> None:
+def _extract_members(archive: Path, folder: Path, wanted: Callable[[PurePosixPath], bool]) -> None:
+    """Extracts the wanted members of an archive, and refuses one that would leave its folder."""
     try:
         with tarfile.open(archive, "r:*") as tar:
             for member in tar:

@@ -134,7 +134,7 @@ class Schema:
 
     @classmethod
     def from_config(cls, config: Mapping) -> "Schema":
-        """The inverse of `get_config`."""
+        """The schema that `get_config` gave, as model files hold it."""
         known = set(ObjectClass.__dataclass_fields__)
         classes = []
         for entry in config["classes"]:
@@ -146,7 +146,7 @@ class Schema:
         return cls(tuple(classes))
 
     def get_config(self) -> dict:
-        """A dictionary that JSON can hold."""
+        """The schema as a dictionary that JSON can hold."""
         return json.loads(json.dumps({"classes": [asdict(c) for c in self.classes]}))
 
     @property

@@ -68,7 +68,7 @@ def _draw_gradient(rng: np.random.Generator, width: int, height: int) -> np.ndar
 
 
 def _draw_mat(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
-    """A cutting mat with its grid."""
+    """A bench top with a cutting mat and its grid."""
     mat = np.empty((height, width, 3), np.float32)
     mat[:] = np.array([(30, 92, 84), (44, 60, 92), (66, 68, 70), (222, 220, 210)])[rng.integers(4)]
     step, line = int(rng.integers(20, 56)), np.float32(rng.choice([-26, 26]))

@@ -69,13 +69,13 @@ class Evaluation:
     notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict:
-        """Everything but the curves as JSON can hold it."""
+        """Everything that was evaluated but the curves, as JSON can hold it."""
         numbers = asdict(self) | {"notes": list(self.notes)}
         del numbers["curves"]
         return numbers
 
     def score(self, monitor: str = "mean") -> float:
-        """One number to choose the best model by, 0 to 1.
+        """One number from 0 to 1 of an evaluation, to choose the best model by.
 
         Args:
             monitor: "box_ap", "keypoint_ap", or "mean" of the two, which is box AP alone where there is no keypoint AP.

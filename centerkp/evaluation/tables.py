@@ -125,7 +125,7 @@ def number_table(evaluations: Evaluations) -> TextTable:
 
 
 def class_table(evaluations: Evaluations) -> TextTable:
-    """AP and PCK by class."""
+    """AP and PCK of evaluations by class."""
     with_points = any(e.keypoints_per_class for e in evaluations.values())
 
     def cells(e: Evaluation, name: str) -> tuple[str, ...]:
@@ -138,7 +138,7 @@ def class_table(evaluations: Evaluations) -> TextTable:
 
 
 def keypoint_table(evaluations: Evaluations) -> TextTable:
-    """Errors and OKS sigmas by keypoint, class by class."""
+    """Errors of evaluations and OKS sigmas by keypoint, class by class."""
     rows: list[tuple[str, ...]] = []
     for kind in _join_names(evaluations, "sigmas"):
         keypoints = dict.fromkeys(k for e in evaluations.values() for k in e.sigmas.get(kind, ()))
@@ -159,7 +159,7 @@ def _keypoint_cells(e: Evaluation, keypoint: str, kind: str) -> tuple[str, ...]:
 
 
 def pck_table(evaluations: Evaluations) -> TextTable:
-    """PCK at a few shares of the box's longer side."""
+    """PCK of evaluations at a few shares of the box's longer side."""
     places = [PCK_SHARES.index(s) for s in SHOWN_SHARES]
 
     def cells(e: Evaluation, name: str) -> tuple[str, ...]:

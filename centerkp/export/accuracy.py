@@ -27,7 +27,7 @@ class Accuracy:
         return None if ours is None or theirs is None else theirs - ours
 
     def to_dict(self) -> dict:
-        """Everything as JSON can hold it."""
+        """What an export loses in accuracy, as JSON can hold it."""
         lost = {name: self.lost(name) for name in self.keras}
         return {"source": self.source, "images": self.images, "keras": self.keras, "artefact": self.artefact, "lost": lost}
 

@@ -162,7 +162,7 @@ def check_choice(format: str, precision: str, batch: str = "") -> Format:
 
 
 def _check_request(weights: str | Path, format: str, precision: str, calibrate: Sequence, target: Path, kind: Format) -> None:
-    """Everything that can be refused before the weights are loaded, which may take a while."""
+    """Refuses an export that cannot be, before the weights are loaded, which may take a while."""
     if keras.config.dtype_policy().name != "float32":
         raise ValueError(
             f"export: found Keras's dtype policy '{keras.config.dtype_policy().name}', expected float32, which artefacts are "

@@ -60,7 +60,7 @@ class Differences:
     over: dict[str, int] = field(default_factory=lambda: {"boxes": 0, "keypoints": 0, "scores": 0})
 
     def failures(self, tolerance: Tolerance) -> list[str]:
-        """One line for each kind of difference that is over the tolerance."""
+        """One line for each kind of difference between artefact and Keras that is over the tolerance."""
         lines = []
         for name, count, total in (
             ("objects without a partner", self.unmatched, self.objects),
@@ -99,7 +99,7 @@ class Verification:
     tolerance: Tolerance
 
     def to_dict(self) -> dict:
-        """Everything as JSON can hold it."""
+        """What was found about an artefact, as JSON can hold it."""
         return {
             "passed": not self.failures,
             "failures": self.failures,

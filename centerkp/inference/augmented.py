@@ -227,7 +227,7 @@ def _rival_distance(objects: Mapping[str, np.ndarray], leader: int, rivals: np.n
 
 
 def _longer_side(box_xyxy: np.ndarray) -> float:
-    """Of an object's box, above 0."""
+    """The longer side of an object's box, above 0."""
     return max(float(np.max(box_xyxy[2:] - box_xyxy[:2])), 1e-9)
 
 

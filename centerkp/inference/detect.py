@@ -209,7 +209,7 @@ def _load_batches(
 
 
 def _count_bytes(item: Any) -> int:
-    """Of the picture as it will be in memory; 0 for what cannot be read."""
+    """Bytes of a picture on its way to the detector, as it will be in memory; 0 for what cannot be read."""
     image = item.image if isinstance(item, Frame) else item
     try:
         if isinstance(image, str | os.PathLike | PackedImage):

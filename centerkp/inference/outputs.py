@@ -74,17 +74,17 @@ class OutputNames:
         self._guard.check([*tables, *self._planned.values()], is_own)
 
     def picture(self, item: Item) -> Path:
-        """Of an image, or of a frame."""
+        """Where the annotated picture of an image or frame goes."""
         known = None if item.clip else self._planned.get(item.name)
         return known or self._allow(self._name_picture(item.name))
 
     def video(self, clip: Clip) -> Path:
-        """Of a video; that of an address may turn out to be one only when it is read."""
+        """Where an annotated video goes; that an address is one may turn out only when it is read."""
         known = self._planned.get(clip.name)
         return known if known and known.suffix == ".mp4" else self._allow(self._name_video(clip.name))
 
     def crop(self, item: Item, class_name: str, number: int) -> Path:
-        """Of the object with this number in an image or frame."""
+        """Where the picture of a found object goes, by its number in the image or frame."""
         kind = "".join(c if c.isalnum() or c in " ._-" else "_" for c in class_name).strip(" .") or "object"
         return self._allow(_with_ending(self.out / "crops" / kind / item.name, f"_{number}.jpg"))
 
@@ -178,7 +178,7 @@ class Outputs:
             self._raise_error()
 
     def add(self, result: Result) -> None:
-        """Hands over one result.
+        """Hands over one result to be drawn and written.
 
         Raises:
             OSError: an earlier one could not be written.

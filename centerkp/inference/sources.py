@@ -161,7 +161,7 @@ class _Search:
         return f" but {count_of(len(self.results), 'result')} of earlier runs" if self.results else ""
 
     def tell(self, report: Callable[[str], None]) -> None:
-        """Reports what was left out."""
+        """Reports which sources were left out since earlier runs made them."""
         if self.results:
             report(f"left out: {count_of(len(self.results), 'result')} of earlier runs, such as {min(self.results)}")
 

@@ -178,7 +178,7 @@ class _Run:
         self.progress.update(self._task, total=self._total)
 
     def print_summary(self, outputs: Outputs) -> None:
-        """What was found and where it lies."""
+        """How many objects and images an infer run had, and where its outputs lie."""
         if not outputs.image_count:
             return
         seconds = max(self._ended - self._started, 1e-9)
@@ -195,7 +195,7 @@ class _Rate(ProgressColumn):
     """A column of the progress bar: images per second."""
 
     def render(self, task: Task) -> Text:
-        """As rich asks for it."""
+        """The text of the column, as rich asks for it."""
         return Text(f"{task.completed / (task.finished_time or task.elapsed or 1):.1f} images/s")
 
 

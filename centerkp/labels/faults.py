@@ -72,7 +72,7 @@ class Remarks:
             self.notes.append(Remark(text, noun, int(count), rows, places, examples=examples))
 
     def add_sentence(self, text: str) -> None:
-        """Adds a note that counts nothing."""
+        """Adds a note on a label file that counts nothing."""
         self.notes.append(Remark(text))
 
     @property

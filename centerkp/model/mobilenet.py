@@ -82,7 +82,7 @@ class MobileNet(Backbone):
         return strides
 
     def list_blocks(self) -> list[list[tuple[str, dict]]]:
-        """Of every stage the blocks in order: name, and the arguments that `_Drawing.block` takes."""
+        """The blocks of every stage in order: name, and the arguments that `_Drawing.block` takes."""
         stages, counts = [], {}
         for (kernel, blocks, channels, expansion, first), stride in zip(self.stages, self._strides(), strict=True):
             stage = []

@@ -43,7 +43,7 @@ def write_dataset_page(checkup: Checkup, path: str | Path) -> Path:
 
 
 def _to_page_finding(finding: DataFinding) -> Finding:
-    """One of the doctor's findings as the page shows it."""
+    """One of the doctor's findings as its page shows it."""
     hidden = len(finding.rows) - len(finding.places) if finding.places else 0
     more = [f"and {hidden} more"] if hidden > 0 else []
     return Finding(SEVERITIES[finding.level], finding.headline, [*finding.places, *more], finding.remedy)

@@ -199,7 +199,7 @@ class Page:
         self._parts.append(f'<ul class="findings">{"".join(items)}</ul>')
 
     def to_html(self) -> str:
-        """The whole page as text."""
+        """The whole page as the text of an HTML file."""
         links = "".join(f'<a href="#s{n}">{escape(title)}</a>' for n, title in enumerate(self._sections, 1))
         made = f"Made by centerkp {__version__} on {datetime.now():%Y-%m-%d %H:%M}."
         return (

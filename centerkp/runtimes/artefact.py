@@ -42,7 +42,7 @@ class Description:
     batch: int | None = None
 
     def to_dict(self) -> dict:
-        """Everything as JSON can hold it."""
+        """An artefact's description as JSON can hold it."""
         return {
             "made_by": f"centerkp {__version__}",
             "format": self.format,

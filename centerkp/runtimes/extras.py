@@ -5,7 +5,7 @@ from typing import Any
 
 
 def import_extra(package: str, extra: str) -> Any:
-    """The package, imported now.
+    """A package that only one export format needs, imported now.
 
     Args:
         extra: the optional dependencies of centerkp that contain it, such as "onnx".

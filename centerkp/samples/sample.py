@@ -57,7 +57,7 @@ class Sampler:
         return sample.image, sample.truth
 
     def sample(self, record: Record, rng: np.random.Generator) -> Sample:
-        """One sample of a record, with the counts of objects that it does not hold.
+        """One training sample of a record, with the counts of objects that it does not hold.
 
         Raises:
             FileNotFoundError, ValueError: the image cannot be read, or has another size than the record; names the file.

@@ -211,7 +211,7 @@ def format_header(heads: Sequence[str]) -> str:
 
 
 def format_row(row: dict[str, float]) -> str:
-    """One epoch as one line of at most 80 characters."""
+    """The log of one epoch as one line of at most 80 characters."""
     terms = " ".join(f"{row[head]:6.2f}" for head in SHORT_NAMES if head in row)
     line = f"{int(row['epoch']):5d} {row['loss']:7.2f} {terms}"
     if "val_loss" in row:

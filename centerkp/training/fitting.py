@@ -74,7 +74,7 @@ class Part:
 
 
 def plan_parts(settings: TrainSettings) -> list[Part]:
-    """One part, or two when something is unfrozen on the way."""
+    """The epochs of a run in one part, or in two when something is unfrozen on the way."""
     if not settings.unfreeze_at:
         return [Part(0, settings.epochs, settings.freeze)]
     return [Part(0, settings.unfreeze_at, settings.freeze), Part(settings.unfreeze_at, settings.epochs, "none")]

@@ -84,7 +84,7 @@ class Checkpoint:
             ) from None
 
     def _find_names(self, raw: set[str]) -> dict[str, str]:
-        """Our key -> the file's."""
+        """Our key of each variable -> the checkpoint's own."""
         names = {name: key for name, key in self._walk_graph().items() if key in raw}
         part = r"(.*?)((?:_feature_extractor/(?:_network|_base_model|_feature_extractor_model)|_prediction_head_dict)/.+)"
         parts = {key: re.fullmatch(part, key) for key in raw}

@@ -100,7 +100,7 @@ def is_coco(structure: Structure) -> bool:
 
 
 def _place_classes(names: Names, count: int, where: str) -> list[ObjectClass]:
-    """One class per channel: channel = id - 1 as the API has it, or by rank when there are as many classes as channels."""
+    """One class per channel of a checkpoint: channel = id - 1 as the API has it, or by rank when both are as many."""
     classes = names.schema.classes
     ids = [kind.category_id for kind in classes]
     if min(ids) >= 1 and max(ids) <= count:
@@ -117,7 +117,7 @@ def _place_classes(names: Names, count: int, where: str) -> list[ObjectClass]:
 def _find_class(
     task: Task, classes: Sequence[ObjectClass], wanted: str | None, names: Names | None, pipeline: Pipeline | None, where: str
 ) -> tuple[int, str]:
-    """The class id of a task, and why."""
+    """The class id of a checkpoint's keypoint task, and why."""
     if wanted:
         name = names.labels.get(wanted, wanted) if names else wanted
         named = [i for i, kind in enumerate(classes) if kind.name == name]

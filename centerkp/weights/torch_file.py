@@ -42,7 +42,7 @@ def read_tensors(path: str | Path, sha256: str) -> dict[str, np.ndarray]:
 
 
 def parse_tensors(content: bytes) -> dict[str, np.ndarray]:
-    """As `read_tensors`, from the bytes of any file.
+    """The tensors in the bytes of any PyTorch weights file, as `read_tensors`.
 
     Raises:
         ValueError: they hold anything but tensors, or are damaged.

@@ -16,7 +16,7 @@ from centerkp.demo.scenes import write_demo
 from centerkp.images.saving import write_image
 from centerkp.training.callbacks import EpochEnd
 from centerkp.training.run_folder import RunFolder
-from centerkp.training.settings import TrainSettings, read_keypoint_map
+from centerkp.training.settings import LIGHT_LOSSES, TrainSettings, read_keypoint_map
 
 FLAGS = ["--backbone", "hourglass_10", "--image-size", "32", "--batch-size", "4"]
 
@@ -262,6 +262,9 @@ def test_what_auto_means():
             found = (s.weights, s.learning_rate, s.image_size, s.batch_size, s.freeze, s.vector_rate)
             assert found == expected, values
             assert s.resolve() == s
+    assert TrainSettings(**light).resolve().loss_weights == LIGHT_LOSSES
+    assert TrainSettings(**light, loss_weights="").resolve().loss_weights == ""  # the zoo's
+    assert TrainSettings(**large).resolve().loss_weights is None
 
 
 def test_settings_that_contradict_themselves():

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 
 from centerkp.geometry import apply_to_points, rotation, translation
 from centerkp.schema import ObjectClass, Schema
@@ -72,8 +73,8 @@ def sketch_pliers(rng: np.random.Generator) -> Sketch:
     mirror = np.array([-1.0, 1.0])
     points = np.array([right_handle * mirror, right_handle, (0.0, 0.0), left_jaw, left_jaw * mirror])
     rivet = [
-        Part((_circle(0.038),), steel * 0.82, 0.012, 0.5),
-        Part((_circle(0.02),), steel * 1.08, 0.012, 0.7),
+        Part((circle(0.038),), steel * 0.82, 0.012, 0.5),
+        Part((circle(0.02),), steel * 1.08, 0.012, 0.7),
     ]
     sketch = _centered(Sketch(0, (*lower, *upper, *rivet), points))
     return mirrored(sketch) if rng.random() < 0.5 else sketch
@@ -85,20 +86,20 @@ def _lever(
     """The lever with the left jaw and the right handle, closed, its pivot on the origin."""
     teeth_y = np.linspace(-0.1, -jaw, 15)
     inner = np.stack([np.where(np.arange(15) % 2, -0.012, -0.004), teeth_y], 1)
-    outer = _bezier([(-0.03, -jaw - 0.012), (-0.06 * slim, -0.7 * jaw), (-0.115 * slim, -0.5 * jaw), (-0.078, 0.0)], 14)
+    outer = bezier([(-0.03, -jaw - 0.012), (-0.06 * slim, -0.7 * jaw), (-0.115 * slim, -0.5 * jaw), (-0.078, 0.0)], 14)
     blade = np.concatenate([[(-0.004, -0.06)], inner, outer, [(0.0, 0.02)]])
-    spine = _bezier([(0.0, 0.0), (0.19, 0.13), (0.11, 0.42), (0.10, reach)], 36)
-    neck = _ribbon(spine[:16], np.linspace(0.06, 0.03, 16))
+    spine = bezier([(0.0, 0.0), (0.19, 0.13), (0.11, 0.42), (0.10, reach)], 36)
+    neck = ribbon(spine[:16], np.linspace(0.06, 0.03, 16))
     along = np.linspace(0, 1, 27)
     width = slim * (0.034 + 0.008 * np.sin(np.pi * along))
-    grip = _ribbon(spine[9:], width)
+    grip = ribbon(spine[9:], width)
     guard = spine[9] + np.array([(-0.01, -0.04), (0.075, -0.012), (0.062, 0.022), (0.0, 0.05)])
     # The inlay runs along the outside: a piece of a handle alone already tells its side.
     outside = spine[12:34] + np.array([0.5, 0.0]) * width[3:25, None]
     parts = [
-        Part((blade, _circle(0.078), neck), steel, 0.03, 0.55),
+        Part((blade, circle(0.078), neck), steel, 0.03, 0.55),
         Part((grip, guard), plastic, 0.03, 0.3),
-        Part((_ribbon(outside, np.full(22, 0.011)),), inlay, 0.008, 0.15),
+        Part((ribbon(outside, np.full(22, 0.011)),), inlay, 0.008, 0.15),
     ]
     return parts, (-0.017, -jaw - 0.004), tuple(spine[-1])
 
@@ -118,7 +119,7 @@ def sketch_screwdriver(rng: np.random.Generator) -> Sketch:
     handle = np.concatenate([spine + width[:, None] * (1, 0), (spine - width[:, None] * (1, 0))[::-1]])
     rim = width[-1]
     end = np.array([(-rim, 0.41), (rim, 0.41), (rim, 0.45), (0.6 * rim, 0.5), (-0.6 * rim, 0.5), (-rim, 0.45)])
-    grooves = [_ribbon(spine[8:27] + (x * waist, 0), np.full(19, 0.0065)) for x in (-0.62, 0.0, 0.62)]
+    grooves = [ribbon(spine[8:27] + (x * waist, 0), np.full(19, 0.0065)) for x in (-0.62, 0.0, 0.62)]
     parts = (
         Part((shaft,), steel, thick, 0.7),
         Part((blade,), steel * 0.92, 0.014, 0.6),
@@ -133,11 +134,11 @@ def sketch_screwdriver(rng: np.random.Generator) -> Sketch:
 def sketch_nut(rng: np.random.Generator) -> Sketch:
     """A hexagonal nut; whatever lies below shows through its hole."""
     metal, hole = _tint(rng, METALS), rng.uniform(0.23, 0.28)
-    hexagon = _circle(0.5, 7)[:6]
+    hexagon = circle(0.5, 7)[:6]
     parts = (
-        Part((hexagon,), metal * 0.9, 0.07, 0.5, holes=(_circle(hole),)),
-        Part((_circle(0.42, 40),), metal * 1.05, 0.03, 0.5, holes=(_circle(hole),)),
-        Part((_circle(hole + 0.045),), metal * 0.5, 0.03, 0.2, holes=(_circle(hole),)),
+        Part((hexagon,), metal * 0.9, 0.07, 0.5, holes=(circle(hole),)),
+        Part((circle(0.42, 40),), metal * 1.05, 0.03, 0.5, holes=(circle(hole),)),
+        Part((circle(hole + 0.045),), metal * 0.5, 0.03, 0.2, holes=(circle(hole),)),
     )
     return Sketch(2, parts, np.zeros((0, 2)))
 
@@ -236,21 +237,22 @@ def _centered(sketch: Sketch) -> Sketch:
     return Sketch(sketch.class_id, parts, apply_to_points(affine, sketch.keypoints_xy))
 
 
-def _circle(radius: float, corners: int = 48) -> np.ndarray:
+def circle(radius: float, corners: int = 48) -> np.ndarray:
     angle = np.linspace(0, 2 * np.pi, corners)
     return radius * np.stack([np.cos(angle), np.sin(angle)], 1)
 
 
-def _bezier(controls: Sequence[tuple[float, float]], count: int) -> np.ndarray:
+def bezier(controls: ArrayLike, count: int) -> np.ndarray:
     """`count` points of the Bezier curve with the given control points, by repeated interpolation."""
     share = np.linspace(0, 1, count)[:, None, None]
-    points = np.broadcast_to(np.array(controls, float), (count, len(controls), 2))
+    corners = np.array(controls, float)
+    points = np.broadcast_to(corners, (count, *corners.shape))
     while points.shape[1] > 1:
         points = points[:, :-1] * (1 - share) + points[:, 1:] * share
     return points[:, 0]
 
 
-def _ribbon(spine: np.ndarray, half_widths: np.ndarray) -> np.ndarray:
+def ribbon(spine: np.ndarray, half_widths: np.ndarray) -> np.ndarray:
     """The outline of a band along `spine` (n, 2), with round ends."""
     along = np.gradient(spine, axis=0)
     along /= np.linalg.norm(along, axis=1, keepdims=True)

@@ -13,6 +13,7 @@ from keras import ops
 from centerkp.model.backbones import name_backbone
 from centerkp.model.center_net import load_model
 from centerkp.training.settings import TrainSettings
+from centerkp.weights.start import PACKAGED
 
 LARGE, LIGHT = "hourglass_104", "efficientnet_lite0_fpn"
 # Memory of hourglass_104 at 512x512 in training, in GB: weights with their gradients, moments and average, and for each image.
@@ -45,7 +46,7 @@ def _choose_backbone(settings: TrainSettings) -> tuple[TrainSettings, str]:
     if settings.stacks:
         return replace(settings, backbone=LARGE), f"{LARGE}, which has stacks to choose"
     if weights not in ("auto", "none"):
-        name = LIGHT if weights == "imagenet" else LARGE
+        name = LIGHT if weights in PACKAGED else LARGE
         return replace(settings, backbone=name), f"{name}, which --weights {weights} is for"
     return _choose_by_memory(settings)
 

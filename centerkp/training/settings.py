@@ -22,7 +22,7 @@ DATA_PATHS = tuple(name for name in PATHS if name not in ("run", "weights"))
 # What a backbone starts from where nothing is said; the others start from random weights.
 STARTS = {"hourglass_104": "coco", "efficientnet_lite0_fpn": "imagenet"}
 # Highest learning rates by what the weights are; a model of any kind counts as trained.
-RATES = {"none": 1e-3, "imagenet": 1e-3, "trained": 2.5e-4}
+RATES = {"none": 1e-3, "imagenet": 1e-3, "drawn": 1e-3, "trained": 2.5e-4}
 VECTOR_RATE = 8.0
 # At the zoo's 0.1 the vectors of an object that is mirrored at random stay at their mean, which is nothing, until the network
 # knows which way it faces, and it has little reason to find out; and boxes get exact three times as slowly.
@@ -86,12 +86,12 @@ class TrainSettings:
     learning_rate: float | None = _setting(
         None,
         "highest learning rate (AdamW), reached after warm-up, then cosine to 2 %; by default 0.001 from random weights or "
-        "ImageNet features and 0.00025 from trained models",
+        "installed ones and 0.00025 from trained models",
     )
     vector_rate: float | None = _setting(
         None,
         "factor of the learning rate for the last layers of the heads that give lengths (box_size, keypoint_regression), whose "
-        "numbers of up to 50 would take a thousand steps to grow; by default 8 from ImageNet features, else 1",
+        "numbers of up to 50 would take a thousand steps to grow; by default 8 from installed weights, else 1",
     )
     warmup: float = _setting(0.1, "share of all steps over which the learning rate rises")
     weight_decay: float = _setting(1e-3, "AdamW weight decay, not applied to biases and normalisation")
@@ -209,7 +209,7 @@ class TrainSettings:
             image_size=self.image_size or (320 if light else 512),
             batch_size=self.batch_size or (4 if light else 8),
             learning_rate=self.learning_rate or RATES[kind],
-            vector_rate=self.vector_rate or (VECTOR_RATE if kind == "imagenet" else 1.0),
+            vector_rate=self.vector_rate or (VECTOR_RATE if kind in ("imagenet", "drawn") else 1.0),
             loss_weights=LIGHT_LOSSES if self.loss_weights is None and light else self.loss_weights,
             freeze=freeze if self.freeze == "auto" else self.freeze,
         )

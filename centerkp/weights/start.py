@@ -1,8 +1,8 @@
-"""Trained weights to start from: the zoo's COCO models or ImageNet features by one word, a `.keras` file, or a checkpoint."""
+"""Trained weights to start from: the zoo's COCO models or packaged ones by one word, a `.keras` file, or a checkpoint."""
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,16 @@ from centerkp.weights.convert import keep_stacks, port_checkpoint
 from centerkp.weights.download import check_digest, compute_digest, download, record_digest
 from centerkp.weights.imagenet import TrunkReport, start_from_imagenet
 from centerkp.weights.naming import is_coco, name_channels
+from centerkp.weights.packaged import start_from_drawn
 from centerkp.writing import hold_folder
 
 URL_VARIABLE = "CENTERKP_WEIGHTS_URL"
 FOLDER = Path("weights")  # in the working directory
+# What is installed with the package and knows no objects by name.
+PACKAGED: dict[str, Callable[[CenterNet], TransferReport | TrunkReport]] = {
+    "imagenet": start_from_imagenet,
+    "drawn": start_from_drawn,
+}
 
 
 def build_model(
@@ -53,9 +59,9 @@ def build_model(
         image_size: side, or (width, height), in pixels.
         stacks, head_channels: change these fields of the backbone.
         weights: "coco" starts from the model zoo's COCO keypoint model of this backbone, fetched once into the folder
-            `weights`; "imagenet" from packaged features of photographs, where the backbone has them; a path, from that `.keras`
-            file or checkpoint; "none", from random numbers. With a schema they move by name and a report is printed, without
-            one the model detects what the weights detect.
+            `weights`; "imagenet" from packaged features of photographs and "drawn" from packaged weights that know drawn
+            objects, where the backbone has them; a path, from that `.keras` file or checkpoint; "none", from random numbers.
+            With a schema they move by name and a report is printed, without one the model detects what the weights detect.
         map_keypoint: `{own keypoint: the weights' keypoint}` for those whose names differ.
         options: further arguments of `CenterNet`.
 
@@ -115,10 +121,10 @@ def load_weights(
     """
     console = console or make_console()
     path = Path(weights)
-    if weights == "imagenet":
+    if weights in PACKAGED:
         raise ValueError(
-            "Weights imagenet: found features without a detector, expected a trained model; train one from them first, with "
-            "train.py --weights imagenet."
+            f"Weights {weights}: found features without a detector, expected a trained model; train one from them first, with "
+            f"train.py --weights {weights}."
         )
     expected = None if backbone is None else find_backbone(backbone)
     if weights == "coco":
@@ -161,12 +167,12 @@ def build_from_weights(
         ValueError: the weights are of another backbone, or as in `load_weights` and `transfer_weights`.
     """
     expected = find_backbone(backbone, stacks=stacks)
-    if weights == "imagenet":
+    if weights in PACKAGED:
         if schema is None or map_keypoint:
             found = "keypoints to take over" if map_keypoint else "no schema"
-            raise ValueError(f"Weights imagenet: found {found}, expected a schema alone; these weights know no objects.")
+            raise ValueError(f"Weights {weights}: found {found}, expected a schema alone; these weights know no objects.")
         model = CenterNet(schema, expected, image_size, **options)
-        return model, start_from_imagenet(model)
+        return model, PACKAGED[str(weights)](model)
     source = load_weights(weights, image_size, console, backbone=expected)
     spec = replace(source.backbone, stacks=stacks or source.backbone.stacks)
     if schema is None:

@@ -1,0 +1,71 @@
+"""What a light network learned on drawn objects (`demo/endless.py`): packaged weights that need no network and know no dataset.
+
+They hold the backbone with its pyramid, the hidden layers of all heads, and `center_offset` and `box_size` whole, as float16 by
+layer and variable. What belongs to single classes and keypoints is not in them. `benchmarks/pretrain.py` makes them.
+"""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from centerkp.model.backbones import name_backbone
+from centerkp.model.center_net import CenterNet
+from centerkp.model.transfer import TransferReport
+from centerkp.writing import replacing
+
+FOLDER = Path(__file__).parent / "drawn"
+WHOLE = ("center_offset", "box_size")  # heads that mean the same for every class
+
+
+def list_drawn() -> list[str]:
+    """The backbones that have such weights."""
+    return sorted(path.stem for path in FOLDER.glob("*.npz"))
+
+
+def start_from_drawn(model: CenterNet) -> TransferReport:
+    """Gives a model the packaged weights of its backbone; class and keypoint channels stay fresh.
+
+    Raises:
+        ValueError: there are none for this backbone or its widths.
+    """
+    name = name_backbone(model.backbone)
+    if name not in list_drawn():
+        raise ValueError(
+            f"Weights drawn: found backbone {name or 'of widths of its own'}, expected one of {list_drawn()}; train it on "
+            "drawn pictures first (benchmarks/pretrain.py), or use --weights none."
+        )
+    variables = _shared_variables(model)
+    with np.load(FOLDER / f"{name}.npz", allow_pickle=False) as arrays:
+        for key, variable in variables.items():
+            found = arrays[key].shape if key in arrays else "no array"
+            if found != tuple(variable.shape):
+                raise ValueError(
+                    f"Weights drawn: found {found} for {key}, expected {tuple(variable.shape)}; leave stacks and widths of "
+                    f"{name} as they are, or use --weights none."
+                )
+        for key, variable in variables.items():
+            variable.assign(arrays[key].astype(np.float32))
+    backbone = sum(model.find_head(key.split("/")[0]) is None for key in variables)
+    schema = model.schema
+    fresh = dict.fromkeys(schema.class_names), dict.fromkeys(schema.keypoint_names)
+    return TransferReport(backbone, 0, *fresh, source="drawn")
+
+
+def pack(model: CenterNet, path: Path) -> Path:
+    """Writes what a model has to give to any other of its backbone as float16."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    arrays = {name: keras.ops.convert_to_numpy(v).astype(np.float16) for name, v in _shared_variables(model).items()}
+    with replacing(path) as part, open(part, "wb") as file:
+        np.savez_compressed(file, **arrays)
+    return path
+
+
+def _shared_variables(model: CenterNet) -> dict:
+    """`{"layer/variable": variable}` of all that no class and no keypoint owns."""
+    shared = {}
+    for layer in model.layers:
+        head = model.find_head(layer.name)
+        if layer.name != "normalise" and (not head or head[1] in WHOLE or layer.name.endswith("_hidden")):
+            shared |= {f"{layer.name}/{variable.name}": variable for variable in layer.weights}
+    return shared

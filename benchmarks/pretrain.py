@@ -204,7 +204,7 @@ def _format_page() -> str:
         "losses are means since the row of the log before. The scores are the averaged weights' on "
         f"{HELD} pictures that were not trained on. Core minutes are those of the processor, whatever else it did."
     )
-    parts = ["# Training on drawn pictures", paragraph("Written by `python benchmarks/pretrain.py --pack`. " + settings)]
+    parts = ["# Training on drawn pictures", paragraph("Written by `python benchmarks/pretrain.py`. " + settings)]
     for path in sorted(RUNS.glob("*/log.csv")):
         with open(path, newline="") as file:
             rows = list(csv.DictReader(file))

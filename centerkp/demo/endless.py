@@ -1,4 +1,4 @@
-"""Pictures without end of many kinds of objects with named points: what the packaged weights are trained on.
+"""Pictures without end of many kinds of objects with named points: what weights are trained on that suit any dataset.
 
 A picture is a pure function of its seed: backgrounds, objects of `kinds.KINDS`, things of no kind between and over them,
 shadows, light, blur and noise. Sizes go from a few grid cells to the whole picture.

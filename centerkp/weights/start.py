@@ -59,8 +59,8 @@ def build_model(
         image_size: side, or (width, height), in pixels.
         stacks, head_channels: change these fields of the backbone.
         weights: "coco" starts from the model zoo's COCO keypoint model of this backbone, fetched once into the folder
-            `weights`; "imagenet" from packaged features of photographs and "drawn" from packaged weights that know drawn
-            objects, where the backbone has them; a path, from that `.keras` file or checkpoint; "none", from random numbers.
+            `weights`; "imagenet" from packaged features of photographs, where the backbone has them; "drawn" from what
+            `benchmarks/pretrain.py` packed for it; a path, from that `.keras` file or checkpoint; "none", from random numbers.
             With a schema they move by name and a report is printed, without one the model detects what the weights detect.
         map_keypoint: `{own keypoint: the weights' keypoint}` for those whose names differ.
         options: further arguments of `CenterNet`.

@@ -17,14 +17,14 @@ from rich.console import Console
 
 from centerkp.console import make_console, native_silence
 from centerkp.evaluation.speed import describe_machine
-from centerkp.export.accuracy import Accuracy, accuracy_table, measure_accuracy
+from centerkp.export.accuracy import Accuracy, measure_accuracy
 from centerkp.export.calibration import find_pictures, spread
 from centerkp.export.fold import FoldedNetwork, fold
 from centerkp.export.litert import LITERT_PRECISIONS, write_litert
 from centerkp.export.onnx_file import ONNX_PRECISIONS, write_onnx
 from centerkp.export.openvino import OPENVINO_PRECISIONS, write_openvino
 from centerkp.export.saved_model import SAVED_MODEL_PRECISIONS, write_saved_model
-from centerkp.export.verify import Verification, differences_table, verify
+from centerkp.export.verify import Verification, print_comparison, verify
 from centerkp.images.reading import letterbox_image, read_image
 from centerkp.inference.loading import load_detector
 from centerkp.inference.sources import find_images
@@ -132,7 +132,9 @@ def export(
     console.print(f"written in {time.monotonic() - started:.0f} s; compared on {len(pictures)} images: {origin}")
     verification = verify(detector, model, pictures, precision)
     accuracy = measure_accuracy(detector, model, coco, console) if coco else None
-    _show(verification, accuracy, format, precision, console)
+    print_comparison(verification, accuracy, f"{format} {precision}", console)
+    if precision == "int8" and not accuracy:
+        console.print("average precision lost: not measured; name annotated images with --coco", style="yellow")
     del detector
     report = _describe(weights, format, precision, rows, model, origin, len(named), verification, accuracy)
     if verification.failures:
@@ -308,17 +310,3 @@ def _describe(
         **verification.to_dict(),
         "accuracy": accuracy and accuracy.to_dict(),
     }
-
-
-def _show(verification: Verification, accuracy: Accuracy | None, format: str, precision: str, console: Console) -> None:
-    """What an export was measured to be, on the terminal."""
-    v = verification
-    console.print(differences_table(v))
-    console.print(
-        f"{format} {precision}: {v.size / 1e6:.1f} MB, {1000 * v.latency:.1f} ms an image; Keras float32: "
-        f"{1000 * v.keras_latency:.1f} ms ({v.keras_latency / v.latency:.2f}x)",
-    )
-    if accuracy:
-        console.print(accuracy_table(accuracy))
-    elif precision == "int8":
-        console.print("average precision lost: not measured; name annotated images with --coco", style="yellow")

@@ -8,8 +8,10 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+from rich.console import Console
 from rich.table import Table
 
+from centerkp.export.accuracy import Accuracy, accuracy_table
 from centerkp.images.reading import letterbox_image
 from centerkp.inference.detect import Detector, to_source
 from centerkp.model.center_net import CenterNet
@@ -272,3 +274,14 @@ def differences_table(verification: Verification) -> Table:
         f"over: more than {t.pixels:g} pixels + {t.share:.1%} of the object, {t.score:g} in score; allowed for {t.outliers:.0%}"
     )
     return table
+
+
+def print_comparison(v: Verification, accuracy: Accuracy | None, name: str, console: Console) -> None:
+    """An artefact, called `name`, beside the Keras model: differences, size, speed and what was measured of its accuracy."""
+    console.print(differences_table(v))
+    console.print(
+        f"{name}: {v.size / 1e6:.1f} MB, {1000 * v.latency:.1f} ms an image; Keras float32: "
+        f"{1000 * v.keras_latency:.1f} ms ({v.keras_latency / v.latency:.2f}x)",
+    )
+    if accuracy:
+        console.print(accuracy_table(accuracy))

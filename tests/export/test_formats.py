@@ -214,6 +214,17 @@ def test_pictures_come_from_the_run_the_weights_lie_in(demo, tmp_path):
     assert len(find_pictures("coco", demo.val_json, [], 8)[0]) == 3
 
 
+def test_pictures_are_those_that_the_run_keeps_a_list_of(demo, tmp_path):
+    """Also after the folder moved together with the images; not what is gone."""
+    shutil.copytree(demo.images_dir, tmp_path / "new" / "images")
+    names = [path.name for path in sorted(demo.images_dir.iterdir())[:2]]
+    rows = [{"file": str(tmp_path / "old" / "images" / name)} for name in [*names, "gone.jpg"]]
+    (tmp_path / "new" / "run").mkdir()
+    write_json(tmp_path / "new" / "run" / "images.json", {"folder": str(tmp_path / "old" / "run"), "train": [], "val": rows})
+    pictures, origin = find_pictures(tmp_path / "new" / "run" / "best.keras", None, [], 8)
+    assert len(pictures) == 2 and origin == f"the validation images of {tmp_path / 'new' / 'run'}"
+
+
 def test_without_validation_images_of_its_own_those_the_run_held_back_are_taken(tmp_path, monkeypatch):
     demo = write_demo(tmp_path / "demo", num_train=8, num_val=1, num_test=1, size=(80, 64))
     settings = TrainSettings(coco=str(demo.train_json), val_fraction=0.4, seed=3, check_images=False)

@@ -65,6 +65,13 @@ def test_validation_keeps_the_order_and_the_last_batch(records, make):
     assert truth["visibility"][0, 0].tolist() == [2, 1, 0]
 
 
+@KINDS
+def test_rest_of_an_epoch(records, make):
+    """What a run that was interrupted behind two batches has still to see of its epoch: the same, in the same order."""
+    whole, rest = (_epoch(make(records, TRAIN, 2, seed=4, shuffle=True, start_epoch=5, skip=skip)) for skip in (0, 2))
+    assert len(whole) == 3 and _same(whole[2:], rest)
+
+
 def test_samples_are_the_same_alone_and_inside_tf_data(records):
     epoch = _epoch(make_dataset(records, TRAIN, 2, seed=5, shuffle=False))
     for position, record in enumerate(records):

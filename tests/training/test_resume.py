@@ -1,10 +1,12 @@
 """A run that was interrupted or moved, or whose data have changed: it goes on where that is sound, and else says why not."""
 
+import io
 import json
 import os
 import shutil
 import signal
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ import centerkp
 from centerkp.cli import main
 from centerkp.demo.scenes import write_demo
 from centerkp.schema import Schema
-from centerkp.training.callbacks import EpochEnd
+from centerkp.training.callbacks import EpochEnd, ProgressBar
 from centerkp.training.interruption import Interruption
 from centerkp.training.records import digest_records, read_records
 from centerkp.training.run_folder import RunFolder
@@ -258,3 +260,14 @@ def test_damaged_log_and_list_of_images_are_one_sentence(tmp_path):
         folder.images.write_bytes(content.encode("latin-1"))
         with pytest.raises(ValueError, match="images.json: found no list of images"):
             folder.read_images()
+
+
+def test_loss_that_is_no_number_says_what_is_saved(tmp_path):
+    bar = ProgressBar(2, 3, RunFolder(tmp_path), Console(file=io.StringIO()))
+    bar.set_model(SimpleNamespace(unfinished={"steps": 1, "metrics": []}))
+    bar.on_epoch_begin(0)
+    with pytest.raises(ValueError, match=r"Epoch 1, step 2: the loss is nan .* \(nothing had been saved yet\)"):
+        bar.on_train_batch_end(0, {"loss": np.nan})
+    bar.folder.last.touch()
+    with pytest.raises(ValueError, match=r"last.keras holds what was saved before"):
+        bar.on_train_batch_end(0, {"loss": np.inf})

@@ -1,4 +1,4 @@
-"""A trained model as the plain network it is at inference: no BatchNormalization, and the last stack's heads only."""
+"""A trained model as the plain network it is at inference: BatchNormalization folded away, the last stack's heads only."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,13 +10,15 @@ from keras import layers
 from centerkp.codec.decode import decode
 from centerkp.heads import Tensor, head_channels
 from centerkp.model.center_net import CenterNet
+from centerkp.model.cost import CONVOLUTIONS
 
 
 class FoldedNetwork(keras.Model):
     """RGB images (B, S_h, S_w, 3), 0..255, float32 -> `{head: (B, S_h/4, S_w/4, channels)}` float32 of one stack.
 
-    `decode` turns the maps into objects, as `CenterNet.decode` does. Layers are Normalization, Conv2D with bias, ReLU, Add,
-    ZeroPadding2D (before a convolution of "valid" padding and stride 2), nearest UpSampling2D, and slices with a step of 2.
+    `decode` turns the maps into objects, as `CenterNet.decode` does. Layers are Normalization, convolutions with bias (Conv2D,
+    DepthwiseConv2D, SeparableConv2D, Conv2DTranspose), ReLU, Add, ZeroPadding2D (before a convolution or a maximum of "valid"
+    padding), MaxPooling2D, nearest UpSampling2D, slices with a step of 2, and BatchNormalization behind a sum.
     """
 
     def __init__(self, inputs: Any, outputs: Any, source: CenterNet) -> None:
@@ -34,7 +36,7 @@ def fold(model: CenterNet, dtype: str = "float32") -> FoldedNetwork:
     """The network of a trained model for inference, with the same layer names and the same maps up to rounding.
 
     A BatchNormalization behind a convolution is a factor and a shift per channel: both go into the convolution's kernel and
-    bias, computed in float64. The model itself stays as it is.
+    bias, computed in float64. Behind a sum it stays. The model itself stays as it is.
 
     Args:
         dtype: of weights and computation; "float32", "bfloat16" or "float16". Normalisation and maps are float32 always.
@@ -42,30 +44,32 @@ def fold(model: CenterNet, dtype: str = "float32") -> FoldedNetwork:
     width, height = model.image_size
     image = keras.Input((height, width, 3), name="image", dtype="float32")
     whole = keras.Model(model.inputs[0], _last_stack(model))  # shares the layers; those of other stacks' heads are not in it
-    norms = {_producer(layer): layer for layer in whole.layers if isinstance(layer, layers.BatchNormalization)}
+    behind = {layer: _producer(layer) for layer in whole.layers if isinstance(layer, layers.BatchNormalization)}
+    norms = {conv.name: norm for norm, conv in behind.items() if isinstance(conv, CONVOLUTIONS)}
+    folded = {norm.name for norm in norms.values()}
 
     def clone(layer: keras.Operation) -> keras.Operation:
-        if isinstance(layer, layers.BatchNormalization) or not isinstance(layer, layers.Layer):
+        if layer.name in folded or not isinstance(layer, layers.Layer):
             return layer  # not called, or an operation without state
-        config = layer.get_config() | {"dtype": "float32" if isinstance(layer, layers.Normalization) else dtype}
-        if isinstance(layer, layers.Conv2D):
+        is_normalising = isinstance(layer, (layers.Normalization, layers.BatchNormalization))
+        config = layer.get_config() | {"dtype": "float32" if is_normalising else dtype}
+        if isinstance(layer, CONVOLUTIONS):
             # Not drawn at random only to be overwritten.
-            config |= {"use_bias": True, "kernel_initializer": "zeros", "bias_initializer": "zeros"}
+            config |= {"use_bias": True} | {name: "zeros" for name in config if name.endswith("_initializer")}
             if model.find_head(layer.name) and not layer.name.endswith("_hidden"):
                 config["dtype"] = "float32"
         return type(layer).from_config(config)
 
     def call(layer: keras.Operation, *args: Any, **kwargs: Any) -> Any:
-        return args[0] if isinstance(layer, layers.BatchNormalization) else layer(*args, **kwargs)
+        return args[0] if layer.name in folded else layer(*args, **kwargs)
 
     cloned = keras.models.clone_model(whole, input_tensors=image, clone_function=clone, call_function=call)
     network = FoldedNetwork(image, cloned.output, model)
     for layer in whole.layers:
-        if isinstance(layer, layers.Conv2D):
-            kernel, bias = _fold_weights(layer, norms.get(layer.name))
-            target = network.get_layer(layer.name)
-            target.kernel.assign(kernel)
-            target.bias.assign(bias)
+        if isinstance(layer, CONVOLUTIONS):
+            network.get_layer(layer.name).set_weights(_fold_weights(layer, norms.get(layer.name)))
+        elif isinstance(layer, layers.BatchNormalization) and layer.name not in folded:
+            network.get_layer(layer.name).set_weights(layer.get_weights())
     return network
 
 
@@ -74,21 +78,29 @@ def _last_stack(model: CenterNet) -> dict:
     return {head: model.get_layer(f"stack{stack}_{head}").output for head in head_channels(model.schema)}
 
 
-def _producer(layer: keras.layers.Layer) -> str:
-    return layer.input._keras_history.operation.name
+def _producer(layer: keras.layers.Layer) -> keras.Operation:
+    return layer.input._keras_history.operation
 
 
-def _fold_weights(conv: layers.Conv2D, norm: layers.BatchNormalization | None) -> tuple[np.ndarray, np.ndarray]:
-    """Kernel and bias of the convolution together with the BatchNormalization behind it."""
-    kernel = keras.ops.convert_to_numpy(conv.kernel)
-    bias = keras.ops.convert_to_numpy(conv.bias) if conv.use_bias else np.zeros(kernel.shape[-1], np.float32)
+def _fold_weights(conv: layers.Layer, norm: layers.BatchNormalization | None) -> list[np.ndarray]:
+    """Kernels and bias of the convolution together with the BatchNormalization behind it, in the layer's own order."""
+    weights = [keras.ops.convert_to_numpy(weight) for weight in conv.weights]
+    channels = conv.output.shape[-1]
+    kernels, bias = (weights[:-1], weights[-1]) if conv.use_bias else (weights, np.zeros(channels, np.float32))
     if norm is None:
-        return kernel, bias
+        return [*kernels, bias]
+    factor, shift = scale_and_shift(norm)
+    # (h, w, channels, filters) of a depthwise kernel, (h, w, output, input) of a transposed one, else the output comes last.
+    kinds = {layers.DepthwiseConv2D: kernels[-1].shape[2:], layers.Conv2DTranspose: (channels, 1)}
+    kernel = kernels[-1] * factor.reshape(kinds.get(type(conv), (channels,)))
+    return [*kernels[:-1], kernel.astype(np.float32), (bias * factor + shift).astype(np.float32)]
+
+
+def scale_and_shift(norm: layers.BatchNormalization) -> tuple[np.ndarray, np.ndarray]:
+    """What a BatchNormalization multiplies each channel by at inference, and what it then adds, in float64."""
     mean, variance = (keras.ops.convert_to_numpy(v).astype(np.float64) for v in (norm.moving_mean, norm.moving_variance))
     factor = 1 / np.sqrt(variance + norm.epsilon)
     if norm.scale:
         factor = factor * keras.ops.convert_to_numpy(norm.gamma)
-    shift = (bias - mean) * factor
-    if norm.center:
-        shift = shift + keras.ops.convert_to_numpy(norm.beta)
-    return (kernel * factor).astype(np.float32), shift.astype(np.float32)
+    shift = -mean * factor
+    return factor, shift + keras.ops.convert_to_numpy(norm.beta) if norm.center else shift

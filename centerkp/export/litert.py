@@ -12,6 +12,7 @@ from centerkp.export.fold import FoldedNetwork
 from centerkp.export.saved_model import detect_canvas, require_tensorflow
 from centerkp.runtimes.artefact import DESCRIPTION, Description
 
+CONVOLUTIONS = {"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"}
 LITERT_PRECISIONS = ("fp32", "fp16", "int8")  # the format computes no bfloat16
 
 
@@ -121,7 +122,7 @@ def _float_parts(content: bytes) -> tuple[list[str], list[str]]:
     operations = [graph.Operators(i) for i in range(graph.OperatorsLength())]
     codes = [kinds[model.OperatorCodes(operation.OpcodeIndex()).BuiltinCode()] for operation in operations]
     inputs, outputs = ([set(getattr(o, f"{side}AsNumpy")()) - {-1} for o in operations] for side in ("Inputs", "Outputs"))
-    is_convolution = [code == "CONV_2D" for code in codes]
+    is_convolution = [code in CONVOLUTIONS for code in codes]
     behind = _reach(is_convolution, inputs, outputs)
     before = _reach(is_convolution[::-1], outputs[::-1], inputs[::-1])[::-1]
     names, inside, outside = [], set(), set()

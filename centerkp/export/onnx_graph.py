@@ -1,16 +1,16 @@
 """The network as ONNX nodes, written layer by layer from the folded Keras graph.
 
 A converter that traces the framework's own graph needs many times the weights' memory; the network is nothing but
-convolutions, ReLU, additions and nearest upsampling, and those are written directly: one copy of the weights.
+convolutions, ReLU, additions, maxima and nearest upsampling, and those are written directly: one copy of the weights.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from keras import ops
+from keras import layers, ops
 
-from centerkp.export.fold import FoldedNetwork
+from centerkp.export.fold import FoldedNetwork, scale_and_shift
 from centerkp.runtimes.extras import import_extra
 
 OPSET = 17  # of 2022; nothing newer is needed, and runtimes in the field are older than this package
@@ -83,7 +83,7 @@ class _NetworkWriter:
             write = getattr(self, f"_write_{type(layer).__name__}", None)
             if write is None:
                 raise ValueError(
-                    f"layer '{layer.name}': found a {type(layer).__name__}, expected one of the hourglass's own layers; "
+                    f"layer '{layer.name}': found a {type(layer).__name__}, expected one of the backbones' own layers; "
                     "export this model as a SavedModel instead."
                 )
             names = [written[id(tensor)] for tensor in inputs]
@@ -102,26 +102,90 @@ class _NetworkWriter:
         return f"{x}/{layer.name}"
 
     def _write_Conv2D(self, layer: Any, x: str) -> str:
-        dtype = "float32" if layer.name in self.last_layers else self.dtype
-        kernel = ops.convert_to_numpy(layer.kernel).transpose(3, 2, 0, 1).astype(dtype)
-        same = [side // 2 for side in layer.kernel_size] * 2
-        x, pads = self.padded.get(x, (x, same if layer.padding == "same" else [0, 0, 0, 0]))
-        y = self.graph(
-            "Conv",
-            x if self.types.get(x, "float32") == dtype else self.graph.cast(x, dtype.replace("32", "")),
-            self.graph.constant(kernel, f"{layer.name}/kernel"),
-            self.graph.constant(ops.convert_to_numpy(layer.bias).astype(dtype), f"{layer.name}/bias"),
-            name=layer.name,
-            kernel_shape=layer.kernel_size,
-            strides=layer.strides,
-            pads=pads,
-        )
-        y = self.graph("Relu", y) if layer.activation.__name__ == "relu" else y
+        x, pads = self._find_pads(layer, x)
+        kernel = ops.convert_to_numpy(layer.kernel).transpose(3, 2, 0, 1)
+        return self._convolve(layer, x, kernel, layer.bias, pads=pads, strides=layer.strides)
+
+    def _write_DepthwiseConv2D(self, layer: Any, x: str) -> str:
+        x, pads = self._find_pads(layer, x)
+        return self._convolve_depthwise(layer, x, layer.kernel, layer.bias, pads=pads, strides=layer.strides)
+
+    def _write_SeparableConv2D(self, layer: Any, x: str) -> str:
+        x, pads = self._find_pads(layer, x)
+        y = self._convolve_depthwise(layer, x, layer.depthwise_kernel, None, pads=pads, strides=layer.strides)
+        return self._convolve(layer, y, ops.convert_to_numpy(layer.pointwise_kernel).transpose(3, 2, 0, 1), layer.bias)
+
+    def _write_Conv2DTranspose(self, layer: Any, x: str) -> str:
+        """Every input cell spreads over kernel x kernel output cells; what "same" cuts off, as TensorFlow has it."""
+        kernel = ops.convert_to_numpy(layer.kernel).transpose(3, 2, 0, 1)  # (input, output, h, w)
+        spare = [side - stride for side, stride in zip(layer.kernel_size, layer.strides, strict=True)]
+        pads = [one // 2 for one in spare] + [one - one // 2 for one in spare]
+        return self._convolve(layer, x, kernel, layer.bias, "ConvTranspose", pads=pads, strides=layer.strides)
+
+    def _convolve_depthwise(self, layer: Any, x: str, kernel: Any, bias: Any, **how: Any) -> str:
+        kernel = ops.convert_to_numpy(kernel)
+        rows, columns, channels, filters = kernel.shape
+        kernel = kernel.transpose(2, 3, 0, 1).reshape(channels * filters, 1, rows, columns)
+        name = f"{layer.name}{'' if bias is not None else '/depthwise'}"
+        return self._convolve(layer, x, kernel, bias, name=name, group=channels, **how)
+
+    def _convolve(
+        self, layer: Any, x: str, kernel: np.ndarray, bias: Any, operation: str = "Conv", name: str | None = None, **how: Any
+    ) -> str:
+        """The node of a convolution with its constants, and its activation where it has a bias, which comes before that."""
+        dtype, name = "float32" if layer.name in self.last_layers else self.dtype, name or layer.name
+        constants = [self.graph.constant(kernel.astype(dtype), f"{name}/kernel")]
+        if bias is not None:
+            constants.append(self.graph.constant(ops.convert_to_numpy(bias).astype(dtype), f"{name}/bias"))
+        x = x if self.types.get(x, "float32") == dtype else self.graph.cast(x, dtype.replace("32", ""))
+        y = self.graph(operation, x, *constants, name=name, kernel_shape=kernel.shape[2:], **how)
+        self.types[y] = dtype
+        if bias is not None and layer.activation.__name__ == "relu":
+            y = self.graph("Relu", y)
+            self.types[y] = dtype
+        return y
+
+    def _find_pads(self, layer: Any, x: str) -> tuple[str, list[int]]:
+        """The tensor without a padding that the convolution does itself, and how much it pads on each side."""
+        if layer.padding == "valid":
+            return self.padded.get(x, (x, [0, 0, 0, 0]))
+        spare = [
+            max((-(-size // stride) - 1) * stride + side - size, 0)
+            for size, side, stride in zip(layer.input.shape[1:3], layer.kernel_size, layer.strides, strict=True)
+        ]
+        return x, [one // 2 for one in spare] + [one - one // 2 for one in spare]
+
+    def _write_MaxPooling2D(self, layer: Any, x: str) -> str:
+        x, pads = self.padded.get(x, (x, [0, 0, 0, 0]))
+        dtype = self.types.get(x, "float32")
+        if any(pads) and not self._is_relu(layer.input):
+            # The padding is of zeros, and they count where values are below: the operator's own never wins.
+            top, left, bottom, right = pads
+            x = self.graph(
+                "Pad", x, np.array([0, 0, top, left, 0, 0, bottom, right]), np.zeros((), dtype), name=f"{layer.name}/pad"
+            )
+            pads = [0, 0, 0, 0]
+        y = self.graph("MaxPool", x, name=layer.name, kernel_shape=layer.pool_size, strides=layer.strides, pads=pads)
         self.types[y] = dtype
         return y
 
+    @staticmethod
+    def _is_relu(padded: Any) -> bool:
+        """Whether what was padded with zeros comes from a ReLU, and has nothing below them."""
+        source = padded._keras_history.operation.input
+        return isinstance(source._keras_history.operation, layers.ReLU)
+
+    def _write_BatchNormalization(self, layer: Any, x: str) -> str:
+        dtype = self.types.get(x, "float32")
+        factor, shift = (one.reshape(1, -1, 1, 1).astype(dtype) for one in scale_and_shift(layer))
+        scaled = self.graph("Mul", x, factor, name=f"{layer.name}/scale")
+        return self.graph("Add", scaled, shift, name=layer.name)
+
     def _write_ReLU(self, layer: Any, x: str) -> str:
-        return self.graph("Relu", x, name=layer.name)
+        if layer.max_value is None:
+            return self.graph("Relu", x, name=layer.name)
+        limits = np.array([0, layer.max_value], self.types.get(x, "float32"))
+        return self.graph("Clip", x, limits[0], limits[1], name=layer.name)
 
     def _write_Add(self, layer: Any, one: str, other: str) -> str:
         return self.graph("Add", one, other, name=layer.name)

@@ -10,6 +10,31 @@ def small_model():
     return make_model(stacks=2)
 
 
+# One small network of every other kind, with all that its kind consists of: strides, both paddings, shortcuts, several filters.
+KINDS = ("mobilenet", "resnet_v1", "resnet_v2")
+
+
+@pytest.fixture(scope="session", params=KINDS)
+def kind_model(request):
+    """The same with another backbone, one of each kind; with so many objects that a little noise leaves none out."""
+    from centerkp.model.backbones import find_backbone
+
+    stages = [[3, 1, 8, 1, 1], [3, 2, 12, 3, 2], [5, 2, 12, 2, 2], [3, 1, 16, 2, 2]]
+    fields = {
+        "mobilenet": {
+            "stem_channels": 8,
+            "stages": stages,
+            "taps": [1, 2],
+            "last_channels": 24,
+            "pyramid_channels": [16, 12, 8],
+            "separable_heads": 2,
+        },
+        "resnet_v1": {"stem_channels": 8, "channels": [4, 6], "blocks": [2, 1], "pyramid_channels": [8, 8]},
+        "resnet_v2": {"stem_channels": 8, "channels": [4, 6, 8], "blocks": [2, 2, 1], "upsample_channels": [12, 8]},
+    }[request.param]
+    return make_model(backbone=find_backbone({"kind": request.param, "head_channels": 8} | fields), max_objects=300)
+
+
 @pytest.fixture(scope="session")
 def tiny_model():
     """The same with one stack, where the network itself matters less than the time to trace it."""
@@ -24,7 +49,7 @@ def network(small_model):
     return fold(small_model)
 
 
-def make_model(stacks):
+def make_model(stacks=1, backbone=None, max_objects=20):
     import keras
 
     from centerkp.model.center_net import CenterNet
@@ -33,8 +58,8 @@ def make_model(stacks):
 
     keras.utils.set_random_seed(7)
     rng = np.random.default_rng(7)
-    backbone = Hourglass(4, (8, 12), (1, 1), stacks=stacks, head_channels=8)
-    model = CenterNet(Schema.generic(3, [3, 0, 2]), backbone, (96, 64), decode={"max_objects": 20, "candidates": 20})
+    backbone = backbone or Hourglass(4, (8, 12), (1, 1), stacks=stacks, head_channels=8)
+    model = CenterNet(Schema.generic(3, [3, 0, 2]), backbone, (96, 64), decode={"max_objects": max_objects, "candidates": 20})
     for weight in model.weights:
         if "moving_variance" in weight.path or "gamma" in weight.path:
             weight.assign(rng.uniform(0.5, 2, weight.shape))

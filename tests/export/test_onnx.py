@@ -119,7 +119,7 @@ def test_weights_over_the_limit_go_into_a_file_of_their_own(network, path, pictu
 def test_what_cannot_be_written(network, tmp_path, monkeypatch):
     image = network.inputs[0]
     strange = {"center_heatmap": layers.Softmax(name="odd")(image)}
-    with pytest.raises(ValueError, match="layer 'odd': found a Softmax, expected one of the hourglass's own layers"):
+    with pytest.raises(ValueError, match="layer 'odd': found a Softmax, expected one of the backbones' own layers"):
         write_onnx(type(network)(image, strange, network), tmp_path / "m.onnx")
     assert not list(tmp_path.iterdir())
 

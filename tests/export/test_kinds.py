@@ -1,0 +1,116 @@
+"""Every kind of backbone in every format: what Keras finds comes out of each file, in every number format it has."""
+
+import json
+
+import keras
+import numpy as np
+import onnx
+import pytest
+from keras import layers
+
+from centerkp.cli import main
+from centerkp.demo.scenes import write_demo
+from centerkp.export.fold import fold
+from centerkp.export.litert import write_litert
+from centerkp.export.onnx_file import write_onnx
+from centerkp.export.openvino import write_openvino
+from centerkp.inference.loading import load_detector
+
+# How far an object may be off, in pixels and in score.
+ALLOWED = {"fp32": (2e-3, 1e-4), "fp16": (0.5, 0.02), "bf16": (2.0, 0.05), "int8": (8.0, 0.15)}
+FILES = {"onnx": ("m.onnx", write_onnx), "openvino": ("m.xml", write_openvino), "litert": ("m.tflite", write_litert)}
+CASES = [("onnx", "fp32"), ("onnx", "fp16"), ("openvino", "bf16"), ("openvino", "int8"), ("litert", "int8")]
+
+
+@pytest.fixture(scope="module")
+def inputs():
+    """Noise: where a picture is plain, all peaks are as high as each other, and rounding says which come first."""
+    canvases = np.random.default_rng(5).integers(0, 256, (4, 64, 96, 3)).astype("uint8")
+    return {"image": canvases, "valid_size": np.float32([[96, 64]] * 4)}
+
+
+@pytest.fixture(scope="module")
+def network(kind_model):
+    return fold(kind_model)
+
+
+def test_same_maps_without_batch_normalisation_behind_convolutions(kind_model, network):
+    """Of version 2 of the ResNet those behind a sum stay; nothing else does."""
+    images = np.random.default_rng(1).uniform(0, 255, (2, 64, 96, 3)).astype("float32")
+    left = [layer.name for layer in network.layers if isinstance(layer, layers.BatchNormalization)]
+    assert all(name.endswith("_before_bn") for name in left) and bool(left) == (kind_model.backbone.kind == "resnet_v2")
+    for head, expected in kind_model(images)[-1].items():
+        expected = np.asarray(expected)
+        np.testing.assert_allclose(network(images)[head], expected, atol=2e-5 * np.abs(expected).max(), err_msg=head)
+
+
+def take_samples(inputs):
+    return [(canvas, tuple(size.astype(int))) for canvas, size in zip(*inputs.values(), strict=True)]
+
+
+@pytest.mark.parametrize("form, precision", CASES)
+def test_best_objects_equal_keras(kind_model, network, inputs, tmp_path, form, precision):
+    name, write = FILES[form]
+    samples = {"samples": take_samples(inputs)} if precision == "int8" else {}
+    path = write(network, tmp_path / name, precision=precision, **samples)
+    if form == "onnx":
+        onnx.checker.check_model(onnx.load(path), full_check=True)
+    ours = load_detector(path).predict_on_batch(inputs)
+    theirs = {key: np.asarray(values) for key, values in kind_model.predict_on_batch(inputs).items()}
+    pixels, score = ALLOWED[precision]
+    near = []
+    for i in range(len(theirs["scores"])):
+        for k in range(5):
+            distance = np.abs(np.asarray(ours["boxes"])[i] - theirs["boxes"][i, k]).max(axis=1)
+            distance[np.asarray(ours["class_ids"])[i] != theirs["class_ids"][i, k]] = np.inf
+            row = distance.argmin()
+            near.append(distance[row] < pixels and abs(np.asarray(ours["scores"])[i, row] - theirs["scores"][i, k]) < score)
+    # Rounded, a peak may come to stand in the next cell.
+    assert theirs["scores"][:, 4].min() > 0.3 and np.mean(near) >= (1.0 if precision == "fp32" else 0.8)
+
+
+def test_every_convolution_is_quantised(network, inputs, tmp_path):
+    """In OpenVINO's file, depthwise and transposed ones too."""
+    import openvino
+
+    path = write_openvino(network, tmp_path / "m.xml", precision="int8", samples=take_samples(inputs))
+    model = openvino.Core().read_model(path)
+    kinds = ("Convolution", "GroupConvolution", "ConvolutionBackpropData")
+    convolutions = [op for op in model.get_ops() if op.get_type_name() in kinds]
+    sources = [op.input_value(0).get_node() for op in convolutions]
+    sources = [op.input_value(0).get_node() if op.get_type_name() == "MaxPool" else op for op in sources]  # keeps what it gets
+    floats = [op for op in sources if op.get_type_name() != "FakeQuantize"]
+    assert len(convolutions) > 15 and not floats
+
+
+def test_the_command_verifies_them(kind_model, tmp_path):
+    """The whole way, compared with Keras before it is called done."""
+    kind_model.save(tmp_path / "best.keras")
+    demo = write_demo(tmp_path / "demo", num_train=1, num_val=2, num_test=1, size=(120, 90))
+    pictures = [str(path) for path in sorted(demo.images_dir.glob("val*"))]
+    out = tmp_path / "served"
+    arguments = ["--format", "saved_model", "--out", str(out), "--calibrate", *pictures]
+    assert main(["export", str(tmp_path / "best.keras"), *arguments]) == 0
+    assert json.loads((out / "export.json").read_text())["passed"]
+
+
+@pytest.mark.parametrize(
+    "how", [{"kernel_size": 5, "strides": 2}, {"kernel_size": 4, "strides": 1}, {"kernel_size": 3, "strides": 2}]
+)
+def test_padding_of_same_is_tensorflows(how, tmp_path):
+    """At odd and even sides: more behind than before where the sum is odd."""
+    import onnxruntime
+
+    from centerkp.export.onnx_graph import OPSET, Graph, write_network
+
+    image = keras.Input((13, 10, 3), name="image")
+    maps = {"center_heatmap": layers.Conv2D(4, padding="same", name="conv", **how)(image)}
+    network = keras.Model(image, maps)
+    graph = Graph()
+    graph.output(write_network(graph, network, "image")["center_heatmap"], "out")
+    value = onnx.helper.make_tensor_value_info("image", onnx.TensorProto.FLOAT, [1, 3, 13, 10])
+    body = onnx.helper.make_graph(graph.nodes, "t", [value], [onnx.helper.make_empty_tensor_value_info("out")], graph.constants)
+    model = onnx.helper.make_model(body, opset_imports=[onnx.helper.make_opsetid("", OPSET)], ir_version=8)
+    pixels = np.random.default_rng(0).normal(size=(1, 13, 10, 3)).astype("float32")
+    found = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"image": pixels.transpose(0, 3, 1, 2)})[0]
+    np.testing.assert_allclose(found.transpose(0, 2, 3, 1), network(pixels)["center_heatmap"], atol=1e-5)

@@ -70,7 +70,7 @@ def write_network(graph: Graph, network: FoldedNetwork, image: str, half: bool =
 class _NetworkWriter:
     """One method per kind of layer; tensors are known by their names, and `types` says which are not float32."""
 
-    def __init__(self, graph: Graph, half: bool, heads: Mapping):
+    def __init__(self, graph: Graph, half: bool, heads: Mapping) -> None:
         self.graph, self.heads = graph, heads
         self.dtype = "float16" if half else "float32"
         self.last_layers = {tensor._keras_history.operation.name for tensor in heads.values()}

@@ -12,6 +12,7 @@ from typing import Any, get_args, get_origin
 
 from centerkp.evaluation.monitors import MONITORS
 from centerkp.heads import FREEZABLE
+from centerkp.weights.addresses import COCO_ARCHIVES
 from centerkp.wording import quote, suggest
 
 PATHS = (
@@ -20,7 +21,7 @@ PATHS = (
 # Those of the data, which may be elsewhere when a run is resumed.
 DATA_PATHS = tuple(name for name in PATHS if name not in ("run", "weights"))
 # What a backbone starts from where nothing is said; the others start from random weights.
-STARTS = {"hourglass_104": "coco", "efficientnet_lite0_fpn": "imagenet"}
+STARTS = dict.fromkeys(COCO_ARCHIVES, "coco") | {"efficientnet_lite0_fpn": "imagenet"}
 # Highest learning rates by what the weights are; a model of any kind counts as trained.
 RATES = {"none": 1e-3, "imagenet": 1e-3, "drawn": 1e-3, "trained": 2.5e-4}
 VECTOR_RATE = 8.0
@@ -64,8 +65,8 @@ class TrainSettings:
     weights: str = _setting(
         "auto",
         "what to start from: 'coco' (the model zoo's, fetched once into weights/), a .keras file or a COCO checkpoint, moved "
-        "by name; 'imagenet' (features of photographs, installed); 'none' for random weights; 'auto' is coco for "
-        "hourglass_104, imagenet for efficientnet_lite0_fpn and none for the others",
+        "by name; 'imagenet' (features of photographs, installed); 'none' for random weights; 'auto' is imagenet for "
+        "efficientnet_lite0_fpn, none for hourglass_10 to _52 and coco for the others, which the zoo has",
         name="FILE",
     )
     map_keypoint: str | None = _setting(

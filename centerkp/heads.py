@@ -5,6 +5,7 @@ from typing import Any
 from centerkp.schema import Schema
 
 Tensor = Any  # an array of the backend at hand or one of NumPy: what `keras.ops` takes and returns
+MAX_SIDE = 16384  # of the images that a model is made for
 STRIDE = 4  # input pixels per grid cell, fixed by the stem
 # Parts of a network that can be kept from training: the first layers, all of the trunk down to a stride, all of the trunk but
 # the 1x1 convolutions below stride 8, all but the heads.

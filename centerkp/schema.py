@@ -5,6 +5,7 @@ H x W grid cells, S input size.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -24,6 +25,8 @@ COCO_SIGMAS = (
     0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072, 0.062, 0.062, 0.107, 0.107, 0.087, 0.087, 0.089, 0.089,
 )  # fmt: skip
 DEFAULT_SIGMA = 0.05
+MAX_NAMES = 20_000  # classes, and keypoints of all of them
+MAX_LETTERS = 500  # of a name
 # Pairs of keypoint names, for all classes that have both or each class its own; None leaves them to the file and the names.
 FlipPairs = Sequence[tuple[str, str]] | Mapping[str, Sequence] | None
 OksSigmas = float | Mapping[str, float] | None  # one for all keypoints, or some by name
@@ -59,7 +62,12 @@ class ObjectClass:
             raise ValueError(
                 f"category '{self.name}': oks_sigmas {list(self.oks_sigmas)} must be positive shares of object size."
             )
-        repeated = sorted({k for k in self.keypoints if self.keypoints.count(k) > 1})
+        longest = max(map(len, (self.name, *self.keypoints)))
+        if longest > MAX_LETTERS:
+            raise ValueError(
+                f"category '{self.name[:40]}': found a name of {longest} letters, expected at most {MAX_LETTERS}; shorten it."
+            )
+        repeated = sorted(k for k, times in Counter(self.keypoints).items() if times > 1)
         if repeated:
             raise ValueError(f"category '{self.name}': keypoint names {repeated} stand twice; rename one of each.")
         used = [i for pair in self.flip_pairs for i in pair]
@@ -79,9 +87,11 @@ class Schema:
     def __post_init__(self) -> None:
         if not self.classes:
             raise ValueError("A schema needs at least one class; the file's 'categories' list is empty.")
+        for count, kind in ((self.num_classes, "classes"), (self.num_keypoints, "keypoints")):
+            if count > MAX_NAMES:
+                raise ValueError(f"Schema: found {count} {kind}, expected at most {MAX_NAMES}; take those that you need.")
         for key in ("name", "category_id"):
-            values = [getattr(c, key) for c in self.classes]
-            repeated = sorted({v for v in values if values.count(v) > 1})
+            repeated = sorted(v for v, count in Counter(getattr(c, key) for c in self.classes).items() if count > 1)
             if repeated:
                 raise ValueError(f"Category {key}s must be unique, found {repeated} more than once; rename or merge them.")
 
@@ -134,7 +144,11 @@ class Schema:
 
     @classmethod
     def from_config(cls, config: Mapping) -> "Schema":
-        """The schema that `get_config` gave, as model files hold it."""
+        """The schema that `get_config` gave, as model files of anybody's making hold it.
+
+        Raises:
+            ValueError, TypeError, KeyError, AttributeError: it is no schema, or larger than one can be.
+        """
         known = set(ObjectClass.__dataclass_fields__)
         classes = []
         for entry in config["classes"]:
@@ -142,6 +156,7 @@ class Schema:
             if unknown:
                 raise ValueError(f"Schema: unknown fields {sorted(unknown)}; the file was written by a newer centerkp.")
             entry = {k: _to_tuple(v) for k, v in entry.items()}
+            _check_entry(entry)
             classes.append(ObjectClass(**entry))
         return cls(tuple(classes))
 
@@ -235,6 +250,19 @@ class Schema:
             told = given and (len(given) == len(c.keypoints) or c.sigma_source != "guess")
             classes.append(replace(c, oks_sigmas=values, sigma_source="flag" if told else c.sigma_source))
         return Schema(tuple(classes))
+
+
+def _check_entry(entry: Mapping) -> None:
+    """What of a class no other check looks at, since it comes from a COCO file in the right types."""
+    texts = [entry["name"], *entry.get("keypoints", ()), *(entry.get(key, "") for key in ("flip_source", "sigma_source"))]
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("Schema: found names that are no texts, expected such.")
+    numbers = [entry["category_id"], *(i for key in ("skeleton", "flip_pairs") for pair in entry.get(key, ()) for i in pair)]
+    if not all(type(number) is int for number in numbers) or abs(numbers[0]) >= 2**63:
+        raise ValueError("Schema: found category_id, skeleton or flip_pairs that are no whole numbers, expected such.")
+    count, edges = len(entry.get("keypoints", ())), entry.get("skeleton", ())
+    if len(edges) > MAX_NAMES or not all(len(edge) == 2 and 0 <= min(edge) <= max(edge) < count for edge in edges):
+        raise ValueError(f"Schema: found a skeleton that does not connect keypoints of 0..{count - 1}, expected pairs of them.")
 
 
 def _to_tuple(value: Any) -> Any:

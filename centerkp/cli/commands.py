@@ -10,6 +10,7 @@ from typing import NoReturn
 from rich.console import Console
 
 from centerkp import __version__
+from centerkp.cli.exhaustion import explain_exhaustion
 from centerkp.cli.signals import as_interrupts
 from centerkp.console import import_quietly
 from centerkp.wording import printable, suggest
@@ -55,12 +56,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if options.needs_keras:
                 import_quietly("keras")
             return options.run_command(options) or 0
-    except (ValueError, OSError) as error:
-        print(f"\nerror: {printable(_describe(error))}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt as error:
         print("\ninterrupted", file=sys.stderr)
         return getattr(error, "exit_code", 130)
+    except Exception as error:
+        text = None if isinstance(error, ValueError) else explain_exhaustion(error, options)
+        if text is None and not isinstance(error, ValueError | OSError):
+            raise
+        print(f"\nerror: {printable(text or _describe(error))}", file=sys.stderr)
+        return 2
 
 
 def _describe(error: Exception) -> str:

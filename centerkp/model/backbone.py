@@ -38,6 +38,10 @@ class Backbone:
         """(B, S, S, 3) normalised images -> one (B, S/4, S/4, channels) per stack; Keras tensors in and out."""
         raise NotImplementedError
 
+    def count_blocks(self) -> int:
+        """Blocks of layers in all: what says, before it is drawn, how long a network is."""
+        raise NotImplementedError
+
     def hidden_channels(self, head: str) -> int:
         """Width of a head's hidden layer."""
         return self.head_channels[head] if isinstance(self.head_channels, dict) else self.head_channels

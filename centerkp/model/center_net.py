@@ -17,7 +17,7 @@ from centerkp.codec.targets import MASK_RULES, render_targets
 from centerkp.heads import HEATMAP_HEADS, STRIDE, Tensor, head_channels
 from centerkp.model.backbone import Backbone, is_within
 from centerkp.model.backbones import find_backbone
-from centerkp.model.keras_file import check_keras_file
+from centerkp.model.keras_file import UNREADABLE, check_keras_file
 from centerkp.model.losses import DEFAULT_WEIGHTS, compute_losses
 from centerkp.schema import Schema
 from centerkp.writing import mark, replacing
@@ -190,6 +190,13 @@ def _draw_network(image: Tensor, schema: Schema, backbone: Backbone, bn_momentum
     ]
 
 
+def count_parameters(schema: Schema, backbone: Backbone) -> int:
+    """Of the network that a `CenterNet` would have, without memory for one."""
+    with keras.StatelessScope(initialize_variables=False):
+        image = keras.Input((None, None, 3), dtype="float32")
+        return keras.Model(image, _draw_network(image, schema, backbone, 0.9)).count_params()
+
+
 def _draw_head(feature: Tensor, head: str, channels: int, backbone: Backbone, name: str) -> Tensor:
     """The two convolutions of a head."""
     how = {"padding": "same", "activation": "relu", "name": f"{name}_hidden"}
@@ -236,11 +243,11 @@ def load_model(path: str | Path) -> CenterNet:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; expected a .keras model written by training or model.save.")
-    check_keras_file(path)
+    check_keras_file(path, count_parameters)
     try:
         model = keras.saving.load_model(path, safe_mode=True)
-    except (ValueError, TypeError, KeyError, OSError, AttributeError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path}: not a readable centerkp model ({error}); train one or name another file.") from error
+    except (*UNREADABLE, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"{path}: not a readable centerkp model ({str(error)[:500]}); train one or name another file.") from error
     return model
 
 

@@ -61,6 +61,9 @@ class Hourglass(Backbone):
         """Input sides must be multiples of this: the stride of the full map times one halving per stage below it."""
         return STRIDE * 2 ** (len(self.channels) - 1)
 
+    def count_blocks(self) -> int:
+        return self.stacks * sum(self.blocks)
+
     def describe(self) -> str:
         return (
             f"{self.stacks} stack{'s' if self.stacks > 1 else ''}, stem {self.stem_channels}, channels {list(self.channels)}, "

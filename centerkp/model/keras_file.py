@@ -6,9 +6,12 @@ their training consist of; everything else is refused before a single line of it
 
 import json
 import zipfile
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+from centerkp.model.bounds import check_fields, check_values, check_weights
 
 MODEL = "centerkp>CenterNet"
 # Our own optimizer, which a model in training is saved with.
@@ -17,15 +20,21 @@ OPTIMIZER = ("centerkp.model.averaging", "AveragingAdamW", "centerkp>AveragingAd
 DTYPE_MODULES = ("keras", "keras.dtype_policies")
 DTYPE_CLASSES = ("DTypePolicy", "FloatDTypePolicy", "DTypePolicyMap")
 OPTIMIZER_MODULES = ("keras.optimizers", "keras.optimizers.schedules")
-MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}
+WEIGHTS = "model.weights.h5"
+MEMBERS = {"metadata.json", "config.json", WEIGHTS}
 MAX_CONFIG_BYTES = 10_000_000
+UNREADABLE = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError, OverflowError)
 
 
-def check_keras_file(path: Path) -> None:
-    """Passes a file that holds a CenterNet and nothing else.
+def check_keras_file(path: Path, count_parameters: Callable) -> None:
+    """Passes a file that holds a CenterNet and nothing else, of a size that can be.
+
+    Args:
+        count_parameters: of a schema and a backbone, without building them.
 
     Raises:
-        ValueError: it is no `.keras` file, holds another model, or names code that a CenterNet does not consist of.
+        ValueError: it is no `.keras` file, holds another model, or names code that a CenterNet does not consist of; or its
+            fields and weights are out of all bounds (`bounds`).
     """
     config = _read_file_config(path)
     if (config.get("registered_name"), config.get("class_name")) != (MODEL, "CenterNet"):
@@ -39,6 +48,13 @@ def check_keras_file(path: Path) -> None:
             f"{path}: found {', '.join(foreign[:5])}, which could run code of the file's author, expected a CenterNet of plain "
             "Keras parts; the file was not loaded, do not trust it."
         )
+    try:
+        with zipfile.ZipFile(path) as archive:
+            weight_bytes = check_weights(archive, WEIGHTS)
+        check_fields(config["config"], count_parameters, weight_bytes)
+    except (*UNREADABLE, KeyError, TypeError, AttributeError) as error:
+        what = f"{type(error).__name__} {error}" if isinstance(error, KeyError | TypeError | AttributeError) else error
+        raise ValueError(f"{path}: not a readable centerkp model ({what}); train one or name another file.") from None
 
 
 def _read_file_config(path: Path) -> dict:
@@ -50,10 +66,13 @@ def _read_file_config(path: Path) -> dict:
                 raise ValueError(f"its members are {sorted(members)[:10]}")
             if members - MEMBERS:
                 raise ValueError(f"it also holds {sorted(members - MEMBERS)[:10]}, which no centerkp model has")
-            if archive.getinfo("config.json").file_size > MAX_CONFIG_BYTES:
-                raise ValueError("its config.json is too long")
+            for name in members - {WEIGHTS}:
+                if archive.getinfo(name).file_size > MAX_CONFIG_BYTES:
+                    raise ValueError(f"its {name} is too long")
             config = json.loads(archive.read("config.json"))
-    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError, NotImplementedError, RecursionError) as error:
+            if isinstance(config, dict):
+                check_values(config)
+    except UNREADABLE as error:
         raise ValueError(f"{path}: not a readable centerkp model ({error}); train one or name another file.") from None
     if path.suffix != ".keras" or not isinstance(config, dict):
         raise ValueError(f"{path}: not a readable centerkp model; name a file that ends in .keras and was written by centerkp.")

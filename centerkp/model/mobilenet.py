@@ -73,6 +73,9 @@ class MobileNet(Backbone):
         """Input sides must be multiples of this: the stride of the deepest map."""
         return self._strides()[-1]
 
+    def count_blocks(self) -> int:
+        return sum(blocks for _, blocks, *_ in self.stages)
+
     def _strides(self) -> list[int]:
         """Input pixels per cell behind each stage."""
         strides, stride = [], 2

@@ -45,6 +45,9 @@ class ResNetV1(Backbone):
     def multiple(self) -> int:
         return 2 * 2 ** len(self.channels)
 
+    def count_blocks(self) -> int:
+        return sum(self.blocks)
+
     def build(self, x: Tensor, bn_momentum: float) -> list:
         draw = _Drawing(bn_momentum)
         x = draw.pad_conv(x, self.stem_channels, "stem", kernel=7, stride=2)
@@ -96,6 +99,9 @@ class ResNetV2(Backbone):
     @property
     def multiple(self) -> int:
         return 2 * 2 ** len(self.channels)
+
+    def count_blocks(self) -> int:
+        return sum(self.blocks)
 
     def build(self, x: Tensor, bn_momentum: float) -> list:
         draw = _Drawing(bn_momentum)

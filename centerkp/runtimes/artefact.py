@@ -9,10 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from centerkp import __version__
+from centerkp.heads import MAX_SIDE
 from centerkp.schema import Schema
 from centerkp.writing import write_json
 
 DESCRIPTION = "schema.json"  # inside or beside an artefact whose format has no place of its own for it
+MAX_DESCRIPTION = 10_000_000  # bytes
+PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 OUTPUTS = ("boxes", "scores", "class_ids", "keypoints", "keypoint_scores")
 UNVERIFIED = ".UNVERIFIED"  # ending of the folder an artefact lies in until it has been compared with Keras
 # By ending of the file name; a folder is a SavedModel. Each class is built from the artefact's path.
@@ -67,11 +70,18 @@ class Description:
             ValueError: not a description this version understands.
         """
         try:
+            if len(text) > MAX_DESCRIPTION:
+                raise ValueError(f"it is {len(text)} bytes long")
             found = json.loads(text)
             width, height = found["image_size"]
+            for side in (width, height, found["batch"]):
+                if side is not None and (type(side) is not int or not 1 <= side <= MAX_SIDE):
+                    raise ValueError(f"a size of {str(side)[:40]}, which is no whole number from 1 to {MAX_SIDE}")
+            if found["precision"] not in PRECISIONS or not isinstance(found["format"], str):
+                raise ValueError(f"precision {str(found['precision'])[:40]}, which is none of {list(PRECISIONS)}")
             schema = Schema.from_config(found["schema"])
-            return cls(schema, (int(width), int(height)), found["format"], found["precision"], found["batch"])
-        except (KeyError, TypeError, ValueError) as error:
+            return cls(schema, (width, height), found["format"], found["precision"], found["batch"])
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError, OverflowError) as error:
             raise ValueError(
                 f"{where}: found no readable description of the model ({type(error).__name__}: {error}), expected the one that "
                 "centerkp export writes; export the model again."
@@ -113,7 +123,22 @@ class ArtefactDetector(ABC):
         image = image if image.dtype == np.uint8 else np.clip(np.rint(image), 0, 255).astype(np.uint8)
         whole = np.broadcast_to(np.asarray(self.image_size, np.float32), (len(image), 2))
         valid_size = np.asarray(inputs.get("valid_size", whole), np.float32)
-        return in_batches(self.run_canvas, self.description.batch, image, valid_size)
+        return self._check(in_batches(self.run_canvas, self.description.batch, image, valid_size))
+
+    def _check(self, found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The answers, if they are of the classes and keypoints that the description names."""
+        count = self.schema.num_keypoints
+        missing = [name for name in (OUTPUTS if count else OUTPUTS[:3]) if name not in found]
+        if missing:
+            raise ValueError(f"{self.path}: found no output {', '.join(missing)}, expected it; export the model again.")
+        classes = np.asarray(found["class_ids"])[np.asarray(found["scores"]) > 0]
+        points = np.shape(found["keypoints"])[2] if count else 0
+        if classes.size and not 0 <= classes.min() <= classes.max() < self.schema.num_classes or points != count:
+            raise ValueError(
+                f"{self.path}: found objects of class {int(classes.max(initial=0))} and with {points} keypoints, expected what "
+                f"its description says, {self.schema.num_classes} classes and {count} keypoints; export the model again."
+            )
+        return found
 
 
 class AnySizeDetector(ArtefactDetector):

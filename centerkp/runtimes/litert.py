@@ -2,6 +2,7 @@
 
 import os
 import zipfile
+import zlib
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from centerkp.console import native_silence
-from centerkp.runtimes.artefact import DESCRIPTION, ArtefactDetector, Description
+from centerkp.runtimes.artefact import DESCRIPTION, MAX_DESCRIPTION, ArtefactDetector, Description
 
 
 class LiteRtDetector(ArtefactDetector):
@@ -43,8 +44,10 @@ def _read_description(path: Path) -> Description:
     """The description that is packed into a `.tflite` file."""
     try:
         with zipfile.ZipFile(path) as archive:
+            if archive.getinfo(DESCRIPTION).file_size > MAX_DESCRIPTION:
+                raise KeyError
             text = archive.read(DESCRIPTION)
-    except (zipfile.BadZipFile, KeyError):
+    except (zipfile.BadZipFile, zlib.error, KeyError, EOFError, RuntimeError):
         raise ValueError(
             f"{path}: found no {DESCRIPTION} inside, expected a whole .tflite file written by centerkp export; export the "
             "model again."

@@ -20,7 +20,7 @@ class SavedModelDetector(AnySizeDetector):
     def __init__(self, path: str | Path):
         tf = import_quietly("tensorflow")
         path = Path(path)
-        super().__init__(path, Description.from_json((path / DESCRIPTION).read_text(encoding="utf-8"), path))
+        super().__init__(path, Description.from_json((path / DESCRIPTION).read_bytes(), path))
         try:
             self._loaded = tf.saved_model.load(str(path))
             self._canvas, self._images = (self._loaded.signatures[name] for name in ("canvas", "serving_default"))

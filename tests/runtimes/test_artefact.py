@@ -18,7 +18,9 @@ class Counting(ArtefactDetector):
     def run_canvas(self, image, valid_size):
         self.calls += 1
         assert image.dtype == np.uint8 and valid_size.dtype == np.float32
-        return {"scores": image[:, 0, 0, :1] / np.float32(255), "boxes": np.tile(valid_size, (1, 2))[:, None]}
+        scores = image[:, 0, 0, :1] / np.float32(255)
+        found = {"scores": scores, "boxes": np.tile(valid_size, (1, 2))[:, None], "class_ids": np.zeros((len(image), 1), int)}
+        return found | {"keypoints": np.zeros((len(image), 1, 2, 2)), "keypoint_scores": np.zeros((len(image), 1, 2))}
 
 
 def test_description_round_trip():
@@ -97,3 +99,69 @@ def test_broken_files_are_named(tmp_path):
     Description(SCHEMA, (64, 64), "saved_model").write(folder / "schema.json")
     with pytest.raises(ValueError, match="TensorFlow does not load"):
         load_detector(folder)
+
+
+def described(**changes):
+    return json.dumps(Description(SCHEMA, (96, 64), "onnx").to_dict() | changes)
+
+
+def schema_with(**changes):
+    config = SCHEMA.get_config()
+    config["classes"][0] |= changes
+    return config
+
+
+MANY = [str(i) for i in range(20_001)]
+ABSURD = {
+    "deep": lambda: "[" * 100_000 + "]" * 100_000,
+    "long": lambda: json.dumps({"x": "y" * 10_000_001}),
+    "negative size": lambda: described(image_size=[-96, 64]),
+    "huge size": lambda: described(image_size=[10**9, 64]),
+    "size that is no number": lambda: described(image_size=[float("nan"), 64]),
+    "size without end": lambda: described(image_size=[float("inf"), 64]),
+    "fraction": lambda: described(image_size=[96.5, 64]),
+    "batch": lambda: described(batch=0),
+    "huge batch": lambda: described(batch=10**9),
+    "digits": lambda: described().replace("[96,", "[" + "9" * 5000 + ","),
+    "precision": lambda: described(precision="fp1"),
+    "list as precision": lambda: described(precision=[]),
+    "number as format": lambda: described(format=3),
+    "long name": lambda: described(schema=schema_with(name="x" * 10_000)),
+    "many keypoints": lambda: described(schema=schema_with(keypoints=MANY, flip_pairs=[], oks_sigmas=[])),
+    "numbers as names": lambda: described(schema=schema_with(keypoints=[1, 2])),
+    "keypoints that are none": lambda: described(schema=schema_with(keypoints=5)),
+    "class that is none": lambda: described(schema={"classes": [3]}),
+    "no class": lambda: described(schema={"classes": []}),
+    "skeleton elsewhere": lambda: described(schema=schema_with(skeleton=[[0, 7]])),
+    "pairs of texts": lambda: described(schema=schema_with(flip_pairs=[["0", "1"]])),
+    "huge id": lambda: described(schema=schema_with(category_id=2**70)),
+    "sigma": lambda: described(schema=schema_with(oks_sigmas=[float("nan"), 1])),
+}
+
+
+@pytest.mark.parametrize("kind", ABSURD)
+def test_absurd_descriptions_are_refused(kind):
+    with pytest.raises(ValueError, match=r"x\.onnx: found no readable description .* export the model again") as caught:
+        Description.from_json(ABSURD[kind](), "x.onnx")
+    assert len(str(caught.value)) < 1000
+    Description.from_json(described(), "x.onnx")
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"class_ids": np.full((1, 1), 2)}, "objects of class 2 .* 2 classes and 2 keypoints"),
+        ({"class_ids": np.full((1, 1), -1)}, "2 classes"),
+        ({"keypoints": np.zeros((1, 1, 3, 2))}, "with 3 keypoints"),
+        ({"keypoints": None}, "no output keypoints"),
+    ],
+)
+def test_a_graph_of_other_classes_than_described(tmp_path, changes, words):
+    class Other(Counting):
+        def run_canvas(self, image, valid_size):
+            found = super().run_canvas(image, valid_size) | changes
+            return {name: values for name, values in found.items() if values is not None}
+
+    detector = Other(tmp_path, Description(SCHEMA, (4, 2), "x", batch=1))
+    with pytest.raises(ValueError, match=words):
+        detector.predict_on_batch(np.full((1, 2, 4, 3), 200, np.uint8))

@@ -60,7 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\ninterrupted", file=sys.stderr)
         return getattr(error, "exit_code", 130)
     except Exception as error:
-        text = None if isinstance(error, ValueError) else explain_exhaustion(error, options)
+        # A sentence of ours, or what a library or the system says.
+        ours = isinstance(error, ValueError) or (isinstance(error, OSError) and error.strerror is None)
+        text = None if ours else explain_exhaustion(error, options)
         if text is None and not isinstance(error, ValueError | OSError):
             raise
         print(f"\nerror: {printable(text or _describe(error))}", file=sys.stderr)

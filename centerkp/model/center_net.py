@@ -247,7 +247,9 @@ def load_model(path: str | Path) -> CenterNet:
     try:
         model = keras.saving.load_model(path, safe_mode=True)
     except (*UNREADABLE, TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"{path}: not a readable centerkp model ({str(error)[:500]}); train one or name another file.") from error
+        raise ValueError(
+            f"{path}: not a readable centerkp model ({str(error)[:500]}); train one or name another file."
+        ) from error
     return model
 
 

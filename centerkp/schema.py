@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from centerkp.sides import guess_flip_pairs
+from centerkp.sides import FlipPairs, check_flip_pairs, choose_flip_pairs
 from centerkp.wording import suggest
 
 COCO_KEYPOINTS = (
@@ -27,8 +27,6 @@ COCO_SIGMAS = (
 DEFAULT_SIGMA = 0.05
 MAX_NAMES = 20_000  # classes, and keypoints of all of them
 MAX_LETTERS = 500  # of a name
-# Pairs of keypoint names, for all classes that have both or each class its own; None leaves them to the file and the names.
-FlipPairs = Sequence[tuple[str, str]] | Mapping[str, Sequence] | None
 OksSigmas = float | Mapping[str, float] | None  # one for all keypoints, or some by name
 
 
@@ -126,7 +124,7 @@ class Schema:
         if faulty:
             raise ValueError(f"{name}: {len(faulty)} entries of 'categories' lack 'id' or 'name', the first is {faulty[0]!r}.")
         ordered = sorted(categories, key=lambda category: int(category["id"]))
-        _check_flip_pairs(flip_pairs, ordered)
+        check_flip_pairs(flip_pairs, ordered)
         return cls(tuple(_read_category(c, flip_pairs) for c in ordered)).with_sigmas(oks_sigmas)
 
     @classmethod
@@ -269,26 +267,10 @@ def _to_tuple(value: Any) -> Any:
     return tuple(_to_tuple(v) for v in value) if isinstance(value, list | tuple) else value
 
 
-def _check_flip_pairs(override: FlipPairs, categories: Sequence[Mapping]) -> None:
-    """Every pair of a list must fit a class, every name of a mapping be one: a slip of the pen would teach left as right."""
-    if isinstance(override, Mapping):
-        classes = [str(c["name"]) for c in categories]
-        for name in override:
-            if name not in classes:
-                raise ValueError(f"flip_pairs: found class '{name}', expected some of {classes}{suggest(name, classes)}.")
-        return
-    keypoints = [[str(k) for k in c.get("keypoints") or ()] for c in categories]
-    known = [k for names in keypoints for k in names]
-    for pair in override or ():
-        if not any(set(pair) <= set(names) for names in keypoints):
-            hint = next((suggest(name, known) for name in pair if name not in known), "")
-            raise ValueError(f"flip_pairs: found {':'.join(pair)}, expected two keypoints of one class, of {known}{hint}.")
-
-
 def _read_category(category: Mapping, flip_override: FlipPairs) -> ObjectClass:
     name = str(category["name"])
     keypoints = tuple(str(k) for k in category.get("keypoints") or ())
-    pairs, flip_source = _choose_flip_pairs(name, keypoints, category, flip_override)
+    pairs, flip_source = choose_flip_pairs(name, keypoints, category, flip_override)
     sigmas, sigma_source = _choose_sigmas(keypoints, category)
     return ObjectClass(
         name=name,
@@ -308,29 +290,6 @@ def _read_skeleton(edges: Iterable, count: int) -> tuple[tuple[int, int], ...]:
     first = 0 if any(0 in edge for edge in edges) else 1
     edges = [(a - first, b - first) for a, b in edges]
     return tuple((a, b) for a, b in edges if 0 <= a < count and 0 <= b < count and a != b)
-
-
-def _choose_flip_pairs(
-    name: str, keypoints: tuple[str, ...], category: Mapping, override: FlipPairs
-) -> tuple[tuple[tuple[int, int], ...], str]:
-    given, source = category.get("flip_pairs"), "json"
-    if isinstance(override, Mapping):
-        given, source = (override[name], "flag") if name in override else (given, source)
-    elif override is not None:
-        own = [pair for pair in override if set(pair) <= set(keypoints)]
-        given, source = (own, "flag") if own or not override else (given, source)
-    if given is not None:
-        unknown = [k for pair in given for k in pair if k not in keypoints]
-        if unknown:
-            raise ValueError(
-                f"category '{name}': flip_pairs name {unknown}, which its keypoints {list(keypoints)} do not contain; "
-                "give pairs of its own keypoint names."
-            )
-        return tuple((keypoints.index(a), keypoints.index(b)) for a, b in given), source if keypoints else "none"
-    pairs, unpaired = guess_flip_pairs(keypoints)
-    if unpaired:
-        return (), "unpaired"
-    return pairs, "names" if pairs else "none"
 
 
 def _choose_sigmas(keypoints: tuple[str, ...], category: Mapping) -> tuple[tuple[float, ...], str]:

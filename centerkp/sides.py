@@ -1,7 +1,12 @@
 """Left and right in the names of keypoints: who takes whose place in a mirror."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+from centerkp.wording import suggest
+
+# Pairs of keypoint names, for all classes that have both or each class its own; None leaves them to the file and the names.
+FlipPairs = Sequence[tuple[str, str]] | Mapping[str, Sequence] | None
 
 _WORDS = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|[^\W\d_]+|\d+")
 _MIRROR = {"left": "right", "right": "left", "l": "r", "r": "l"}
@@ -52,3 +57,43 @@ def guess_flip_pairs(keypoints: Sequence[str]) -> tuple[tuple[tuple[int, int], .
         else:
             unpaired.append(keypoints[index])
     return tuple(sorted(pairs)), tuple(unpaired)
+
+
+def check_flip_pairs(override: FlipPairs, categories: Sequence[Mapping]) -> None:
+    """Every pair of a list must fit a class, every name of a mapping be one: a slip of the pen would teach left as right."""
+    if isinstance(override, Mapping):
+        classes = [str(c["name"]) for c in categories]
+        for name in override:
+            if name not in classes:
+                raise ValueError(f"flip_pairs: found class '{name}', expected some of {classes}{suggest(name, classes)}.")
+        return
+    keypoints = [[str(k) for k in c.get("keypoints") or ()] for c in categories]
+    known = [k for names in keypoints for k in names]
+    for pair in override or ():
+        if not any(set(pair) <= set(names) for names in keypoints):
+            hint = next((suggest(name, known) for name in pair if name not in known), "")
+            raise ValueError(f"flip_pairs: found {':'.join(pair)}, expected two keypoints of one class, of {known}{hint}.")
+
+
+def choose_flip_pairs(
+    name: str, keypoints: tuple[str, ...], category: Mapping, override: FlipPairs
+) -> tuple[tuple[tuple[int, int], ...], str]:
+    """A category's pairs as numbers of its keypoints, and where they come from (`ObjectClass.flip_source`)."""
+    given, source = category.get("flip_pairs"), "json"
+    if isinstance(override, Mapping):
+        given, source = (override[name], "flag") if name in override else (given, source)
+    elif override is not None:
+        own = [pair for pair in override if set(pair) <= set(keypoints)]
+        given, source = (own, "flag") if own or not override else (given, source)
+    if given is not None:
+        unknown = [k for pair in given for k in pair if k not in keypoints]
+        if unknown:
+            raise ValueError(
+                f"category '{name}': flip_pairs name {unknown}, which its keypoints {list(keypoints)} do not contain; "
+                "give pairs of its own keypoint names."
+            )
+        return tuple((keypoints.index(a), keypoints.index(b)) for a, b in given), source if keypoints else "none"
+    pairs, unpaired = guess_flip_pairs(keypoints)
+    if unpaired:
+        return (), "unpaired"
+    return pairs, "names" if pairs else "none"

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from centerkp.results import coco_dataset
-from centerkp.schema import COCO_KEYPOINTS, COCO_SIGMAS, ObjectClass, Schema, guess_flip_pairs
+from centerkp.schema import COCO_KEYPOINTS, COCO_SIGMAS, ObjectClass, Schema
+from centerkp.sides import guess_flip_pairs
 
 
 def category(name="cat", keypoints=("left_eye", "right_eye", "nose"), **extra):

@@ -9,7 +9,8 @@ from centerkp.doctor.mend import DUMMY, NESTED, OUT_OF_RANGE, PAIRS, ZERO_BASED
 from centerkp.doctor.reader import Reading
 from centerkp.labels.annotations import HIDDEN_POINTS, NO_POINTS, NUMBERS, UNNAMED_POINTS, WRONG_LENGTH
 from centerkp.labels.tables import REPEATED_IDS
-from centerkp.schema import ObjectClass, guess_flip_pairs
+from centerkp.schema import ObjectClass
+from centerkp.sides import guess_flip_pairs
 from centerkp.wording import count_of
 
 # Mendings that nothing the reader says would tell the user, and what to know about each.

@@ -11,7 +11,8 @@ from centerkp.labels.foreign import recognise_bytes, recognise_list, recognise_o
 from centerkp.labels.image_files import image_folders, require_images
 from centerkp.labels.records import Dataset, Images, build_dataset
 from centerkp.labels.tables import NOUNS, Table, read_categories, read_images
-from centerkp.schema import FlipPairs, OksSigmas, Schema
+from centerkp.schema import OksSigmas, Schema
+from centerkp.sides import FlipPairs
 from centerkp.wording import quote
 
 

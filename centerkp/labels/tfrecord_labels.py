@@ -5,7 +5,8 @@ from pathlib import Path
 
 from centerkp.labels.coco import match_schema, read_schema
 from centerkp.labels.label_map import label_ids, read_label_map
-from centerkp.schema import FlipPairs, OksSigmas, Schema
+from centerkp.schema import OksSigmas, Schema
+from centerkp.sides import FlipPairs
 from centerkp.wording import quote
 
 _OTHER_MAP = "give the label map that they were written with"

@@ -20,7 +20,8 @@ from centerkp.labels.faults import Remarks
 from centerkp.labels.records import Dataset, Images, build_dataset
 from centerkp.labels.tfrecord import StoredImage, import_tensorflow, open_tfrecord
 from centerkp.labels.tfrecord_labels import RecordLabels, Unusable, read_record_labels
-from centerkp.schema import FlipPairs, OksSigmas, Schema
+from centerkp.schema import OksSigmas, Schema
+from centerkp.sides import FlipPairs
 from centerkp.wording import quote
 
 _SHARD = re.compile(r"(.*)-(\d{5,})-of-(\d{5,})(.*)", re.DOTALL)

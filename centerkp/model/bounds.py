@@ -8,6 +8,7 @@ import math
 import struct
 import zipfile
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import h5py
 
@@ -72,7 +73,7 @@ def check_fields(config: Mapping, count_parameters: Callable[[Schema, Backbone],
     _check_backbone(config["backbone"], schema, count_parameters, weight_bytes)
 
 
-def _check_backbone(config, schema: Schema, count_parameters, weight_bytes: int) -> None:
+def _check_backbone(config: Any, schema: Schema, count_parameters: Callable[[Schema, Any], int], weight_bytes: int) -> None:
     if isinstance(config, Mapping):
         for name, value in config.items():
             _check_widths(name, value)
@@ -91,7 +92,7 @@ def _check_backbone(config, schema: Schema, count_parameters, weight_bytes: int)
         )
 
 
-def _check_widths(name: str, value) -> None:
+def _check_widths(name: str, value: Any) -> None:
     """Of one field, whatever the kind of the backbone: small numbers, in lists of lists at most."""
     pending = [value]
     while pending:
@@ -104,8 +105,9 @@ def _check_widths(name: str, value) -> None:
             _check_number(f"backbone, {name}", value, 0, MAX_CHANNELS, float)
 
 
-def _check_number(name: str, value, least: float, most: float, kind: type = int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | kind) or not least <= value <= most:
+def _check_number(name: str, value: Any, least: float, most: float, kind: type = int) -> None:
+    is_number = isinstance(value, int | float) and isinstance(value, int | kind) and not isinstance(value, bool)
+    if not (is_number and least <= value <= most):
         what = "a whole number" if kind is int else "a number"
         raise ValueError(f"{name}: found {str(value)[:100]}, expected {what} from {least} to {most}")
 
@@ -169,7 +171,7 @@ class _Member(io.RawIOBase):
         self._at = max(offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence], 0)
         return self._at
 
-    def readinto(self, buffer) -> int:
+    def readinto(self, buffer: Any) -> int:
         self._file.seek(self._start + self._at)
         data = self._file.read(max(min(len(buffer), self._size - self._at), 0))
         buffer[: len(data)] = data

@@ -286,14 +286,17 @@ def write_jsons(contents: Mapping[Path, object]) -> None:
 
     Of a process that is killed while it renames them, some may be missing.
     """
-    parts = {claim_part(path): path for path in contents}
+    parts = {part_path(path): path for path in contents}
     try:
-        for part, content in zip(parts, contents.values(), strict=True):
-            _dump(part, content)
+        for part, path in parts.items():
+            claim_part(path)
+            _dump(part, contents[path])
         for path in list(contents)[1:]:
             path.unlink(missing_ok=True)
         for part, path in parts.items():
             os.replace(part, path)
+    except OSError as error:
+        raise unwritable(path, error) from None
     finally:
         for part in parts:
             part.unlink(missing_ok=True)

@@ -156,7 +156,8 @@ def prepare_train(folder):
 
 
 TRAIN = ["train", "--coco", "data/train.json", "--val-fraction", "0.25", "--run", "run", "--backbone", "hourglass_10",
-         "--image-size", "32", "--batch-size", "2", "--epochs", "3", "--eval-every", "2", "--threads", "1"]  # fmt: skip
+         "--image-size", "32", "--batch-size", "2", "--epochs", "3", "--eval-every", "2", "--threads", "1",
+         "--precision", "float32"]  # fmt: skip
 
 
 def resume_train(folder):

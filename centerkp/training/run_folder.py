@@ -148,7 +148,7 @@ class RunFolder:
         try:
             with open(self.log, newline="", encoding="utf-8") as file:
                 rows = [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
-            return [row for row in rows if row["epoch"] > 0]
+            return [row | {k: int(row[k]) for k in ("epoch", "best") if k in row} for row in rows if row["epoch"] > 0]
         except (ValueError, TypeError, KeyError, csv.Error) as error:
             raise ValueError(
                 f"{self.log}: found no numbers ({error}), expected a row of them for each epoch; mend it or move it away."

@@ -25,7 +25,8 @@ from centerkp.training.settings import TrainSettings
 from centerkp.training.train import find_scores
 from centerkp.writing import hold_folder
 
-FLAGS = ["--backbone", "hourglass_10", "--image-size", "32", "--batch-size", "2", "--eval-every", "1", "--threads", "1"]
+FLAGS = ["--backbone", "hourglass_10", "--image-size", "32", "--batch-size", "2", "--eval-every", "1", "--threads", "1",
+         "--precision", "float32"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")

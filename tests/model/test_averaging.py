@@ -1,12 +1,16 @@
 """The average of the weights against its closed form, and learning rates by name."""
 
 import math
+import subprocess
+import sys
 
 import keras
 import numpy as np
 import pytest
 
 from centerkp.model.averaging import AveragingAdamW
+from centerkp.model.center_net import CenterNet, save_model
+from centerkp.schema import Schema
 
 
 def make_variable(name: str = "w", value: float = 0.0) -> keras.Variable:
@@ -64,3 +68,14 @@ def test_rates_by_name():
     for variable, start, factor in zip(variables, before, paths.values(), strict=True):
         np.testing.assert_allclose(start - keras.ops.convert_to_numpy(variable), 1e-3 * factor, rtol=1e-3)
     assert AveragingAdamW.from_config(optimizer.get_config()).rates == rates
+
+
+def test_a_model_in_training_loads_anywhere(tmp_path):
+    """Also where nothing but `load_model` was imported, with its average and its rates."""
+    model = CenterNet(Schema.generic(1), "hourglass_10", 32)
+    model.compile(AveragingAdamW(1e-3, use_ema=True, rates={"stem": 2.0}))
+    model.optimizer.build(model.trainable_variables)
+    save_model(model, tmp_path / "last.keras")
+    code = "import sys, centerkp; print(centerkp.load_model(sys.argv[1]).optimizer.rates)"
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "last.keras")], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.strip() == "{'stem': 2.0}", done.stderr

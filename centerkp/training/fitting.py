@@ -199,4 +199,4 @@ def make_training_batches(
 def draw_first_batch(batch: tuple[Any, Mapping[str, Any]], model: CenterNet, folder: RunFolder) -> None:
     """The first training batch with its targets, as the network will meet it."""
     images, truth = np.asarray(batch[0])[:4], {k: np.asarray(v)[:4] for k, v in batch[1].items()}
-    write_image(folder.pictures / "first_batch.jpg", draw_targets_of_batch(images, truth, model.schema))
+    write_image(folder.pictures / "first_batch.jpg", draw_targets_of_batch(images, truth, model.schema), "train")

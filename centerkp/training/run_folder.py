@@ -2,9 +2,8 @@
 
 import csv
 import json
-import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
@@ -16,7 +15,7 @@ from centerkp.labels.records import Record
 from centerkp.schema import Schema
 from centerkp.training.records import KeptImages, read_images, write_images
 from centerkp.training.settings import TrainSettings
-from centerkp.writing import hold_folder, replacing, write_json
+from centerkp.writing import WriteGuard, hold_folder, refuse_place, replacing, write_json
 
 _PACKAGES = ("centerkp", "keras", "tensorflow", "jax", "numpy", "opencv-python-headless", "albumentations", "pycocotools")
 
@@ -79,22 +78,26 @@ class RunFolder:
                 if settings.run:
                     raise
 
-    def refuse_taken(self) -> None:
+    def refuse_taken(self, reads: Iterable[str | Path] = ()) -> None:
         """Passes a folder in which a new run can be written.
+
+        Args:
+            reads: files that the run reads, under whatever names.
 
         Raises:
             FileExistsError: it already holds a run, or files that a run would write.
-            ValueError: it is a file, lies in one, or cannot be written to.
+            ValueError: a run would write over one that it reads.
+            NotADirectoryError, PermissionError: it is a file, lies in one, or cannot be written to.
         """
+        refuse_place(self.path)
+        files = (self.settings, self.images, self.scores, self.log, self.best, self.last, self.metrics, self.predictions)
+        others = (self.path / "schema.json", self.path / "versions.json")
+        WriteGuard(reads, overwrite=True).check([*files, *others])
         if self.settings.exists():
             raise FileExistsError(f"{self.path}: already holds a run; continue it with --resume, or choose another --run.")
         taken = [p.name for p in (self.best, self.last, self.log, self.metrics, self.predictions) if p.exists()]
         if taken:
             raise FileExistsError(f"{self.path}: found {', '.join(taken)}, expected a folder of its own; choose another --run.")
-        place = next(p for p in (self.path, *self.path.absolute().parents) if p.exists())
-        if not place.is_dir() or not os.access(place, os.W_OK):
-            found = "a folder that cannot be written to" if place.is_dir() else "a file"
-            raise ValueError(f"{place}: found {found}, expected a folder to write the run to; choose another --run.")
 
     def hold(self) -> AbstractContextManager[None]:
         """Inside, no other process trains into this folder.

@@ -64,7 +64,7 @@ def train(settings: TrainSettings, *, resume: str | Path | None = None, console:
         if resume:
             with folder.hold():
                 return _resume(settings, folder, by_default, console)
-        folder.refuse_taken()
+        folder.refuse_taken(path for path in (settings.coco, settings.val, settings.label_map, settings.augmentation) if path)
         schema, train_records, val_records = _prepare(settings, None, console)
         model = _build_new_model(schema, train_records, settings, by_default, console)
         folder = RunFolder.create(settings)
@@ -215,7 +215,7 @@ def finish(folder: RunFolder, val_records: Sequence[Record], settings: TrainSett
     write_json(folder.predictions, coco_dataset(images, detections, model.schema))
     for record, found in list(zip(val_records, detections, strict=True))[:PICTURES]:
         picture = draw_validation(record, found, model.schema)
-        write_image(folder.pictures / "validation" / f"{record.path.stem}_{record.image_id}.jpg", picture)
+        write_image(folder.pictures / "validation" / f"{record.path.stem}_{record.image_id}.jpg", picture, "train")
     print_evaluation(evaluation, console)
     for name, path in (("model", folder.best), ("numbers", folder.metrics), ("pictures", folder.pictures)):
         console.print(f"{name:>9}: {path}")

@@ -49,7 +49,8 @@ def own(tmp_path, monkeypatch, models):
     (own / "videos").mkdir()
     squares.write_clip(own / "videos" / "c.mp4", squares.moving_square(3), "mp4v")
     (own / "names.json").write_text(json.dumps({"images": [{}], "annotations": [], "categories": NAMED}))
-    shutil.copy(own / "a.json", own / "metrics.json")
+    for name in ("metrics.json", "schema.json"):
+        shutil.copy(own / "a.json", own / name)
     shutil.copy(own / "a.json", own / "a.onnx")
     shutil.copy(own / "names.json", own / "names.keras")
     return own
@@ -187,6 +188,8 @@ OWN_INPUTS = {
     "convert": ["convert", "{checkpoint}", "names.keras", "--coco", "names.keras"],
     "export": ["export", "{keras}", "--format", "onnx", "--coco", "a.onnx", "--out", "a.onnx"],
     "eval": ["eval", "{keras}", "--coco", "metrics.json", "--out", "."],
+    "train annotations": ["train", "--coco", "metrics.json", "--run", "."],
+    "train validation": ["train", "--coco", "a.json", "--val", "schema.json", "--run", "."],
     "infer folder": ["infer", "images", "--weights", "{keras}", "--out", "."],
     "infer picture": ["infer", "images/1.png", "--weights", "{keras}", "--out", "."],
     "infer video": ["infer", "videos/c.mp4", "--weights", "{keras}", "--out", "."],
@@ -201,7 +204,8 @@ def test_with_its_own_input_as_output(own, models, name, overwrite, capsys, monk
     (own / "list.txt").write_text("images/1.png\nimages/2.png\n")
     before = digests(own)
     command = [part.format(**{k: str(v) for k, v in vars(models).items()}) for part in OWN_INPUTS[name]]
-    sentence = refused([*command, *(["--overwrite"] if overwrite else [])], capsys)
+    asked = ["--overwrite"] if overwrite and command[0] != "train" else []  # which never replaces anything
+    sentence = refused([*command, *asked], capsys)
     # Images are known only when the JSON has been read; until then they are files that no earlier run wrote.
     assert "which are never changed" in sentence or ("no earlier run" in sentence and not overwrite)
     assert digests(own) == before

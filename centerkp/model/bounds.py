@@ -101,7 +101,7 @@ def _check_widths(name: str, value: Any) -> None:
             if len(value) > 64:
                 raise ValueError(f"backbone, {name}: found {len(value)} values, expected at most 64")
             pending += value.values() if isinstance(value, Mapping) else value
-        elif isinstance(value, int | float):
+        elif isinstance(value, int | float) and not isinstance(value, bool):
             _check_number(f"backbone, {name}", value, 0, MAX_CHANNELS, float)
 
 

@@ -270,7 +270,7 @@ def test_what_auto_means():
 def test_settings_that_contradict_themselves():
     for values in ({"unfreeze_at": 3}, {"freeze": "stem", "unfreeze_at": 100}, {"freeze": "stem", "unfreeze_at": -1}):
         with pytest.raises(ValueError, match="unfreeze_at: found"):
-            TrainSettings(**values)
+            TrainSettings(backbone="hourglass_10", **values).resolve()
     with pytest.raises(ValueError, match="freeze: found 'all'"):
         TrainSettings(freeze="all")
     with pytest.raises(ValueError, match="expected names as snout=nose"):

@@ -4,6 +4,7 @@ import math
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -192,9 +193,15 @@ def _draw_network(image: Tensor, schema: Schema, backbone: Backbone, bn_momentum
 
 def count_parameters(schema: Schema, backbone: Backbone) -> int:
     """Of the network that a `CenterNet` would have, without memory for one."""
-    with keras.StatelessScope(initialize_variables=False):
-        image = keras.Input((None, None, 3), dtype="float32")
-        return keras.Model(image, _draw_network(image, schema, backbone, 0.9)).count_params()
+
+    def count() -> int:
+        with keras.StatelessScope(initialize_variables=False):
+            image = keras.Input((None, None, 3), dtype="float32")
+            return keras.Model(image, _draw_network(image, schema, backbone, 0.9)).count_params()
+
+    # Keras keeps a list of variables without values for each thread, and fills them in when the next such scope there ends.
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(count).result()
 
 
 def _draw_head(feature: Tensor, head: str, channels: int, backbone: Backbone, name: str) -> Tensor:

@@ -7,6 +7,7 @@ import time
 import zipfile
 
 import h5py
+import keras
 import numpy as np
 import pytest
 
@@ -176,6 +177,16 @@ def test_files_that_were_packed_again_load(good, tmp_path):
     path = change(good, tmp_path / "again.keras", method=zipfile.ZIP_DEFLATED)
     image = np.full((1, 16, 16, 3), 99, np.float32)
     np.testing.assert_array_equal(load_model(path)(image)[0]["box_size"], load_model(good)(image)[0]["box_size"])
+
+
+def test_what_was_counted_is_never_built():
+    """Not in the next scope either, at whose end Keras gives values to all variables that have none."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert count_parameters(Schema.generic(1), Hourglass(4, (4096, 4096), (1, 1), 1, head_channels=4)) > 2 * 10**9
+    with keras.StatelessScope():
+        pass
+    keras.Sequential([keras.Input((2,)), keras.layers.Lambda(lambda x: x)])
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 600_000  # kB
 
 
 def test_parameters_are_counted_without_building():

@@ -54,17 +54,18 @@ def train(settings: TrainSettings, *, resume: str | Path | None = None, console:
     """
     console = console or make_console()
     by_default = settings.weights == "auto"
+    folder = RunFolder(resume) if resume else RunFolder.name(settings)
+    if not resume:  # before anything is measured, which may take a while
+        folder.refuse_taken(path for path in (settings.coco, settings.val, settings.label_map, settings.augmentation) if path)
     settings, choices = choose(settings)
     for line in choices:
         console.print(line)
-    folder = RunFolder(resume) if resume else RunFolder.name(settings)
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(settings.precision)
     try:
         if resume:
             with folder.hold():
                 return _resume(settings, folder, by_default, console)
-        folder.refuse_taken(path for path in (settings.coco, settings.val, settings.label_map, settings.augmentation) if path)
         schema, train_records, val_records = _prepare(settings, None, console)
         model = _build_new_model(schema, train_records, settings, by_default, console)
         folder = RunFolder.create(settings)

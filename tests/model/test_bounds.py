@@ -182,7 +182,7 @@ def test_files_that_were_packed_again_load(good, tmp_path):
 def test_what_was_counted_is_never_built():
     """Not in the next scope either, at whose end Keras gives values to all variables that have none."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    assert count_parameters(Schema.generic(1), Hourglass(4, (4096, 4096), (1, 1), 1, head_channels=4)) > 2 * 10**9
+    assert count_parameters(Schema.generic(1), Hourglass(4, (4096, 4096), (1, 1), 1, head_channels=4)) > 10**9
     with keras.StatelessScope():
         pass
     keras.Sequential([keras.Input((2,)), keras.layers.Lambda(lambda x: x)])

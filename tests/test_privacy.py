@@ -36,7 +36,7 @@ for one in again["annotations"]:
     one["keypoints"] = [v + 1 if i % 3 < 2 and v else v for i, v in enumerate(one.get("keypoints", ()))]
 json.dump(again, open("data/again.json", "w"))
 scenes.write_demo = lambda folder: small
-demo.SETTINGS = replace(demo.SETTINGS, image_size=32, batch_size=2)
+demo.SETTINGS = replace(demo.SETTINGS, backbone="hourglass_10", image_size=32, batch_size=2)
 for command in json.load(open("commands.json")):
     code = main(shlex.split(command))
     assert code in (0, None) or command.startswith(("check", "export")) and code in (1, 2), (command, code)

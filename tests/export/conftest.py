@@ -75,10 +75,6 @@ def make_model(stacks=1, backbone=None, max_objects=20):
     for stack, maps in enumerate(model(noise)):
         for head, values in maps.items():
             layer = model.get_layer(f"stack{stack}_{head}")
-            if backbone and head.endswith("heatmap"):
-                # Few cells above many others, as peaks are; a ReLU that most cells reach would make them all alike.
-                deviation = np.asarray(values) - np.mean(np.asarray(values), axis=(0, 1, 2))
-                layer.kernel.assign(layer.kernel * np.sign(np.mean(deviation**3, axis=(0, 1, 2))))
             layer.kernel.assign(layer.kernel * (2 if "size" in head else 1) / np.std(np.asarray(values)))
             if head == "box_size":
                 layer.bias.assign([6.0, 5.0])

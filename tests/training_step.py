@@ -33,7 +33,7 @@ def run_training_step(model, images, truth):
             value, rest = total(stacks)
             return value, (*rest, state)
 
-        (value, (terms, stacks, state)), gradients = jax.value_and_grad(loss, has_aux=True)(
+        (value, (terms, stacks, state)), gradients = jax.jit(jax.value_and_grad(loss, has_aux=True))(
             [v.value for v in model.trainable_variables]
         )
         after = dict(zip([v.path for v in model.non_trainable_variables], state, strict=True))

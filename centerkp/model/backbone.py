@@ -1,13 +1,14 @@
 """What a backbone is: the answers that the rest of the house asks of it, whatever its layers are."""
 
 import re
+from abc import ABC, abstractmethod
 from dataclasses import asdict
 from typing import Any, ClassVar
 
 from centerkp.heads import FREEZABLE, Tensor
 
 
-class Backbone:
+class Backbone(ABC):
     """A network from images to feature maps at stride 4; each kind is a frozen dataclass whose fields are its widths.
 
     Names of its layers begin with `stem_`, and in a trunk that may be frozen up to a stride with `strideN_`, where N is the
@@ -34,13 +35,13 @@ class Backbone:
     head_channels: int | dict[str, int]
     freezable = tuple(part for part in FREEZABLE if part != "filters")
 
+    @abstractmethod
     def build(self, x: Tensor, bn_momentum: float) -> list:
         """(B, S, S, 3) normalised images -> one (B, S/4, S/4, channels) per stack; Keras tensors in and out."""
-        raise NotImplementedError
 
+    @abstractmethod
     def count_blocks(self) -> int:
         """Blocks of layers in all: what says, before it is drawn, how long a network is."""
-        raise NotImplementedError
 
     def hidden_channels(self, head: str) -> int:
         """Width of a head's hidden layer."""

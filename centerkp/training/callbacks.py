@@ -156,9 +156,9 @@ class Forecast(keras.callbacks.Callback):
             return
         step = (time.monotonic() - self.started) / (self.LAST - self.FIRST)
         left = step * (self.steps - self.done)
-        smaller = max(self.image_size * 3 // 4 // 32, 1) * 32
+        smaller = self.image_size * 3 // 4 // self.model.multiple * self.model.multiple
         line = f"{step:.2g} s a step: {format_duration(left)} to go, evaluations not counted"
-        if left > SHORT:
+        if left > SHORT and smaller:
             share = (smaller / self.image_size) ** 2
             line += f"; --image-size {smaller} would take {share:.0%} of it, fewer --epochs in proportion"
         self.console.print(line)

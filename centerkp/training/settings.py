@@ -24,6 +24,7 @@ DATA_PATHS = tuple(name for name in PATHS if name not in ("run", "weights"))
 STARTS = dict.fromkeys(COCO_ARCHIVES, "coco") | {"efficientnet_lite0_fpn": "imagenet"}
 # Highest learning rates by what the weights are; a model of any kind counts as trained.
 RATES = {"none": 1e-3, "imagenet": 1e-3, "drawn": 1e-3, "trained": 2.5e-4}
+STARTING_WORDS = ("auto", "coco", *(word for word in RATES if word != "trained"))  # what --weights takes besides paths
 VECTOR_RATE = 8.0
 # At the zoo's 0.1 the vectors of an object that is mirrored at random stay at their mean, which is nothing, until the network
 # knows which way it faces, and it has little reason to find out; and boxes get exact three times as slowly.
@@ -218,8 +219,7 @@ class TrainSettings:
     def anchor(self) -> "TrainSettings":
         """The same with absolute paths, as a run keeps them: they lead to the data from any working directory."""
         given = {name: getattr(self, name) for name in PATHS}
-        words = {"auto", "none", "coco", "imagenet"}
-        is_path = {n: v for n, v in given.items() if v and "://" not in v and not (n == "weights" and v in words)}
+        is_path = {n: v for n, v in given.items() if v and "://" not in v and not (n == "weights" and v in STARTING_WORDS)}
         absolute: dict[str, Any] = {name: os.path.abspath(value) for name, value in is_path.items()}
         return replace(self, **absolute)
 

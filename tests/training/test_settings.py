@@ -97,3 +97,11 @@ def test_no_command_shows_them_all(capsys):
     with pytest.raises(SystemExit):
         main(["export", "-h"])
     assert "Write a trained model as SavedModel" in capsys.readouterr().out  # names keep their capitals
+
+
+def test_paths_are_kept_absolute_and_words_as_they_are(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for word in ("auto", "none", "coco", "imagenet", "drawn"):
+        assert TrainSettings(coco="ann.json", weights=word).anchor().weights == word
+    kept = TrainSettings(coco="ann.json", weights="best.keras").anchor()
+    assert (kept.coco, kept.weights) == (str(tmp_path / "ann.json"), str(tmp_path / "best.keras"))

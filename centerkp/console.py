@@ -22,12 +22,13 @@ class _PlainConsole(Console):
     """Names may hold what steers terminals; nothing but rich's own styles reaches one."""
 
     def render(self, renderable: Any, options: Any = None) -> Iterator[Segment]:
+        """What rich sends to the terminal, with every text made printable, so that no name in it can steer the terminal."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else segment._replace(text=printable(segment.text))
 
 
 def make_console(**options: Any) -> Console:
-    """A console that prints what it is given, also in the cells of tables.
+    """A rich console for the terminal that prints what it is given, also in the cells of tables.
 
     Names of classes, keypoints and files may hold brackets and colons, which rich would otherwise read as markup and emoji,
     and control characters, see `wording.printable`. A width in COLUMNS in which nothing can be read is not believed.
@@ -40,7 +41,7 @@ def make_console(**options: Any) -> Console:
 
 @contextmanager
 def native_silence() -> Iterator[None]:
-    """Holds back warnings and what libraries write to the standard error stream; shows it when an error is raised."""
+    """Inside, holds back warnings and what native libraries write to the error stream; shows it when an error is raised."""
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as heard, warnings.catch_warnings():
@@ -61,7 +62,7 @@ def native_silence() -> Iterator[None]:
 
 
 def import_quietly(name: str) -> ModuleType:
-    """A module that brings native libraries along, without their greetings, which would bury what matters."""
+    """Imports a module like Keras without the greetings its native libraries print on the terminal, burying what matters."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # also for what TensorFlow says later, as of a GPU that is not there
     with native_silence():
         return import_module(name)

@@ -63,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _check_outputs(options: argparse.Namespace, images: Sequence[Path]) -> None:
-    """Refuses what may not be written. Reports are replaced by later ones; a mended file may have been worked on."""
+    """Refuses files that `centerkp check` may not write: reports are replaced, a mended file may have been worked on."""
     reads = [path for path in (options.coco, options.val, *images) if path]
     outputs = [path for path in (options.fix, options.html) if path]
     WriteGuard(reads, options.overwrite).check(outputs, lambda path: str(path) != options.fix and says(path, mark("check")))

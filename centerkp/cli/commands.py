@@ -34,7 +34,7 @@ COMMANDS = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command and returns its exit code: 0, 2 for wrong input, or what the command says.
+    """Runs one command of `centerkp` and returns its exit code: 0, 2 for wrong input, or what the command says.
 
     130 when interrupted by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP.
     """
@@ -65,12 +65,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         text = None if ours else explain_exhaustion(error, options)
         if text is None and not isinstance(error, ValueError | OSError):
             raise
-        print(f"\nerror: {printable(text or _describe(error))}", file=sys.stderr)
+        print(f"\nerror: {printable(text or _describe_error(error))}", file=sys.stderr)
         return 2
 
 
-def _describe(error: Exception) -> str:
-    """An error as a sentence, also where it is the system's own."""
+def _describe_error(error: Exception) -> str:
+    """The error that ended a command as a sentence, also where it is the system's own."""
     if isinstance(error, OSError) and error.strerror is not None:
         name = "a file" if error.filename is None else os.fsdecode(error.filename)
         return f"{name}: could not be read or written ({error.strerror}); check that it may be, and that there is free space."
@@ -78,19 +78,19 @@ def _describe(error: Exception) -> str:
 
 
 def print_notes(console: Console, notes: Iterable[str]) -> None:
-    """What the user should know, a line each, on a `rich.console.Console`."""
+    """Prints what the user of a command should know, a yellow line each, on a `rich.console.Console`."""
     for note in notes:
         console.print(f"  {note}", style="yellow")
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """As argparse, but nothing in the message steers the terminal."""
+        """Ends a command at wrong arguments as argparse does, but nothing in the message steers the terminal."""
         super().error(printable(message))
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of all commands and their flags."""
+    """The argparse parser of the command line: all commands and their flags."""
     parser = _Parser("centerkp", description="Keypoint detection for your own objects.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

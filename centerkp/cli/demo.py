@@ -26,7 +26,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def run_demo(data: Path, run_folder: str | None, epochs: int, console: Console | None = None) -> None:
-    """Draws the demonstration dataset into `data` (kept if it is already there), and does everything a user would."""
+    """Does all that `centerkp demo` does: draws its dataset into `data` unless it is there, trains, evaluates and predicts."""
     from centerkp.demo.scenes import write_demo
     from centerkp.inference.sources import find_sources
     from centerkp.inference.stream import predict_sources

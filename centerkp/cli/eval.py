@@ -74,7 +74,7 @@ def evaluate_models(
     console: Console | None = None,
     **options: Any,
 ) -> list["ModelResult"]:
-    """Measures models on one dataset, writes the numbers into the folder `out` and prints them side by side.
+    """What `centerkp eval` does: measures models on one dataset, writes the files into folder `out`, prints all side by side.
 
     Args:
         html: writes report.html beside metrics.json and curves.csv.

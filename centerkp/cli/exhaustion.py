@@ -29,7 +29,7 @@ _OUT = {"train": "--run", "demo": "--run"} | dict.fromkeys(("infer", "eval", "ex
 
 
 def explain_exhaustion(error: BaseException, options: Namespace) -> str | None:
-    """One sentence for an error that comes from full memory or a full disk; None for every other.
+    """One sentence for an error of a command that comes from full memory or a full disk; None for every other.
 
     Args:
         options: of the command, whose values are named.
@@ -48,6 +48,7 @@ def explain_exhaustion(error: BaseException, options: Namespace) -> str | None:
 
 
 def _list_causes(error: BaseException) -> list[BaseException]:
+    """The error that ended a command and those that it came from: any of them may speak of the full memory or disk."""
     causes: list[BaseException] = []
     one: BaseException | None = error
     while one is not None and one not in causes:
@@ -57,6 +58,7 @@ def _list_causes(error: BaseException) -> list[BaseException]:
 
 
 def _find_size(text: str) -> str:
+    """How much memory was asked for in vain, read from the errors' text, as in "3.2 GB"; general words where it is not said."""
     if shape := _SHAPE.search(text):
         return f"an array of {' x '.join(re.findall('[0-9]+', shape[1]))} numbers"
     if size := _BYTES.search(text):
@@ -65,6 +67,7 @@ def _find_size(text: str) -> str:
 
 
 def _find_file(causes: Sequence[BaseException], text: str) -> str:
+    """The file that a full disk did not take, from an error's own `filename` or the errors' text; "writing" if unknown."""
     for one in causes:
         if isinstance(one, OSError) and one.filename is not None:
             return os.fsdecode(one.filename)
@@ -72,10 +75,12 @@ def _find_file(causes: Sequence[BaseException], text: str) -> str:
     return named[1] if named else "writing"
 
 
-def _field(flag: str) -> str:
+def _name_option(flag: str) -> str:
+    """Under which name the parsed options hold a flag whose value makes the memory full: --batch-size as batch_size."""
     return flag.removeprefix("--").replace("-", "_")
 
 
 def _name_flag(flag: str, options: Namespace) -> str:
-    value = getattr(options, _field(flag), None)
+    """A flag that makes the work fit the memory, with its present value: "--batch-size (now 8)"."""
+    value = getattr(options, _name_option(flag), None)
     return f"{flag} (now {value})" if isinstance(value, int | float | str) and value != "" else flag

@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _make_sigma_table(sigmas: "Sigmas") -> "Table":
-    """Estimated sigmas beside those until now, for the terminal."""
+    """Estimated sigmas beside those until now, the table that `centerkp sigmas` prints."""
     import numpy as np
     from rich.table import Table
 

@@ -25,7 +25,7 @@ class Interrupted(KeyboardInterrupt):
 
 @contextmanager
 def as_interrupts() -> Iterator[None]:
-    """Inside, these signals raise `Interrupted` in the main thread, so that files are completed or cleared away."""
+    """Inside, SIGTERM and SIGHUP raise `Interrupted` in the main thread, so that files are completed or cleared away."""
     former, last = {}, -math.inf
 
     def interrupt(number: int, frame: Any) -> None:
@@ -49,7 +49,7 @@ def as_interrupts() -> Iterator[None]:
 
 
 def _leave_terminal() -> None:
-    """What is still to be said goes nowhere: writing to a terminal that was closed raises errors."""
+    """After SIGHUP, what is still to be said goes nowhere: writing to a terminal that was closed raises errors."""
     with open(os.devnull, "w") as nowhere:
         for stream in (1, 2):
             if stat.S_ISCHR(os.fstat(stream).st_mode):

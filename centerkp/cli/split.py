@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _make_split_table(split: "Split") -> "Table":
-    """Images and objects of each part of a split, for the terminal."""
+    """Images and objects of each part of a split, the table that `centerkp split` prints."""
     from rich.table import Table
 
     table = Table("class", box=None, header_style="dim")

@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _add_settings(parser: argparse.ArgumentParser, settings: type) -> None:
-    """One flag per field of a settings dataclass. A flag not given stays out, so that a file's value can hold."""
+    """A flag of `centerkp train` per field of a settings dataclass; one not given stays out, and a file's value can hold."""
     for one in fields(settings):
         flag = "--" + one.name.replace("_", "-")
         default = ",".join(map(str, one.default)) if isinstance(one.default, tuple) else one.default
@@ -76,6 +76,6 @@ class _Join(argparse.Action):
 
 
 def _read_range(text: str) -> tuple[float, float]:
-    """The numbers of a flag such as --scale 0.7,1.3."""
+    """The two numbers of a flag of `centerkp train` such as --scale 0.7,1.3."""
     low, high = (float(part) for part in text.split(","))
     return low, high

@@ -53,7 +53,7 @@ class DecodeOptions:
 
     @classmethod
     def from_config(cls, config: Mapping) -> "DecodeOptions":
-        """Options by name, also from files whose `peak_kernel` was both windows in one."""
+        """Options of decoding by name, also from files whose `peak_kernel` was both windows in one."""
         config = dict(config)
         if "peak_kernel" in config:
             both = config.pop("peak_kernel")
@@ -68,7 +68,7 @@ def decode(
     valid_size: Tensor | None = None,
     keypoint_std: Sequence[float] | np.ndarray | None = None,
 ) -> dict:
-    """Decodes the maps of one stack into objects.
+    """Decodes the maps of one stack into objects: boxes, scores, classes and keypoints.
 
     Args:
         maps: `{head: (B, H, W, channels)}` as the network gives them, heat maps as logits.
@@ -118,13 +118,13 @@ def decode(
 
 
 def keep_peaks(scores: Tensor, kernel: int) -> Tensor:
-    """Scores of a map (B, H, W, channels) that are the highest of their kernel x kernel neighbourhood; others become 0."""
+    """Scores of a map (B, H, W, channels) that are peaks to decode, the highest of kernel x kernel cells; others become 0."""
     highest = ops.max_pool(scores, kernel, strides=1, padding="same", data_format="channels_last")
     return ops.where(ops.abs(scores - highest) < 1e-6, scores, 0.0)
 
 
 def find_candidates(maps: Mapping[str, Tensor], options: DecodeOptions) -> tuple[Tensor, Tensor, Tensor]:
-    """The best heat map peaks of every keypoint.
+    """The best heat map peaks of every keypoint, to which decoding snaps the regressed points.
 
     Returns:
         Positions (B, K, P, 2) in cells, scores (B, K, P), and the cells they stand in, flattened, (B, K, P) int32.
@@ -148,7 +148,7 @@ def _snap_keypoints(
     options: DecodeOptions,
     keypoint_std: Sequence[float] | np.ndarray | None,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Regressed points (B, M, K, 2) in cells, each moved to its nearest candidate where the rules allow.
+    """Decoded points (B, M, K, 2) in cells: each regressed one moved to its nearest candidate where the rules allow.
 
     Also their scores and deviations, (B, M, K); the deviations are None without `keypoint_std`.
     """
@@ -177,7 +177,7 @@ def _snap_keypoints(
 
 
 def _take_candidates(values: Tensor, chosen: Tensor) -> Tensor:
-    """Of `values` (B, K, P, ...), those of candidate `chosen` (B, M, K) of each keypoint: (B, M, K, ...)."""
+    """Of `values` (B, K, P, ...), those of the candidate peak `chosen` (B, M, K) of each keypoint: (B, M, K, ...)."""
     count, candidates = values.shape[1:3]
     images = ops.arange(ops.shape(values)[0], dtype="int32")[:, None, None]
     flat = (images * count + np.arange(count, dtype="int32")) * candidates + chosen
@@ -187,7 +187,7 @@ def _take_candidates(values: Tensor, chosen: Tensor) -> Tensor:
 def _measure_deviations(
     heatmap: Tensor, peak: Tensor, low: Tensor, high: Tensor, keypoint_std: Sequence[float] | np.ndarray
 ) -> Tensor:
-    """How much wider than a certain point's the peaks at cells `peak` (B, M, K) are: a standard deviation in cells.
+    """How unsure decoded keypoints are, by how much wider their peaks (B, M, K) are than a certain point's, in cells.
 
     The squared heat map within `SPREAD_RADIUS` is taken for a distribution of the point: its second moment about the peak,
     averaged over x and y and doubled, is the variance of the Gaussian whose square it would be. Squaring keeps the faint rest

@@ -21,14 +21,14 @@ def ideal_maps(targets: dict, schema: Schema) -> dict[str, np.ndarray]:
             p = np.clip(targets[head].astype(np.float64), 1e-7, 1 - 1e-7)
             maps[head] = np.log(p / (1 - p)).astype(np.float32)
     for head in ("center_offset", "box_size"):
-        maps[head] = _scatter(targets[head], (batch, height, width, 2))
+        maps[head] = _scatter_target(targets[head], (batch, height, width, 2))
     if schema.num_keypoints:
         shape = (batch, height, width, 2 * schema.num_keypoints)
         for head in ("keypoint_offset", "keypoint_regression"):
             own_cell = {
                 k: v.reshape(batch, -1, len(NEIGHBOURS), *v.shape[2:])[:, :, _ON_PEAK] for k, v in targets[head].items()
             }
-            maps[head] = _scatter(own_cell, shape)
+            maps[head] = _scatter_target(own_cell, shape)
     return maps
 
 
@@ -47,8 +47,8 @@ def count_shared_cells(boxes_xyxy: np.ndarray, keypoints_xy: np.ndarray, visibil
     return len(centers) - len(np.unique(centers, axis=0)), len(points) - len(np.unique(points, axis=0))
 
 
-def _scatter(target: dict, shape: tuple[int, ...]) -> np.ndarray:
-    """A sparse target as the map that an ideal network would give."""
+def _scatter_target(target: dict, shape: tuple[int, ...]) -> np.ndarray:
+    """A sparse target of rendering as the dense map (`shape`) that an ideal network would give."""
     pairs = np.zeros((shape[0], int(np.prod(shape[1:])) // 2, 2), np.float32)
     for image in range(shape[0]):
         real = target["weight"][image] > 0

@@ -24,7 +24,7 @@ PEAK_WINDOW = float(np.exp(-4.5))
 
 
 def gaussian_radius(height: Tensor, width: Tensor) -> Tensor:
-    """How far a target box's corner may move while it keeps `MIN_IOU` with the truth, in the unit of the sides (cells).
+    """How far a target box's corner may move in cells while it keeps `MIN_IOU` with the truth: the Gaussian's radius.
 
     The least of three cases. Each root is divided by 2 instead of 2a: CornerNet's slip, kept by the reference and by us.
     """
@@ -40,7 +40,7 @@ def gaussian_radius(height: Tensor, width: Tensor) -> Tensor:
 
 
 def gaussian_sigma(height: Tensor, width: Tensor) -> Tensor:
-    """Width of an object's Gaussian in cells: (2 * floor(radius) + 1) / 6, at least 1/6."""
+    """Width of an object's Gaussian in the target heat maps, in cells: (2 * floor(radius) + 1) / 6, at least 1/6."""
     radius = ops.maximum(ops.floor(gaussian_radius(height, width)), 0.0)
     return (2 * radius + 1) / 6
 
@@ -76,7 +76,7 @@ def render_targets(
     if mask_rule not in MASK_RULES:
         raise ValueError(f"mask_rule: found '{mask_rule}', expected one of {list(MASK_RULES)}.")
     height, width = map_size
-    cells = _to_cells(truth, schema)
+    cells = _truth_to_cells(truth, schema)
     one_hot = ops.one_hot(cells["class_ids"], schema.num_classes, dtype="float32")  # (B, M, C)
     heatmap = render_gaussians(
         cells["center_cell"][:, :, None], cells["sigma"][:, :, None], one_hot * cells["weights"][..., None], map_size
@@ -98,8 +98,8 @@ def render_targets(
     return targets
 
 
-def _to_cells(truth: Mapping[str, Tensor], schema: Schema) -> dict:
-    """The truth in grid cells, to render targets from; keypoint weights are class membership x object weight x labelled."""
+def _truth_to_cells(truth: Mapping[str, Tensor], schema: Schema) -> dict:
+    """The truth in grid cells, to render targets from; keypoint weights are class member x object weight x labelled."""
     boxes = ops.cast(truth["boxes_xyxy"], "float32") / STRIDE
     size = boxes[..., 2:] - boxes[..., :2]
     center = (boxes[..., :2] + boxes[..., 2:]) / 2
@@ -140,7 +140,7 @@ def _render_keypoints(
     mask_rule: str,
     std: np.ndarray,
 ) -> dict:
-    """The targets of the keypoints' heads."""
+    """The training targets of the keypoint heads: heat map, mask, counts, and sparse offsets and regression."""
     height, width = map_size
     count = schema.num_keypoints
     weights = cells["point_weights"]
@@ -161,7 +161,11 @@ def _render_keypoints(
         value = cells["points"][..., None, :] - ops.cast(cell, "float32")  # (B, M, K, 29, 2)
         index = (cell[..., 1] * width + cell[..., 0]) * count + channel
         index, weight = _silence_outside(cell, index, weights[..., None], map_size)
-        sparse[head] = {"index": _flatten(index), "value": _flatten(value, 2), "weight": _flatten(weight)}
+        sparse[head] = {
+            "index": _flatten_targets(index),
+            "value": _flatten_targets(value, 2),
+            "weight": _flatten_targets(weight),
+        }
     return sparse | {
         "keypoint_heatmap": heatmap,
         "keypoint_mask": mask * inside,
@@ -170,7 +174,7 @@ def _render_keypoints(
 
 
 def _blank_keypoints(cells: Mapping[str, Tensor], weights: Tensor, schema: Schema, mask_rule: str) -> Tensor:
-    """Where an object silences a keypoint's target inside its box: 1 there, (B, M, K)."""
+    """Where an object silences a keypoint's target map inside its box, by `mask_rule`: 1 there, (B, M, K)."""
     missing = ops.cast(weights < 1e-3, "float32")
     if mask_rule == "zoo_2021":
         return missing
@@ -183,7 +187,7 @@ def _blank_keypoints(cells: Mapping[str, Tensor], weights: Tensor, schema: Schem
 
 
 def render_gaussians(points_cell: Tensor, sigma: Tensor, weights: Tensor, map_size: tuple[int, int]) -> Tensor:
-    """Draws every point's Gaussian over the whole map and keeps the maximum, one object at a time.
+    """Draws every point's Gaussian over the whole target heat map and keeps the maximum, one object at a time.
 
     Args:
         points_cell: (B, M, K, 2) integer cells x, y; K may be 1 when all channels share the point.
@@ -206,7 +210,7 @@ def render_gaussians(points_cell: Tensor, sigma: Tensor, weights: Tensor, map_si
         return ops.maximum(heatmap, peak)
 
     empty = ops.zeros((ops.shape(weights)[0], height, width, weights.shape[-1]))
-    return _fold_objects(_last_used(weights), draw, empty)
+    return _fold_objects(_count_used_rows(weights), draw, empty)
 
 
 def _blank_boxes(boxes: Tensor, blank: Tensor, map_size: tuple[int, int], closed: bool = False) -> Tensor:
@@ -226,11 +230,11 @@ def _blank_boxes(boxes: Tensor, blank: Tensor, map_size: tuple[int, int], closed
         return ops.minimum(mask, 1 - area[..., None] * blank[:, i][:, None, None])
 
     full = ops.ones((ops.shape(blank)[0], *map_size, blank.shape[-1]))
-    return _fold_objects(_last_used(blank), cover, full)
+    return _fold_objects(_count_used_rows(blank), cover, full)
 
 
 def _fold_objects(count: Tensor, step: Callable[[Tensor, Tensor], Tensor], maps: Tensor) -> Tensor:
-    """Draws objects into maps one after another: `step(i, maps)` for i = 0 .. count - 1."""
+    """Draws objects into target maps one after another: `step(i, maps)` for i = 0 .. count - 1."""
 
     def advance(i: Tensor, maps: Tensor) -> tuple[Tensor, Tensor]:
         maps = step(i, maps)
@@ -242,21 +246,21 @@ def _fold_objects(count: Tensor, step: Callable[[Tensor, Tensor], Tensor], maps:
     return ops.while_loop(lambda i, _: i < count, advance, (first, maps))[1]
 
 
-def _last_used(weights: Tensor) -> Tensor:
-    """How many leading objects of (B, M, K) have to be looked at: rows behind the last non-zero weight are padding."""
+def _count_used_rows(weights: Tensor) -> Tensor:
+    """How many leading objects of weights (B, M, K) have a target to render: rows behind the last non-zero one are padding."""
     used = ops.any(weights > 0, axis=(0, 2))
     return ops.max(ops.where(used, ops.arange(1, weights.shape[1] + 1, dtype="int32"), 0))
 
 
 def _silence_outside(cell: Tensor, index: Tensor, weights: Tensor, map_size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Sends target cells outside the map to index 0 with weight 0."""
+    """Gives target cells that lie outside the map the index 0 and the weight 0."""
     height, width = map_size
     x, y = cell[..., 0], cell[..., 1]
     inside = ops.logical_and(ops.logical_and(x >= 0, x < width), ops.logical_and(y >= 0, y < height))
     return ops.where(inside, index, 0), ops.where(inside, weights, 0.0)
 
 
-def _flatten(values: Tensor, trailing: int = 0) -> Tensor:
-    """Sparse targets (B, M, K, 29, ...) as (B, M * K * 29, ...)."""
+def _flatten_targets(values: Tensor, trailing: int = 0) -> Tensor:
+    """Sparse keypoint targets (B, M, K, 29, ...) as (B, M * K * 29, ...)."""
     length = int(np.prod(values.shape[1:4]))
     return ops.reshape(values, (-1, length, trailing) if trailing else (-1, length))

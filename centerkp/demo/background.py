@@ -10,7 +10,7 @@ from centerkp.demo.shapes import cast_shadow
 
 
 def draw_background(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
-    """A bench top with up to five things on it that are none of the dataset's objects, (height, width, 3) uint8."""
+    """The bench of a demo scene with up to five things on it that are no objects of the dataset, (height, width, 3) uint8."""
     surface = _SURFACES[rng.integers(len(_SURFACES))](rng, width, height)
     canvas = np.clip(surface, 0, 255).astype(np.uint8)
     for _ in range(rng.integers(0, 6)):
@@ -19,11 +19,11 @@ def draw_background(rng: np.random.Generator, width: int, height: int) -> np.nda
 
 
 def light_scene(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
-    """The light on the bench, (height, width, 3) float32 around 1.
+    """The light on the bench of a demo scene, (height, width, 3) float32 around 1.
 
     It has a brightness, a tint, a gradient across the bench, and now and then the soft shadow of something outside.
     """
-    light = _ramp(rng, height, width) * np.float32(rng.uniform(0.05, 0.3)) + np.float32(rng.uniform(0.7, 1.05))
+    light = _draw_ramp(rng, height, width) * np.float32(rng.uniform(0.05, 0.3)) + np.float32(rng.uniform(0.7, 1.05))
     if rng.random() < 0.3:
         shade = np.ones((height // 4, width // 4), np.float32)
         corners = rng.uniform(-0.2, 1.2, (3, 2)) * shade.shape[::-1]
@@ -32,8 +32,8 @@ def light_scene(rng: np.random.Generator, width: int, height: int) -> np.ndarray
     return light[..., None] * rng.normal(1, 0.03, 3).astype(np.float32)
 
 
-def _ramp(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """(height, width) float32 from 0 to 1 in a random direction."""
+def _draw_ramp(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """(height, width) float32 from 0 to 1 in a random direction: how light or a bench top's colour changes across the scene."""
     angle = rng.uniform(0, 2 * np.pi)
     across = np.linspace(-1, 1, width, dtype=np.float32) * np.float32(np.cos(angle))
     down = np.linspace(-1, 1, height, dtype=np.float32) * np.float32(np.sin(angle))
@@ -41,8 +41,8 @@ def _ramp(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 
 
 def _draw_wood(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
-    """A bench top of boards."""
-    grain = _noise(rng, height, width, (height // 3, 3)) * 16 + _noise(rng, height, width, (height // 12, 6)) * 14
+    """A bench top of wooden boards, the background of a demo scene."""
+    grain = _draw_noise(rng, height, width, (height // 3, 3)) * 16 + _draw_noise(rng, height, width, (height // 12, 6)) * 14
     seams = np.zeros((height, 1), np.float32)
     board = int(rng.integers(60, 130))
     for y in range(int(rng.integers(board)), height, board):
@@ -56,25 +56,25 @@ def _draw_wood(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
 
 
 def _draw_stone(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
-    """A bench top of speckled stone."""
-    spots = np.sum([_noise(rng, height, width, (height // d, width // d)) * w for d, w in ((80, 18), (20, 10), (4, 8))], 0)
+    """A bench top of speckled stone, the background of a demo scene."""
+    spots = np.sum([_draw_noise(rng, height, width, (height // d, width // d)) * w for d, w in ((80, 18), (20, 10), (4, 8))], 0)
     return spots[..., None] + _dull_color(rng)
 
 
 def _draw_gradient(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
-    """A bench top that goes over from one dull colour to another."""
-    share = _ramp(rng, height, width)[..., None]
+    """A bench top that goes over from one dull colour to another, the background of a demo scene."""
+    share = _draw_ramp(rng, height, width)[..., None]
     return _dull_color(rng) * share + _dull_color(rng) * (1 - share)
 
 
 def _draw_mat(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
-    """A bench top with a cutting mat and its grid."""
+    """A bench top with a cutting mat and its grid, the background of a demo scene."""
     mat = np.empty((height, width, 3), np.float32)
     mat[:] = np.array([(30, 92, 84), (44, 60, 92), (66, 68, 70), (222, 220, 210)])[rng.integers(4)]
     step, line = int(rng.integers(20, 56)), np.float32(rng.choice([-26, 26]))
     mat[int(rng.integers(step)) :: step] += line
     mat[:, int(rng.integers(step)) :: step] += line
-    return mat + _noise(rng, height, width, (height // 40, width // 40))[..., None] * 5
+    return mat + _draw_noise(rng, height, width, (height // 40, width // 40))[..., None] * 5
 
 
 _SURFACES: tuple[Callable, ...] = (_draw_wood, _draw_wood, _draw_stone, _draw_gradient, _draw_mat)
@@ -85,14 +85,14 @@ def _dull_color(rng: np.random.Generator) -> np.ndarray:
     return (rng.uniform(50, 215) + rng.normal(0, 18, 3)).astype(np.float32)
 
 
-def _noise(rng: np.random.Generator, height: int, width: int, cells: tuple[int, int]) -> np.ndarray:
-    """(height, width) float32 noise of standard deviation near 1, smooth over `cells` (rows, columns)."""
+def _draw_noise(rng: np.random.Generator, height: int, width: int, cells: tuple[int, int]) -> np.ndarray:
+    """(height, width) float32 noise for a bench top, standard deviation near 1, smooth over `cells` (rows, columns)."""
     coarse = rng.normal(0, 1, np.maximum(cells, 2)).astype(np.float32)
     return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
 
 
 def _lay_paper(rng: np.random.Generator, canvas: np.ndarray) -> None:
-    """A slip of paper with scraps of text."""
+    """Lays a slip of paper with scraps of text on the bench, as clutter of the background."""
     height, width = canvas.shape[:2]
     w, h = int(rng.uniform(0.15, 0.4) * width), int(rng.uniform(0.12, 0.35) * height)
     paper = np.full((h, w, 3), np.clip(rng.uniform(185, 250) + rng.normal(0, 8, 3), 0, 255), np.uint8)
@@ -115,7 +115,7 @@ def _lay_paper(rng: np.random.Generator, canvas: np.ndarray) -> None:
 
 
 def _lay_cable(rng: np.random.Generator, canvas: np.ndarray) -> None:
-    """A bent cable across the bench."""
+    """Lays a bent cable across the bench, as clutter of the background."""
     height, width = canvas.shape[:2]
     corners = rng.uniform(-0.2, 1.2, (4, 2)) * (width, height)
     share = np.linspace(0, 1, 60)[:, None]
@@ -129,7 +129,7 @@ def _lay_cable(rng: np.random.Generator, canvas: np.ndarray) -> None:
 
 
 def _lay_blot(rng: np.random.Generator, canvas: np.ndarray) -> None:
-    """A flat stain, disc or chip of colour."""
+    """Lays a flat stain, disc or chip of colour on the bench, as clutter of the background."""
     height, width = canvas.shape[:2]
     center = rng.uniform(0, 1, 2) * (width, height)
     angle = np.sort(rng.uniform(0, 2 * np.pi, rng.integers(3, 30)))[:, None]

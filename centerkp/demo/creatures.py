@@ -82,7 +82,7 @@ def draw_beside(genome: np.random.Generator, rng: np.random.Generator) -> Figure
 
 
 def draw_bird(genome: np.random.Generator, rng: np.random.Generator) -> Figure:
-    """A bird or a fish from the side: a body between a pointed head and a fanned end, and a wing or fin."""
+    """A bird or a fish, as a creature from the side: a body between a pointed head and a fanned end, and a wing or fin."""
     deep, head, swims = vary(rng, genome.uniform(0.25, 0.4)), genome.uniform(0.16, 0.22), bool(genome.integers(0, 2))
     crown = np.array([0.3, 0.0 if swims else -0.18 + rng.normal(0, 0.03)])
     beak = crown + (head * (0.5 if swims else 1.1), 0.02)
@@ -98,7 +98,7 @@ def draw_bird(genome: np.random.Generator, rng: np.random.Generator) -> Figure:
 
 
 def draw_person(genome: np.random.Generator, rng: np.random.Generator) -> Figure:
-    """A figure from the front, arms and legs bent at random."""
+    """A person from the front, arms and legs bent at random."""
     wide, long = vary(rng, genome.uniform(0.14, 0.2)), vary(rng, genome.uniform(0.26, 0.34))
     neck, pelvis = np.array([rng.normal(0, 0.03), -long / 2]), np.array([0, long / 2])
     head = neck + 0.11 * direction(-90 + rng.normal(0, 15))
@@ -118,7 +118,7 @@ def draw_person(genome: np.random.Generator, rng: np.random.Generator) -> Figure
 
 
 def draw_snake(genome: np.random.Generator, rng: np.random.Generator) -> Figure:
-    """A smooth body with a head: points at both ends and the quarters between."""
+    """A snake, a smooth body with a head: points at both ends and the quarters between."""
     thick, tone = genome.uniform(0.05, 0.12), int(genome.integers(0, TONES))
     steps = np.cumsum(rng.normal(0, 22) / 10 + bezier(rng.normal(0, 9, (5, 1)), 41)[:, 0])
     line = np.cumsum(np.stack([np.cos(np.radians(steps)), np.sin(np.radians(steps))], 1), 0) / 41

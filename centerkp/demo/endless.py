@@ -35,7 +35,7 @@ class _Seen:
 
 
 def draw_picture(seed: int | Sequence[int], schema: Schema, size: int = 320) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """One picture (size, size, 3) uint8 RGB and its padded truth.
+    """One of the pictures without end, of any kinds of objects, (size, size, 3) uint8 RGB, and its padded truth.
 
     The truth is that of training samples, with M = MAX_OBJECTS and K keypoints of `kinds.make_schema()`: boxes_xyxy (M, 4),
     class_ids (M,), object_weights (M,), is_crowd (M,), keypoints_xy (M, K, 2), visibility (M, K): 1 where something lies over
@@ -62,7 +62,7 @@ def draw_picture(seed: int | Sequence[int], schema: Schema, size: int = 320) -> 
         _lay_object(rng, picture, owners, next(numbers), class_id, length, upright, seen)
     for _ in range(rng.integers(0, 3)):
         _lay_thing(rng, picture, owners, next(numbers), largest, seen)
-    return take_picture(rng, picture), _pad(seen, owners, schema, size)
+    return take_picture(rng, picture), _pad_truth(seen, owners, schema, size)
 
 
 def _lay_object(
@@ -75,7 +75,7 @@ def _lay_object(
     upright: bool,
     seen: list[_Seen],
 ) -> None:
-    """Draws an object of a class where it is inside enough and hides no other too much; nothing if no place is found."""
+    """Draws an object of a kind where it is inside enough and hides no other too much; nothing if no place is found."""
     figure = KINDS[class_id].sketch(rng)
     size = len(picture)
     for _ in range(3):
@@ -87,7 +87,7 @@ def _lay_object(
         if geometry.box_areas(box)[0] < MIN_INSIDE * geometry.box_areas(whole)[0]:
             continue
         drawing = _Drawing(rng, outlines, [tone for _, tone in figure.parts], length, size)
-        if drawing.area < 12 or _hides(owners, drawing, seen):
+        if drawing.area < 12 or _hides_earlier(owners, drawing, seen):
             continue
         drawing.lay(rng, picture, owners, number)
         seen.append(_Seen(number, class_id, box[0], geometry.apply_to_points(affine, figure.points), drawing.area))
@@ -95,7 +95,7 @@ def _lay_object(
 
 
 def _draw_pose(rng: np.random.Generator, figure: Figure, length: float, size: int, upright: bool) -> np.ndarray:
-    """Figure -> pixels: turned, now and then seen at a slant, and shifted."""
+    """The affine figure -> pixels of the endless picture: turned, now and then seen at a slant, and shifted."""
     largest = min(figure.turn, 25) if upright else figure.turn
     steps = [geometry.rotation(rng.uniform(-largest, largest))]
     if rng.random() < 0.4:
@@ -106,8 +106,8 @@ def _draw_pose(rng: np.random.Generator, figure: Figure, length: float, size: in
     return geometry.compose(*steps, geometry.scaling(length, length), geometry.translation(*center))
 
 
-def _hides(owners: np.ndarray, drawing: "_Drawing", seen: list[_Seen]) -> bool:
-    """Whether a thing laid now would leave too little of an earlier object."""
+def _hides_earlier(owners: np.ndarray, drawing: "_Drawing", seen: list[_Seen]) -> bool:
+    """Whether a thing laid now into the endless picture would leave too little of an earlier object."""
     patch = owners[drawing.window]
     covered = np.bincount(patch[drawing.mask > 127], minlength=256)
     left = np.bincount(owners.ravel(), minlength=256) if covered[:NOTHING].any() else covered
@@ -117,7 +117,7 @@ def _hides(owners: np.ndarray, drawing: "_Drawing", seen: list[_Seen]) -> bool:
 def _lay_thing(
     rng: np.random.Generator, picture: np.ndarray, owners: np.ndarray, number: int, largest: float, seen: list[_Seen]
 ) -> None:
-    """Something of no kind: a scrap, a strip, a blot or a loose part of an object."""
+    """Lays something of no kind into the endless picture: a scrap, a strip, a blot or a loose part of an object."""
     size = len(picture)
     length = float(np.clip(largest * np.exp(rng.normal(-0.3, 0.6)), 8, size))
     what = rng.integers(4)
@@ -140,7 +140,7 @@ def _lay_thing(
     turn, shift = geometry.rotation(rng.uniform(-180, 180)), geometry.translation(*rng.uniform(0, size, 2))
     affine = geometry.compose(turn, geometry.scaling(length, length), shift)
     drawing = _Drawing(rng, [geometry.apply_to_points(affine, one) for one in outlines], [0] * len(outlines), length, size)
-    if drawing.area and not _hides(owners, drawing, seen):
+    if drawing.area and not _hides_earlier(owners, drawing, seen):
         drawing.lay(rng, picture, owners, number)
 
 
@@ -171,12 +171,12 @@ class _Drawing:
         self.area = int(np.count_nonzero(self.mask > 127))
 
     def lay(self, rng: np.random.Generator, picture: np.ndarray, owners: np.ndarray, number: int) -> None:
-        """Puts it into the picture with its texture, relief and shadow; the pixels it covers are then its own."""
+        """Puts the filled outlines into the endless picture with texture, relief and shadow; its pixels are then its own."""
         colors, mask = self.colors, self.mask
         if self.length > 30 and rng.random() < 0.5:
             _draw_texture(rng, colors)
         if rng.random() < 0.6:
-            colors = _shade(rng, colors, mask, self.length)
+            colors = _round_off(rng, colors, mask, self.length)
         if rng.random() < 0.5:
             _cast_shadow(rng, picture, mask, self.window, self.length)
         patch = picture[self.window]
@@ -189,7 +189,7 @@ class _Drawing:
 
 
 def _draw_palette(rng: np.random.Generator) -> np.ndarray:
-    """(TONES, 3) float: shades of one colour, or colours of their own."""
+    """Colours (TONES, 3) float for an object of an endless picture: shades of one colour, or colours of their own."""
     base = draw_color(rng)
     if rng.random() < 0.55:
         return np.clip(base * rng.uniform(0.7, 1.3, (TONES, 1)) + rng.normal(0, 4, (TONES, 3)), 0, 255)
@@ -197,7 +197,7 @@ def _draw_palette(rng: np.random.Generator) -> np.ndarray:
 
 
 def _draw_texture(rng: np.random.Generator, colors: np.ndarray) -> None:
-    """Stripes, spots or specks over the window, darker or lighter than what is there."""
+    """Stripes, spots or specks over an object of an endless picture, darker or lighter than what is there."""
     height, width = colors.shape[:2]
     what, shift = rng.integers(3), float(rng.choice([-1, 1]) * rng.uniform(10, 60))
     if what == 2:
@@ -220,8 +220,8 @@ def _draw_texture(rng: np.random.Generator, colors: np.ndarray) -> None:
     cv2.add(colors, cv2.merge([layer, layer, layer]), colors, dtype=cv2.CV_8U)
 
 
-def _shade(rng: np.random.Generator, colors: np.ndarray, mask: np.ndarray, length: float) -> np.ndarray:
-    """Colours with edges that are rounded off, lit from one side."""
+def _round_off(rng: np.random.Generator, colors: np.ndarray, mask: np.ndarray, length: float) -> np.ndarray:
+    """Colours of an object of an endless picture as if its edges were rounded off and lit from one side."""
     reach = max(int(length * rng.uniform(0.02, 0.1)), 1) * 2 + 1
     soft = cv2.blur(cv2.blur(mask, (reach, reach)), (reach, reach))
     angle, gain = rng.uniform(0, 2 * np.pi), rng.uniform(0.2, 1.0) * reach / 8
@@ -239,7 +239,7 @@ def _shade(rng: np.random.Generator, colors: np.ndarray, mask: np.ndarray, lengt
 def _cast_shadow(
     rng: np.random.Generator, picture: np.ndarray, mask: np.ndarray, window: tuple[slice, slice], length: float
 ) -> None:
-    """Darkens the picture beside a silhouette, softly."""
+    """Darkens the endless picture beside a silhouette, softly, in a random direction."""
     size = len(picture)
     offset = rng.normal(0, 0.06 * length + 1, 2)
     blur = max(int(length * rng.uniform(0.01, 0.06)), 1) * 2 + 1
@@ -255,7 +255,8 @@ def _cast_shadow(
     picture[y0:y1, x0:x1] = cv2.multiply(picture[y0:y1, x0:x1], cv2.merge([shadow, shadow, shadow]), scale=1 / 255)
 
 
-def _pad(seen: list[_Seen], owners: np.ndarray, schema: Schema, size: int) -> dict[str, np.ndarray]:
+def _pad_truth(seen: list[_Seen], owners: np.ndarray, schema: Schema, size: int) -> dict[str, np.ndarray]:
+    """Truth of an endless picture, its objects padded to MAX_OBJECTS rows; visibility 1 where something lies over a point."""
     count = schema.num_keypoints
     truth = {
         "boxes_xyxy": np.zeros((MAX_OBJECTS, 4), np.float32),

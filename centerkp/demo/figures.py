@@ -26,7 +26,7 @@ TONES = 4  # colours of a figure: 0 its main one
 
 
 def limb(a: ArrayLike, b: ArrayLike, start: float, end: float) -> np.ndarray:
-    """A straight limb from a to b with round ends, half as wide as `start` at a and `end` at b."""
+    """Outline of a drawn figure's limb: straight from a to b, round ends, half as wide as `start` at a and `end` at b."""
     a, b = np.asarray(a, float), np.asarray(b, float)
     along = (b - a) / max(float(np.hypot(*(b - a))), 1e-6)
     turn = np.linspace(0, np.pi, 7)[:, None]
@@ -37,7 +37,7 @@ def limb(a: ArrayLike, b: ArrayLike, start: float, end: float) -> np.ndarray:
 
 
 def oval(center: ArrayLike, length: float, width: float, along: ArrayLike = (0.0, 1.0)) -> np.ndarray:
-    """An ellipse whose `length` lies along a direction."""
+    """Outline of an ellipse, to build drawn figures of, whose `length` lies along a direction."""
     ahead = np.asarray(along, float)
     ahead = ahead / max(float(np.hypot(*ahead)), 1e-6)
     ring = circle(0.5, 25)[:-1]
@@ -46,21 +46,23 @@ def oval(center: ArrayLike, length: float, width: float, along: ArrayLike = (0.0
 
 
 def vary(rng: np.random.Generator, value: float, spread: float = 0.12) -> float:
+    """A measure of a drawn figure, times a random factor near 1 (log-normal of width `spread`)."""
     return float(value * np.exp(rng.normal(0, spread)))
 
 
 def direction(degrees: float) -> np.ndarray:
-    """(2,) to the right at 0, down at 90."""
+    """The unit vector (2,) along which part of a figure points: to the right at 0, down at 90 degrees."""
     return np.array([np.cos(np.radians(degrees)), np.sin(np.radians(degrees))])
 
 
 def turned(vector: np.ndarray, degrees: float) -> np.ndarray:
+    """The vector (2,) along a part of a figure, turned clockwise on the picture by so many degrees."""
     c, s = direction(degrees)
     return np.array([c * vector[0] - s * vector[1], s * vector[0] + c * vector[1]])
 
 
 def faced(figure: Figure, rng: np.random.Generator) -> Figure:
-    """The figure or its mirror image; the names stay with its parts."""
+    """The drawn figure or, half of the time, its mirror image; the names stay with its parts."""
     if rng.random() < 0.5:
         return figure
     mirror = np.array([-1.0, 1.0])

@@ -33,7 +33,7 @@ class Kind:
     seeds: tuple[int, ...]
 
     def sketch(self, rng: np.random.Generator) -> Figure:
-        """An instance, 1 long and centered on the origin."""
+        """An instance of this kind as a figure, after a random breed, 1 long and centered on the origin."""
         figure = self.draw(np.random.default_rng(self.seeds[rng.integers(len(self.seeds))]), rng)
         outlines = np.concatenate([outline for outline, _ in figure.parts])
         low, high = outlines.min(0), outlines.max(0)
@@ -61,7 +61,7 @@ KINDS = (
 
 
 def make_schema() -> Schema:
-    """The classes of the drawn kinds, their keypoints named by number."""
+    """The schema of all kinds that are drawn without end, a class each, their keypoints named by number."""
     counts = [len(kind.sketch(np.random.default_rng(0)).points) for kind in KINDS]
     return Schema(
         tuple(

@@ -142,14 +142,14 @@ def _write_part(folder: Path, part: str, count: int, size: tuple[int, int], seed
         "info": info,
         "licenses": [{"id": 1, "name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"}],
         "images": images,
-        "categories": [_category(kind) for kind in DEMO_SCHEMA.classes],
+        "categories": [_describe_category(kind) for kind in DEMO_SCHEMA.classes],
         "annotations": annotations,
     }
     write_json(folder / f"{part}.json", content)
 
 
-def _category(kind: ObjectClass) -> dict:
-    """Only what a labelling tool would write: flip pairs and sigmas are left for the reader to find."""
+def _describe_category(kind: ObjectClass) -> dict:
+    """A tool's COCO category as a labelling tool would write it: flip pairs and sigmas are left for the reader to find."""
     category = {"id": kind.category_id, "name": kind.name, "supercategory": "workshop"}
     if kind.keypoints:
         category |= {"keypoints": list(kind.keypoints), "skeleton": [[a + 1, b + 1] for a, b in kind.skeleton]}
@@ -171,18 +171,18 @@ def draw_scene(rng: np.random.Generator, size: tuple[int, int], num_objects: int
         paint(canvas, item.sketch, _to_fine(item.affine))
     image = cv2.resize(canvas, size, interpolation=cv2.INTER_AREA) * light_scene(rng, *size)
     image += rng.normal(0, rng.uniform(0.5, 5), image.shape[:2]).astype(np.float32)[..., None]
-    annotations = [_annotate(item, placed[i + 1 :], size) for i, item in enumerate(placed)]
+    annotations = [_annotate_tool(item, placed[i + 1 :], size) for i, item in enumerate(placed)]
     return np.clip(image, 0, 255).astype(np.uint8), annotations
 
 
 def _to_fine(affine: np.ndarray) -> np.ndarray:
-    """Image pixel i is the mean of the fine pixels FINE * i ... FINE * i + FINE - 1."""
+    """The affine image -> fine canvas of a scene: image pixel i is the mean of fine ones FINE * i ... FINE * i + FINE - 1."""
     shift = (FINE - 1) / 2
     return geometry.compose(affine, geometry.scaling(FINE, FINE), geometry.translation(shift, shift))
 
 
 def _place_objects(rng: np.random.Generator, size: tuple[int, int], num_objects: int) -> list[_Placed]:
-    """Tools at random places on the bench, of which enough can be seen."""
+    """Tools of a demo scene at random places on the bench, of which enough can be seen."""
     placed, free = [], []
     for _ in range(num_objects):
         class_id = int(rng.integers(len(SKETCHES)))
@@ -203,36 +203,36 @@ def _place_objects(rng: np.random.Generator, size: tuple[int, int], num_objects:
 def _random_pose(
     rng: np.random.Generator, size: tuple[int, int], lengths: tuple[int, int], below: _Placed | None
 ) -> np.ndarray:
-    """Anywhere on the bench, its border included, or partly across an object that lies there already."""
+    """The affine of a tool in a demo scene: anywhere on the bench, its border included, or partly across an earlier one."""
     width, height = size
     length = rng.uniform(*lengths) * min(width / 320, height / 240)
     if below is None:
         center = rng.uniform((0, 0), (width, height))
     else:
-        away, angle = rng.uniform(0.2, 0.3) * (length + _length(below.affine)), rng.uniform(0, 2 * np.pi)
+        away, angle = rng.uniform(0.2, 0.3) * (length + _tool_length(below.affine)), rng.uniform(0, 2 * np.pi)
         center = below.affine[:, 2] + away * np.array([np.cos(angle), np.sin(angle)])
     return geometry.compose(
         geometry.scaling(length, length), geometry.rotation(rng.uniform(-MAX_TURN, MAX_TURN)), geometry.translation(*center)
     )
 
 
-def _length(affine: np.ndarray) -> float:
-    """Pixels per unit of a sketch, which is 1 long."""
+def _tool_length(affine: np.ndarray) -> float:
+    """How many pixels long a tool of a demo scene is that this affine places; its sketch is 1 long."""
     return float(np.hypot(*affine[:, 0]))
 
 
 def _render_inside(sketch: Sketch, affine: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, float]:
-    """The silhouette on the fine canvas, and the share of the object's area that lies inside the image."""
+    """A tool's silhouette on the fine canvas of a scene, and the share of its area that lies inside the image."""
     width, height = FINE * size[0], FINE * size[1]
-    margin = int(np.ceil(_length(affine) * FINE))
+    margin = int(np.ceil(_tool_length(affine) * FINE))
     moved = geometry.compose(_to_fine(affine), geometry.translation(margin, margin))
     whole = render_silhouette(sketch, moved, width + 2 * margin, height + 2 * margin)
     mask = whole[margin : margin + height, margin : margin + width]
     return mask, mask.sum() / whole.sum()
 
 
-def _annotate(item: _Placed, later: list[_Placed], size: tuple[int, int]) -> dict:
-    """The exact COCO annotation of a drawn tool."""
+def _annotate_tool(item: _Placed, later: list[_Placed], size: tuple[int, int]) -> dict:
+    """The exact COCO annotation of a tool drawn in a demo scene."""
     rows, columns = np.flatnonzero(item.mask.any(1)), np.flatnonzero(item.mask.any(0))
     x0, y0 = columns[0] / FINE, rows[0] / FINE
     annotation = {

@@ -59,12 +59,12 @@ class Sketch:
 
 
 def sketch_pliers(rng: np.random.Generator) -> Sketch:
-    """Two crossed levers around a rivet, opened by a random angle; either lever may lie on top."""
+    """Shape of the demo's pliers: two crossed levers around a rivet, opened by a random angle; either may lie on top."""
     jaw, reach = rng.uniform(0.27, 0.37), rng.uniform(0.56, 0.64)
     steel, plastic = _tint(rng, STEELS), _tint(rng, PLASTICS)
     inlay = _tint(rng, PLASTICS)
     angle, slim = rng.uniform(7, 17), rng.uniform(0.8, 1.1)
-    lower, jaw_tip, grip_end = _lever(jaw, reach, slim, steel, plastic, inlay)
+    lower, jaw_tip, grip_end = _sketch_lever(jaw, reach, slim, steel, plastic, inlay)
     upper = [_mirrored_part(part) for part in lower]
     turn = rotation(-angle)
     lower = [_moved_part(part, turn) for part in lower]
@@ -80,10 +80,10 @@ def sketch_pliers(rng: np.random.Generator) -> Sketch:
     return mirrored(sketch) if rng.random() < 0.5 else sketch
 
 
-def _lever(
+def _sketch_lever(
     jaw: float, reach: float, slim: float, steel: np.ndarray, plastic: np.ndarray, inlay: np.ndarray
 ) -> tuple[list[Part], tuple, tuple]:
-    """The lever with the left jaw and the right handle, closed, its pivot on the origin."""
+    """The pliers' lever with the left jaw and the right handle, closed, its pivot on the origin: parts, jaw tip, grip end."""
     teeth_y = np.linspace(-0.1, -jaw, 15)
     inner = np.stack([np.where(np.arange(15) % 2, -0.012, -0.004), teeth_y], 1)
     outer = bezier([(-0.03, -jaw - 0.012), (-0.06 * slim, -0.7 * jaw), (-0.115 * slim, -0.5 * jaw), (-0.078, 0.0)], 14)
@@ -105,7 +105,7 @@ def _lever(
 
 
 def sketch_screwdriver(rng: np.random.Generator) -> Sketch:
-    """A blade, a collar where the shaft enters the handle, and a handle with a coloured end."""
+    """Shape of the demo's screwdriver: blade, shaft, a collar where it enters the handle, and a coloured end."""
     collar, waist = rng.uniform(0.06, 0.16), rng.uniform(0.052, 0.064)
     steel, plastic, accent = _tint(rng, STEELS), _tint(rng, PLASTICS), _tint(rng, PLASTICS)
     thick = rng.uniform(0.019, 0.024)
@@ -132,7 +132,7 @@ def sketch_screwdriver(rng: np.random.Generator) -> Sketch:
 
 
 def sketch_nut(rng: np.random.Generator) -> Sketch:
-    """A hexagonal nut; whatever lies below shows through its hole."""
+    """Shape of the demo's hexagonal nut; whatever lies below shows through its hole."""
     metal, hole = _tint(rng, METALS), rng.uniform(0.23, 0.28)
     hexagon = circle(0.5, 7)[:6]
     parts = (
@@ -147,7 +147,7 @@ SKETCHES: tuple[Callable[[np.random.Generator], Sketch], ...] = (sketch_pliers, 
 
 
 def mirrored(sketch: Sketch) -> Sketch:
-    """The sketch seen in a mirror, left and right names exchanged."""
+    """The demo tool's sketch seen in a mirror, left and right names exchanged."""
     own = DEMO_SCHEMA.keypoint_slice(sketch.class_id)
     order = DEMO_SCHEMA.flip_permutation[own] - own.start
     points = sketch.keypoints_xy[order] * (-1, 1)
@@ -155,7 +155,7 @@ def mirrored(sketch: Sketch) -> Sketch:
 
 
 def render_silhouette(sketch: Sketch, affine: np.ndarray, width: int, height: int) -> np.ndarray:
-    """(height, width) bool: the pixels that the placed object covers."""
+    """(height, width) bool: the pixels that the sketch of a demo tool covers when placed by `affine`."""
     mask = np.zeros((height, width), np.uint8)
     for part in sketch.parts:
         mask |= _render_part(part, affine, width, height)
@@ -163,7 +163,7 @@ def render_silhouette(sketch: Sketch, affine: np.ndarray, width: int, height: in
 
 
 def paint(canvas: np.ndarray, sketch: Sketch, affine: np.ndarray) -> None:
-    """Draws the placed object into `canvas`, (height, width, 3) uint8, with rounded edges lit from the upper left."""
+    """Draws a demo tool's shape into `canvas`, (height, width, 3) uint8, its rounded edges lit from the upper left."""
     for part in sketch.parts:
         corners = apply_to_points(affine, np.concatenate(part.outlines))
         x0, y0 = np.maximum(np.floor(corners.min(0)).astype(int) - 3, 0)
@@ -172,14 +172,14 @@ def paint(canvas: np.ndarray, sketch: Sketch, affine: np.ndarray) -> None:
             continue
         moved = affine - np.array([[0, 0, x0], [0, 0, y0]])
         alpha = _render_part(part, moved, x1 - x0, y1 - y0)
-        color = _shade(alpha, part, float(np.sqrt(abs(np.linalg.det(affine[:, :2])))))
+        color = _light_part(alpha, part, float(np.sqrt(abs(np.linalg.det(affine[:, :2])))))
         patch = canvas[y0:y1, x0:x1]
         share = alpha[..., None] / np.float32(255)
         patch[:] = np.clip(patch * (1 - share) + color * share, 0, 255).astype(np.uint8)
 
 
 def cast_shadow(canvas: np.ndarray, mask: np.ndarray, strength: float) -> None:
-    """Darkens `canvas` below and right of a silhouette, softly; `strength` 1 would be black."""
+    """Darkens a demo scene's `canvas` below and right of a shape, softly; `strength` 1 would be black."""
     x, y, w, h = cv2.boundingRect(mask.astype(np.uint8))
     window = np.s_[max(y - 16, 0) : y + h + 24, max(x - 16, 0) : x + w + 24]
     shadow = mask[window].astype(np.float32) * np.float32(strength)
@@ -187,8 +187,8 @@ def cast_shadow(canvas: np.ndarray, mask: np.ndarray, strength: float) -> None:
     canvas[window] = (canvas[window] * (1 - cv2.GaussianBlur(shadow, (0, 0), 4.5)[..., None])).astype(np.uint8)
 
 
-def _shade(alpha: np.ndarray, part: Part, scale: float) -> np.ndarray:
-    """(h, w, 3) float32: the part's colour under the light, its edge rounded off over `bevel`."""
+def _light_part(alpha: np.ndarray, part: Part, scale: float) -> np.ndarray:
+    """(h, w, 3) float32: the colour of a tool's part under the light, its edge rounded off over `bevel`."""
     bevel = max(part.bevel * scale, 1.5)
     depth = cv2.distanceTransform((alpha > 127).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     rise = 1 - np.minimum(depth / bevel, 1)
@@ -204,7 +204,7 @@ def _shade(alpha: np.ndarray, part: Part, scale: float) -> np.ndarray:
 
 
 def _render_part(part: Part, affine: np.ndarray, width: int, height: int) -> np.ndarray:
-    """(height, width) uint8 coverage with smooth edges."""
+    """(height, width) uint8: which pixels a part of a tool's shape covers, with smooth edges."""
     mask = np.zeros((height, width), np.uint8)
     for level, outlines in ((255, part.outlines), (0, part.holes)):
         for outline in outlines:
@@ -214,21 +214,24 @@ def _render_part(part: Part, affine: np.ndarray, width: int, height: int) -> np.
 
 
 def _tint(rng: np.random.Generator, palette: Sequence[tuple[int, int, int]]) -> np.ndarray:
+    """A colour (3,) for a part of a demo tool: a random one of the palette, slightly varied."""
     color = np.array(palette[int(rng.integers(len(palette)))], float)
     return np.clip(color * rng.uniform(0.85, 1.1) + rng.normal(0, 3, 3), 8, 245)
 
 
 def _moved_part(part: Part, affine: np.ndarray) -> Part:
+    """A part of a tool's shape with its outlines and holes moved by an affine."""
     outlines = tuple(apply_to_points(affine, outline) for outline in part.outlines)
     return replace(part, outlines=outlines, holes=tuple(apply_to_points(affine, hole) for hole in part.holes))
 
 
 def _mirrored_part(part: Part) -> Part:
+    """A part of a tool's shape mirrored left to right about the sketch's axis."""
     return _moved_part(part, np.array([[-1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]))
 
 
 def _centered(sketch: Sketch) -> Sketch:
-    """Moves and scales a sketch so that it is 1 long and centered on the origin."""
+    """Moves and scales a tool's sketch so that it is 1 long and centered on the origin."""
     corners = np.concatenate([outline for part in sketch.parts for outline in part.outlines])
     low, high = corners.min(0), corners.max(0)
     scale = 1 / float((high - low).max())
@@ -238,12 +241,13 @@ def _centered(sketch: Sketch) -> Sketch:
 
 
 def circle(radius: float, corners: int = 48) -> np.ndarray:
+    """Outline (corners, 2) of a circle about the origin, for the shapes of drawn objects; its last corner is its first."""
     angle = np.linspace(0, 2 * np.pi, corners)
     return radius * np.stack([np.cos(angle), np.sin(angle)], 1)
 
 
 def bezier(controls: ArrayLike, count: int) -> np.ndarray:
-    """`count` points of the Bezier curve with the given control points, by repeated interpolation."""
+    """A curve for the outline of a drawn shape: `count` points of the Bezier curve with the given control points."""
     share = np.linspace(0, 1, count)[:, None, None]
     corners = np.array(controls, float)
     points = np.broadcast_to(corners, (count, *corners.shape))
@@ -253,7 +257,7 @@ def bezier(controls: ArrayLike, count: int) -> np.ndarray:
 
 
 def ribbon(spine: np.ndarray, half_widths: np.ndarray) -> np.ndarray:
-    """The outline of a band along `spine` (n, 2), with round ends."""
+    """Outline of a drawn shape that is a band along `spine` (n, 2), with round ends."""
     along = np.gradient(spine, axis=0)
     along /= np.linalg.norm(along, axis=1, keepdims=True)
     across = np.stack([-along[:, 1], along[:, 0]], 1) * half_widths[:, None]

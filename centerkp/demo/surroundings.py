@@ -5,7 +5,7 @@ import numpy as np
 
 
 def draw_ground(rng: np.random.Generator, size: int) -> np.ndarray:
-    """A background: colours that run into each other, stains of several sizes, stripes or tiles, and flat shapes."""
+    """What lies behind drawn objects: colours that run into each other, stains, stripes or tiles, and flat shapes."""
     cells = int(rng.choice([1, 2, 3, 5]))
     ground = np.array([[draw_color(rng) for _ in range(cells)] for _ in range(cells)]).reshape(cells, cells, 3)
     base = draw_color(rng)
@@ -25,7 +25,7 @@ def draw_ground(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def _draw_tiles(rng: np.random.Generator, picture: np.ndarray) -> None:
-    """Lines at equal distances along one direction or two."""
+    """Draws stripes or tiles over what lies behind drawn objects: lines at equal distances along one direction or two."""
     size, step = len(picture), float(rng.uniform(8, 70))
     color, thick, angle = draw_color(rng).tolist(), int(rng.integers(1, max(int(step / 2.5), 2))), rng.uniform(0, np.pi)
     for turn in (0, np.pi / 2)[: int(rng.integers(1, 3))]:
@@ -38,7 +38,7 @@ def _draw_tiles(rng: np.random.Generator, picture: np.ndarray) -> None:
 
 
 def _draw_flat(rng: np.random.Generator, picture: np.ndarray) -> None:
-    """A line, a polygon or a disc of one colour."""
+    """Draws a line, a polygon or a disc of one colour into the surroundings of drawn objects."""
     size, what = len(picture), rng.integers(4)
     color = draw_color(rng).tolist()
     center, reach = rng.uniform(0, size, 2), float(np.exp(rng.uniform(np.log(4), np.log(0.7 * size))))
@@ -56,7 +56,7 @@ def _draw_flat(rng: np.random.Generator, picture: np.ndarray) -> None:
 
 
 def take_picture(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
-    """The light and the camera: tint, gradient, a shadow from outside, blur, noise, gray, compression."""
+    """What light and camera make of a drawn picture: tint, gradient, outer shadow, blur, noise, gray, compression."""
     size = len(picture)
     corners = rng.uniform(0.6, 1.25) * np.exp(rng.normal(0, 0.15, (2, 2)))
     if rng.random() < 0.6:
@@ -87,4 +87,5 @@ def take_picture(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
 
 
 def draw_color(rng: np.random.Generator) -> np.ndarray:
+    """A random colour (3,) from 0 to 255, now gray, now vivid, for drawn objects and what surrounds them."""
     return np.clip(rng.uniform(10, 245) + rng.normal(0, rng.choice([4, 30, 70]), 3), 0, 255)

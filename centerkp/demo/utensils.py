@@ -12,7 +12,7 @@ from centerkp.demo.shapes import bezier, circle, ribbon
 
 
 def draw_tongs(genome: np.random.Generator, rng: np.random.Generator) -> Figure:
-    """A tool with two crossed arms around a pivot: points at both handles, the pivot and both jaws."""
+    """A utensil with two crossed arms around a pivot: points at both handles, the pivot and both jaws."""
     jaw, handle = vary(rng, genome.uniform(0.25, 0.5)), vary(rng, genome.uniform(0.4, 0.6))
     thick, bow, rings = genome.uniform(0.04, 0.09), genome.uniform(0.0, 0.15), bool(genome.integers(0, 2))
     angle = rng.uniform(4, 35)
@@ -35,7 +35,7 @@ def draw_tongs(genome: np.random.Generator, rng: np.random.Generator) -> Figure:
 
 
 def draw_compass(genome: np.random.Generator, rng: np.random.Generator) -> Figure:
-    """Two legs that spread from an apex."""
+    """A pair of compasses: two legs that spread from an apex."""
     angle, thick, bow = rng.uniform(6, 40), genome.uniform(0.04, 0.08), genome.uniform(-0.1, 0.15)
     parts, tips = [], []
     for hand in (-1, 1):
@@ -61,7 +61,7 @@ def draw_rod(genome: np.random.Generator, rng: np.random.Generator) -> Figure:
 
 
 def draw_chain(genome: np.random.Generator, rng: np.random.Generator) -> Figure:
-    """A base and links that turn against each other, with a point at every joint."""
+    """A jointed utensil: a base and links that turn against each other, with a point at every joint."""
     count = 4
     lengths, thick = genome.uniform(0.6, 1.2, count), genome.uniform(0.1, 0.22)
     angle, points = -90 + rng.normal(0, 25), [np.zeros(2)]
@@ -77,7 +77,7 @@ def draw_chain(genome: np.random.Generator, rng: np.random.Generator) -> Figure:
 
 
 def draw_card(genome: np.random.Generator, rng: np.random.Generator) -> Figure:
-    """A flat thing with four corners in perspective; what is printed on it says which corner is which."""
+    """A card, a flat thing with four corners in perspective; what is printed on it says which corner is which."""
     shape = genome.uniform(0.5, 1.0)
     corners = np.array([(-shape, -1), (shape, -1), (shape, 1), (-shape, 1)]) / 2 + rng.normal(0, 0.05, (4, 2))
 
@@ -94,7 +94,7 @@ def draw_card(genome: np.random.Generator, rng: np.random.Generator) -> Figure:
 
 
 def draw_plate(genome: np.random.Generator, rng: np.random.Generator) -> Figure:
-    """A cut sheet or leaf: an outline with unequal tips, a point at each, and perhaps a hole with one in its middle."""
+    """A plate, cut sheet or leaf: an outline with unequal tips, a point at each, and perhaps a hole with one in its middle."""
     count = int(genome.integers(3, 7))
     angles = (np.arange(count) + genome.uniform(-0.3, 0.3, count)) / count * 360 + rng.normal(0, 3, count)
     reach = genome.uniform(0.28, 0.6, count) * np.exp(rng.normal(0, 0.08, count))
@@ -113,7 +113,7 @@ def draw_plate(genome: np.random.Generator, rng: np.random.Generator) -> Figure:
 
 
 def draw_hand(genome: np.random.Generator, rng: np.random.Generator) -> Figure:
-    """Fingers, prongs or petals of unequal lengths that fan out of a palm on a stem."""
+    """A fork- or hand-like utensil: fingers, prongs or petals of unequal lengths that fan out of a palm on a stem."""
     count = 4
     lengths = genome.uniform(0.25, 0.5, count) * np.exp(rng.normal(0, 0.08, count))
     spread, thick = genome.uniform(60, 150) * rng.uniform(0.75, 1.2), genome.uniform(0.06, 0.11)
@@ -129,7 +129,7 @@ def draw_hand(genome: np.random.Generator, rng: np.random.Generator) -> Figure:
 
 
 def draw_box(genome: np.random.Generator, rng: np.random.Generator) -> Figure:
-    """A block seen from a corner: three faces, a point at each of the seven corners in sight."""
+    """A rigid block seen from a corner: three faces, a point at each of the seven corners in sight."""
     sides = np.exp(genome.uniform(-0.5, 0.5, 3)) * np.exp(rng.normal(0, 0.12, 3)) * 0.45
     axes = np.array([direction(20 + rng.normal(0, 12)), direction(160 + rng.normal(0, 12)), (0.0, 1.0)]) * sides[:, None]
     right, left, down = axes[0] * (1, -1), axes[1] * (1, -1), axes[2]  # from the corner that is nearest

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from centerkp.demo.endless import MAX_OBJECTS, NOTHING, _pad, _Seen, draw_picture
+from centerkp.demo.endless import MAX_OBJECTS, NOTHING, _pad_truth, _Seen, draw_picture
 from centerkp.demo.kinds import make_schema
 
 SCHEMA = make_schema()
@@ -53,7 +53,7 @@ def test_only_what_was_laid_later_hides_a_point():
     owners[:, 10:20], owners[:, 20:30] = 1, 3  # earlier and later than the object, which is number 2
     points = np.array([(5.0, 5), (15, 5), (25, 5), (-1, 5)])  # of a kind with four: on nothing, earlier, later, outside
     seen = [_Seen(2, class_id=2, box=np.array([0, 0, 30, 10]), points=points, area=300)]
-    truth = _pad(seen, owners, SCHEMA, 40)
+    truth = _pad_truth(seen, owners, SCHEMA, 40)
     own = SCHEMA.keypoint_slice(2)
     assert truth["visibility"][0, own].tolist() == [2, 2, 1, 0]
     assert truth["keypoints_xy"][0, own].tolist() == [[5, 5], [15, 5], [25, 5], [0, 0]]

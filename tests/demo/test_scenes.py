@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from centerkp import geometry
-from centerkp.demo.scenes import FINE, _annotate, _Placed, draw_scene, write_demo
+from centerkp.demo.scenes import FINE, _annotate_tool, _Placed, draw_scene, write_demo
 from centerkp.demo.shapes import (
     SKETCHES,
     Sketch,
@@ -207,7 +207,7 @@ def test_nut_is_a_hexagon_with_a_hole():
     sketch = sketch_nut(np.random.default_rng(0))
     mask = render_silhouette(sketch, fine, 2 * 100, 2 * 80)
     assert not mask[81, 101] and mask[81, 101 - 36]
-    found = _annotate(_Placed(sketch, affine, mask), [], (100, 80))
+    found = _annotate_tool(_Placed(sketch, affine, mask), [], (100, 80))
     x, y, w, h = found["bbox"]
     height = 40 * np.sqrt(3) / 2
     assert (x, y) == pytest.approx((30, 40 - height / 2), abs=1)
@@ -223,7 +223,7 @@ def test_covered_point_is_1_and_point_outside_is_0():
     item = _Placed(drawn, affine, render_silhouette(drawn, fine, 120, 160))
     top = np.zeros((160, 120), bool)
     top[:40] = True  # the image's upper 20 rows
-    found = _annotate(item, [_Placed(drawn, affine, top)], (60, 80))
+    found = _annotate_tool(item, [_Placed(drawn, affine, top)], (60, 80))
     assert found["keypoints"] == [30, 10, 1, 30, pytest.approx(collar, abs=0.01), 2, 0, 0, 0]
     assert found["num_keypoints"] == 2
     x, y, w, h = found["bbox"]

@@ -14,7 +14,7 @@ FAR_OVER = 0.25  # share of the box outside the image from which a clipped box i
 
 
 def check_boxes(labels: Labels, reading: Reading) -> list[Finding]:
-    """Findings about boxes, the most important first; whole-file mistakes come before single boxes."""
+    """The doctor's findings about boxes, the most important first; whole-file mistakes come before single boxes."""
 
     def tell(level: str, title: str, mask: np.ndarray, remedy: str) -> list[Finding]:
         where = np.flatnonzero(mask)
@@ -51,7 +51,7 @@ def check_boxes(labels: Labels, reading: Reading) -> list[Finding]:
 
 
 def share_outside(labels: Labels) -> np.ndarray:
-    """(N,) which part of each box lies outside its image."""
+    """(N,) which part of each label's box lies outside its image, to find boxes that reach far over the border."""
     whole = geometry.box_areas(np.nan_to_num(labels.whole_xyxy))
     inside = geometry.box_areas(np.nan_to_num(labels.boxes_xyxy))
     return 1 - np.divide(inside, whole, out=np.ones_like(whole), where=whole > 0)

@@ -42,12 +42,12 @@ class Checkup:
 
     @property
     def exit_code(self) -> int:
-        """What the check tells a script: 0 nothing is wrong, 1 something is to be mended or looked at, 2 not trainable."""
+        """What the checks tell a script: 0 nothing is wrong, 1 something is to be mended or looked at, 2 not trainable."""
         return exit_code(self.findings)
 
     @property
     def schema(self) -> Schema | None:
-        """The classes of the examined file, None where they are unusable."""
+        """The classes of the file that the doctor checked, None where they are unusable."""
         return self.reading.schema if self.reading else None
 
 
@@ -89,7 +89,7 @@ def _check_train_and_val(
     image_size: int,
     open_images: bool,
 ) -> Checkup:
-    """The checks of a training file, of a validation file where there is one, and of the two together."""
+    """All checks of a training file, of a validation file where there is one, and of the two together."""
     checkup = _check_one(path, images_dir, image_size, open_images)
     if val is None:
         if checkup.reading:
@@ -108,7 +108,7 @@ _FOR_BOTH = ("unusable", "mendable", "suspicious")  # advice about validation da
 def _check_one(
     path: Path, images_dir: str | Path | None, image_size: int, open_images: bool, for_training: bool = True
 ) -> Checkup:
-    """All checks of one file."""
+    """All checks of the doctor on one file, in order: what it holds, its images, its labels, its statistics."""
     try:
         content = read_coco_json(path)
     except NotCoco as error:
@@ -136,7 +136,7 @@ def _check_one(
 
 
 def _compare_categories(train: Checkup, val: Checkup) -> list[Finding]:
-    """Findings about categories that differ between a training and a validation file, and about pictures that both have."""
+    """Findings about categories that differ between a checked training and validation file, and about twin pictures."""
     if train.schema is None or val.schema is None:
         return []
     findings = []
@@ -155,7 +155,7 @@ def _compare_categories(train: Checkup, val: Checkup) -> list[Finding]:
 
 
 def write_mended(checkup: Checkup, out: str | Path, *, boxes_from_keypoints: bool = False, drop: bool = False) -> list[Finding]:
-    """Writes a mended copy of the examined file, all at once; the file itself is never changed.
+    """Writes a mended copy of the file that was checked, all at once; the file itself is never changed.
 
     Args:
         out: the new JSON; image names are written so that they lead to the files from there.

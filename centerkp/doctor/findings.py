@@ -46,12 +46,12 @@ class Finding:
 
     @property
     def headline(self) -> str:
-        """The finding in words, as in "3 annotations: 'iscrowd' is true or false"."""
+        """The finding in words with its count, as in "3 annotations: 'iscrowd' is true or false"."""
         where = f"{self.part}: " if self.part else ""
         return f"{where}{count_of(self.count, self.noun)}: {self.title}"
 
     def at_level(self, level: str, remedy: str | None = None) -> "Finding":
-        """The same finding, judged anew."""
+        """The same finding at another level such as "note", and with another remedy where one is given."""
         return replace(self, level=level, remedy=self.remedy if remedy is None else remedy)
 
 
@@ -85,7 +85,7 @@ def make_finding(
 
 
 def find_same_kind(findings: Sequence[Finding], one: Finding) -> Finding | None:
-    """The finding of the same kind among others, None without one."""
+    """Among some findings the one with the same title and noun as `one`, None without one."""
     return next((f for f in findings if (f.title, f.noun) == (one.title, one.noun)), None)
 
 
@@ -95,5 +95,5 @@ def sort_findings(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def exit_code(findings: Iterable[Finding]) -> int:
-    """What findings tell a script: 0 nothing is wrong, 1 something is to be mended or looked at, 2 it cannot be trained on."""
+    """What a list of findings tells a script: 0 nothing is wrong, 1 something to mend or to look at, 2 not trainable."""
     return max((EXIT_CODES.get(finding.level, 0) for finding in findings), default=0)

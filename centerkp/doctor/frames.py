@@ -85,7 +85,7 @@ def _label_extents(reading: Reading) -> np.ndarray:
 
 
 def check_frames(reading: Reading, looks: Sequence[Look], kinds: np.ndarray) -> list[Finding]:
-    """Findings about sizes that differ between JSON and files, and about pictures that EXIF turns."""
+    """Findings about images whose size differs between JSON and file, and about pictures that EXIF turns."""
 
     def sizes(row: int) -> str:
         (w, h), (width, height) = reading.sizes[row], looks[row].size

@@ -13,7 +13,7 @@ from centerkp.doctor.reader import Reading
 
 
 def check_images(reading: Reading, images: Images, folders: Sequence[Path]) -> tuple[list[Finding], Frames]:
-    """Findings about the image files, and the frames of the labels that follow from them."""
+    """The doctor's findings about the image files, and the frames of the labels that follow from them."""
     findings = _check_files_on_disk(reading, images, folders)
     if not any(look.digest for look in images.looks):  # nothing was found: the JSON's own sizes are all there is
         return findings, Frames.as_written(reading)
@@ -60,12 +60,12 @@ def _check_files_on_disk(reading: Reading, images: Images, folders: Sequence[Pat
 
 
 def _short_image_error(images: Images, row: int) -> str:
-    """Why an image file cannot be read, without its path."""
+    """Why an image file of a finding cannot be read, without its path."""
     return images.looks[row].error.removeprefix(f"{images.paths[row]}: ")
 
 
 def _check_names(reading: Reading, images: Images) -> list[Finding]:
-    """Findings about names that lead to an image file only by a detour, and about files that several entries name."""
+    """Findings about `file_name`s that lead to an image file only by a detour, and files that several entries name."""
     users = defaultdict(list)
     for row, path in enumerate(images.paths):
         if path is not None:
@@ -101,7 +101,7 @@ def _check_names(reading: Reading, images: Images) -> list[Finding]:
 
 
 def _check_copies(reading: Reading, looks: Sequence[Look]) -> list[Finding]:
-    """Findings about image files whose bytes are those of another."""
+    """Findings about image files of a dataset whose bytes are those of another."""
     groups = defaultdict(list)
     for row, look in enumerate(looks):
         if look.digest:

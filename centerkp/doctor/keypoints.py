@@ -20,7 +20,7 @@ ODD_SHARE = 0.1  # at most so many are against the order of the others; more, an
 
 
 def check_keypoints(labels: Labels, reading: Reading) -> list[Finding]:
-    """Findings about keypoints; nothing for classes without any."""
+    """The doctor's findings about keypoints; nothing for classes without any."""
     if not labels.schema.num_keypoints:
         return []
 
@@ -70,7 +70,7 @@ def outside_box(labels: Labels) -> np.ndarray:
 
 
 def _check_points_at_origin(labels: Labels, reading: Reading) -> list[Finding]:
-    """Findings about keypoints at exactly (0, 0)."""
+    """Findings about keypoints labelled at exactly (0, 0)."""
     at_zero = (labels.visibility > 0) & (labels.points_xy == 0).all(-1)
     title = "labelled at exactly (0, 0), where exporters put points that are not there"
     remedy = "set their visibility to 0 unless the object's part really is in the corner"
@@ -161,7 +161,7 @@ def pair_sides(points: np.ndarray, labelled: np.ndarray, pairs: Sequence[tuple[i
         middle = (points[:, a] + points[:, b]) / 2
         across = points[:, b] - points[:, a]
         if len(lone):
-            along = _mean_vector(points, labelled, lone) - middle
+            along = _mean_of_points(points, labelled, lone) - middle
         else:
             along = _mean_pairs(points, labelled, others) - middle if others else np.tile([0.0, 10.0], (len(points), 1))
         lengths = np.linalg.norm(across, axis=1) * np.linalg.norm(along, axis=1)
@@ -182,16 +182,16 @@ def odd_pairs(sides: np.ndarray) -> np.ndarray:
     return clear & judged & (np.sign(np.nan_to_num(sides)) != usual)
 
 
-def _mean_vector(points: np.ndarray, labelled: np.ndarray, which: np.ndarray | Sequence[int]) -> np.ndarray:
-    """The mean of the keypoints' vectors that count."""
+def _mean_of_points(points: np.ndarray, labelled: np.ndarray, which: np.ndarray | Sequence[int]) -> np.ndarray:
+    """(N, 2) the mean of those of some keypoints that are labelled, an end of the axis between left and right."""
     weights = labelled[:, which, None]
     total = weights.sum(1)
     return np.divide((points[:, which] * weights).sum(1), total, out=np.full((len(points), 2), np.nan), where=total > 0)
 
 
 def _mean_pairs(points: np.ndarray, labelled: np.ndarray, others: list[int]) -> np.ndarray:
-    """The middle of the other left/right pairs that are labelled on both sides; NaN where there is none."""
+    """(N, 2) the middle of the other left/right pairs that are labelled on both sides; NaN where there is none."""
     both = labelled[:, others].reshape(len(points), -1, 2).all(-1).repeat(2, axis=1)
     whole = labelled.copy()
     whole[:, others] = both
-    return _mean_vector(points, whole, others)
+    return _mean_of_points(points, whole, others)

@@ -31,7 +31,7 @@ class Frames:
 
     @classmethod
     def as_written(cls, reading: Reading) -> "Frames":
-        """The frames of labels where no image was looked at: the JSON's own sizes."""
+        """The frames of labels where no image was looked at: the JSON's own sizes, nothing scaled or turned."""
         count = reading.num_images
         return cls(reading.sizes.copy(), np.ones((count, 2)), np.ones(count, np.int64), np.zeros(count, bool))
 
@@ -68,12 +68,12 @@ class Labels:
 
     @property
     def has_box(self) -> np.ndarray:
-        """(N,) bool: has a box of positive area inside the image, rebuilt ones included."""
+        """(N,) bool: labels with a box of positive area inside the image, rebuilt ones included."""
         return np.isfinite(self.boxes_xyxy).all(1)
 
     @cached_property
     def is_repeated(self) -> np.ndarray:
-        """(N,) bool: the same number by number as an earlier object of the image; crowd regions aside."""
+        """(N,) bool: labels that repeat an earlier one of the image number by number; crowd regions aside."""
         keys = np.nan_to_num(np.column_stack([self.image_rows, self.class_ids, self.boxes_xyxy]))
         order = np.lexsort(keys.T)  # stable: of equal rows the earlier one comes first
         starts = np.concatenate([[True], (keys[order][1:] != keys[order][:-1]).any(1)])[: len(order)]
@@ -179,7 +179,7 @@ def _turn_labels(boxes: np.ndarray, points: np.ndarray, turns: np.ndarray, sizes
 
 
 def _are_boxes_corners(boxes: np.ndarray, areas: np.ndarray, sizes: np.ndarray) -> bool:
-    """Whether the last two numbers of the boxes are corners: no size would be larger than every position, and overshoot.
+    """Whether labels' boxes hold corners: as sizes they would exceed every position and overshoot the image.
 
     Read as width and height, corners are greater than the first two numbers without exception, never leave the image on
     their own, and reach over its border when added; and an `area` that the exporter wrote tells at once.

@@ -25,7 +25,7 @@ class Look:
 
     @property
     def stored(self) -> tuple[int, int]:
-        """The (width, height) of the pixels before the orientation turns them."""
+        """The (width, height) of the image file's pixels before the EXIF orientation turns them."""
         return self.size[::-1] if self.orientation >= 5 else self.size
 
 
@@ -39,7 +39,7 @@ class Images:
 
 
 def look_at_images(names: Sequence[str], folders: Sequence[Path]) -> Images:
-    """Finds every image and looks at it, decoded whole: on all cores, with a bar on a terminal."""
+    """Finds every image file of a dataset and looks at it, decoded whole: on all cores, with a bar on a terminal."""
     fits = locate_images(names, folders)
     paths = [paths[0] if len(paths) == 1 else None for paths in fits]
     unclear = {row: paths for row, paths in enumerate(fits) if len(paths) > 1}
@@ -50,7 +50,7 @@ def look_at_images(names: Sequence[str], folders: Sequence[Path]) -> Images:
 
 
 def _look_at_image(path: Path | None) -> Look:
-    """One look at an image file, or why it cannot be read."""
+    """One look at an image file: size, orientation, digest and hash, or why it cannot be read."""
     if path is None:
         return Look()
     try:

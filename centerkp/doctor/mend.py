@@ -33,15 +33,16 @@ class Mending:
         for name in NOUNS:
             self.content[name] = [dict(entry) for entry in content[name] if isinstance(entry, dict)]
         self.changes: list[Finding] = []
-        self._add_change("entry", "no JSON objects, left out", [str(i) for name in NOUNS for i in _non_objects(content[name])])
+        places = [str(i) for name in NOUNS for i in _find_non_objects(content[name])]
+        self._add_change("entry", "no JSON objects, left out", places)
 
     def _add_change(self, noun: str, title: str, places: list[str]) -> None:
-        """Says what was mended, unless no place has it."""
+        """Says what was mended in the COCO content, and in how many places, unless there are none."""
         if places:
             self.changes.append(Finding("mendable", title, len(places), noun, "", tuple(places[:SHOWN])))
 
     def mend(self) -> "Mending":
-        """Mends all that needs no look at the images and no arithmetic on boxes."""
+        """Mends all of the COCO content that needs no look at the images and no arithmetic on boxes."""
         if not isinstance(self.content.get("info"), Mapping):
             self.content["info"] = {"description": ""}  # COCO's own tools stumble without
             self._add_change("file", "no usable 'info', an empty one written", ["info"])
@@ -59,7 +60,7 @@ class Mending:
         return self
 
     def _mend_ids(self) -> None:
-        """Mends ids written in another way; text that is no number gets new numbers, the same for the same text."""
+        """Mends ids in another type than int; text that is no number gets new numbers, the same for the same text."""
         for name, key in (("images", "image_id"), ("categories", "category_id")):
             entries = self.content[name]
             named = {e["id"] for e in entries if isinstance(e.get("id"), str) and read_integer(e["id"]) is None}
@@ -75,7 +76,7 @@ class Mending:
                             entry[own] = number
 
     def _merge_images(self) -> None:
-        """Mends images that stand in the list twice."""
+        """Mends images that stand in the list twice, with the same id and file: the first one stays."""
         seen, kept, again = {}, [], []
         for image in self.content["images"]:
             key = read_integer(image.get("id")), quote(image.get("file_name"))
@@ -123,7 +124,7 @@ class Mending:
             category["skeleton"] = [[a + 1, b + 1] for a, b in inside]
 
     def _number_annotations(self) -> None:
-        """Mends annotations without an id, and with one that another has."""
+        """Mends annotations without an id, and with one that an earlier one has, by new numbers."""
         annotations = self.content["annotations"]
         ids = [read_integer(annotation.get("id")) for annotation in annotations]
         free = max((value for value in ids if value is not None), default=0) + 1
@@ -193,7 +194,7 @@ def mend_vector(vector: list, count: int) -> tuple[list, str]:
 
 
 def _is_finite(numbers: list) -> bool:
-    """Whether all numbers of a vector to be mended are finite."""
+    """Whether all numbers of a keypoint vector to be mended are finite."""
     try:
         return math.isfinite(sum(numbers))
     except OverflowError:
@@ -201,7 +202,7 @@ def _is_finite(numbers: list) -> bool:
 
 
 def _mend_point(x: Any, y: Any, visibility: Any) -> tuple:
-    """One keypoint as mended: hidden where it has no place."""
+    """One keypoint as mended: x, y, visibility, not labelled where it has no place."""
     if not is_number(visibility) or visibility <= 0:
         return (x, y, 0) if is_number(x) and is_number(y) else (0, 0, 0)
     if not (is_number(x) and is_number(y)):
@@ -210,7 +211,7 @@ def _mend_point(x: Any, y: Any, visibility: Any) -> tuple:
 
 
 def read_number(value: Any) -> Any:
-    """The number that a text in place of one holds; anything else as it is."""
+    """The number that a text in a file to be mended holds in place of one; anything else as it is."""
     try:
         return float(value) if isinstance(value, str) else value
     except ValueError:
@@ -255,22 +256,22 @@ def _mend_numbers(annotation: dict) -> None:
 
 
 def _same_category(a: Mapping, b: Mapping) -> bool:
-    """Whether two categories to be mended are one, by name and keypoints."""
+    """Whether two categories of a file to be mended are one, by name and keypoints."""
     same_name = isinstance(a.get("name"), str) and a["name"] == b.get("name")
     return same_name and (a.get("keypoints") or []) == (b.get("keypoints") or [])
 
 
 def _id_key(value: Any) -> int | str:
-    """Something that can stand in a set, for ids that should be numbers and may be anything."""
+    """An id of a file to be mended as something that can stand in a set, whatever type the id has."""
     number = read_integer(value)
     return quote(value) if number is None else number
 
 
 def _name_category(category: Mapping) -> str:
-    """A category to be mended by id and name."""
+    """A category to be mended by id and name, as the list of changes names it."""
     return f"category {quote(category.get('id'))} ({quote(category.get('name'))})"
 
 
-def _non_objects(entries: list) -> list[int]:
-    """The entries of a list that are no JSON objects, by their number."""
+def _find_non_objects(entries: list) -> list[int]:
+    """The entries of a list of the file that are no JSON objects, by their number: the mending leaves them out."""
     return [number for number, entry in enumerate(entries, 1) if not isinstance(entry, dict)]

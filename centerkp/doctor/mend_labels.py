@@ -85,13 +85,13 @@ def _hold_faulty_images(reading: Reading, labels: Labels, frames: Frames) -> tup
 
 
 def _add_change(changes: list[Finding], count: int, noun: str, title: str) -> None:
-    """Says what was written back, unless nothing was."""
+    """Adds to `changes` what was written back into the COCO content, unless nothing was."""
     if count:
         changes.append(Finding("mendable", title, int(count), noun))
 
 
 def _write_sizes(content: dict, reading: Reading, frames: Frames, changes: list[Finding]) -> None:
-    """Writes back the images' sizes, and leaves out masks that fitted another size."""
+    """Writes the images' settled sizes back into the content, and leaves out masks that fitted another size."""
     usable = ~frames.lost & (frames.sizes > 0).all(1)
     rows = np.flatnonzero(usable & (frames.sizes != reading.sizes).any(1))
     for row in rows:
@@ -112,7 +112,7 @@ def _write_sizes(content: dict, reading: Reading, frames: Frames, changes: list[
 
 
 def _write_boxes(content: dict, reading: Reading, labels: Labels, from_points: bool, changes: list[Finding]) -> None:
-    """Writes back the labels' boxes and areas where they changed."""
+    """Writes the settled labels' boxes and areas back into the content where they changed."""
     usable = labels.has_box & (~labels.rebuilt | from_points)
     xywh = np.concatenate([labels.boxes_xyxy[:, :2], labels.boxes_xyxy[:, 2:] - labels.boxes_xyxy[:, :2]], 1).round(3)
     before = reading.annotations.boxes_xywh[labels.rows]
@@ -142,7 +142,7 @@ def _write_boxes(content: dict, reading: Reading, labels: Labels, from_points: b
 
 
 def _write_points(content: dict, reading: Reading, labels: Labels, changes: list[Finding]) -> None:
-    """Writes back the labels' keypoints where they changed."""
+    """Writes the settled labels' keypoints back into the content where they changed."""
     before = reading.annotations.keypoints_xy[labels.rows]
     moved = ((np.abs(labels.whole_xy - before) > 1e-6).any(-1) & (labels.visibility > 0)).any(1)
     changed = labels.outside.any(1) | moved
@@ -160,7 +160,7 @@ def _write_points(content: dict, reading: Reading, labels: Labels, changes: list
 
 
 def _unusable_annotations(reading: Reading, labels: Labels | None, images: set[int]) -> set[int]:
-    """Rows to leave out: no known image or class, faults, an image that is left out, or no box."""
+    """Rows that the mended copy leaves out: no known image or class, faults, an image left out, or no box."""
     if labels is None:
         return set()
     kept = zip(labels.rows[labels.has_box].tolist(), labels.image_rows[labels.has_box].tolist(), strict=True)

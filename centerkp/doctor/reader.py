@@ -33,11 +33,11 @@ class Reading:
 
     @property
     def num_images(self) -> int:
-        """How many images the file lists."""
+        """How many images the file lists that the doctor read."""
         return len(self.names)
 
     def label_image(self, row: int) -> str:
-        """What a reading calls an image, as in "image 312 (a.jpg)"."""
+        """What the doctor's reading calls an image, as in "image 312 (a.jpg)"."""
         return f"image {self.image_ids[row]} ({self.names[row]})"
 
 
@@ -64,7 +64,7 @@ def read_with_findings(path: Path, content: Mapping) -> Reading:
 
 
 def _to_finding(level: str, remark: Remark) -> Finding:
-    """What the reader remarked as a finding."""
+    """A fault or note of the label reader as a finding of the doctor."""
     rows = tuple(map(int, remark.rows))
     return Finding(level, remark.text, remark.count, remark.noun, remark.remedy, remark.places, rows=rows)
 

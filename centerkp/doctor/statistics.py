@@ -39,7 +39,7 @@ class Statistics:
 
 
 def measure_labels(labels: Labels, image_size: int) -> Statistics:
-    """Counts a dataset's labels and measures their sizes; `image_size` is the side of the square network input."""
+    """The statistics of a dataset: counts of labels, and their sizes at a square input of side `image_size`."""
     count, usable = labels.schema.num_classes, labels.has_box
     single, crowd = usable & ~labels.is_crowd, usable & labels.is_crowd
     sides, classes = input_sides(labels, image_size), labels.class_ids
@@ -99,7 +99,7 @@ def check_statistics(labels: Labels, reading: Reading, statistics: Statistics) -
 
 
 def input_sides(labels: Labels, image_size: int) -> np.ndarray:
-    """(N,) the square root of each box's area in input pixels; NaN without a box or without the image's size."""
+    """(N,) how large objects are: the square root of each box's area in input pixels; NaN without box or image size."""
     boxes = _input_boxes(labels, image_size)
     return np.sqrt((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))
 
@@ -161,12 +161,12 @@ def keypoint_gaps(labels: Labels) -> np.ndarray:
 
 
 def _input_boxes(labels: Labels, image_size: int) -> np.ndarray:
-    """(N, 4) boxes in pixels of the letterboxed input; NaN where unknown."""
+    """(N, 4) the labels' boxes in pixels of the letterboxed input, to measure them by; NaN where unknown."""
     known = labels.has_box & (labels.sizes > 0).all(1)
     scale = image_size / np.where(known, labels.sizes.max(1, initial=1), np.nan)
     return labels.boxes_xyxy * scale[:, None]
 
 
 def _share_of(mask: np.ndarray, among: np.ndarray) -> float:
-    """Which part of the objects among some is in the mask."""
+    """Which part of the objects `among` some is in the mask, 0 to 1, for the dataset's statistics."""
     return float((mask & among).sum() / max(among.sum(), 1))

@@ -41,7 +41,7 @@ def check_structure(raw: Reading, mended: Reading, changes: list[Finding]) -> li
         if left:
             findings.append(left)
         elif not (fault.title == WRONG_LENGTH and vectors):
-            findings.append(fault.at_level("mendable", _how_it_is_mended(fault, changes)))
+            findings.append(fault.at_level("mendable", _say_how_it_is_mended(fault, changes)))
     # Faults that showed only once the categories could be read.
     findings += [fault for fault in mended.faults if not find_same_kind(raw.faults, fault)]
     findings += told
@@ -57,15 +57,15 @@ def check_structure(raw: Reading, mended: Reading, changes: list[Finding]) -> li
     return findings
 
 
-def _how_it_is_mended(fault: Finding, changes: list[Finding]) -> str:
-    """How a fault of the lists is mended, in the words of the mending where one is about the same."""
+def _say_how_it_is_mended(fault: Finding, changes: list[Finding]) -> str:
+    """How a fault of the file's lists is mended, in the words of the mending where one is about the same."""
     answer = _ANSWERS.get(fault.title)
     is_told = any(change.title == answer for change in changes)
     return f"training refuses it; --fix mends it{f': {answer}' if is_told else ''}"
 
 
 def check_categories(reading: Reading, labels: Labels | None) -> list[Finding]:
-    """Findings about the categories of a mended file that is to be trained on."""
+    """Findings about the list of categories of a mended file that is to be trained on."""
     if reading.schema is None:
         return []
     findings, kinds = [], reading.schema.classes
@@ -100,7 +100,7 @@ def check_categories(reading: Reading, labels: Labels | None) -> list[Finding]:
 
 
 def _check_sides(kind: ObjectClass) -> list[Finding]:
-    """Findings about keypoint names with a side and no partner."""
+    """Findings about categories with keypoint names that have a side and no partner."""
     if kind.flip_source != "unpaired":
         return []
     unpaired = guess_flip_pairs(kind.keypoints)[1]

@@ -61,6 +61,6 @@ def near_twins(asked: Sequence[Look], known: Sequence[Look]) -> dict[int, int]:
 
 
 def _hashes_of(looks: Sequence[Look]) -> tuple[np.ndarray, np.ndarray]:
-    """The rows of the pictures that have a hash, and the hashes, to find twins by."""
+    """The rows of the pictures that have a perceptual hash, and the hashes, to find twins by."""
     hashes = np.array([look.phash for look in looks], np.uint64)
     return np.flatnonzero(hashes), hashes[hashes > 0]

@@ -14,7 +14,7 @@ SYSTEM_FONTS = ("NotoSansCJK-Regular.ttc", "msyh.ttc", "PingFang.ttc", "Arial Un
 
 
 def font_size(width: int, height: int) -> int:
-    """Size in pixels of the letters on a picture of this size."""
+    """Size in pixels of the letters that suit a picture of this size."""
     return max(round(0.03 * (width * height) ** 0.5), 11)
 
 
@@ -32,7 +32,7 @@ def find_plate_place(
 
 
 def draw_title(text: str, width: int, height: int, ground: tuple[int, int, int]) -> np.ndarray:
-    """One line of light text in the middle of a dark strip, (height, width, 3) uint8."""
+    """A title for a picture: one line of light text in the middle of a dark strip, (height, width, 3) uint8."""
     image = Image.new("RGB", (width, height), ground)
     text, font = fit_text(text, width, round(0.6 * height))
     ImageDraw.Draw(image).text((width / 2, height / 2), text, fill=(235, 235, 235), font=font, anchor="mm")
@@ -41,7 +41,7 @@ def draw_title(text: str, width: int, height: int, ground: tuple[int, int, int])
 
 @lru_cache(maxsize=128)
 def draw_plate(text: str, width: int, size: int, color: tuple[int, int, int]) -> np.ndarray | None:
-    """A label: the text on a plate of its own size and colour, (h, w, 3) uint8 not to be written to; None if nothing fits.
+    """The letters of a label on a plate of its own colour, (h, w, 3) uint8 not to be written to; None if nothing fits.
 
     Kept, since letters cost more than everything else that is drawn, and the labels of a video repeat.
     """
@@ -56,7 +56,7 @@ def draw_plate(text: str, width: int, size: int, color: tuple[int, int, int]) ->
 
 
 def fit_text(text: str, width: int, size: int) -> tuple[str, ImageFont.FreeTypeFont]:
-    """The text, shortened to `width` pixels ("" when nothing fits), and a font that has its letters."""
+    """The text to letter a picture with, cut to `width` pixels ("" when nothing fits), and a font that has its letters."""
     text = " ".join(text.split())[:200]
     known = (font for font in _read_fonts(size) if all(_has_glyph(font, letter) for letter in set(text)))
     font = next(known, None)
@@ -71,7 +71,7 @@ def fit_text(text: str, width: int, size: int) -> tuple[str, ImageFont.FreeTypeF
 
 @lru_cache
 def _read_fonts(size: int) -> tuple[ImageFont.FreeTypeFont, ...]:
-    """Pillow's own font for plain English, Matplotlib's for most alphabets, and what the system has for the rest."""
+    """The fonts to letter pictures with: Pillow's for plain English, Matplotlib's for most alphabets, the system's."""
     fonts: list[Any] = [ImageFont.load_default(size)]
     matplotlib = importlib.util.find_spec("matplotlib")
     dejavu = [str(Path(matplotlib.origin).parent / "mpl-data/fonts/ttf/DejaVuSans.ttf")] if matplotlib else []
@@ -83,5 +83,5 @@ def _read_fonts(size: int) -> tuple[ImageFont.FreeTypeFont, ...]:
 
 @lru_cache(maxsize=8192)
 def _has_glyph(font: ImageFont.FreeTypeFont, letter: str) -> bool:
-    """A font draws what it lacks as it draws U+FFFF, which no font has."""
+    """Whether a font has a letter: what it lacks it draws as it draws U+FFFF, which no font has."""
     return bytes(font.getmask(letter)) != bytes(font.getmask("\uffff"))

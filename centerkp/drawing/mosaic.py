@@ -17,7 +17,7 @@ WIDEST = 1920
 
 
 def choose_records(records: Sequence[Record], count: int, seed: int = 0) -> list[Record]:
-    """Draws records at random, none twice; all of them, in a random order, when there are no more."""
+    """Draws records for a mosaic at random, none twice; all, in a random order, when there are no more."""
     order = np.random.default_rng(seed).permutation(len(records))[:count]
     return [records[i] for i in order]
 

@@ -29,26 +29,30 @@ class Truth(Protocol):
     """The labelled objects of one image, as the dataset's records hold them: N objects, K flat keypoints."""
 
     @property
-    def boxes_xyxy(self) -> np.ndarray: ...  # (N, 4)
+    def boxes_xyxy(self) -> np.ndarray:
+        """(N, 4) corners of the labelled boxes to draw into the picture, in its pixels."""
 
     @property
-    def class_ids(self) -> np.ndarray: ...  # (N,)
+    def class_ids(self) -> np.ndarray:
+        """(N,) classes of the labelled objects to draw, which choose their colours."""
 
     @property
-    def keypoints_xy(self) -> np.ndarray: ...  # (N, K, 2)
+    def keypoints_xy(self) -> np.ndarray:
+        """(N, K, 2) labelled keypoints to draw, on the flat axis of all classes, in pixels of the picture."""
 
     @property
-    def visibility(self) -> np.ndarray: ...  # (N, K)
+    def visibility(self) -> np.ndarray:
+        """(N, K) how to draw each labelled keypoint: 2 visible, 1 hidden, 0 not at all."""
 
 
 def class_colors(schema: Schema) -> np.ndarray:
-    """(C, 3) uint8: one colour per class; after seven classes they return darker."""
+    """(C, 3) uint8: one colour to draw each class in; after seven classes they return darker."""
     rounds = [0.72 ** (i // len(CLASS_PALETTE)) for i in range(schema.num_classes)]
     return np.array([np.multiply(CLASS_PALETTE[i % len(CLASS_PALETTE)], f) for i, f in enumerate(rounds)]).astype(np.uint8)
 
 
 def keypoint_colors(schema: Schema) -> np.ndarray:
-    """(K, 3) uint8: shades of blue for left, of orange for right, green to pink for keypoints without a partner."""
+    """(K, 3) uint8 to draw keypoints in: shades of blue for left, orange for right, green to pink for the unpaired."""
     colors = []
     for kind in schema.classes:
         hues = {}
@@ -65,7 +69,7 @@ def keypoint_colors(schema: Schema) -> np.ndarray:
 
 
 def _is_left(name: str, partner: str) -> bool:
-    """Partners differ first in the l and the r of their sides: left_eye and right_eye, eye_L and eye_R."""
+    """Whether the first of two partners is drawn as the left one: they differ first in the l and r of their sides."""
     first = next(((a, b) for a, b in zip(name.lower(), partner.lower(), strict=False) if a != b), ("l", "r"))
     return first[0] != "r"
 
@@ -78,7 +82,7 @@ def draw_detections(
     min_keypoint_score: float = 0.1,
     labels: bool = True,
 ) -> np.ndarray:
-    """Draws boxes with class name and score, skeletons and keypoints.
+    """A picture with detected boxes, class names and scores, skeletons and keypoints drawn in.
 
     Keypoints that score less than `min_keypoint_score`, and the skeleton lines that end there, are left out, as is whatever is
     not a finite number. Without detections the image comes back as it is.
@@ -105,7 +109,7 @@ def draw_record(
     *,
     labels: bool = True,
 ) -> np.ndarray:
-    """Draws labelled objects: a full dot for a visible keypoint (2), one with a dark core for a hidden one (1), none for 0.
+    """A picture with labelled objects: a full dot for a visible keypoint (2), one with a dark core for a hidden one (1).
 
     Args:
         boxes_xyxy, class_ids, keypoints_xy, visibility: (N, 4), (N,), (N, K, 2) and (N, K); N may be 0, and K.
@@ -124,7 +128,7 @@ def draw_record(
 
 
 def draw_comparison(image_rgb: np.ndarray, truth: Truth, detections: Sequence[Detection], schema: Schema) -> np.ndarray:
-    """The labelled objects beside the detected ones, with titles."""
+    """A picture of the labelled objects beside one of the detected objects, with titles."""
     labelled = draw_record(image_rgb, truth.boxes_xyxy, truth.class_ids, truth.keypoints_xy, truth.visibility, schema)
     return make_mosaic([labelled, draw_detections(image_rgb, detections, schema)], 2, ("ground truth", "prediction"))
 
@@ -217,7 +221,7 @@ def make_mosaic(
 
 
 def _size_cells(images: Sequence[np.ndarray], columns: int, width: int | None) -> tuple[int, int, int]:
-    """The gap between cells, and their width and height."""
+    """The gap between the cells of a mosaic of pictures, and their width and height."""
     cell_h, cell_w = np.max([image.shape[:2] for image in images], axis=0).tolist()
     gap = max(cell_w // 80, 2)
     if width is None:
@@ -239,7 +243,7 @@ class _Pen:
         self.line, self.radius = max(round(side / 350), 1), max(side / 120, 2.0)
 
     def draw_object(self, class_id: int, box_xyxy: np.ndarray, points_xy: np.ndarray, seen: np.ndarray) -> None:
-        """`points_xy` (n, 2) and `seen` (n,) are those of the class: 2 draws a full dot, 1 one with a dark core, 0 none."""
+        """Draws an object's box, skeleton and points (n, 2); `seen` (n,) 2 is a full dot, 1 one with a dark core, 0 none."""
         height, width = self.canvas.shape[:2]
         color, points = self.class_colors[class_id], np.asarray(points_xy, np.float64)
         if np.isfinite(box_xyxy).all():
@@ -258,13 +262,13 @@ class _Pen:
                 self._draw_dot(spot, dot, hollow=state == 1)
 
     def _draw_dot(self, spot: tuple[int, int], color: tuple[int, int, int], hollow: bool) -> None:
-        """A dot with an edge; a hollow one has a dark core."""
+        """Draws a keypoint into the picture as a dot with an edge; a hollow one has a dark core."""
         rings = [(self.radius + 1, EDGE), (self.radius, color), *([(0.5 * self.radius, EDGE)] if hollow else [])]
         for radius, shade in rings:
             cv2.circle(self.canvas, spot, round(radius * 2**SUB_BITS), shade, -1, cv2.LINE_AA, SUB_BITS)
 
     def draw_labels(self, labels: Sequence[tuple[str, int, np.ndarray]]) -> None:
-        """Sets (text, class_id, box) on plates at their boxes, where they fit and, if possible, cover no earlier plate."""
+        """Sets (text, class_id, box) on plates at their boxes, where they fit and cover no earlier plate if possible."""
         height, width = self.canvas.shape[:2]
         taken = []
         for text, class_id, box in labels:
@@ -278,7 +282,7 @@ class _Pen:
 
 
 def _fit_cell(image: np.ndarray, width: int, height: int) -> np.ndarray:
-    """An image shrunk into a cell of a mosaic."""
+    """A picture resized into a cell of a mosaic, keeping its aspect."""
     _, size = letterbox(image.shape[1], image.shape[0], (width, height))
     shrinks = size[0] < image.shape[1]
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)

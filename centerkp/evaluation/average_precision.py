@@ -50,7 +50,7 @@ class Precision:
 
 
 def box_precision(truth: COCO, found: COCO, schema: Schema) -> tuple[dict[str, float | None], Precision]:
-    """COCO's twelve box numbers over all classes, and by class AP alone."""
+    """COCO's twelve average precision and recall numbers of boxes over all classes, and by class AP alone."""
     evaluator = _run_cocoeval(COCOeval(truth, found, "bbox"))
     precision = evaluator.eval["precision"][..., 0, -1]  # (IoU, recall, C): all sizes, 100 detections
     per_class = {}
@@ -63,7 +63,7 @@ def box_precision(truth: COCO, found: COCO, schema: Schema) -> tuple[dict[str, f
 
 
 def keypoint_precision(truth: COCO, found: COCO, schema: Schema) -> Precision:
-    """COCO's ten keypoint numbers by class name, for the classes that have keypoints, each with its own OKS sigmas.
+    """COCO's ten OKS precision and recall numbers by class with keypoints, each with its own OKS sigmas.
 
     pycocotools knows one list of sigmas and one keypoint count, so each class has an evaluator of its own. As in COCO,
     objects without a labelled keypoint are neither hit nor missed.
@@ -82,7 +82,7 @@ def keypoint_precision(truth: COCO, found: COCO, schema: Schema) -> Precision:
 
 
 def mean_over_classes(per_class: dict[str, dict[str, float | None]]) -> dict[str, float | None]:
-    """The mean of each keypoint number over the classes that have it; None where none has."""
+    """The mean of each OKS precision number over the classes that have it; None where none has."""
     means = {}
     for key in KEYPOINT_NUMBERS:
         known = [numbers[key] for numbers in per_class.values() if numbers[key] is not None]
@@ -91,7 +91,7 @@ def mean_over_classes(per_class: dict[str, dict[str, float | None]]) -> dict[str
 
 
 def _truth_annotation(record: Record, n: int, annotation_id: int, schema: Schema) -> dict:
-    """An annotated object as pycocotools takes it."""
+    """An annotated object as an annotation that pycocotools takes, to compute average precision from."""
     class_id = int(record.class_ids[n])
     own = schema.keypoint_slice(class_id)
     visibility = record.visibility[n, own]
@@ -109,7 +109,7 @@ def _truth_annotation(record: Record, n: int, annotation_id: int, schema: Schema
 
 
 def _found_annotation(detection: Detection, image_id: int, annotation_id: int) -> dict:
-    """A detection as pycocotools takes it."""
+    """A detection as an annotation with a score that pycocotools takes, to compute average precision from."""
     bbox = _to_xywh(detection.box_xyxy)
     keypoints = np.ones((len(detection.keypoint_names), 3))
     keypoints[:, :2] = detection.keypoints_xy
@@ -126,7 +126,7 @@ def _found_annotation(detection: Detection, image_id: int, annotation_id: int) -
 
 
 def _to_xywh(box_xyxy: np.ndarray) -> list[float]:
-    """A box as COCO writes it."""
+    """A box as x, y, width, height for pycocotools; a box turned inside out gets no extent."""
     x0, y0, x1, y1 = (float(v) for v in box_xyxy)
     return [x0, y0, max(x1 - x0, 0.0), max(y1 - y0, 0.0)]
 
@@ -141,7 +141,7 @@ def _index_coco(images: list[dict], categories: list[dict], annotations: list[di
 
 
 def _run_cocoeval(evaluator: COCOeval) -> COCOeval:
-    """Lets pycocotools evaluate, without what it prints."""
+    """Lets pycocotools evaluate, accumulate and summarize, without what it prints."""
     with contextlib.redirect_stdout(io.StringIO()):
         evaluator.evaluate()
         evaluator.accumulate()
@@ -150,5 +150,5 @@ def _run_cocoeval(evaluator: COCOeval) -> COCOeval:
 
 
 def _name_stats(names: Sequence[str], stats: np.ndarray) -> dict[str, float | None]:
-    """COCO's numbers by name; None for those that pycocotools gives as -1."""
+    """COCO's precision and recall numbers by name; None for those that pycocotools gives as -1."""
     return {name: None if value < 0 else float(value) for name, value in zip(names, stats, strict=True)}

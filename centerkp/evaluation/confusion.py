@@ -32,12 +32,12 @@ class Outcome:
 
     @property
     def missed(self) -> np.ndarray:
-        """(N,) bool: neither found nor taken for another class; true for crowds, too."""
+        """(N,) bool: objects neither found nor taken for another class; true for crowds, too."""
         return (self.matches < 0) & (self.mistaken < 0)
 
 
 def match_image(record: Record, found: Sequence[Detection]) -> Outcome:
-    """Matches one image's objects and detections."""
+    """What became of one image's objects and detections: found, taken for another class, missed, or false."""
     matches = match_objects(record, found)
     mistaken = np.full(len(matches), -1)
     false = np.ones(len(found), bool)
@@ -58,7 +58,7 @@ def match_image(record: Record, found: Sequence[Detection]) -> Outcome:
 def count_confusion(
     records: Sequence[Record], detections: Sequence[Sequence[Detection]], schema: Schema, min_score: float
 ) -> list[list[int]]:
-    """(C+1) x (C+1) counts: rows what was annotated, columns what was detected; the last of each is the background.
+    """Confusion matrix (C+1, C+1): rows what was annotated, columns what was detected; the last of each is background.
 
     A missed object stands in its row's last column, a detection of nothing in the last row.
 

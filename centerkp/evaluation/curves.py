@@ -28,7 +28,7 @@ class Ranking:
 
 
 def rank_detections(evaluator: COCOeval, class_index: int) -> Ranking:
-    """The ranking of one class after `evaluator.evaluate()`, at its lowest IoU or OKS and over all object sizes."""
+    """The ranking of one class after pycocotools evaluated it, at its lowest IoU or OKS and over all object sizes."""
     images, sizes = len(evaluator.params.imgIds), len(evaluator.params.areaRng)
     start = class_index * sizes * images
     found = [one for one in evaluator.evalImgs[start : start + images] if one is not None]
@@ -46,7 +46,7 @@ def pool_rankings(rankings: Iterable[Ranking]) -> Ranking:
 
 
 def best_threshold(ranking: Ranking) -> dict[str, float | None]:
-    """The `threshold` with the highest `f1`, and `precision` and `recall` there; all None where nothing was found.
+    """The score `threshold` with the highest `f1`, and `precision` and `recall` there; all None if nothing was found.
 
     The threshold lies halfway between the last score that is in and the first that is out.
     """
@@ -78,13 +78,13 @@ def score_curve(ranking: Ranking) -> dict[str, list[float | None]]:
 
 
 def precision_at_recall(evaluator: COCOeval, class_index: int) -> list[float] | None:
-    """COCO's interpolated precision at each of `RECALLS`, whose mean is AP50; None for a class without objects."""
+    """The curve of COCO's interpolated precision at each of `RECALLS`, whose mean is AP50; None without objects."""
     precision = evaluator.eval["precision"][0, :, class_index, 0, -1]
     return None if precision[0] < 0 else precision.tolist()
 
 
 def _sort_ranking(scores: list[np.ndarray], hits: list[np.ndarray], objects: int) -> Ranking:
-    """Joins the scores and hits of a class's detections, best first."""
+    """Joins scores and hits of detections into one ranking for the curves, best first."""
     scores, hits = np.concatenate([np.zeros(0), *scores]), np.concatenate([np.zeros(0, bool), *hits])
     order = np.argsort(-scores, kind="stable")
     return Ranking(scores[order], hits[order], objects)

@@ -69,7 +69,7 @@ class Evaluation:
     notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict:
-        """Everything that was evaluated but the curves, as JSON can hold it."""
+        """All numbers of an evaluation but the curves, as JSON can hold it."""
         numbers = asdict(self) | {"notes": list(self.notes)}
         del numbers["curves"]
         return numbers
@@ -126,7 +126,7 @@ def evaluate(
     truth, found = build_coco(records, finite, schema)
     box, boxes = box_precision(truth, found, schema)
     keypoints = keypoint_precision(truth, found, schema)
-    best_f1 = {"boxes": _best_f1(boxes), "keypoints": _best_f1(keypoints)}
+    best_f1 = {"boxes": _find_best_f1(boxes), "keypoints": _find_best_f1(keypoints)}
     if min_score is None:
         best = best_f1["boxes"][ALL_CLASSES]["threshold"]
         min_score = DEFAULT_SCORE if best is None else best
@@ -166,17 +166,17 @@ def evaluate(
 
 
 def _rank_classes(precision: Precision) -> dict[str, Ranking]:
-    """The ranking of every class, and of all together."""
+    """The evaluated ranking of every class, and of all together."""
     return {ALL_CLASSES: pool_rankings(precision.rankings.values())} | precision.rankings
 
 
-def _best_f1(precision: Precision) -> dict[str, dict[str, float | None]]:
-    """The score threshold with the best F1, by class and for all."""
+def _find_best_f1(precision: Precision) -> dict[str, dict[str, float | None]]:
+    """The score threshold with the best F1 for the evaluation, by class and for all."""
     return {name: best_threshold(ranking) for name, ranking in _rank_classes(precision).items()}
 
 
 def _list_curves(precision: Precision) -> dict[str, dict]:
-    """The curves of an evaluation, by class and for all."""
+    """Precision-recall and score curves of the evaluation, by class and for all."""
     scores = {name: score_curve(ranking) for name, ranking in _rank_classes(precision).items()}
     return {"precision_at_recall": precision.precision, "score": scores}
 
@@ -190,7 +190,7 @@ def ground_truth_as_detections(records: Sequence[Record], schema: Schema) -> lis
 
 
 def _as_detection(record: Record, n: int, schema: Schema) -> Detection:
-    """An annotated object as a perfect detector would find it."""
+    """An annotated object as a perfect detector would find it, with score 1, to evaluate."""
     class_id = int(record.class_ids[n])
     c, own = schema.classes[class_id], schema.keypoint_slice(class_id)
     box = record.boxes_xyxy[n]
@@ -229,7 +229,7 @@ def _check_detections(records: Sequence[Record], detections: Sequence[Sequence[D
 
 
 def _is_finite(d: Detection) -> bool:
-    """Whether all numbers of a detection are."""
+    """Whether score, box and keypoints of a detection to be evaluated are all finite."""
     return bool(np.isfinite(d.score) and np.isfinite(d.box_xyxy).all() and np.isfinite(d.keypoints_xy).all())
 
 

@@ -27,7 +27,7 @@ class ImageQuality:
     false: int
 
     def describe(self) -> str:
-        """Such as "2 of 5 objects missed, 1 false, quality 0.41"."""
+        """How one image went, as in "2 of 5 objects missed, 1 false, quality 0.41"."""
         parts = [f"{self.missed} of {self.objects} objects missed"] if self.missed else []
         parts += [f"{self.mistaken} of another class"] if self.mistaken else []
         parts += [f"{self.false} false"] if self.false else []
@@ -35,7 +35,7 @@ class ImageQuality:
 
 
 def measure_image(record: Record, found: Sequence[Detection], schema: Schema, min_score: float) -> ImageQuality:
-    """Compares one image's detections of at least `min_score` with its annotations."""
+    """How well one image went: its detections of at least `min_score` against its annotations."""
     found = [d for d in found if d.score >= min_score]
     outcome, single = match_image(record, found), np.flatnonzero(~record.is_crowd)
     values = [_match_quality(record, n, found[i], schema) for n, i in enumerate(outcome.matches) if i >= 0]
@@ -50,7 +50,7 @@ def measure_image(record: Record, found: Sequence[Detection], schema: Schema, mi
 
 
 def _match_quality(record: Record, n: int, detection: Detection, schema: Schema) -> float:
-    """How well one detection fits its object, 0 to 1."""
+    """How well one detection fits its object, 0 to 1: its OKS, or the IoU of the boxes where no keypoint is labelled."""
     class_id = int(record.class_ids[n])
     own = schema.keypoint_slice(class_id)
     labelled = record.visibility[n, own] > 0

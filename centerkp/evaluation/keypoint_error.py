@@ -62,7 +62,7 @@ class KeypointErrors:
         return [float(np.mean(distances <= share * sides)) for share in PCK_SHARES]
 
     def _select_keypoints(self, keypoints: slice | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The rows of a range of flat keypoints."""
+        """Distances, box sides and object sizes of a range of flat keypoints (None: of all)."""
         rows = slice(None)
         if keypoints is not None:
             rows = (self.keypoint_ids >= keypoints.start) & (self.keypoint_ids < keypoints.stop)
@@ -72,7 +72,7 @@ class KeypointErrors:
 def measure_keypoint_errors(
     records: Sequence[Record], detections: Sequence[Sequence[Detection]], schema: Schema
 ) -> KeypointErrors:
-    """Compares every labelled keypoint with the detection of its object."""
+    """How far every labelled keypoint is off in the detection that was matched to its object."""
     columns = [_measure_one_image(record, found, schema) for record, found in zip(records, detections, strict=True)]
     columns.append((np.zeros(0, int), np.zeros(0), np.zeros(0), np.zeros(0)))
     return KeypointErrors(*(np.concatenate(column) for column in zip(*columns, strict=True)))
@@ -89,7 +89,7 @@ def match_objects(record: Record, found: Sequence[Detection]) -> np.ndarray:
 
 
 def match_greedily(ious: np.ndarray, scores: Sequence[float]) -> np.ndarray:
-    """For each of N objects the index of its detection, -1 where it has none; (N,) int.
+    """For each of N objects the index of the detection it overlaps, best scores first, -1 without one; (N,) int.
 
     Args:
         ious: (N, D), N at least 1; 0 between those that must not be matched.
@@ -105,7 +105,7 @@ def match_greedily(ious: np.ndarray, scores: Sequence[float]) -> np.ndarray:
 
 
 def _measure_one_image(record: Record, found: Sequence[Detection], schema: Schema) -> tuple[np.ndarray, ...]:
-    """The keypoint errors of one image."""
+    """The keypoint errors of one image: flat keypoints, distances, box sides and object sizes, (P,) each."""
     points_xy = np.full((len(record.class_ids), schema.num_keypoints, 2), np.inf)
     for n, match in enumerate(match_objects(record, found)):
         if match >= 0:

@@ -104,14 +104,14 @@ def name_models(paths: Sequence[str | Path]) -> list[str]:
 
 
 def write_metrics(results: Sequence[ModelResult], coco: str | Path, out: Path) -> Path:
-    """metrics.json: all numbers of each model but the curves."""
+    """Writes metrics.json: all numbers of each model but the curves."""
     models = {r.name: {"model": r.path, "speed": asdict(r.speed), **r.evaluation.to_dict()} for r in results}
     content = {"made_by": mark("eval"), "coco": str(coco), "machine": describe_machine(), "models": models}
     return write_json(out / "metrics.json", content, indent=2)
 
 
 def write_curves(results: Sequence[ModelResult], out: Path) -> Path:
-    """curves.csv: model, curve, class, x, y of every point of every curve."""
+    """Writes curves.csv: model, curve, class, x, y of every point of every curve."""
     path = out / "curves.csv"
     with replacing(path) as part, open(part, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -134,12 +134,12 @@ def _curve_rows(result: ModelResult) -> Iterator[tuple]:
 
 
 def _curve_points(model: str, curve: str, name: str, x: Sequence[float], y: Sequence[float | None] | None) -> list[tuple]:
-    """The points of a curve, without those that nothing decides."""
+    """The points of one model's curve as rows of curves.csv; none where nothing decides it."""
     return [(model, curve, name, *point) for point in zip(x, y, strict=True)] if y else []
 
 
 def print_results(results: Sequence[ModelResult], console: Console) -> None:
-    """The evaluations of several models side by side on the terminal."""
+    """Prints the evaluations of several models side by side on the terminal."""
 
     def say(line: str = "") -> None:
         console.print(line)
@@ -164,7 +164,7 @@ def print_results(results: Sequence[ModelResult], console: Console) -> None:
 
 
 def _divide_models(evaluations: Mapping[str, Evaluation]) -> Iterator[dict[str, Evaluation]]:
-    """Models in groups, of which each fits the width of a terminal."""
+    """Evaluated models in groups, of which each fits the width of a terminal."""
     items = iter(evaluations.items())
     while part := dict(islice(items, TERMINAL_MODELS)):
         yield part

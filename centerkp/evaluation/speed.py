@@ -28,7 +28,7 @@ class Speed:
     seconds: float
 
     def describe(self) -> str:
-        """The speed of a detector in one line."""
+        """The speed of a detector in one line: images a second, batch and size."""
         return (
             f"{self.network:.1f} images/s (network alone, {self.batch_size} at a time at {self.image_size[0]}x"
             f"{self.image_size[1]}; the pass over {self.images} images with reading and start-up took {self.seconds:.1f} s)"
@@ -45,16 +45,16 @@ class TimedDetector:
 
     @property
     def schema(self) -> Schema:
-        """The detector's."""
+        """The schema of the detector whose speed is measured."""
         return self.detector.schema
 
     @property
     def image_size(self) -> tuple[int, int]:
-        """The detector's."""
+        """The input size (width, height) of the detector whose speed is measured."""
         return self.detector.image_size
 
     def predict_on_batch(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """As the detector's own, waited for."""
+        """What the detector finds in a batch; waits for it and keeps the time it took."""
         size, started = len(inputs["image"]), time.perf_counter()
         found = {name: np.asarray(values) for name, values in self.detector.predict_on_batch(inputs).items()}
         seconds, known = time.perf_counter() - started, size in self.times
@@ -63,7 +63,7 @@ class TimedDetector:
         return found
 
     def measure(self, images: int, seconds: float) -> Speed:
-        """The speed after a pass over so many images in so many seconds; the last step is repeated when none counted yet."""
+        """The speed after a pass over `images` in so many seconds; a last step is repeated when none counted yet."""
         if not any(self.times.values()):
             self.predict_on_batch(self.last)
         size = max(self.times, key=lambda n: len(self.times[n]))
@@ -71,7 +71,7 @@ class TimedDetector:
 
 
 def describe_machine() -> str:
-    """Processor and cores, and accelerators that Keras sees, in a few words."""
+    """The machine on which speed is measured: processor and cores, and accelerators that Keras sees, in a few words."""
     import keras
 
     processor = platform.processor() or platform.machine()

@@ -52,7 +52,7 @@ class TextTable:
     rows: tuple[tuple[str, ...], ...]
 
     def to_rich(self) -> Table:
-        """For the terminal, without the title: rich would break it to the table's width."""
+        """The table for the terminal, without the title: rich would break it to the table's width."""
         table = Table(box=None, pad_edge=False)
         table.add_column(Text(self.headings[0]), overflow="fold")
         for heading in self.headings[1:]:
@@ -64,7 +64,7 @@ class TextTable:
 
 
 def print_evaluation(evaluation: Evaluation, console: Console | None = None) -> None:
-    """Prints what training shows: overall, by class, by keypoint, and notes; readable in a terminal of 80 columns."""
+    """Prints the tables that training shows: overall, by class, by keypoint, and notes; in 80 columns."""
     models = {"": evaluation}
     tables = [overall_table(evaluation), class_table(models)]
     tables += [keypoint_table(models)] if evaluation.per_keypoint else []
@@ -73,7 +73,7 @@ def print_evaluation(evaluation: Evaluation, console: Console | None = None) -> 
 
 
 def print_tables(tables: Sequence[TextTable], console: Console) -> None:
-    """Prints tables with an empty line after each."""
+    """Prints evaluation tables with an empty line after each."""
     for table in tables:
         console.print(Text(table.title, style="bold"))
         console.print(table.to_rich())
@@ -81,14 +81,14 @@ def print_tables(tables: Sequence[TextTable], console: Console) -> None:
 
 
 def print_notes(evaluations: Evaluations, console: Console) -> None:
-    """Prints what the columns mean, and each model's notes; a note of all of them once."""
+    """Prints below the tables what their columns mean, and each model's notes; a note of all of them once."""
     lines = [_LEGEND] if any(e.per_keypoint for e in evaluations.values()) else []
     for line in [*lines, *(f"Note: {note}" if note != GUESS else note for note in collect_notes(evaluations))]:
         console.print(Text(line))
 
 
 def collect_notes(evaluations: Evaluations) -> list[str]:
-    """Each note once, with the models it is for unless it is for all of them; a guess of OKS sigmas comes first."""
+    """Notes of evaluations below the tables, each once, with the models it is for; a guess of OKS sigmas comes first."""
     guessed = any("guess" in e.sigma_sources.values() for e in evaluations.values())
     notes: dict[str, list[str]] = {}
     for name, evaluation in evaluations.items():
@@ -99,7 +99,7 @@ def collect_notes(evaluations: Evaluations) -> list[str]:
 
 
 def overall_table(evaluation: Evaluation) -> TextTable:
-    """The few numbers of one model's evaluation in two lines."""
+    """The few numbers of one model's evaluation as a table of two lines."""
     has_keypoints = bool(evaluation.keypoints_per_class)
     keys = ("AP", "AP50", "AP75", "APs", "APm", "APl")
     rows = [("boxes", *(share(evaluation.box[key]) for key in (*keys, "AR100")))]
@@ -111,7 +111,7 @@ def overall_table(evaluation: Evaluation) -> TextTable:
 
 
 def number_table(evaluations: Evaluations) -> TextTable:
-    """COCO's twelve box numbers of evaluations and, beside them, those of OKS; a model named "" has no name in the headings."""
+    """A table of COCO's twelve box numbers of evaluations and those of OKS; a model named "" is not in the headings."""
     with_points = any(e.keypoints_per_class for e in evaluations.values())
     kinds = ("boxes", "OKS") if with_points else ("boxes",)
     rows = []
@@ -125,7 +125,7 @@ def number_table(evaluations: Evaluations) -> TextTable:
 
 
 def class_table(evaluations: Evaluations) -> TextTable:
-    """AP and PCK of evaluations by class."""
+    """A table of AP and PCK of evaluations by class."""
     with_points = any(e.keypoints_per_class for e in evaluations.values())
 
     def cells(e: Evaluation, name: str) -> tuple[str, ...]:
@@ -138,7 +138,7 @@ def class_table(evaluations: Evaluations) -> TextTable:
 
 
 def keypoint_table(evaluations: Evaluations) -> TextTable:
-    """Errors of evaluations and OKS sigmas by keypoint, class by class."""
+    """A table of errors of evaluations and OKS sigmas by keypoint, class by class."""
     rows: list[tuple[str, ...]] = []
     for kind in _join_names(evaluations, "sigmas"):
         keypoints = dict.fromkeys(k for e in evaluations.values() for k in e.sigmas.get(kind, ()))
@@ -148,7 +148,7 @@ def keypoint_table(evaluations: Evaluations) -> TextTable:
 
 
 def _keypoint_cells(e: Evaluation, keypoint: str, kind: str) -> tuple[str, ...]:
-    """The cells of one keypoint: PCK, errors, OKS sigma."""
+    """The table cells of one keypoint in an evaluation: labelled points, PCK, errors, OKS sigma."""
     numbers = e.per_keypoint.get(f"{kind}/{keypoint}")
     if numbers is None:
         return ("-",) * 7
@@ -159,7 +159,7 @@ def _keypoint_cells(e: Evaluation, keypoint: str, kind: str) -> tuple[str, ...]:
 
 
 def pck_table(evaluations: Evaluations) -> TextTable:
-    """PCK of evaluations at a few shares of the box's longer side."""
+    """A table of the PCK of evaluations at a few shares of the box's longer side."""
     places = [PCK_SHARES.index(s) for s in SHOWN_SHARES]
 
     def cells(e: Evaluation, name: str) -> tuple[str, ...]:
@@ -176,7 +176,7 @@ def pck_table(evaluations: Evaluations) -> TextTable:
 
 
 def threshold_table(evaluations: Evaluations) -> TextTable:
-    """The score threshold with the best F1, for boxes at IoU 0.5 and for keypoints at OKS 0.5."""
+    """A table of the score thresholds with the best F1, for boxes at IoU 0.5 and for keypoints at OKS 0.5."""
     kinds = ["boxes", "keypoints"] if any(e.keypoints_per_class for e in evaluations.values()) else ["boxes"]
 
     def cells(e: Evaluation, name: str) -> tuple[str, ...]:
@@ -191,7 +191,7 @@ def threshold_table(evaluations: Evaluations) -> TextTable:
 
 
 def confusion_table(evaluation: Evaluation, model: str = "", most: int = SHOWN_CLASSES) -> TextTable:
-    """What was annotated (rows) and what was detected there (columns); with more classes the commonest mistakes alone."""
+    """A table of what was annotated (rows) and detected there (columns); of many classes the commonest mistakes alone."""
     names, counts = evaluation.confusion["names"], evaluation.confusion["counts"]
     rows_say, columns_say = [*names[:-1], "nothing"], [*names[:-1], "missed"]
     where = f" of {model}" if model else ""
@@ -213,7 +213,7 @@ def share(value: float | None) -> str:
 
 
 def _join_names(evaluations: Evaluations, field: str) -> list[str]:
-    """The names of all models in a field, each once."""
+    """The names for the rows of a table that all models' evaluations have in a field, each once."""
     return list(dict.fromkeys(name for e in evaluations.values() for name in getattr(e, field)))
 
 

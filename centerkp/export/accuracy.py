@@ -22,18 +22,18 @@ class Accuracy:
     artefact: dict[str, float | None]
 
     def lost(self, name: str) -> float | None:
-        """How much lower the artefact's "box_ap" or "keypoint_ap" is."""
+        """How much lower the artefact's average precision "box_ap" or "keypoint_ap" is than that of Keras."""
         ours, theirs = self.artefact[name], self.keras[name]
         return None if ours is None or theirs is None else theirs - ours
 
     def to_dict(self) -> dict:
-        """What an export loses in accuracy, as JSON can hold it."""
+        """The average precision that an export loses, as JSON can hold it."""
         lost = {name: self.lost(name) for name in self.keras}
         return {"source": self.source, "images": self.images, "keras": self.keras, "artefact": self.artefact, "lost": lost}
 
 
 def measure_accuracy(detector: Detector, model: CenterNet, coco: str | Path, console: Console) -> Accuracy:
-    """Detects with both on the images of a COCO JSON; its classes and keypoints are matched by name.
+    """Average precision of an artefact and of its Keras model on the images of a COCO JSON.
 
     Raises:
         ValueError, FileNotFoundError: as `labels.coco.read_coco`, or an image has become unreadable.

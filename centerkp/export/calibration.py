@@ -18,7 +18,7 @@ DRAWN_SIZE = (640, 480)
 def find_pictures(
     weights: str | Path, coco: str | Path | None, named: Sequence[Path], count: int
 ) -> tuple[list[np.ndarray], str]:
-    """Up to `count` images (H, W, 3) uint8 RGB, and where they are from.
+    """Images to calibrate or compare an export on, up to `count` (H, W, 3) uint8 RGB, and where they are from.
 
     They are those of a COCO JSON; without one, those that the user named; without these, the validation images of the run that
     the weights lie in; without that, drawn scenes.
@@ -48,7 +48,7 @@ def spread(items: Sequence, count: int) -> list:
 
 
 def _find_validation(folder: Path) -> tuple[list[Path | PackedImage], str]:
-    """The validation images of a run, its own or those it held back, if its settings name any that are still there."""
+    """The validation images of a run to compare its export on, if its settings name any that are still there."""
     paths = _find_kept(folder)
     if paths:
         return paths, f"the validation images of {folder}"
@@ -66,7 +66,7 @@ def _find_validation(folder: Path) -> tuple[list[Path | PackedImage], str]:
 
 
 def _find_kept(folder: Path) -> list[Path | PackedImage]:
-    """The validation images that a run keeps a list of, where they are now."""
+    """The validation images that a run keeps a list of, to compare its export on; where they are now."""
     try:
         content = json.loads((folder / "images.json").read_text(encoding="utf-8"))
         paths = [Path(follow(row["file"], content["folder"], folder)) for row in content["val"]]

@@ -28,12 +28,12 @@ class FoldedNetwork(keras.Model):
         self.decode_options = source.decode_options
 
     def decode(self, maps: Mapping[str, Tensor], valid_size: Tensor | None = None) -> dict:
-        """The objects in the maps, see `codec.decode.decode`."""
+        """The objects in the maps of the folded network, see `codec.decode.decode`."""
         return decode(maps, self.schema.keypoint_mask, self.decode_options, valid_size)
 
 
 def fold(model: CenterNet, dtype: str = "float32") -> FoldedNetwork:
-    """The network of a trained model for inference, with the same layer names and the same maps up to rounding.
+    """The network of a trained model with BatchNormalization folded away, same layer names and same maps up to rounding.
 
     A BatchNormalization behind a convolution is a factor and a shift per channel: both go into the convolution's kernel and
     bias, computed in float64. Behind a sum it stays. The model itself stays as it is.
@@ -43,8 +43,9 @@ def fold(model: CenterNet, dtype: str = "float32") -> FoldedNetwork:
     """
     width, height = model.image_size
     image = keras.Input((height, width, 3), name="image", dtype="float32")
-    whole = keras.Model(model.inputs[0], _last_stack(model))  # shares the layers; those of other stacks' heads are not in it
-    behind = {layer: _producer(layer) for layer in whole.layers if isinstance(layer, layers.BatchNormalization)}
+    # Shares the layers; those of other stacks' heads are not in it.
+    whole = keras.Model(model.inputs[0], _last_stack_maps(model))
+    behind = {layer: _layer_before(layer) for layer in whole.layers if isinstance(layer, layers.BatchNormalization)}
     norms = {conv.name: norm for norm, conv in behind.items() if isinstance(conv, CONVOLUTIONS)}
     folded = {norm.name for norm in norms.values()}
 
@@ -73,17 +74,19 @@ def fold(model: CenterNet, dtype: str = "float32") -> FoldedNetwork:
     return network
 
 
-def _last_stack(model: CenterNet) -> dict:
+def _last_stack_maps(model: CenterNet) -> dict:
+    """`{head: output}` of a model's last stack, the only heads that the folded network keeps."""
     stack = model.backbone.stacks - 1
     return {head: model.get_layer(f"stack{stack}_{head}").output for head in head_channels(model.schema)}
 
 
-def _producer(layer: keras.layers.Layer) -> keras.Operation:
+def _layer_before(layer: keras.layers.Layer) -> keras.Operation:
+    """The layer whose output goes into this one: a convolution before a BatchNormalization is folded with it."""
     return layer.input._keras_history.operation
 
 
 def _fold_weights(conv: layers.Layer, norm: layers.BatchNormalization | None) -> list[np.ndarray]:
-    """Kernels and bias of the convolution together with the BatchNormalization behind it, in the layer's own order."""
+    """Kernels and bias of a convolution with the BatchNormalization behind it folded in, in the layer's own order."""
     weights = [keras.ops.convert_to_numpy(weight) for weight in conv.weights]
     channels = conv.output.shape[-1]
     kernels, bias = (weights[:-1], weights[-1]) if conv.use_bias else (weights, np.zeros(channels, np.float32))

@@ -71,6 +71,7 @@ class Export:
 
     @property
     def passed(self) -> bool:
+        """Whether the exported artefact may be used: its comparison with Keras found nothing over the tolerance."""
         return not self.verification.failures
 
 
@@ -123,8 +124,8 @@ def export(
     workplace = target.with_name(target.name + UNVERIFIED)
     place = workplace / target.name
     network = _fold_and_check(model, FOLDED_TYPES.get((format, precision), "float32"), pictures[0], console)
-    samples = {"samples": [_letterbox(path, model.image_size) for path in named]} if precision == "int8" else {}
-    _write(kind, network, place, precision=precision, batch=rows, **samples)
+    samples = {"samples": [_read_sample(path, model.image_size) for path in named]} if precision == "int8" else {}
+    _write_artefact(kind, network, place, precision=precision, batch=rows, **samples)
     del network, samples
     gc.collect()
     with native_silence():
@@ -136,16 +137,16 @@ def export(
     if precision == "int8" and not accuracy:
         console.print("average precision lost: not measured; name annotated images with --coco", style="yellow")
     del detector
-    report = _describe(weights, format, precision, rows, model, origin, len(named), verification, accuracy)
+    report = _describe_export(weights, format, precision, rows, model, origin, len(named), verification, accuracy)
     if verification.failures:
         write_json(workplace / REPORT, report, indent=2)
     else:
-        place = _deliver(workplace, target, report)
+        place = _deliver_artefact(workplace, target, report)
     return Export(place, verification, accuracy)
 
 
 def check_choice(format: str, precision: str, batch: str = "") -> Format:
-    """The format; raises ValueError when it does not exist with this precision or batch, and says which do."""
+    """The export format; raises ValueError when it does not exist with this precision or batch, and says which do."""
     if format not in FORMATS:
         raise ValueError(f"format: found '{format}', expected one of {list(FORMATS)}.")
     kind = FORMATS[format]
@@ -184,7 +185,7 @@ def _check_request(weights: str | Path, format: str, precision: str, calibrate: 
 
 
 def _check_target(target: Path, kind: Format, guard: WriteGuard) -> None:
-    """Refuses to write over anything but an earlier export; folders are replaced whole and may hold nothing else."""
+    """Refuses to export over anything but an earlier export; folders are replaced whole and may hold nothing else."""
     workplace, weights = target.with_name(target.name + UNVERIFIED), target.with_suffix(".bin")
     folders = {
         workplace: {target.name, weights.name, REPORT, EARLIER, f"{target.name}.{REPORT}"},
@@ -201,7 +202,7 @@ def _check_target(target: Path, kind: Format, guard: WriteGuard) -> None:
 
 
 def _is_export(path: Path) -> bool:
-    """Whether a file holds the description of itself that every artefact has, plain or as XML writes it."""
+    """Whether a file holds the description of itself that every exported artefact has, plain or as XML writes it."""
     if not path.is_file() or not path.stat().st_size:
         return False
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
@@ -209,7 +210,7 @@ def _is_export(path: Path) -> bool:
 
 
 def _fold_and_check(model: CenterNet, dtype: str, picture: np.ndarray, console: Console) -> FoldedNetwork:
-    """The folded network, after its maps were found equal to the model's."""
+    """The folded network to export, after its maps were found equal to the model's."""
     network = fold(model)
     canvas = letterbox_image(picture, model.image_size)[0][None].astype(np.float32)
     ours, theirs = network(canvas), model(canvas, training=False)[-1]
@@ -224,8 +225,8 @@ def _fold_and_check(model: CenterNet, dtype: str, picture: np.ndarray, console: 
     return network if dtype == "float32" else fold(model, dtype)
 
 
-def _write(kind: Format, network: FoldedNetwork, place: Path, **options: Any) -> None:
-    """Writes into an empty folder, which is gone again when that fails."""
+def _write_artefact(kind: Format, network: FoldedNetwork, place: Path, **options: Any) -> None:
+    """Writes an artefact of one format into an empty folder, which is gone again when that fails."""
     shutil.rmtree(place.parent, ignore_errors=True)
     try:
         place.parent.mkdir(parents=True)
@@ -244,7 +245,7 @@ def _write(kind: Format, network: FoldedNetwork, place: Path, **options: Any) ->
 
 
 def _relative_difference(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """Largest difference of two maps, as a share of the largest number."""
+    """Largest difference between two maps, folded and not, as a share of the largest number."""
     return float(np.abs(ours - theirs).max() / max(np.abs(theirs).max(), 1e-6))
 
 
@@ -256,12 +257,13 @@ def _name_target(weights: str | Path, format: str, precision: str, kind: Format)
     return path.with_name("_".join(words) + kind.ending)
 
 
-def _letterbox(path: Path, size: tuple[int, int]) -> tuple[np.ndarray, tuple[int, int]]:
+def _read_sample(path: Path, size: tuple[int, int]) -> tuple[np.ndarray, tuple[int, int]]:
+    """A calibration image from its file for an int8 export: the network's canvas, and (width, height) of the picture on it."""
     canvas, _, valid_size = letterbox_image(read_image(path), size)
     return canvas, valid_size
 
 
-def _deliver(workplace: Path, target: Path, report: dict) -> Path:
+def _deliver_artefact(workplace: Path, target: Path, report: dict) -> Path:
     """Moves a verified artefact out of its workplace, over an earlier one.
 
     What belongs to the earlier one goes first, and the file that says whose the others are comes first: killed in between,
@@ -281,11 +283,11 @@ def _deliver(workplace: Path, target: Path, report: dict) -> Path:
 
 
 def _name_report(target: Path) -> Path:
-    """Where the export's report goes: into an artefact that is a folder, else beside it."""
+    """Where export.json goes: into an artefact that is a folder, else beside it."""
     return target / REPORT if target.is_dir() else target.with_name(f"{target.name}.{REPORT}")
 
 
-def _describe(
+def _describe_export(
     weights: str | Path,
     format: str,
     precision: str,
@@ -296,7 +298,7 @@ def _describe(
     verification: Verification,
     accuracy: Accuracy | None,
 ) -> dict:
-    """What export.json says."""
+    """What export.json says of an export: model, format, comparison, accuracy."""
     return {
         "made_by": mark("export"),
         "model": str(weights),

@@ -48,7 +48,7 @@ def write_litert(
     path = Path(path)
     converter = _make_converter(network, batch)
     if precision == "int8":
-        content = _quantize(_measure_ranges(converter, batch, samples))
+        content = _quantize_tflite(_measure_ranges(converter, batch, samples))
     else:
         if precision == "fp16":
             _store_halves(converter)
@@ -61,6 +61,7 @@ def write_litert(
 
 
 def _make_converter(network: FoldedNetwork, batch: int) -> Any:
+    """TensorFlow Lite's converter for the network with decoding, of so many images a call."""
     import tensorflow as tf
 
     width, height = network.image_size
@@ -72,6 +73,7 @@ def _make_converter(network: FoldedNetwork, batch: int) -> Any:
 
 
 def _store_halves(converter: Any) -> None:
+    """Tells TensorFlow Lite's converter to store the weights of the `.tflite` file as float16."""
     import tensorflow as tf
 
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -79,7 +81,7 @@ def _store_halves(converter: Any) -> None:
 
 
 def _measure_ranges(converter: Any, batch: int, samples: Iterable[tuple[np.ndarray, tuple[int, int]]]) -> bytes:
-    """The float model, which remembers for every number in which range it was on the samples."""
+    """The float `.tflite` model, which remembers for every number in which range it was on the samples."""
     import tensorflow as tf
 
     def feed() -> Iterator[dict[str, np.ndarray]]:
@@ -93,8 +95,8 @@ def _measure_ranges(converter: Any, batch: int, samples: Iterable[tuple[np.ndarr
     return converter.convert()
 
 
-def _quantize(measured: bytes) -> bytes:
-    """Post-training quantisation of the convolutions up to the heads' hidden layers.
+def _quantize_tflite(measured: bytes) -> bytes:
+    """The `.tflite` model with its convolutions up to the heads' hidden layers quantised to 8 bits.
 
     The converter's public way quantises whatever has an 8-bit kernel, coordinates too: 512 pixels in 256 steps. So the
     quantiser is called by itself and told what to leave alone.
@@ -106,7 +108,7 @@ def _quantize(measured: bytes) -> bytes:
 
 
 def _float_parts(content: bytes) -> tuple[list[str], list[str]]:
-    """What stays float32: everything before the first convolution, all sums, the heads' last convolutions, and the decoder.
+    """What stays float32 in an int8 `.tflite`: before the first convolution, sums, last convolutions, and the decoder.
 
     Sums, because every residual block would round once more what all blocks before it have added up: in 104 layers that
     doubled the error, for a tenth of the time.
@@ -123,8 +125,8 @@ def _float_parts(content: bytes) -> tuple[list[str], list[str]]:
     codes = [kinds[model.OperatorCodes(operation.OpcodeIndex()).BuiltinCode()] for operation in operations]
     inputs, outputs = ([set(getattr(o, f"{side}AsNumpy")()) - {-1} for o in operations] for side in ("Inputs", "Outputs"))
     is_convolution = [code in CONVOLUTIONS for code in codes]
-    behind = _reach(is_convolution, inputs, outputs)
-    before = _reach(is_convolution[::-1], outputs[::-1], inputs[::-1])[::-1]
+    behind = _find_operations_behind(is_convolution, inputs, outputs)
+    before = _find_operations_behind(is_convolution[::-1], outputs[::-1], inputs[::-1])[::-1]
     names, inside, outside = [], set(), set()
     for i, code in enumerate(codes):
         if before[i] and code != "ADD" and (is_convolution[i] or behind[i] or code in ("PAD", "PADV2")):
@@ -135,8 +137,8 @@ def _float_parts(content: bytes) -> tuple[list[str], list[str]]:
     return names, sorted(outside - inside)
 
 
-def _reach(is_start: list[bool], inputs: list[set], outputs: list[set]) -> list[bool]:
-    """Which operations lie strictly behind one that is a start; operations are in an order in which they can run."""
+def _find_operations_behind(is_start: list[bool], inputs: list[set], outputs: list[set]) -> list[bool]:
+    """Which operations of a `.tflite` model lie strictly behind one that is a start; they are in running order."""
     tensors, reached = set(), []
     for start, read, written in zip(is_start, inputs, outputs, strict=True):
         reached.append(bool(read & tensors))

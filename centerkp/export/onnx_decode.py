@@ -29,7 +29,7 @@ class Letterboxed:
 
 
 def write_letterbox(graph: Graph, image: str, size: tuple[int, int]) -> Letterboxed:
-    """Fits images (B, H, W, 3) uint8 of any size into the network's (width, height), as `letterbox_image` does."""
+    """Writes ONNX nodes that fit images (B, H, W, 3) uint8 of any size into the network's (width, height)."""
     graph.scope = "letterbox"
     old = graph("Gather", graph("Shape", image), np.array([2, 1]))  # (2,) width, height
     new = _fit_sides(graph, old, image, size)
@@ -46,7 +46,7 @@ def write_letterbox(graph: Graph, image: str, size: tuple[int, int]) -> Letterbo
 
 
 def _fit_sides(graph: Graph, old: str, image: str, size: tuple[int, int]) -> str:
-    """Sides (2,) of the picture inside the canvas, as `geometry.letterbox` rounds them.
+    """ONNX nodes for the sides (2,) of the picture inside the canvas, as `geometry.letterbox` rounds them.
 
     In whole numbers: a runtime that computes in bfloat16 knows no 341.
     """
@@ -71,7 +71,7 @@ class _Axis:
 
 
 def _sample_axis(graph: Graph, old: str, new: str, axis: int, side: int) -> _Axis:
-    """The nodes that resize along one axis: source = target * old / new, in whole numbers, exact in every runtime."""
+    """ONNX nodes that resize along one axis: source = target * old / new, in whole numbers, exact in every runtime."""
     old, new = (graph("Gather", sides, np.array([axis])) for sides in (old, new))
     target = np.arange(side)
     scaled = graph("Mul", old, target)
@@ -85,7 +85,7 @@ def _sample_axis(graph: Graph, old: str, new: str, axis: int, side: int) -> _Axi
 
 
 def _blend_columns(graph: Graph, rows: str, columns: _Axis) -> str:
-    """The nodes that mix two columns of source pixels for each column of the canvas."""
+    """ONNX nodes that mix two columns of source pixels for each column of the canvas."""
     left, right = (graph.cast(graph("Gather", rows, index, axis=2), "float") for index in (columns.low, columns.high))
     share = graph("Unsqueeze", columns.share, np.array([1]))  # (S_w, 1)
     return graph("Add", left, graph("Mul", graph("Sub", right, left), share))
@@ -100,7 +100,7 @@ def write_decode(
     valid_size: str,
     to_source: str,
 ) -> dict[str, str]:
-    """Decodes the maps (B, channels, H, W) of `{head: name}` as `codec.decode.decode` does, into source pixels.
+    """Writes ONNX nodes that turn the maps (B, channels, H, W) of `{head: name}` into objects in source pixels.
 
     Args:
         map_size: (H, W).
@@ -142,12 +142,12 @@ class _Decoder:
         self.valid_size = valid_size
 
     def write(self, to_source: str) -> dict[str, str]:
-        """Writes all steps and returns the names of the outputs."""
+        """Writes all steps of decoding into the ONNX graph and returns the names of the outputs."""
         g = self.graph
         scores, index, class_ids = self._find_centers()
         cell = self._cells_xy(index, 1)  # (B, 2, M)
-        center = g("Add", cell, self._take("center_offset", index))
-        half = g("Mul", self._take("box_size", index), 0.5)
+        center = g("Add", cell, self._take_at_cells("center_offset", index))
+        half = g("Mul", self._take_at_cells("box_size", index), 0.5)
         extent = np.array([[[self.width], [self.height]]], np.float32)
         low, high = (g("Min", g("Max", g(sign, center, half), 0.0), extent) for sign in ("Sub", "Add"))
         limit = g("Reshape", self.valid_size, np.array([1, 2, 1]))
@@ -170,7 +170,7 @@ class _Decoder:
         return found
 
     def _find_centers(self) -> tuple[str, str, str]:
-        """Scores (B, M), cells (B, M) and classes (B, M) of the best peaks inside the picture."""
+        """ONNX nodes for scores, cells and classes, (B, M) each, of the best center peaks inside the picture."""
         g = self.graph
         limit = g("Ceil", g("Div", self.valid_size, float(STRIDE)))
         columns, rows = (g("Gather", limit, np.array(axis)) for axis in (0, 1))
@@ -192,28 +192,28 @@ class _Decoder:
         return best, index, g("Sub", place, g("Mul", index, np.array(self.classes)))
 
     def _keep_peaks(self, scores: str, side: int) -> str:
-        """The nodes for `codec.decode.keep_peaks`."""
+        """ONNX nodes that do what `codec.decode.keep_peaks` does."""
         g = self.graph
         before, after = (side - 1) // 2, side // 2
         highest = g("MaxPool", scores, kernel_shape=[side, side], strides=[1, 1], pads=[before, before, after, after])
         return g("Where", g("Less", g("Abs", g("Sub", scores, highest)), 1e-6), scores, 0.0)
 
     def _cells_xy(self, index: str, axis: int) -> str:
-        """Column and row of cells (..., N) on a new axis, as float."""
+        """ONNX nodes for column and row of cells (..., N) on a new axis, as float."""
         g = self.graph
         row = g("Div", index, np.array(self.width))
         column = g("Sub", index, g("Mul", row, np.array(self.width)))
         return g("Concat", *(g("Unsqueeze", g.cast(v, "float"), np.array([axis])) for v in (column, row)), axis=axis)
 
-    def _take(self, head: str, index: str) -> str:
-        """All channels of a map at cells `index` (B, M): (B, channels, M)."""
+    def _take_at_cells(self, head: str, index: str) -> str:
+        """ONNX nodes that take all channels of a map at cells `index` (B, M): (B, channels, M)."""
         g, channels = self.graph, 2 * self.keypoints if head.startswith("keypoint") else 2
         flat = g("Reshape", self.maps[head], np.array([0, channels, self.cells]))
         index = g("Expand", g("Unsqueeze", index, np.array([1])), np.array([1, channels, 1]))
         return g("GatherElements", flat, index, axis=2)
 
     def _find_candidates(self) -> tuple[str, str]:
-        """Positions (B, K, 2, P) in cells and scores (B, K, P) of the best peaks of every keypoint."""
+        """ONNX nodes for positions (B, K, 2, P) in cells and scores (B, K, P) of every keypoint's best peaks."""
         g = self.graph
         peaks = self._keep_peaks(g("Sigmoid", self.maps["keypoint_heatmap"]), self.options.keypoint_kernel)
         flat = g("Reshape", peaks, np.array([0, self.keypoints, self.cells]))
@@ -223,9 +223,9 @@ class _Decoder:
         return g("Add", self._cells_xy(index, 2), g("GatherElements", offsets, pairs, axis=3)), scores
 
     def _snap_keypoints(self, index: str, cell: str, low: str, high: str) -> tuple[str, str]:
-        """Points (B, K, 2, M) in cells, each moved to its nearest candidate where the rules allow; scores (B, K, M)."""
+        """ONNX nodes that move points (B, K, 2, M) to their nearest candidates by the rules; scores (B, K, M)."""
         g, options = self.graph, self.options
-        vectors = g("Reshape", self._take("keypoint_regression", index), np.array([0, self.keypoints, 2, self.count]))
+        vectors = g("Reshape", self._take_at_cells("keypoint_regression", index), np.array([0, self.keypoints, 2, self.count]))
         regressed = g("Add", g("Unsqueeze", cell, np.array([1])), vectors)
         positions, scores = self._find_candidates()
         difference = g("Sub", g("Unsqueeze", regressed, np.array([4])), g("Unsqueeze", positions, np.array([3])))

@@ -18,7 +18,7 @@ INLINE_LIMIT = 1_900_000_000  # bytes of weights; a protocol buffer holds 2 GB
 
 
 def write_onnx(network: FoldedNetwork, path: str | Path, *, precision: str = "fp32", batch: int | None = None) -> Path:
-    """Writes the network with letterboxing and decoding as ONNX.
+    """Writes the network with letterboxing and decoding as an ONNX file.
 
     The file's input is `image` (B, H, W, 3) uint8 RGB of any size. Outputs, in pixels of that image: `boxes` (B, M, 4) xyxy,
     `scores` (B, M) in descending order, `class_ids` (B, M) int32, and for a schema with keypoints `keypoints` (B, M, K, 2) and
@@ -60,7 +60,7 @@ def write_onnx(network: FoldedNetwork, path: str | Path, *, precision: str = "fp
 
 
 def _write_graph(network: FoldedNetwork, half: bool) -> tuple[Graph, list[str]]:
-    """Every node from `image` to the outputs, and the outputs' names."""
+    """Every ONNX node of the file from `image` to the outputs, and the outputs' names."""
     graph = Graph()
     width, height = network.image_size
     letterboxed = write_letterbox(graph, "image", network.image_size)

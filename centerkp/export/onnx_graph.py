@@ -37,23 +37,23 @@ class Graph:
         return made[0] if outputs == 1 else tuple(made)
 
     def constant(self, values: Any, name: str) -> str:
-        """Adds an initializer and returns its name."""
+        """Adds an initializer to the ONNX graph and returns its name."""
         if isinstance(values, float):
             values = np.float32(values)
         self.constants.append(self._numpy_helper.from_array(np.ascontiguousarray(values).reshape(np.shape(values)), name))
         return name
 
     def output(self, tensor: str, name: str) -> None:
-        """Gives a tensor the name under which the graph returns it."""
+        """Gives a tensor the name under which the ONNX graph returns it."""
         self.nodes.append(self._helper.make_node("Identity", [tensor], [name], name=name))
 
     def cast(self, tensor: str, dtype: str) -> str:
-        """The tensor as "float", "float16", "double", "int32", "int64" or "uint8"."""
+        """Adds an ONNX node: the tensor as "float", "float16", "double", "int32", "int64" or "uint8"."""
         return self("Cast", tensor, to=getattr(self._types, dtype.upper()))
 
 
 def write_network(graph: Graph, network: FoldedNetwork, image: str, half: bool = False) -> dict[str, str]:
-    """Writes the layers of a functional Keras model and returns the names of its outputs, `{head: name}`.
+    """Writes the layers of a folded Keras model as ONNX nodes and returns the names of its outputs, `{head: name}`.
 
     Args:
         network: from `centerkp.export.fold`.
@@ -78,8 +78,9 @@ class _NetworkWriter:
         self.padded: dict[str, tuple[str, list[int]]] = {}  # what a convolution is to pad: the tensor without it, and how much
 
     def write(self, start: Any, image: str) -> dict[str, str]:
+        """Writes every layer between `start` and the heads as ONNX nodes, by the method of its kind; returns `{head: name}`."""
         written = {id(start): image}  # Keras tensor -> name
-        for layer, inputs, output, key in _in_order(list(self.heads.values()), start):
+        for layer, inputs, output, key in _list_layers_in_order(list(self.heads.values()), start):
             write = getattr(self, f"_write_{type(layer).__name__}", None)
             if write is None:
                 raise ValueError(
@@ -93,36 +94,42 @@ class _NetworkWriter:
         return {head: written[id(tensor)] for head, tensor in self.heads.items()}
 
     def _write_Normalization(self, layer: Any, x: str) -> str:
+        """The ONNX nodes of the input's normalisation: minus mean, divided by the deviation."""
         mean, variance = (ops.convert_to_numpy(v).reshape(1, -1, 1, 1) for v in (layer.mean, layer.variance))
         return self.graph("Div", self.graph("Sub", x, mean), np.sqrt(variance), name=layer.name)
 
     def _write_ZeroPadding2D(self, layer: Any, x: str) -> str:
+        """No ONNX node: the padding is noted, for the convolution or pooling behind it to do."""
         (top, bottom), (left, right) = layer.padding
         self.padded[f"{x}/{layer.name}"] = x, [top, left, bottom, right]
         return f"{x}/{layer.name}"
 
     def _write_Conv2D(self, layer: Any, x: str) -> str:
+        """The ONNX Conv of a Keras convolution, with its padding, bias and ReLU; returns its output's name."""
         x, pads = self._find_pads(layer, x)
         kernel = ops.convert_to_numpy(layer.kernel).transpose(3, 2, 0, 1)
         return self._convolve(layer, x, kernel, layer.bias, pads=pads, strides=layer.strides)
 
     def _write_DepthwiseConv2D(self, layer: Any, x: str) -> str:
+        """The ONNX Conv, one group a channel, of a Keras depthwise convolution."""
         x, pads = self._find_pads(layer, x)
         return self._convolve_depthwise(layer, x, layer.kernel, layer.bias, pads=pads, strides=layer.strides)
 
     def _write_SeparableConv2D(self, layer: Any, x: str) -> str:
+        """The two ONNX Convs of a Keras separable convolution: by channel, then across channels."""
         x, pads = self._find_pads(layer, x)
         y = self._convolve_depthwise(layer, x, layer.depthwise_kernel, None, pads=pads, strides=layer.strides)
         return self._convolve(layer, y, ops.convert_to_numpy(layer.pointwise_kernel).transpose(3, 2, 0, 1), layer.bias)
 
     def _write_Conv2DTranspose(self, layer: Any, x: str) -> str:
-        """Every input cell spreads over kernel x kernel output cells; what "same" cuts off, as TensorFlow has it."""
+        """The ONNX ConvTranspose of a Keras layer; what "same" cuts off, as TensorFlow has it."""
         kernel = ops.convert_to_numpy(layer.kernel).transpose(3, 2, 0, 1)  # (input, output, h, w)
         spare = [side - stride for side, stride in zip(layer.kernel_size, layer.strides, strict=True)]
         pads = [one // 2 for one in spare] + [one - one // 2 for one in spare]
         return self._convolve(layer, x, kernel, layer.bias, "ConvTranspose", pads=pads, strides=layer.strides)
 
     def _convolve_depthwise(self, layer: Any, x: str, kernel: Any, bias: Any, **how: Any) -> str:
+        """An ONNX Conv with one group a channel, from a Keras kernel (h, w, channels, filters)."""
         kernel = ops.convert_to_numpy(kernel)
         rows, columns, channels, filters = kernel.shape
         kernel = kernel.transpose(2, 3, 0, 1).reshape(channels * filters, 1, rows, columns)
@@ -132,7 +139,7 @@ class _NetworkWriter:
     def _convolve(
         self, layer: Any, x: str, kernel: np.ndarray, bias: Any, operation: str = "Conv", name: str | None = None, **how: Any
     ) -> str:
-        """The node of a convolution with its constants, and its activation where it has a bias, which comes before that."""
+        """The ONNX node of a convolution with its constants, cast to its type, and its activation where it has a bias."""
         dtype, name = "float32" if layer.name in self.last_layers else self.dtype, name or layer.name
         constants = [self.graph.constant(kernel.astype(dtype), f"{name}/kernel")]
         if bias is not None:
@@ -146,7 +153,7 @@ class _NetworkWriter:
         return y
 
     def _find_pads(self, layer: Any, x: str) -> tuple[str, list[int]]:
-        """The tensor without a padding that the convolution does itself, and how much it pads on each side."""
+        """The ONNX tensor without a padding that the convolution does itself, and how much it pads on each side."""
         if layer.padding == "valid":
             return self.padded.get(x, (x, [0, 0, 0, 0]))
         spare = [
@@ -156,6 +163,7 @@ class _NetworkWriter:
         return x, [one // 2 for one in spare] + [one - one // 2 for one in spare]
 
     def _write_MaxPooling2D(self, layer: Any, x: str) -> str:
+        """The ONNX MaxPool of a Keras layer, behind a Pad of zeros where values below zero could win."""
         x, pads = self.padded.get(x, (x, [0, 0, 0, 0]))
         dtype = self.types.get(x, "float32")
         if any(pads) and not self._is_relu(layer.input):
@@ -171,37 +179,42 @@ class _NetworkWriter:
 
     @staticmethod
     def _is_relu(padded: Any) -> bool:
-        """Whether what was padded with zeros comes from a ReLU, and has nothing below them."""
+        """Whether what was padded with zeros comes from a ReLU layer, and has nothing below them."""
         source = padded._keras_history.operation.input
         return isinstance(source._keras_history.operation, layers.ReLU)
 
     def _write_BatchNormalization(self, layer: Any, x: str) -> str:
+        """The ONNX Mul and Add of a BatchNormalization that could not be folded into a convolution."""
         dtype = self.types.get(x, "float32")
         factor, shift = (one.reshape(1, -1, 1, 1).astype(dtype) for one in scale_and_shift(layer))
         scaled = self.graph("Mul", x, factor, name=f"{layer.name}/scale")
         return self.graph("Add", scaled, shift, name=layer.name)
 
     def _write_ReLU(self, layer: Any, x: str) -> str:
+        """The ONNX Relu of a Keras layer, or a Clip where it has a maximum, as ReLU6."""
         if layer.max_value is None:
             return self.graph("Relu", x, name=layer.name)
         limits = np.array([0, layer.max_value], self.types.get(x, "float32"))
         return self.graph("Clip", x, limits[0], limits[1], name=layer.name)
 
     def _write_Add(self, layer: Any, one: str, other: str) -> str:
+        """The ONNX Add of two tensors that a Keras layer sums."""
         return self.graph("Add", one, other, name=layer.name)
 
     def _write_UpSampling2D(self, layer: Any, x: str) -> str:
+        """The ONNX Resize of a Keras layer that repeats pixels."""
         scales = np.array([1, 1, *layer.size], np.float32)
         how: dict[str, Any] = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
         return self.graph("Resize", x, "", scales, name=layer.name, **how)
 
     def _write_GetItem(self, operation: Any, x: str, key: tuple[slice, ...]) -> str:
+        """The ONNX Slice of a Keras tensor's rows and columns at a step, such as x[:, ::2, ::2]."""
         steps = np.array([one.step for one in key[1:3]])
         return self.graph("Slice", x, np.zeros(2, int), np.full(2, 2**31), np.array([2, 3]), steps, name=operation.name)
 
 
-def _in_order(ends: list, start: Any) -> list[tuple]:
-    """(layer, input tensors, output tensor, index of a slice or nothing) of all layers from `start` to `ends`, inputs first."""
+def _list_layers_in_order(ends: list, start: Any) -> list[tuple]:
+    """Keras layers to write as ONNX, inputs first: (layer, input tensors, output tensor, index of a slice or nothing)."""
     ordered, done, waiting = [], {id(start)}, [*ends]
     while waiting:
         tensor = waiting[-1]

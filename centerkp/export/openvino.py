@@ -47,15 +47,15 @@ def write_openvino(
     with TemporaryDirectory() as folder:
         model = openvino.Core().read_model(write_onnx(network, Path(folder) / "model.onnx", batch=batch))
         if precision == "int8":
-            model = _quantize(model, samples)
+            model = _quantize_openvino(model, samples)
         description = Description(network.schema, network.image_size, "openvino", precision, batch)
         model.set_rt_info(description.to_json(), "centerkp")
         openvino.save_model(model, path, compress_to_fp16=precision != "fp32")
     return path
 
 
-def _quantize(model: Any, samples: Sequence[tuple[np.ndarray, tuple[int, int]]]) -> Any:
-    """The model with its convolutions in int8 and ranges from the samples."""
+def _quantize_openvino(model: Any, samples: Sequence[tuple[np.ndarray, tuple[int, int]]]) -> Any:
+    """The OpenVINO model with its convolutions in int8, by NNCF, with the ranges of the samples."""
     nncf = import_extra("nncf", "openvino")
     nncf.set_log_level(logging.WARNING)  # else it names every operation that stays float
     pictures = [np.ascontiguousarray(canvas[None, :height, :width]) for canvas, (width, height) in samples]

@@ -58,7 +58,7 @@ def write_saved_model(network: FoldedNetwork, path: str | Path, *, precision: st
 
 
 def detect_canvas(network: FoldedNetwork) -> Callable:
-    """The function from canvases (B, S_h, S_w, 3) uint8 and valid_size (B, 2) to objects in pixels of the canvas."""
+    """The function to trace: canvases (B, S_h, S_w, 3) uint8, valid_size (B, 2) -> objects in pixels of the canvas."""
 
     def detect(image: Any, valid_size: Any) -> dict[str, Any]:
         return network.decode(network(keras.ops.cast(image, "float32")), valid_size)
@@ -67,11 +67,11 @@ def detect_canvas(network: FoldedNetwork) -> Callable:
 
 
 def _detect_images(network: FoldedNetwork) -> Callable:
-    """The function from images (B, H, W, 3) uint8 of any size to objects in their own pixels."""
+    """The function that a SavedModel traces: images (B, H, W, 3) uint8 of any size -> objects in their own pixels."""
     import tensorflow as tf
 
     def detect(image: Any) -> dict[str, Any]:
-        canvas, valid_size, scale = _letterbox(image, network.image_size)
+        canvas, valid_size, scale = _letterbox_in_tensorflow(image, network.image_size)
         found = network.decode(network(canvas), tf.broadcast_to(valid_size, (tf.shape(image)[0], 2)))
         found["boxes"] = found["boxes"] / tf.tile(scale, [2])
         if "keypoints" in found:
@@ -81,8 +81,8 @@ def _detect_images(network: FoldedNetwork) -> Callable:
     return detect
 
 
-def _letterbox(image: Any, size: tuple[int, int]) -> tuple[Any, Any, Any]:
-    """`geometry.letterbox` and `images.reading.letterbox_image` in TensorFlow, for a batch of images of one size.
+def _letterbox_in_tensorflow(image: Any, size: tuple[int, int]) -> tuple[Any, Any, Any]:
+    """Letterboxing inside a SavedModel: what `images.reading.letterbox_image` does, in TensorFlow, for equal-sized images.
 
     Returns:
         Canvases (B, S_h, S_w, 3) float32; the (width, height) of the picture inside, (2,) float32; and the factors of x and y.

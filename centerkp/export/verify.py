@@ -75,7 +75,7 @@ class Differences:
         return lines
 
     def to_dict(self) -> dict:
-        """Numbers of objects, and for boxes, keypoints and scores the median and the largest difference."""
+        """Numbers of objects compared, and for boxes, keypoints and scores the median and the largest difference."""
         found: dict[str, Any] = {"objects": self.objects, "unmatched": self.unmatched}
         for kind in self.over:
             values = getattr(self, kind)
@@ -101,7 +101,7 @@ class Verification:
     tolerance: Tolerance
 
     def to_dict(self) -> dict:
-        """What was found about an artefact, as JSON can hold it."""
+        """What the comparison of an artefact with Keras found, as JSON can hold it."""
         return {
             "passed": not self.failures,
             "failures": self.failures,
@@ -150,7 +150,7 @@ def first_row(found: Mapping) -> dict[str, np.ndarray]:
 
 
 def _run_canvases(detector: Detector, inputs: list[dict]) -> list[dict[str, np.ndarray]]:
-    """The first two images go together, so that a batch that mixes up its images is noticed; the others alone."""
+    """What the artefact finds: two images together, so that a batch that mixes them up is noticed, the others alone."""
     together = inputs[:2]
     joined = {name: np.concatenate([one[name] for one in together]) for name in together[0]}
     found = {name: np.asarray(values) for name, values in detector.predict_on_batch(joined).items()}
@@ -165,7 +165,7 @@ def compare(
     tolerance: Tolerance,
     scales: Sequence[float] | None = None,
 ) -> Differences:
-    """Compares decoded objects image by image; partners are the nearest centers of the same class.
+    """Differences between the artefact's objects and Keras's by image; partners are the nearest boxes of a class.
 
     Args:
         expected, found: per image boxes (M, 4), scores (M,), class_ids (M,) and with keypoints keypoints (M, K, 2).
@@ -209,7 +209,7 @@ def _add_pair(
 
 
 def _count_lost(one: Mapping, other: Mapping, rows: np.ndarray, pairs: list, tolerance: Tolerance) -> int:
-    """Rows without a partner, but for those that fell behind the end of the other's list, which is full in crowded images."""
+    """Objects without a partner, but for those behind the end of the other's list, which is full in crowded images."""
     end = other["scores"].min()
     limit = end + tolerance.score if end > 0 else 0.0
     matched = {a for a, _ in pairs}
@@ -217,7 +217,7 @@ def _count_lost(one: Mapping, other: Mapping, rows: np.ndarray, pairs: list, tol
 
 
 def _match_objects(one: Mapping, other: Mapping, rows: np.ndarray) -> list[tuple[int, int]]:
-    """Pairs (row of one, row of other): best first, each takes the free object of its class whose corners are nearest."""
+    """Pairs of Keras's and the artefact's objects: best first, each takes the free one of its class nearest by corners."""
     free = other["scores"] > 0
     pairs = []
     for row in rows:
@@ -233,7 +233,7 @@ def _match_objects(one: Mapping, other: Mapping, rows: np.ndarray) -> list[tuple
 
 
 def _time_in_turns(detector: Detector, model: CenterNet, one: dict, rounds: int, limit: float = 30.0) -> tuple[float, float]:
-    """Median seconds of both, measured in turns so that whatever else the machine does hits both alike."""
+    """Median seconds of artefact and Keras model, in turns so that whatever else the machine does hits both alike."""
     seconds: tuple[list, list] = ([], [])
     for runner in (detector, model):
         runner.predict_on_batch(one)
@@ -247,7 +247,7 @@ def _time_in_turns(detector: Detector, model: CenterNet, one: dict, rounds: int,
 
 
 def measure_size(path: Path) -> int:
-    """Bytes of an artefact: a folder with all in it, or a file with those of the same name and another ending."""
+    """Bytes of an exported artefact: a folder with all in it, or a file with those of the same name and another ending."""
     files = path.rglob("*") if path.is_dir() else path.parent.glob(f"{path.stem}.*")
     return sum(file.stat().st_size for file in files if file.is_file() and file.suffix != ".json")
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from centerkp.export.fold import fold
-from centerkp.export.saved_model import _letterbox, write_saved_model
+from centerkp.export.saved_model import _letterbox_in_tensorflow, write_saved_model
 from centerkp.images.reading import letterbox_image
 from centerkp.inference.detect import detect, to_source
 from centerkp.inference.loading import load_detector
@@ -61,7 +61,7 @@ def test_letterbox_differs_from_opencv_by_rounding_only():
     for width, height in ((96, 64), (64, 64), (640, 360), (33, 500), (97, 65), (1, 1), (2, 7)):
         image = cv2.GaussianBlur(rng.integers(0, 256, (height, width, 3), np.uint8), (0, 0), 1.5)
         canvas, affine, size = letterbox_image(image, (96, 64))
-        ours, valid_size, scale = _letterbox(np.stack([image, image[::-1]]), (96, 64))
+        ours, valid_size, scale = _letterbox_in_tensorflow(np.stack([image, image[::-1]]), (96, 64))
         assert tuple(valid_size.numpy()) == size
         np.testing.assert_allclose(scale, [affine[0, 0], affine[1, 1]], rtol=1e-6)
         difference = np.abs(ours.numpy()[0] - canvas)

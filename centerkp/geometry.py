@@ -24,21 +24,23 @@ def letterbox(width: int, height: int, size: tuple[int, int]) -> tuple[np.ndarra
 
 
 def scaling(sx: float, sy: float) -> np.ndarray:
+    """The 2x3 affine that maps x, y to sx * x, sy * y."""
     return np.array([[sx, 0.0, 0.0], [0.0, sy, 0.0]])
 
 
 def translation(dx: float, dy: float) -> np.ndarray:
+    """The 2x3 affine that moves by dx to the right and dy down."""
     return np.array([[1.0, 0.0, dx], [0.0, 1.0, dy]])
 
 
 def rotation(degrees: float) -> np.ndarray:
-    """Turns about the origin; positive is clockwise on the screen, because y points down."""
+    """The 2x3 affine that turns about the origin; positive is clockwise on the screen, because y points down."""
     angle = np.deg2rad(degrees)
     return np.array([[np.cos(angle), -np.sin(angle), 0.0], [np.sin(angle), np.cos(angle), 0.0]])
 
 
 def mirror(width: int) -> np.ndarray:
-    """Left becomes right in an image of `width` pixels."""
+    """The 2x3 affine that exchanges left and right in an image of `width` pixels."""
     return np.array([[-1.0, 0.0, width - 1.0], [0.0, 1.0, 0.0]])
 
 
@@ -56,12 +58,12 @@ def invert(affine: np.ndarray) -> np.ndarray:
 
 
 def apply_to_points(affine: np.ndarray, points_xy: np.ndarray) -> np.ndarray:
-    """Moves points of shape (..., 2); returns float64 of the same shape."""
+    """Moves points (..., 2) by a 2x3 affine; returns float64 of the same shape."""
     return np.asarray(points_xy, np.float64) @ affine[:, :2].T + affine[:, 2]
 
 
 def apply_to_boxes(affine: np.ndarray, boxes_xyxy: np.ndarray) -> np.ndarray:
-    """Moves boxes (N, 4) and returns the upright boxes around their moved corners, (N, 4) float64."""
+    """Moves boxes (N, 4) by an affine; returns the upright boxes around their moved corners, (N, 4) float64."""
     boxes = np.asarray(boxes_xyxy, np.float64).reshape(-1, 4)
     corners = boxes[:, [[0, 1], [2, 1], [2, 3], [0, 3]]]  # (N, 4 corners, 2)
     moved = apply_to_points(affine, corners)
@@ -69,25 +71,25 @@ def apply_to_boxes(affine: np.ndarray, boxes_xyxy: np.ndarray) -> np.ndarray:
 
 
 def clip_boxes(boxes_xyxy: np.ndarray, width: float, height: float) -> np.ndarray:
-    """Boxes (N, 4) cut off at the borders of a `width` x `height` image."""
+    """Geometry of boxes (N, 4): cut off at the borders of a `width` x `height` image."""
     return np.clip(boxes_xyxy, 0, [width, height, width, height])
 
 
 def box_areas(boxes_xyxy: np.ndarray) -> np.ndarray:
-    """(N,) areas; a box turned inside out has area 0."""
+    """Geometry of boxes (N, 4): their areas (N,); a box turned inside out has area 0."""
     sides = np.maximum(boxes_xyxy[:, 2:] - boxes_xyxy[:, :2], 0)
     return sides[:, 0] * sides[:, 1]
 
 
 def box_ious(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """(N, D) intersection over union of boxes (N, 4) with others (D, 4)."""
+    """Geometry of boxes: (N, D) intersection over union of boxes (N, 4) with others (D, 4)."""
     shared = shared_areas(boxes, others)
     union = box_areas(boxes.astype(np.float64))[:, None] + box_areas(others.astype(np.float64)) - shared
     return shared / np.maximum(union, np.finfo(np.float64).tiny)
 
 
 def shared_areas(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """(N, D) areas that boxes (N, 4) share with others (D, 4)."""
+    """Geometry of boxes: (N, D) areas that boxes (N, 4) share with others (D, 4)."""
     boxes, others = boxes.astype(np.float64), others.astype(np.float64)
     top_left = np.maximum(boxes[:, None, :2], others[None, :, :2])
     bottom_right = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
@@ -95,7 +97,7 @@ def shared_areas(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def span_points(points: np.ndarray, labelled: np.ndarray) -> np.ndarray:
-    """(N, 4) boxes around the `labelled` (N, K) of points (N, K, 2); turned inside out where there are none."""
+    """Geometry: (N, 4) boxes around the `labelled` (N, K) of points (N, K, 2); turned inside out where none are."""
     low = np.where(labelled[..., None], points, np.inf).min(1, initial=np.inf)
     high = np.where(labelled[..., None], points, -np.inf).max(1, initial=-np.inf)
     return np.concatenate([low, high], 1)

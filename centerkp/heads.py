@@ -15,7 +15,7 @@ HEATMAP_HEADS = ("center_heatmap", "keypoint_heatmap")
 
 
 def head_channels(schema: Schema) -> dict[str, int]:
-    """`{head: channels}` in the order in which heads are built; a schema without keypoints has the first three only.
+    """`{head: channels}` of a network in the order in which heads are built; without keypoints the first three only.
 
     Channel order inside a head: x before y, width before height; keypoint heads hold x0, y0, x1, y1, ...
     """

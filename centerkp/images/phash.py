@@ -9,13 +9,13 @@ SIDE = 32  # pixels of the thumbnail whose frequencies are compared
 PAIRS_AT_ONCE = 1 << 22  # comparisons held in memory at a time: 32 MB
 
 
-def _low_frequencies() -> np.ndarray:
-    """Where a hash's 64 lowest frequencies stand in the flattened transform, without the mean brightness."""
+def _pick_low_frequencies() -> np.ndarray:
+    """Where the 64 lowest frequencies of a perceptual hash stand in the flattened transform, without the mean."""
     u, v = np.divmod(np.arange(SIDE * SIDE), SIDE)
     return np.lexsort((u, u + v))[1:65]
 
 
-LOW_FREQUENCIES = _low_frequencies()
+LOW_FREQUENCIES = _pick_low_frequencies()
 
 
 def perceptual_hash(image: np.ndarray) -> np.uint64:
@@ -35,7 +35,7 @@ def perceptual_hash(image: np.ndarray) -> np.uint64:
 
 
 def nearest_hashes(asked: np.ndarray, known: np.ndarray, max_distance: int) -> np.ndarray:
-    """Finds for each hash the one of the picture that looks most like it.
+    """For each perceptual hash the position of the one whose picture looks most like it.
 
     Compares all with all: 20,000 pictures take a second.
 
@@ -79,7 +79,7 @@ def group_hashes(hashes: Sequence[np.uint64] | np.ndarray, max_distance: int) ->
 
 
 def _near_pairs(hashes: np.ndarray, max_distance: int) -> Iterator[np.ndarray]:
-    """The pairs (P, 2) of hashes that are near each other, of a few rows at a time."""
+    """The pairs (P, 2) of perceptual hashes that are near each other, of a few rows at a time."""
     step = max(PAIRS_AT_ONCE // max(len(hashes), 1), 1)
     for start in range(0, len(hashes), step):
         rows = hashes[start : start + step, None] ^ hashes[None, start:]
@@ -89,7 +89,7 @@ def _near_pairs(hashes: np.ndarray, max_distance: int) -> Iterator[np.ndarray]:
 
 
 def _follow_chains(group: np.ndarray) -> np.ndarray:
-    """Points every hash of a group at the end of its chain."""
+    """Points every perceptual hash of a group at the end of its chain."""
     while (group[group] != group).any():
         group = group[group]
     return group

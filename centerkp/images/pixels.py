@@ -9,7 +9,7 @@ _LAYOUT = "(height, width, 3) in RGB, (height, width, 4) in RGBA, or gray (heigh
 
 
 def to_rgb(picture: Any, name: str = "image") -> np.ndarray:
-    """Turns one array or Pillow image into the RGB picture that `read_image` would give for it.
+    """Turns a NumPy array or Pillow image into the RGB picture that `read_image` would give for it.
 
     What the numbers mean follows from their type alone, never from the picture:
 
@@ -64,7 +64,7 @@ def flatten_pillow(picture: Image.Image) -> np.ndarray:
 
 
 def _check_shape(pixels: np.ndarray, shape: tuple[int, ...], name: str) -> None:
-    """Refuses arrays that are no picture by their shape."""
+    """Refuses arrays that are no picture by their shape, with the remedy."""
     if pixels.ndim == 3 and pixels.shape[2] in (1, 3, 4) and pixels.size:
         return
     remedy = "pass one image at a time or a list of them"
@@ -76,7 +76,7 @@ def _check_shape(pixels: np.ndarray, shape: tuple[int, ...], name: str) -> None:
 
 
 def _to_bytes(pixels: np.ndarray, name: str) -> np.ndarray:
-    """Pixels of any type as uint8."""
+    """Pixels of any integer, float or bool type as uint8; refuses values outside of the type's range."""
     kind = pixels.dtype.kind
     if pixels.dtype == np.uint8:
         return pixels
@@ -95,6 +95,6 @@ def _to_bytes(pixels: np.ndarray, name: str) -> np.ndarray:
 
 
 def _lay_over_white(pixels: np.ndarray) -> np.ndarray:
-    """RGBA pixels as RGB."""
+    """RGBA pixels (H, W, 4) laid over white, as RGB pixels."""
     picture = Image.fromarray(pixels)
     return np.array(Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB"))

@@ -30,13 +30,15 @@ class PackedImage(Protocol):
     """An encoded image that has no file of its own; its `str()` is what messages call it, its names are as those of a path."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The image's name with its ending, as of an image file's path."""
 
     @property
-    def stem(self) -> str: ...
+    def stem(self) -> str:
+        """The image's name without folders and ending, as of an image file's path."""
 
     def read_bytes(self) -> bytes:
-        """The encoded image."""
+        """The encoded image, read from inside the other file."""
         ...
 
 
@@ -117,7 +119,7 @@ def plain_format(path: str | os.PathLike | PackedImage) -> str | None:
 
 
 def letterbox_image(image: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
-    """Fits an image into the network's input, keeping its aspect, with black padding at the right and at the bottom.
+    """Fits an image that was read into the network's input, keeping its aspect, with black padding right and below.
 
     Bilinear without half-pixel shift and without smoothing (source = target * old / new, the last row and column
     repeated), as the reference resizes. Training, evaluation and inference all go through here.
@@ -185,7 +187,7 @@ def _open_header(path: Path | PackedImage, file: BinaryIO) -> Image.Image:
 
 
 def _orientation_of(header: Image.Image) -> int:
-    """As `read_orientation`; a damaged EXIF block counts as none."""
+    """The EXIF orientation 1..8 of an opened image file; a damaged EXIF block counts as none."""
     # Read here rather than by `header.getexif()`, which decodes the whole picture of a PNG, warns about damaged blocks
     # and also believes XMP, which viewers do not. A TIFF is turned upright by Pillow itself.
     block = header.info.get("exif")

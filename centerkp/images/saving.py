@@ -12,7 +12,7 @@ IMAGE_SUFFIXES = {".jpg": (cv2.IMWRITE_JPEG_QUALITY, 92), ".jpeg": (cv2.IMWRITE_
 
 
 def write_image(path: str | Path, image_rgb: np.ndarray, command: str = "") -> Path:
-    """Writes an image, making folders as needed; a half-written file never stands under its name.
+    """Writes an image file, making folders as needed; a half-written file never stands under its name.
 
     Args:
         command: the one that makes it, which the file then says, see `writing.mark`.
@@ -36,7 +36,7 @@ def write_image(path: str | Path, image_rgb: np.ndarray, command: str = "") -> P
 
 
 def _add_comment(coded: bytes, text: str) -> bytes:
-    """A coded image with a comment where its format has one: behind the header, or behind the end of a WebP."""
+    """An encoded image with a comment where its format has one: behind the header, or behind the end of a WebP."""
     comment = text.encode()
     if coded.startswith(b"\xff\xd8"):
         end = 4 + int.from_bytes(coded[4:6]) if coded[2:4] == b"\xff\xe0" else 2  # JFIF's segment comes first
@@ -49,7 +49,7 @@ def _add_comment(coded: bytes, text: str) -> bytes:
 
 
 def copy_checked(image_rgb: np.ndarray) -> np.ndarray:
-    """A copy of an image; ValueError when it is not (height, width, 3) uint8."""
+    """A copy of an image that can be saved or drawn on; ValueError when it is not (height, width, 3) uint8."""
     image = np.array(image_rgb, order="C")
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
         raise ValueError(

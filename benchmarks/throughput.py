@@ -131,13 +131,13 @@ def watch_memory() -> list[int]:
     from centerkp.inference.outputs import Outputs
 
     samples: list[int] = []
-    write = Outputs._write
+    write = Outputs._write_result
 
     def watched(self, *args) -> None:
         samples.append(measure.read_rss())
         write(self, *args)
 
-    Outputs._write = watched
+    Outputs._write_result = watched
     return samples
 
 

@@ -20,7 +20,7 @@ DOWNLOAD_GRACE = 60  # seconds in all, and one more for each 10 kB
 
 
 def check_address(address: str) -> None:
-    """Raises ValueError for one that is of an unknown kind, or none."""
+    """Raises ValueError for a web or stream address that is of an unknown kind, or none."""
     try:
         parts = urlsplit(address)
         scheme, host = parts.scheme, parts.hostname
@@ -34,7 +34,7 @@ def check_address(address: str) -> None:
 
 
 def read_address(address: str) -> np.ndarray:
-    """Downloads one image, (H, W, 3) uint8 RGB.
+    """Downloads one image from its web address, (H, W, 3) uint8 RGB.
 
     Raises:
         IsVideo: the server says that it sends a video.
@@ -79,7 +79,7 @@ class _Limited:
         self.expected = read_length(answer.headers) or 0
 
     def read(self, count: int = -1, /) -> bytes:
-        """The next bytes of a download; ValueError when it grows too large or ends too early."""
+        """The next bytes of an image's download; ValueError when it grows too large or ends too early."""
         data = self.answer.read(count)
         self.bytes += len(data)
         if max(self.bytes, self.expected) > MAX_DOWNLOAD:

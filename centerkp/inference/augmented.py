@@ -80,7 +80,7 @@ class AugmentedDetector:
         self._max_objects = model.decode_options.max_objects
 
     def predict_on_batch(self, x: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """As `CenterNet.predict_on_batch`; images have the size `self.image_size`."""
+        """Objects by test-time augmentation, as `CenterNet.predict_on_batch`; images are of `image_size`."""
         images = np.asarray(x["image"])
         whole = np.broadcast_to(np.asarray(self.image_size, np.float32), (len(images), 2))
         inputs = {"image": images, "valid_size": np.asarray(x.get("valid_size", whole), np.float32)}
@@ -99,7 +99,7 @@ class _Pass(keras.Model):
         self.columns, self.rows = (_resampling_weights(old, new) for old, new in zip(canvas, size, strict=True))
 
     def call(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Objects of one pass, in pixels of the largest canvas."""
+        """Objects of one pass of test-time augmentation, in pixels of the largest canvas."""
         image = ops.cast(inputs["image"], "float32")
         if self.factor != [1.0, 1.0]:
             image = ops.einsum("yi,bijc,xj->byxc", self.rows, image, self.columns)
@@ -118,7 +118,7 @@ class _Pass(keras.Model):
 
 
 def _round_side(side: float, multiple: int) -> int:
-    """The multiple that is nearest to a scaled side, one at least."""
+    """The side of a scaled pass: the nearest multiple that the network takes, one at least."""
     return max(round(side / multiple), 1) * multiple
 
 
@@ -133,7 +133,7 @@ def _resampling_weights(old: int, new: int) -> np.ndarray:
 
 
 def average_mirrored(maps: Mapping, permutation: np.ndarray) -> dict:
-    """Averages the maps of images and of their mirror images, as the paper's code does.
+    """Averages the maps of images and of their mirror images (test-time flip), as the paper's code does.
 
     Probabilities of both heat maps, box sizes and vectors are averaged; the mirrored ones are turned back, keypoints in the
     order of `permutation`. Offsets are those of the image as it is: they are fractions of a cell, and cells of the two do not
@@ -219,7 +219,7 @@ def _group_rivals(objects: Mapping[str, np.ndarray], source: np.ndarray) -> list
 
 
 def _rival_distance(objects: Mapping[str, np.ndarray], leader: int, rivals: np.ndarray) -> np.ndarray | float:
-    """How far the keypoints of rivals lie from the leader's: the mean, as a share of the longer side of its box."""
+    """How far rivals' keypoints lie from the leader's in another pass: the mean, as a share of the box's longer side."""
     if "keypoints" not in objects:
         return 0.0
     apart = np.linalg.norm(objects["keypoints"][rivals] - objects["keypoints"][leader], axis=-1)  # 0 for those of other classes
@@ -227,12 +227,12 @@ def _rival_distance(objects: Mapping[str, np.ndarray], leader: int, rivals: np.n
 
 
 def _longer_side(box_xyxy: np.ndarray) -> float:
-    """The longer side of an object's box, above 0."""
+    """The longer side of an object's box, above 0, by which passes of test-time augmentation are compared."""
     return max(float(np.max(box_xyxy[2:] - box_xyxy[:2])), 1e-9)
 
 
 def _average_group(objects: Mapping[str, np.ndarray], group: list[int]) -> dict[str, np.ndarray]:
-    """The object that several passes agreed on: one row of everything but the score."""
+    """The object that several passes agreed on: one averaged row of everything but the score."""
     row = {name: values[group] for name, values in objects.items()}
     scores = row.pop("scores")
     if len(group) == 1:

@@ -11,19 +11,19 @@ class Budget:
         self._taken, self._closed, self._news = 0, False, Condition()
 
     def take(self, count: int) -> None:
-        """Waits until so many bytes fit in; not at all when the budget is closed."""
+        """Waits until so many bytes of pictures fit into the budget; not at all when it is closed."""
         with self._news:
             self._news.wait_for(lambda: self._closed or not self._taken or self._taken + count <= self.total)
             self._taken += count
 
     def give_back(self, count: int) -> None:
-        """Lets others in."""
+        """Returns bytes of pictures to the budget, and lets others in."""
         with self._news:
             self._taken -= count
             self._news.notify_all()
 
     def close(self) -> None:
-        """Ends all waiting."""
+        """Ends all waiting for bytes of the budget."""
         with self._news:
             self._closed = True
             self._news.notify_all()

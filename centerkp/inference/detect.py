@@ -36,12 +36,15 @@ class Detector(Protocol):
     """
 
     @property
-    def schema(self) -> Schema: ...
+    def schema(self) -> Schema:
+        """The classes and keypoints that a detector can find."""
 
     @property
-    def image_size(self) -> tuple[int, int]: ...
+    def image_size(self) -> tuple[int, int]:
+        """The (width, height) of the pictures that a detector takes."""
 
-    def predict_on_batch(self, x: Mapping[str, np.ndarray], /) -> Mapping[str, Any]: ...
+    def predict_on_batch(self, x: Mapping[str, np.ndarray], /) -> Mapping[str, Any]:
+        """What a detector finds in letterboxed pictures, in pixels of the network's input, as `decode` gives it."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ def detect(
     min_score: float = 0.0,
     threads: int | None = None,
 ) -> Generator[ImageResult]:
-    """Runs the detector on images and yields one result each, in order.
+    """Runs the detector on images of any kind and yields one result each, in order.
 
     Reading, the network, and whatever the caller does with the results overlap: images are taken from `items` in one thread,
     read and fitted by a pool of them, and detected in another, each at most two batches and all together `PICTURE_BYTES` of
@@ -190,7 +193,7 @@ def _load_item(item: Any, number: int, size: tuple[int, int]) -> _Loaded:
 def _load_batches(
     pool: ThreadPoolExecutor, items: Iterable, size: tuple[int, int], batch_size: int, budget: Budget
 ) -> Iterator[list[tuple[Future, int]]]:
-    """Batches of pictures in the making, with their bytes, which are taken from the budget."""
+    """Batches of pictures being read for the detector, with their bytes, which are taken from the budget."""
     batch: list[tuple[Future, int]] = []
     for number, item in enumerate(items):
         count = _count_bytes(item)
@@ -244,7 +247,7 @@ def _detect_batches(
 
 
 def _detect_batch(detector: Detector, loaded: Sequence[_Loaded], rows: int, min_score: float) -> list[ImageResult]:
-    """Runs the detector once; items that could not be read are left out and give results with their error."""
+    """Runs the detector once on a batch; items that could not be read give results with their error."""
     readable = [one for one in loaded if not one.error]
     if readable:
         canvases = np.zeros((rows, *readable[0].canvas.shape), np.uint8)

@@ -49,11 +49,11 @@ class ImageResult:
 
     @property
     def image(self) -> np.ndarray | None:
-        """(H, W, 3) uint8 RGB, upright; read again from `path` where it is not kept; None when it could not be read."""
+        """The result's image (H, W, 3) uint8 RGB, upright; read again from `path` if not kept; None if unreadable."""
         return self.pixels if self.pixels is not None or self.error or self.path is None else read_image(self.path)
 
     def plot(self, *, min_keypoint_score: float = 0.1, labels: bool = True) -> np.ndarray:
-        """The image (H, W, 3) uint8 RGB with its objects drawn, for `PIL.Image.fromarray` or `matplotlib`'s `imshow`.
+        """The result's image (H, W, 3) uint8 RGB with objects drawn, for `Image.fromarray` or `imshow`.
 
         Raises:
             ValueError: the image could not be read; says why.
@@ -63,15 +63,15 @@ class ImageResult:
         return draw_detections(self.image, self.detections, self.schema, min_keypoint_score=min_keypoint_score, labels=labels)
 
     def to_coco(self) -> dict:
-        """A COCO dataset of this image and its detections, see `results.coco_dataset`."""
+        """A COCO dataset of this one image and what was found in it, see `results.coco_dataset`."""
         return Predictions([self], self.schema).to_coco()
 
     def to_rows(self) -> list[dict]:
-        """One row per object and keypoint, see `results.to_rows`."""
+        """What was found in this image, one row per object and keypoint, see `results.to_rows`."""
         return to_rows(self.name, self.detections)
 
     def to_dataframe(self) -> "pandas.DataFrame":
-        """`to_rows` as a pandas DataFrame; raises ImportError with the remedy where pandas is not installed."""
+        """What was found in this image as a pandas DataFrame; ImportError where pandas is not installed."""
         return Predictions([self], self.schema).to_dataframe()
 
 
@@ -83,7 +83,7 @@ class Predictions(list[ImageResult]):
         self.schema = schema
 
     def to_coco(self) -> dict:
-        """A COCO dataset of all images that could be read, numbered from 1 in their order, see `results.coco_dataset`."""
+        """A COCO dataset of what was found in all images that could be read, numbered from 1, see `results`."""
         readable = [result for result in self if not result.error]
         images = [
             {"id": number, "file_name": r.name, "width": r.size[0], "height": r.size[1]} for number, r in enumerate(readable, 1)
@@ -91,11 +91,11 @@ class Predictions(list[ImageResult]):
         return coco_dataset(images, [r.detections for r in readable], self.schema)
 
     def to_rows(self) -> list[dict]:
-        """One row per object and keypoint of all images, see `results.to_rows`."""
+        """What was found in all images, one row per object and keypoint, see `results.to_rows`."""
         return [row for result in self for row in result.to_rows()]
 
     def to_dataframe(self) -> "pandas.DataFrame":
-        """`to_rows` as a pandas DataFrame; raises ImportError with the remedy where pandas is not installed."""
+        """What was found in all images as a pandas DataFrame; ImportError where pandas is not installed."""
         try:
             import pandas
         except ImportError:

@@ -20,7 +20,7 @@ PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
 def find_newest_model(folder: str | Path = "runs") -> Path:
-    """The `best.keras` of the newest training run below a folder.
+    """The model to use by default: `best.keras` of the newest training run below a folder.
 
     Raises:
         FileNotFoundError: there is none.
@@ -43,7 +43,7 @@ def load_detector(
     console: Console | None = None,
     unverified: bool = False,
 ) -> Detector:
-    """Loads what can detect: a `.keras` file, "coco", a checkpoint of the model zoo, or an exported artefact.
+    """Loads a detector: a `.keras` file, "coco", a checkpoint of the model zoo, or an exported artefact.
 
     Artefacts are a SavedModel folder, `.onnx`, OpenVINO's `.xml`, `.tflite`. Whatever comes back has `.schema`, `.image_size`
     (width, height) and `.predict_on_batch`, see `CenterNet`.
@@ -83,7 +83,7 @@ def load_detector(
 def _load_keras(
     path: str | Path, image_size: int | Sequence[int] | None, stacks: int | None, backbone: str | None, console: Console | None
 ) -> "CenterNet":
-    """A Keras model from a `.keras` file, "coco" or a zoo checkpoint, with fewer stacks where asked."""
+    """Loads a Keras model to detect with from a `.keras` file, "coco" or a checkpoint, with fewer stacks where asked."""
     import_quietly("keras")
     from centerkp.weights.convert import keep_stacks
     from centerkp.weights.start import load_weights
@@ -103,7 +103,7 @@ def load_for_use(
     tta: str | None = None,
     console: Console | None = None,
 ) -> Detector:
-    """Loads a detector as `inference.loading.load_detector` does, and says where and how it computes.
+    """Loads a detector as `load_detector` does, and says where and how it computes: device, precision, augmentation.
 
     Args:
         device: "cpu", "gpu", "gpu:1" and what else Keras's backend has; by default the backend's choice.
@@ -164,7 +164,7 @@ class OnDevice:
         self.schema, self.image_size = detector.schema, detector.image_size
 
     def predict_on_batch(self, inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-        """What the detector's does, on the device."""
+        """What the loaded detector finds in a batch, computed on the device that was chosen for it."""
         import keras
 
         with keras.device(self.device):

@@ -67,50 +67,52 @@ class OutputNames:
         self._guard = WriteGuard(files, overwrite)
         for source in sources:
             if isinstance(source, Clip):
-                self._plan(source.name, self._name_video(source.name), choice.video)
+                self._plan_output(source.name, self._name_video(source.name), choice.video)
             elif not source.fault:
-                self._plan(source.name, self._name_picture(source.name), choice.pictures)
+                self._plan_output(source.name, self._name_picture(source.name), choice.pictures)
         tables = [self.out / "predictions.json", *([self.out / "predictions.csv"] if choice.csv else [])]
         self._guard.check([*tables, *self._planned.values()], is_own)
 
     def picture(self, item: Item) -> Path:
-        """Where the annotated picture of an image or frame goes."""
+        """Where the annotated picture of an image or frame goes among the outputs."""
         known = None if item.clip else self._planned.get(item.name)
-        return known or self._allow(self._name_picture(item.name))
+        return known or self._allow_output(self._name_picture(item.name))
 
     def video(self, clip: Clip) -> Path:
-        """Where an annotated video goes; that an address is one may turn out only when it is read."""
+        """Where an annotated video goes among the outputs; that an address is one may turn out only when read."""
         known = self._planned.get(clip.name)
-        return known if known and known.suffix == ".mp4" else self._allow(self._name_video(clip.name))
+        return known if known and known.suffix == ".mp4" else self._allow_output(self._name_video(clip.name))
 
     def crop(self, item: Item, class_name: str, number: int) -> Path:
-        """Where the picture of a found object goes, by its number in the image or frame."""
+        """Where the crop of a found object goes among the outputs, by its number in the image or frame."""
         kind = "".join(c if c.isalnum() or c in " ._-" else "_" for c in class_name).strip(" .") or "object"
-        return self._allow(_with_ending(self.out / "crops" / kind / item.name, f"_{number}.jpg"))
+        return self._allow_output(_with_ending(self.out / "crops" / kind / item.name, f"_{number}.jpg"))
 
     def _name_picture(self, name: str) -> Path:
+        """The path of an annotated picture in `images/` below the output folder, with an ending that can be written."""
         path = self.out / "images" / name
         return _with_ending(path, "" if path.suffix.lower() in IMAGE_SUFFIXES else ".jpg")
 
     def _name_video(self, name: str) -> Path:
+        """The path of an annotated video in `videos/` below the output folder, with the ending .mp4."""
         return _with_ending(self.out / "videos" / name, ".mp4")
 
-    def _plan(self, name: str, path: Path, wanted: bool | None) -> None:
+    def _plan_output(self, name: str, path: Path, wanted: bool | None) -> None:
         """Keeps a free path for an output that is known before the work."""
         if wanted is not False:
-            self._planned[name] = self._free(path)
+            self._planned[name] = self._find_free_path(path)
             self._taken.add(str(self._planned[name]).casefold())
 
-    def _free(self, path: Path) -> Path:
-        """The path itself when no other output has it, else with the first free number."""
+    def _find_free_path(self, path: Path) -> Path:
+        """The output's path itself when no other output has it, else with the first free number."""
         free, number = path, 2
         while str(free).casefold() in self._taken:
             free, number = path.with_name(short_name(f"{path.stem}-{number}{path.suffix}")), number + 1
         return free
 
-    def _allow(self, path: Path) -> Path:
+    def _allow_output(self, path: Path) -> Path:
         """A free path for an output, after a check that it may be written there."""
-        path = self._free(path)
+        path = self._find_free_path(path)
         self._guard.check([path], is_own)
         return path
 
@@ -121,7 +123,7 @@ def _with_ending(path: Path, ending: str) -> Path:
 
 
 def is_own(path: Path) -> bool:
-    """Whether an earlier run wrote a file; not one of predictions that somebody has worked on since."""
+    """Whether an earlier run wrote this output; not so of predictions that somebody has worked on since."""
     return is_untouched(path) if path.suffix == ".json" else says(path, mark("infer"), ",".join(COLUMNS))
 
 
@@ -163,7 +165,7 @@ class Outputs:
         self._slots, self._budget = Semaphore(threads + 4), Budget(PICTURE_BYTES)
         self._queue: Queue[tuple[Result, Future] | None] = Queue()
         self._error: Exception | None = None
-        self._thread = Thread(target=self._work)
+        self._thread = Thread(target=self._write_queue)
 
     def __enter__(self) -> "Outputs":
         self.out.mkdir(parents=True, exist_ok=True)
@@ -178,7 +180,7 @@ class Outputs:
             self._raise_error()
 
     def add(self, result: Result) -> None:
-        """Hands over one result to be drawn and written.
+        """Hands over one result to be drawn and written among the outputs, when there is room for it.
 
         Raises:
             OSError: an earlier one could not be written.
@@ -186,14 +188,15 @@ class Outputs:
         self._raise_error()
         self._slots.acquire()
         self._budget.take(2 * result.image.nbytes)  # the picture, and what is drawn on
-        self._queue.put((result, self._pool.submit(self._draw, result)))
+        self._queue.put((result, self._pool.submit(self._draw_result, result)))
 
     def _raise_error(self) -> None:
+        """Raises in the main thread the error that the thread which writes the outputs met."""
         if self._error is not None:
             raise self._error
 
-    def _draw(self, result: Result) -> np.ndarray | None:
-        """In the pool: the annotated picture when somebody wants it; pictures and crops, whose order is free, as files."""
+    def _draw_result(self, result: Result) -> np.ndarray | None:
+        """In the pool: the annotated picture of a result if wanted; pictures and crops, whose order is free, as files."""
         item, choice = result.item, self.choice
         if choice.crops:
             self._write_crops(result)
@@ -206,7 +209,7 @@ class Outputs:
             found = [replace(d, class_name=f"#{n} {d.class_name}") for d, n in zip(found, result.tracks, strict=True)]
         picture = draw_detections(result.image, found, self.schema, min_keypoint_score=choice.min_keypoint_score)
         if as_file:
-            with _going_on(self.report):
+            with _report_and_go_on(self.report):
                 write_image(self.names.picture(item), picture, "infer")
                 self.paths["pictures"] = self.out / "images"
         return picture if as_video or self.screen else None
@@ -218,19 +221,19 @@ class Outputs:
             box = clip_boxes(np.nan_to_num(detection.box_xyxy), width, height)
             (x0, y0), (x1, y1) = np.floor(box[:2]).astype(int), np.ceil(box[2:]).astype(int)
             if x1 > x0 and y1 > y0:
-                with _going_on(self.report):
+                with _report_and_go_on(self.report):
                     path = self.names.crop(result.item, detection.class_name, number)
                     write_image(path, result.image[y0:y1, x0:x1], "infer")
                     self.paths["crops"] = self.out / "crops"
 
-    def _work(self) -> None:
-        """In the writing thread: opens, fills and closes the files; after an error it only empties the queue."""
+    def _write_queue(self) -> None:
+        """The thread that writes: opens, fills and closes the output files; after an error it only empties the queue."""
         files: dict[str, CocoFile | CsvFile] = {}
         videos = _Videos(self.names, self.report)
         while (job := self._queue.get()) is not None:
             try:
                 if self._error is None:
-                    self._write(*job, files, videos)
+                    self._write_result(*job, files, videos)
             except Exception as error:
                 self._error = error
             finally:
@@ -244,8 +247,8 @@ class Outputs:
             except Exception as error:
                 self._error = self._error or error
 
-    def _write(self, result: Result, drawing: Future, files: dict, videos: "_Videos") -> None:
-        """Writes one result into every output file that was chosen."""
+    def _write_result(self, result: Result, drawing: Future, files: dict, videos: "_Videos") -> None:
+        """Writes one result into every output file that was chosen, and shows it."""
         picture, item = drawing.result(), result.item
         if not files:  # only now, so that a run without a single image leaves an earlier one's files alone
             files["objects"] = CocoFile(self.out / "predictions.json", self.schema)
@@ -275,10 +278,10 @@ class _Videos:
         self._written: Path | None = None
 
     def write(self, item: Item, picture: np.ndarray) -> None:
-        """Adds an annotated frame to its clip's video."""
-        with _going_on(self.report):
+        """Adds an annotated frame to its clip's output video; a frame of another clip begins another."""
+        with _report_and_go_on(self.report):
             if self._clip is not item.clip:
-                self._end()
+                self._end_video()
                 self._clip = item.clip
                 self._writer = ClipWriter(self.names.video(item.clip), item.fps)
             if self._writer is not None:
@@ -286,19 +289,20 @@ class _Videos:
                 writer.write(picture, item.index)
                 self._writer = writer
 
-    def _end(self) -> None:
+    def _end_video(self) -> None:
+        """Completes the output video whose frames came in so far, if there is one."""
         if self._writer is not None:
             writer, self._writer = self._writer, None
             self._written = writer.close() or self._written
 
     def close(self) -> Path | None:
-        """Completes the last video; returns the folder of all, None when there are none."""
-        self._end()
+        """Completes the last output video; returns the folder of all, None when there are none."""
+        self._end_video()
         return self._written and self.names.out / "videos"
 
 
 @contextmanager
-def _going_on(report: Callable[[str], None]) -> Iterator[None]:
+def _report_and_go_on(report: Callable[[str], None]) -> Iterator[None]:
     """What is wrong with one output alone (its name, its size, what stands there) is reported, and ends nothing else."""
     try:
         yield

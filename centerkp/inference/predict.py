@@ -64,7 +64,7 @@ def predict(
 
 
 def _expand_source(source: Any) -> Iterator:
-    """The images that the argument of `predict` stands for, as `detect` takes them, one after another."""
+    """The images that the first argument of `centerkp.predict` stands for, as `detect` takes them, in order."""
     if isinstance(source, str | os.PathLike):
         yield from find_images([os.fspath(source)])
     elif isinstance(source, Image.Image | Frame):

@@ -38,7 +38,7 @@ class CocoFile:
         self._annotations.write('{"annotations": [')
 
     def add(self, image: Mapping, detections: Sequence[Detection], tracks: Sequence[int] = ()) -> None:
-        """Adds one image, a mapping with `file_name`, `width`, `height`, and its objects, with their numbers if they have."""
+        """Adds an image to predictions.json (`file_name`, `width`, `height`) and its objects, with track numbers if any."""
         self.image_count += 1
         self._write_row(self._images, self.image_count, {"id": self.image_count, **image})
         for row, detection in enumerate(detections):
@@ -50,12 +50,12 @@ class CocoFile:
 
     @staticmethod
     def _write_row(file: TextIO, count: int, row: Mapping) -> None:
-        """Appends one row to one of the lists of predictions.json."""
+        """Appends one row to the list of images or of annotations of predictions.json."""
         # One call, so that the file never ends within a row.
         file.write(("," if count > 1 else "") + "\n" + json.dumps(row, ensure_ascii=False))
 
     def close(self) -> Path:
-        """Completes the file and returns its path.
+        """Completes predictions.json and returns its path.
 
         Raises:
             OSError: it cannot be written whole; what stood under the name before remains.
@@ -78,7 +78,7 @@ class CocoFile:
 
 
 def is_untouched(path: Path) -> bool:
-    """Whether a file is a `predictions.json` as `CocoFile` left it, and nobody has worked on it since."""
+    """Whether a file is a predictions.json as `CocoFile` left it, and nobody has worked on it since."""
     try:
         with open(path, "rb") as file:
             end = file.seek(max(file.seek(0, os.SEEK_END) - 1024, 0))
@@ -106,7 +106,7 @@ class CsvFile:
         self._writer.writeheader()
 
     def add(self, image: Mapping, detections: Sequence[Detection], tracks: Sequence[int] = ()) -> None:
-        """As `CocoFile.add`."""
+        """Adds an image's objects to predictions.csv, a row per object and keypoint; arguments as `CocoFile.add`."""
         rows = to_rows(image["file_name"], detections)
         for row in rows:
             row |= {name: round(value, 4) for name, value in row.items() if isinstance(value, float)}
@@ -115,7 +115,7 @@ class CsvFile:
         self._writer.writerows(rows)
 
     def close(self) -> Path:
-        """Completes the file and returns its path; raises OSError when it cannot be written whole."""
+        """Completes predictions.csv and returns its path; raises OSError when it cannot be written whole."""
         try:
             self._file.close()
             os.replace(self.part, self.path)

@@ -40,13 +40,13 @@ class Screen:
         self.opened = webbrowser.open(self.address)
 
     def show(self, picture_rgb: np.ndarray) -> None:
-        """Replaces the picture, (H, W, 3) uint8 RGB."""
+        """Shows another picture, (H, W, 3) uint8 RGB, in the browser."""
         with self._news:
             self._picture, self._count = picture_rgb, self._count + 1
             self._news.notify_all()
 
     def close(self, patience: float = 5.0) -> None:
-        """Ends the page with all its threads; a browser that was started here gets some seconds for the last picture."""
+        """Ends the browser's page with all its threads; one that was started here gets some seconds for the last picture."""
         with self._news:
             if self.opened and self._count:
                 self._news.wait_for(lambda: self._shown >= self._count, patience)
@@ -57,13 +57,13 @@ class Screen:
         self._server.server_close()
 
     def _wait_for_picture(self, seen: int) -> tuple[int, np.ndarray | None]:
-        """Waits for a picture newer than number `seen`."""
+        """Waits for a picture to show that is newer than number `seen`."""
         with self._news:
             self._news.wait_for(lambda: self._count > seen or self._closed)
             return (self._count, self._picture) if self._count > seen else (seen, None)
 
     def _mark_shown(self, number: int) -> None:
-        """Notes that a browser has got picture number `number`."""
+        """Notes that a browser has got picture number `number` to show."""
         with self._news:
             self._shown = max(self._shown, number)
             self._news.notify_all()
@@ -127,22 +127,24 @@ class _Server(ThreadingHTTPServer):
         self._connections: set[socket.socket] = set()
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
-        """Takes no more viewers than `MAX_VIEWERS`."""
+        """Lets a browser see the screen unless `MAX_VIEWERS` do already."""
         return len(self._connections) < MAX_VIEWERS
 
     def process_request(self, request: Any, client_address: Any) -> None:
+        """Keeps the connection of a browser that begins to look, and answers it in a thread."""
         self._connections.add(request)
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
+        """Forgets the connection of a browser that has left, and closes it."""
         self._connections.discard(request)
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A connection that breaks is nobody's business."""
+        """Says nothing of a browser's connection that breaks."""
 
     def hang_up(self) -> None:
-        """Ends every connection, whatever its thread waits for."""
+        """Ends every browser's connection, whatever its thread waits for."""
         for connection in list(self._connections):
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)

@@ -143,7 +143,7 @@ class _Search:
         return [*found]
 
     def match(self, source: str, suffixes: Sequence[str]) -> list[Path]:
-        """A file itself, the files with one of the endings in a folder and all below it, or those that fit a glob pattern."""
+        """The file that a source names, those with an ending in a folder and all below it, or those that fit a pattern."""
         path = Path(source)
         if os.path.isfile(path):
             return [path]
@@ -157,16 +157,16 @@ class _Search:
         return [p for p in found if p not in results]
 
     def mention(self) -> str:
-        """ " but 3 results of earlier runs", or nothing when there were none."""
+        """ " but 3 results of earlier runs" for the error about a source that names nothing else; "" without any."""
         return f" but {count_of(len(self.results), 'result')} of earlier runs" if self.results else ""
 
     def tell(self, report: Callable[[str], None]) -> None:
-        """Reports which sources were left out since earlier runs made them."""
+        """Reports which files were left out of the sources since earlier runs made them."""
         if self.results:
             report(f"left out: {count_of(len(self.results), 'result')} of earlier runs, such as {min(self.results)}")
 
     def _read_list(self, path: Path) -> list[Path | str | int | Picture]:
-        """The sources in a text file, one per line."""
+        """The sources that a text file lists, one per line."""
         data = path.read_bytes()
         if b"\0" in data:
             raise ValueError(f"{path}: found bytes that are not text, expected one image per line; save it as UTF-8.")
@@ -204,7 +204,7 @@ def _name_sources(addresses: Sequence[Path | str | int | Picture]) -> list[Pictu
             named.append(address)
             continue
         if isinstance(address, int):
-            named.append(Clip(_free_name(f"camera{address}", taken), address, live=True))
+            named.append(Clip(_find_free_name(f"camera{address}", taken), address, live=True))
             continue
         if isinstance(address, Path):
             name = address.resolve()
@@ -217,14 +217,14 @@ def _name_sources(addresses: Sequence[Path | str | int | Picture]) -> list[Pictu
         if suffix in VIDEO_SUFFIXES or scheme.lower() in STREAM_SCHEMES:
             live = scheme.lower() in STREAM_SCHEMES or (bool(scheme) and suffix in (".m3u8", ".mjpg", ".mjpeg"))
             stem = name.with_suffix("") if suffix in VIDEO_SUFFIXES else name
-            named.append(Clip(_free_name(stem.as_posix(), taken), str(address), live))
+            named.append(Clip(_find_free_name(stem.as_posix(), taken), str(address), live))
         else:
-            named.append(Picture(_free_name(name.as_posix(), taken), address))
+            named.append(Picture(_find_free_name(name.as_posix(), taken), address))
     return named
 
 
-def _free_name(name: str, taken: dict[str, int]) -> str:
-    """The name itself when no source has it, else with the first free number."""
+def _find_free_name(name: str, taken: dict[str, int]) -> str:
+    """A source's name itself when no other source has it, else with the first free number."""
     path, free = Path(name), name
     while free in taken:
         taken[name] += 1
@@ -234,7 +234,7 @@ def _free_name(name: str, taken: dict[str, int]) -> str:
 
 
 def find_images(sources: Iterable[str | Path], report: Callable[[str], None] = warnings.warn) -> list[Path]:
-    """The image files that paths, folders (searched with all their sub-folders) and glob patterns name, without repetition.
+    """The image files alone that sources (paths, folders with all below them, patterns) name, without repetition.
 
     Searches leave out what commands have written, as in `find_sources`.
 

@@ -66,7 +66,7 @@ def predict_sources(
     overwrite: bool = False,
     console: Console | None = None,
 ) -> Path:
-    """Runs a detector over images and videos, and writes what it finds.
+    """Runs a detector over a stream of images and videos, and writes what it finds.
 
     Pictures keep their file names inside `out/images`, and sub-folders where the images have the same name; videos lie in
     `out/videos`. `predictions.json` holds the objects in source pixels; pycocotools scores its annotations, and labelling tools
@@ -134,11 +134,13 @@ class _Run:
         self._started = self._ended = perf_counter()
 
     def results(self) -> Generator[Result]:
-        """The images that could be read, in order, with the objects that count."""
+        """The images and frames of the stream that could be read, in order, with the objects that were selected."""
         items: deque[Item] = deque()
         trackers: dict[Clip, Tracker] = {}
         self._started = perf_counter()
-        found = detect(self.detector, self._read(items), batch_size=self.batch_size, min_score=self.selection.min_score)
+        found = detect(
+            self.detector, self._read_contents(items), batch_size=self.batch_size, min_score=self.selection.min_score
+        )
         try:
             for result in found:
                 item = items.popleft()
@@ -156,24 +158,24 @@ class _Run:
             self.stop.set()
             found.close()
 
-    def _read(self, items: deque) -> Iterator:
-        """What the detector takes, while the rest of each item waits in the same order."""
+    def _read_contents(self, items: deque) -> Iterator:
+        """What the detector takes from the sources, while the rest of each item waits in the same order."""
         for item in read_items(self.sources, self.report, self._count_frames, self.stop):
             items.append(item)
             yield item.content
 
     def _select_objects(self, result: ImageResult) -> list[Detection]:
-        """The objects of a result that count."""
+        """The objects of a result that were selected, of the chosen classes and `max_objects` at most."""
         return [d for d in result.detections if d.class_id in self.class_ids][: self.selection.max_objects]
 
     def report(self, fault: str) -> None:
-        """Says what could not be read or written."""
+        """Says on the console which image, frame or output was left out, and counts it."""
         self.failed += 1
         fault = fault.replace("\n", "\\n")  # in the name of a file, which makes no lines of its own
         self.console.print(f"left out: {fault}", style="yellow", soft_wrap=True)
 
     def _count_frames(self, frames: int | None) -> None:
-        """Adds the frames of a video to the progress bar's total."""
+        """Adds the frames of an opened video to the progress bar's total; None makes it unknown."""
         self._total = None if frames is None or self._total is None else self._total + frames
         self.progress.update(self._task, total=self._total)
 
@@ -195,7 +197,7 @@ class _Rate(ProgressColumn):
     """A column of the progress bar: images per second."""
 
     def render(self, task: Task) -> Text:
-        """The text of the column, as rich asks for it."""
+        """The rate beside the progress bar of `infer`, "12.3 images/s", as rich asks for it."""
         return Text(f"{task.completed / (task.finished_time or task.elapsed or 1):.1f} images/s")
 
 

@@ -26,7 +26,7 @@ class _Track:
     seen: int  # position of the frame
 
     def expect(self, index: int) -> np.ndarray:
-        """Where the center will be in the frame at `index`, if the object moves on as it did."""
+        """Where a tracked object's center will be in the frame at `index`, if it moves on as it did."""
         return self.center if self.velocity is None else self.center + self.velocity * (index - self.seen)
 
 
@@ -46,7 +46,7 @@ class Tracker:
         self._count = 0
 
     def update(self, detections: Sequence[Detection], index: int) -> list[int]:
-        """The number of each detection, from 1.
+        """Takes a frame's detections and gives the track number of each, from 1.
 
         Args:
             index: position of the frame in the video, rising from call to call.

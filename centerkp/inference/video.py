@@ -36,7 +36,7 @@ class Clip:
 
 
 def open_clip(clip: Clip) -> "ClipReader":
-    """Opens a video for reading.
+    """Opens a video file, camera or stream for reading frame by frame.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -52,7 +52,7 @@ def open_clip(clip: Clip) -> "ClipReader":
         raise FileNotFoundError(f"{clip.address}: no such video; check the path.")
     limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, 1000 * TIMEOUT, cv2.CAP_PROP_READ_TIMEOUT_MSEC, 1000 * TIMEOUT]
     # A whole path, since FFmpeg takes what stands before a colon for the name of a protocol.
-    capture = cv2.VideoCapture(_to_text(clip.address, is_file), cv2.CAP_FFMPEG, limits)
+    capture = cv2.VideoCapture(_path_as_text(clip.address, is_file), cv2.CAP_FFMPEG, limits)
     if not capture.isOpened():
         expected = "a video, whole or cut off behind its index" if is_file else "a stream or video that answers"
         remedy = "copy or record it again" if is_file else "check the address with another player"
@@ -60,8 +60,8 @@ def open_clip(clip: Clip) -> "ClipReader":
     return ClipReader(clip, capture)
 
 
-def _to_text(path: str | Path, is_file: bool = True) -> str:
-    """A path as OpenCV takes it, which ends the process at names that are bytes without letters.
+def _path_as_text(path: str | Path, is_file: bool = True) -> str:
+    """A video's path as OpenCV takes it, which ends the process at names that are bytes without letters.
 
     Raises:
         ValueError: it is such a name.
@@ -74,7 +74,7 @@ def _to_text(path: str | Path, is_file: bool = True) -> str:
 
 
 def round_rate(fps: float) -> float:
-    """Frames per second as an MPEG-4 video can count them: in so many digits that parts of a second stay within `MAX_TICKS`."""
+    """Frames per second as an MPEG-4 video can count them: so many digits that ticks stay within `MAX_TICKS`."""
     digits = next(d for d in (3, 2, 1, 0) if round(fps * 10**d) <= MAX_TICKS)
     return max(round(fps, digits), 0.01)
 
@@ -100,7 +100,7 @@ class ClipReader:
         self.capture.release()
 
     def read_frames(self, report: Callable[[str], None], stop: Event) -> Iterator[tuple[int, float, np.ndarray]]:
-        """Yields (position, seconds, image (H, W, 3) uint8 RGB) of every frame that can be read.
+        """Yields (position, seconds, image (H, W, 3) uint8 RGB) of every frame of a video that can be read.
 
         Args:
             report: called with one sentence about frames that could not be read, and about a video that ends too early.
@@ -130,7 +130,7 @@ class ClipReader:
             report(f"{self.clip.address}: found {position} of {self.frame_count} frames, the video is cut off or damaged.")
 
     def _read_live(self, report: Callable[[str], None], stop: Event) -> Iterator[tuple[int, float, np.ndarray]]:
-        """The newest frame each time; its position follows from the clock."""
+        """The newest frame of a camera or stream each time; its position follows from the clock."""
         newest, news, ended = [], Condition(), Event()
 
         def grab() -> None:
@@ -180,7 +180,7 @@ class ClipWriter:
         self._writer: cv2.VideoWriter | None = None
 
     def write(self, picture: np.ndarray, index: int | None = None) -> None:
-        """Adds (H, W, 3) uint8 RGB at position `index`, by default the next one.
+        """Adds a picture (H, W, 3) uint8 RGB to the video at position `index`, by default the next one.
 
         Positions between are filled with the same picture, and one that is taken already is not written again.
 
@@ -201,11 +201,11 @@ class ClipWriter:
             self.count += 1
 
     def _open_writer(self, width: int, height: int) -> None:
-        """Opens the video file with the first picture's size."""
+        """Opens the MPEG-4 video file with the first picture's size."""
         self.size = (width, height)
         self.part.touch()  # where nothing can be written, the system says why
         codec = cv2.VideoWriter.fourcc(*"mp4v")
-        self._writer = cv2.VideoWriter(_to_text(self.part), codec, self.fps, self.size)
+        self._writer = cv2.VideoWriter(_path_as_text(self.part), codec, self.fps, self.size)
         if not self._writer.isOpened():
             self.part.unlink(missing_ok=True)
             raise ValueError(
@@ -214,7 +214,7 @@ class ClipWriter:
             )
 
     def close(self) -> Path | None:
-        """Ends the video and returns its path, None when there was no picture.
+        """Ends the video file and returns its path, None when there was no picture.
 
         Raises:
             OSError: the file is not whole, which is how a full disk shows.
@@ -223,7 +223,7 @@ class ClipWriter:
             return None
         self._writer.release()
         self._writer = None
-        check = cv2.VideoCapture(_to_text(self.part), cv2.CAP_FFMPEG)
+        check = cv2.VideoCapture(_path_as_text(self.part), cv2.CAP_FFMPEG)
         whole = check.isOpened() and check.get(cv2.CAP_PROP_FRAME_COUNT) == self.count and check.read()[0]
         check.release()
         if not whole:

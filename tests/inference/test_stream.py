@@ -261,7 +261,7 @@ def test_few_images_are_in_hand_at_once(tmp_path, monkeypatch):
     many = [squares.write_png(tmp_path / f"{i:03d}.png") for i in range(120)]
     monkeypatch.setattr(outputs, "write_image", lambda *_: time.sleep(0.01))
     detector, most = squares.SquareDetector(), []
-    monkeypatch.setattr(outputs.Outputs, "_write", _counting(outputs.Outputs._write, detector, most))
+    monkeypatch.setattr(outputs.Outputs, "_write_result", _counting(outputs.Outputs._write_result, detector, most))
     predict(many, tmp_path / "out", detector, batch_size=4)
     assert detector.calls == 30 and max(most) <= 40
 

@@ -84,7 +84,7 @@ def _read_boxes(table: Table) -> np.ndarray:
     strange = [row for row in set(given) - set(wrong) if not set(map(type, raw[row])) <= {int, float}]
     given = np.array(sorted(set(given) - set(wrong) - set(strange)), np.int64)
     boxes = np.full((len(raw), 4), np.nan)
-    boxes[given] = _to_floats(chain.from_iterable(raw[row] for row in given)).reshape(-1, 4)
+    boxes[given] = _read_floats(chain.from_iterable(raw[row] for row in given)).reshape(-1, 4)
     infinite = given[~(np.abs(boxes[given]) < MAX_NUMBER).all(1)]
     table.fault_value(sorted({*strange, *infinite}), "bbox", *NUMBERS)
     return boxes
@@ -125,7 +125,7 @@ def _read_keypoints(table: Table, class_ids: np.ndarray, orders: Mapping, schema
     for class_id in range(schema.num_classes):
         rows = right[numeric & (class_ids[right] == class_id)]
         if len(rows):
-            own = _to_floats(chain.from_iterable(raw[row] for row in rows)).reshape(len(rows), -1, 3)
+            own = _read_floats(chain.from_iterable(raw[row] for row in rows)).reshape(len(rows), -1, 3)
             points[rows, schema.keypoint_slice(class_id)] = own[:, orders[class_id]]
     xy, visibility = points[..., :2], points[..., 2]
     is_zero = visibility <= 0
@@ -146,8 +146,8 @@ def _note_keypoints(table: Table, xy: np.ndarray, visibility: np.ndarray, given:
     table.note(wrong, "'num_keypoints' missing or wrong, counted again from the keypoints")
 
 
-def _to_floats(numbers: Iterable) -> np.ndarray:
-    """A column of floats from an annotation's ints, floats and None (NaN); ints beyond their range become infinite."""
+def _read_floats(numbers: Iterable) -> np.ndarray:
+    """Annotations' ints, floats and None (NaN) as a column of floats; ints beyond their range become infinite."""
     numbers = list(numbers)
     try:
         return np.array(numbers, np.float64)

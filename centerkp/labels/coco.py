@@ -25,7 +25,7 @@ def read_coco(
     oks_sigmas: OksSigmas = None,
     check_images: bool = True,
 ) -> Dataset:
-    """Reads a COCO dataset, mends what is harmless and refuses the rest with a report of all faults.
+    """Reads a COCO JSON with its images, mends what is harmless and refuses the rest with a report of all faults.
 
     Args:
         images_dir: where the images are; without it beside the JSON, in its `images/` folder, or in `../images`.
@@ -88,7 +88,7 @@ def read_schema(path: str | Path, *, flip_pairs: FlipPairs = None, oks_sigmas: O
 
 
 def _require_categories(content: Mapping, remarks: Remarks) -> list[dict]:
-    """The categories of a COCO file; their faults are raised at once."""
+    """The categories of a COCO JSON, before anything else is read; their faults are raised at once."""
     categories = read_categories(Table(content, "categories", remarks))
     remarks.raise_faults()  # without classes nothing else can be judged
     return categories
@@ -173,7 +173,7 @@ class _RepeatedKey(ValueError):
 
 
 def _read_json_object(pairs: list[tuple[str, object]]) -> dict:
-    """One object of a COCO JSON; refuses a key that stands twice with different values, of which a dictionary drops one."""
+    """One object while a COCO JSON is loaded; refuses a key that stands twice with different values."""
     content = dict(pairs)
     if len(content) < len(pairs):
         strange = next((key for key, value in pairs if value is not content[key] and value != content[key]), None)
@@ -184,6 +184,6 @@ def _read_json_object(pairs: list[tuple[str, object]]) -> dict:
 
 
 def _not_coco(path: Path, found: str, remedy: str) -> NotCoco:
-    """The error for a file that is something else than a COCO JSON."""
+    """The error for a file that is something else than a COCO JSON, as it seems to be."""
     expected = "a COCO dataset (a JSON object with the lists 'images', 'annotations' and 'categories')"
     return NotCoco(path, f"found what seems to be {found}, expected {expected}", remedy)

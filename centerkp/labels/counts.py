@@ -26,7 +26,7 @@ class LabelCounts:
 
     @property
     def labelled(self) -> np.ndarray:
-        """Counted points that train, (K,)."""
+        """How many labelled points of each keypoint train, (K,): occluded and visible ones."""
         return self.occluded + self.visible
 
 

@@ -36,7 +36,7 @@ class Remark:
 
     @property
     def sentence(self) -> str:
-        """The note in words, as in "3 images: unreadable: a.jpg, b.jpg, c.jpg"."""
+        """A note on a label file in words, as in "3 images: unreadable: a.jpg, b.jpg, c.jpg"."""
         return f"{count_of(self.count, self.noun)}: {self.text}{self.examples}" if self.noun else self.text
 
 
@@ -64,7 +64,7 @@ class Remarks:
         rows: Rows = (),
         place: Callable[[int], str] = str,
     ) -> None:
-        """Adds a note unless the count is 0; ten of `names` at most end its sentence."""
+        """Adds a note on what was mended in passing, unless the count is 0; ten of `names` at most end its sentence."""
         if count:
             some = ", ".join(str(name) for name in islice(names, SHOWN))
             examples = f": {some}{', ...' if count > SHOWN else ''}" if some else ""
@@ -72,16 +72,16 @@ class Remarks:
             self.notes.append(Remark(text, noun, int(count), rows, places, examples=examples))
 
     def add_sentence(self, text: str) -> None:
-        """Adds a note on a label file that counts nothing."""
+        """Adds a note on a label file that counts nothing, as one sentence."""
         self.notes.append(Remark(text))
 
     @property
     def sentences(self) -> tuple[str, ...]:
-        """The notes collected so far, a line each."""
+        """The notes that were collected about a label file so far, a line each."""
         return tuple(note.sentence for note in self.notes)
 
     def raise_faults(self) -> None:
-        """Raises one ValueError with every kind of fault, its count, its remedy and its first ten cases, if there are any."""
+        """Raises one ValueError with every kind of fault collected, its count, remedy and first ten cases, if any."""
         if not self.faults:
             return
         kinds: dict[tuple[str, str], list[Remark]] = {}

@@ -18,7 +18,7 @@ _SIGNATURES = (
 
 
 def recognise_bytes(path: Path, data: bytes, error: Exception) -> tuple[str, str]:
-    """What a file that is not JSON seems to be, and what to do."""
+    """What a foreign file that is not JSON seems to be (YOLO, TFRecord, XML, ...), and what to do."""
     for signature, found, remedy in _SIGNATURES:
         if data.startswith(signature):
             return found, remedy
@@ -42,14 +42,14 @@ def recognise_bytes(path: Path, data: bytes, error: Exception) -> tuple[str, str
 
 
 def _is_label_studio(item: Any) -> bool:
-    """Whether something in a JSON seems to be a task of Label Studio."""
+    """Whether something in a foreign JSON seems to be a task of Label Studio."""
     found = [item.get(key) for key in ("annotations", "predictions")] if isinstance(item, Mapping) else []
     results = chain.from_iterable(results for results in found if isinstance(results, list))
     return any(isinstance(result, Mapping) and "result" in result for result in results)
 
 
 def recognise_list(content: Any) -> tuple[str, str]:
-    """What JSON that is not an object seems to be, and what to do."""
+    """What a foreign JSON that is not an object seems to be, and what to do."""
     if not isinstance(content, list):
         return f"JSON with nothing but one {type(content).__name__}", _EXPORT_AGAIN
     keys = set(content[0]) if content and isinstance(content[0], Mapping) else set()
@@ -63,7 +63,7 @@ def recognise_list(content: Any) -> tuple[str, str]:
 
 
 def recognise_object(content: dict, lacking: list[str]) -> tuple[str, str]:
-    """What a JSON object without COCO's lists seems to be, and what to do."""
+    """What a foreign JSON object without COCO's lists seems to be (labelme, VIA, ...), and what to do."""
     first = next(iter(content.values()), None)
     if {"shapes", "imagePath"} <= set(content):
         return "a labelme file of one image", "convert the folder of labelme files into one COCO JSON"

@@ -52,8 +52,8 @@ def locate_images(names: Sequence[str], folders: Sequence[Path]) -> list[list[Pa
     return found
 
 
-def _spellings(name: str) -> Iterator[list[str]]:
-    """The parts of a path from any system or of an address, as written and percent-decoded; "." and ".." are left out."""
+def _spell_name(name: str) -> Iterator[list[str]]:
+    """The parts of an image's name in labels, a path from any system or an address, as written and percent-decoded."""
     texts = [name, name.strip()]
     if "?" in name:  # an address; Label Studio's for local files has the path in "d"
         address, _, query = name.partition("?")
@@ -68,7 +68,7 @@ def _spellings(name: str) -> Iterator[list[str]]:
 
 def _find_as_written(name: str, folders: Sequence[Path]) -> Path | None:
     """The image file that a name leads to from one of the folders, as it is written or without its leading folders."""
-    tails = ("/".join(parts[start:]) for parts in _spellings(name) for start in range(len(parts)))
+    tails = ("/".join(parts[start:]) for parts in _spell_name(name) for start in range(len(parts)))
     for tail in chain((name,), tails):
         for folder in folders:
             path = os.path.join(folder, tail)
@@ -78,7 +78,7 @@ def _find_as_written(name: str, folders: Sequence[Path]) -> Path | None:
 
 
 def _fold_case(name: str) -> str:
-    """A file name in the form in which case and the two ways to write an accent (macOS splits them) do not matter."""
+    """An image file's name in the form in which case and the two ways to write an accent do not matter."""
     return unicodedata.normalize("NFC", name).casefold()
 
 
@@ -96,7 +96,7 @@ def _index_folders(folders: Sequence[Path]) -> dict[str, list[Path]]:
 def _find_similar(name: str, tree: dict[str, list[Path]]) -> list[Path]:
     """The image files that share the most trailing parts with a name, spelled alike before spelled in another case."""
     scores = {}
-    for parts in _spellings(name):
+    for parts in _spell_name(name):
         for path in tree.get(_fold_case(parts[-1]), ()):
             pairs = list(zip(reversed(parts), reversed(path.parts), strict=False))
             same = next((i for i, (a, b) in enumerate(pairs) if _fold_case(a) != _fold_case(b)), len(pairs))
@@ -135,7 +135,7 @@ def require_images(table: Table, names: Sequence[str], folders: Sequence[Path]) 
 
 
 def map_image_files(function: Callable, paths: Sequence[Path | None], title: str) -> list:
-    """Calls a function with each image file, on all cores, with a bar on a terminal, and returns what it gives."""
+    """Calls a function with each image file of the labels, on all cores, with a bar on a terminal; returns all results."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         results = pool.map(function, paths)
         if len(paths) <= BAR_FROM or not sys.stderr.isatty():

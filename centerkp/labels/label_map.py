@@ -9,7 +9,7 @@ from centerkp.writing import WriteGuard, replacing
 
 
 def read_label_map(path: str | Path) -> list[dict]:
-    """The items of a label_map.pbtxt as COCO categories.
+    """Reads the items of a label_map.pbtxt as COCO categories.
 
     Beside `id`, `name` and `keypoints` they have `label`, what pipelines and records may call the class instead, and
     `keypoint_ids`, None for a keypoint without one.
@@ -38,7 +38,7 @@ def read_label_map(path: str | Path) -> list[dict]:
 
 
 def label_ids(schema: Schema) -> list[int]:
-    """The id of each class in label maps and records: its category id, or 1, 2, 3, ... where one is below 1.
+    """The id of each class in a label map and TFRecords: its category id, or 1, 2, 3, ... where one is below 1.
 
     The Object Detection API keeps 0 for the background.
     """
@@ -47,7 +47,7 @@ def label_ids(schema: Schema) -> list[int]:
 
 
 def format_label_map(schema: Schema) -> str:
-    """The text of a label map. The id of a keypoint is its place on the flat axis, from 0, as in the records written here."""
+    """The text of a label_map.pbtxt; the id of a keypoint is its place on the flat axis, from 0, as in records."""
     lines = []
     for class_id, (label_id, kind) in enumerate(zip(label_ids(schema), schema.classes, strict=True)):
         start = schema.keypoint_slice(class_id).start

@@ -157,7 +157,7 @@ def _join_other_keys(sources: Sequence[LabelFile], remarks: Remarks) -> dict:
 
 
 def _renumber_image(image: dict, image_id: int, new_licenses: dict) -> dict:
-    """An image's entry in the merged file."""
+    """An image's entry in the merged file, with its new ids of image and licence."""
     license_id = new_licenses.get(str(image.get("license")))
     return image | {"id": image_id} | ({} if license_id is None else {"license": license_id})
 
@@ -183,7 +183,7 @@ def _find_listed_twice(listed: Iterable[tuple[Path, str]]) -> list[list[str]]:
 
 
 def _find_equal_files(paths: Iterable[Path]) -> list[list[Path]]:
-    """Image files with the same bytes; only those of equal size are read."""
+    """Image files of merged datasets with the same bytes; only those of equal size are read."""
     sizes, contents = defaultdict(list), defaultdict(list)
     for path in sorted(paths):
         sizes[path.stat().st_size].append(path)

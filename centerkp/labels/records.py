@@ -79,7 +79,7 @@ def build_dataset(schema: Schema, images: Images, annotations: Annotations, rema
 def _build_records(
     images: Images, sizes: np.ndarray, scales: np.ndarray, annotations: Annotations, remarks: Remarks
 ) -> list[Record]:
-    """Gives each usable image the annotations that its record holds; `sizes` is 0 for images that were left out."""
+    """A record for each usable image, with its annotations; `sizes` is 0 for images that were left out."""
     usable = sizes[:, 0] > 0
     order = np.argsort(annotations.image_rows, kind="stable")
     order = order[usable[annotations.image_rows[order]]]
@@ -101,7 +101,7 @@ def _build_records(
 def _make_record_arrays(
     a: Annotations, sizes: np.ndarray, scales: np.ndarray, remarks: Remarks
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """The arrays of all records in one: annotations in pixels of the image files, every box inside and with positive area.
+    """The arrays of all records in one: annotations in pixels of the image files, boxes inside and with an area.
 
     Returns:
         The image rows of the annotations that are kept, and the arrays of `Record`, all images in one.

@@ -26,21 +26,21 @@ def relocate_names(names: Sequence[str], paths: Sequence[Path], out_path: Path) 
 
 
 def follow(path: str, old: str, new: Path) -> str:
-    """A path or pattern that was written down when the folder `new` was `old`: itself, or the same way from the new place, if
-    only that leads to something."""
+    """A path or pattern written down when the folder `new` was `old`: moved along with it if only the moved one leads on."""
     try:
         moved = os.path.normpath(new.absolute() / os.path.relpath(path, old))
     except ValueError:  # another drive
         return path
-    return moved if _leads(moved) and not _leads(path) else path
+    return moved if _leads_to_a_file(moved) and not _leads_to_a_file(path) else path
 
 
-def _leads(path: str) -> bool:
+def _leads_to_a_file(path: str) -> bool:
+    """Whether a path, or a pattern with wildcards, that was written down leads to something that exists."""
     return os.path.exists(path) or bool(glob.glob(path))
 
 
 def _way_from(path: Path, out_path: Path) -> str:
-    """The way to an image from the folder of a JSON at `out_path`, absolute on another drive."""
+    """The way to an image from the folder of a relocated JSON at `out_path`, absolute on another drive."""
     path = path.parent.resolve() / path.name  # a link to a file keeps its name, which says more than that of the file
     try:
         return Path(os.path.relpath(path, out_path.resolve().parent)).as_posix()

@@ -166,7 +166,7 @@ def _match_by_key(first: Sequence[Record], other: Sequence[Record], key: Callabl
 
 
 def match_annotated_objects(records: Sequence[Record | None]) -> np.ndarray:
-    """Which objects of several annotators are one: (N, annotators) places in their records, -1 for none; crowds left out."""
+    """Which objects of several annotators are one: (N, annotators) places in their records, -1 for none, no crowds."""
     first = records[0]
     rows = np.full((len(first.class_ids), len(records)), -1)
     rows[:, 0] = np.arange(len(first.class_ids))
@@ -193,7 +193,7 @@ class _Spread(NamedTuple):
 
 
 def _measure_spreads(records: Sequence[Record | None], rows: np.ndarray) -> list[_Spread]:
-    """How far apart the annotators placed each keypoint of one object; `rows` is its place in each record, -1 for none."""
+    """How far apart annotators placed each keypoint of one object; `rows` is its place in each record, -1 for none."""
     held = [(record, row) for record, row in zip(records, rows, strict=True) if row >= 0]
     area = np.mean([record.areas[row] for record, row in held])
     points = np.array([record.keypoints_xy[row] for record, row in held], np.float64)  # (n, K, 2)

@@ -97,7 +97,7 @@ def split_coco(
 
 
 def _check_shares(val: float, test: float) -> np.ndarray:
-    """The shares of training, validation and test part, each above 0."""
+    """The shares of training, validation and test part of a split, each above 0."""
     if not (0 < val < 1 and 0 <= test < 1 and val + test < 1):
         raise ValueError(
             f"split: found the shares val {val:g} and test {test:g}, expected 0 < val, 0 <= test and a sum below 1; "
@@ -132,7 +132,7 @@ def group_images(source: LabelFile, group_by: str | None, remarks: Remarks, phas
 
 
 def _group_by_pattern(names: Sequence[str], paths: Sequence[Path], pattern: str) -> tuple[np.ndarray, list[str]]:
-    """Groups of images by what the pattern finds in their names, and the names that it does not fit."""
+    """Groups of images to split, by what a pattern finds in their names, and the names that it does not fit."""
     try:
         matches = [re.search(pattern, name.replace("\\", "/")) for name in names]
     except re.error as error:
@@ -149,7 +149,7 @@ def _group_by_pattern(names: Sequence[str], paths: Sequence[Path], pattern: str)
 
 
 def _group_by_looks(names: Sequence[str], paths: Sequence[Path], distance: int) -> tuple[np.ndarray, list[str]]:
-    """Groups of images that look alike, and the names of the unreadable ones."""
+    """Groups of images to split that look alike, and the names of the unreadable ones."""
     hashes = map_image_files(_hash_image_file, paths, "Comparing images")
     readable = np.array([value is not None for value in hashes])
     groups = np.full(len(paths), -1)
@@ -160,7 +160,7 @@ def _group_by_looks(names: Sequence[str], paths: Sequence[Path], distance: int) 
 
 
 def _hash_image_file(path: Path) -> np.uint64 | None:
-    """The perceptual hash by which images are grouped; None for an unreadable file."""
+    """The perceptual hash by which images to split are grouped; None for an unreadable file."""
     try:
         return perceptual_hash(read_image(path))
     except (ValueError, OSError):
@@ -168,7 +168,7 @@ def _hash_image_file(path: Path) -> np.uint64 | None:
 
 
 def _number_groups(keys: Sequence) -> np.ndarray:
-    """Group numbers 0, 1, ... for equal keys, in order of appearance."""
+    """Numbers of the groups to split by, 0, 1, ... for equal keys, in order of appearance."""
     numbers: dict = {}
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)
 
@@ -182,7 +182,7 @@ def _sum_groups(counts: np.ndarray, groups: np.ndarray) -> np.ndarray:
 
 
 def assign_groups(amounts: np.ndarray, fractions: np.ndarray, seed: int) -> np.ndarray:
-    """Shares groups out to parts in proportion, column by column, the rarest column first.
+    """Shares groups of images out to the parts of a split in proportion, column by column, the rarest column first.
 
     After "On the Stratification of Multi-Label Data" (Sechidis, Tsoumakas and Vlahavas 2011), with two changes, since groups
     differ in size: large groups go first, and a group goes to the part that is furthest from its share of the column and of
@@ -237,7 +237,7 @@ def _fill_gaps(parts: np.ndarray, amounts: np.ndarray, wanted: np.ndarray) -> No
 
 
 def _select_images(source: LabelFile, chosen: np.ndarray, file: Path) -> dict:
-    """The content of a part's file: the chosen images alone, with their annotations."""
+    """The content of one part's COCO file: the images chosen by the split, with their annotations."""
     rows = np.flatnonzero(chosen).tolist()
     images = source.content["images"]
     names = relocate_names([images[r]["file_name"] for r in rows], [source.images.paths[r] for r in rows], file)
@@ -282,7 +282,7 @@ def split_records(records: Iterable[Record], fraction: float, seed: int) -> tupl
 
 
 def _choose_validation(holds: np.ndarray, fraction: float) -> np.ndarray:
-    """Which of the shuffled images (n, classes) are for validation, (n,) bool: shared out class by class, the rarest first."""
+    """Which of the shuffled images (n, classes) the split holds for validation, (n,) bool: the rarest class first."""
     totals, is_free, is_val = holds.sum(0), np.ones(len(holds), bool), np.zeros(len(holds), bool)
     for column in np.argsort(totals, kind="stable"):
         share = min(round(fraction * totals[column]), totals[column] - 1) - (holds[:, column] & is_val).sum()

@@ -32,24 +32,24 @@ class Table:
         remarks.add_fault(self.noun, strange, text, remedy, lambda row: f"entry {row + 1}: {quote(everything[row])}")
 
     def column(self, key: str) -> list:
-        """What the entries of a list hold under one key, None where it is missing."""
+        """The values of one key in a list of the COCO file, None where an entry lacks it."""
         return [entry.get(key) for entry in self.entries]
 
     def fault(self, rows: Rows, text: str, remedy: str, found: Callable[[int], str]) -> None:
-        """Adds a fault for each of the table's rows; `found` says what one of them holds."""
+        """Adds a fault for some rows of a COCO list; `found` says what one of them holds."""
         self.remarks.add_fault(self.noun, rows, text, remedy, lambda row: f"{self.label(row)}: {found(row)}")
 
     def fault_value(self, rows: Rows, key: str, text: str, remedy: str) -> None:
-        """Adds a fault for each of the table's rows and quotes what stands there under `key`."""
+        """Adds a fault for some rows of a COCO list and quotes what stands there under `key`."""
         self.fault(rows, text, remedy, lambda row: f"{key} {quote(self.entries[row].get(key))}")
 
     def note(self, rows: Rows, text: str, noun: str | None = None, count: int | None = None) -> None:
-        """Adds a note about the table's rows, unless there are none; `noun` and `count` where not the entries are counted."""
+        """Adds a note about rows of a COCO list, unless there are none; `noun` and `count` where not entries are counted."""
         number = len(rows) if count is None else count
         self.remarks.add_note(noun or self.noun, number, text, rows=rows, place=self.label)
 
     def integers(self, key: str, optional: bool = False) -> list[int | None]:
-        """The column of whole numbers under one key; None where there is none, a fault unless it is missing and `optional`."""
+        """A column of whole numbers of a COCO list; None where there is none, a fault unless missing and `optional`."""
         raw = self.column(key)
         values = [read_integer(value) for value in raw]
         mended = [row for row, value in enumerate(values) if value is not None and type(raw[row]) is not int]
@@ -59,14 +59,14 @@ class Table:
         return values
 
     def refuse_repeated(self, ids: Sequence[int | None]) -> None:
-        """Adds a fault for every entry of the list whose id another entry has too."""
+        """Adds a fault for every entry of a COCO list whose id another entry has too."""
         counts = Counter(value for value in ids if value is not None)
         remedy = "give each its own id; often two files were merged without renumbering"
         rows = [row for row, value in enumerate(ids) if counts[value] > 1]
         self.fault_value(rows, "id", REPEATED_IDS.format(self.noun), remedy)
 
     def refuse_unknown(self, key: str, values: Sequence[int | None], known: Mapping[int, object], name: str) -> None:
-        """Adds a fault for every value of a column that is no id of the list `name`."""
+        """Adds a fault for every value of a COCO list's column that is no id of the list `name`."""
         rows = [row for row, value in enumerate(values) if value is not None and value not in known]
         remedy = f"add the missing ids to '{name}' (it has {quote(sorted(known))}), or delete the annotations"
         self.fault_value(rows, key, f"'{key}' that '{name}' does not hold", remedy)
@@ -90,13 +90,13 @@ def is_number(value: Any) -> bool:
 
 def _is_name(value: Any) -> bool:
     # Half of a surrogate pair can be written in JSON, but not shown or saved.
-    """Whether a value of a COCO file can be the name of a category or keypoint."""
+    """Whether a value in a table of a COCO file can be the name of a category or keypoint."""
     is_text = isinstance(value, str) and bool(value.strip()) and value.encode("utf-8", "ignore").decode() == value
     return is_text or is_number(value)
 
 
 def _are_names(value: Any) -> bool:
-    """Whether a value of a COCO file is a list of such names."""
+    """Whether a value in a table of a COCO file is a list of names of categories or keypoints."""
     return isinstance(value, list) and all(map(_is_name, value))
 
 
@@ -109,7 +109,7 @@ _CATEGORY_KEYS = {
 
 
 def read_categories(table: Table) -> list[dict]:
-    """The categories' table with checked types, in the form `Schema.from_coco` takes; edges that are no pairs are left out."""
+    """The table of a COCO file's categories with checked types, as `Schema.from_coco` takes it; bad edges left out."""
     ids = table.integers("id")
     for key, (is_right, remedy) in _CATEGORY_KEYS.items():
         column = enumerate(table.column(key))
@@ -125,7 +125,7 @@ def read_categories(table: Table) -> list[dict]:
 
 
 def read_images(table: Table) -> tuple[list[int | None], list[str], np.ndarray]:
-    """The images' table: ids, file names, "" without one, and (n, 2) width and height as written, 0 where one is missing."""
+    """The table of a COCO file's images: ids, file names, and (n, 2) width and height as written, 0 where one is missing."""
     ids = table.integers("id")
     table.refuse_repeated(ids)
     names = [name if isinstance(name, str) else "" for name in table.column("file_name")]

@@ -18,7 +18,7 @@ Message = dict[str, list]  # a field may stand several times; a value is a Messa
 
 
 def read_text_format(path: str | Path) -> Message:
-    """A protocol buffer in text form as nested dictionaries: every field is a list of strings or of such dictionaries.
+    """Reads a protocol buffer in text form as nested dictionaries: a field is a list of strings or such dictionaries.
 
     Raises:
         FileNotFoundError: no such file.
@@ -39,11 +39,11 @@ class _Tokens:
 
     def __init__(self, text: str, where: str):
         self.text, self.where, self.line = text, where, 1
-        self.ahead = self._scan()
+        self.ahead = self._scan_words()
         self.current = next(self.ahead, None)
 
-    def _scan(self) -> Iterator[tuple[str, str, int]]:
-        """The words of the text with their kind and line."""
+    def _scan_words(self) -> Iterator[tuple[str, str, int]]:
+        """The words of a .pbtxt or .config text with their kind and line."""
         line = 1
         for match in _TOKEN.finditer(self.text):
             if match.lastgroup:
@@ -51,7 +51,7 @@ class _Tokens:
             line += match[0].count("\n")
 
     def take(self) -> tuple[str, str]:
-        """The kind and text of the next word, and goes on to the one after it."""
+        """The kind and text of the next word of the text format; goes on to the one after it."""
         if self.current is None:
             raise ValueError(f"{self.where}, line {self.line}: the file ends early, expected a closing bracket or a value.")
         kind, text, self.line = self.current
@@ -59,16 +59,16 @@ class _Tokens:
         return kind, text
 
     def next_is(self, *texts: str) -> bool:
-        """Whether the next word is one of these marks."""
+        """Whether the next word of the text format is one of these marks."""
         return self.current is not None and self.current[0] == "mark" and self.current[1] in texts
 
     def fail(self, found: str, expected: str) -> ValueError:
-        """The error for a text that goes on otherwise than this form does."""
+        """The error for a text that goes on otherwise than the text format does."""
         return ValueError(f"{self.where}, line {self.line}: found '{found}', expected {expected}; check the file.")
 
 
 def _read_message(tokens: _Tokens, end: str | None) -> Message:
-    """The fields of one message of the text, up to its closing bracket."""
+    """The fields of one message of the text format, up to its closing bracket."""
     message: Message = {}
     while tokens.current is not None or end:
         kind, name = tokens.take()
@@ -85,7 +85,7 @@ def _read_message(tokens: _Tokens, end: str | None) -> Message:
 
 
 def _read_values(tokens: _Tokens) -> list:
-    """The values behind one field's name: a message, a list, a word or a string."""
+    """The values behind a field's name in the text format: a message, a list, a word or a string."""
     kind, text = tokens.take()
     if text in _CLOSING and kind == "mark":
         return [_read_message(tokens, _CLOSING[text])]
@@ -108,7 +108,7 @@ def _read_values(tokens: _Tokens) -> list:
 
 
 def _unescape(text: str) -> str:
-    """A string of the text as it is meant: numbers behind a backslash are bytes, of which a letter with an accent has two."""
+    """A string of the text format as it is meant: numbers behind a backslash are bytes, of which an accented letter has two."""
 
     def byte(match: re.Match) -> bytes:
         code = match[1]
@@ -120,7 +120,7 @@ def _unescape(text: str) -> str:
 
 
 def quote_text(text: str) -> str:
-    """Any text as a quoted string of the text format."""
+    """Any text as a quoted string of the protocol buffer's text format."""
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\r", "\\r") + '"'
 
 

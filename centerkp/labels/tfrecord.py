@@ -80,7 +80,7 @@ class StoredImage:
 
 
 def open_tfrecord(file: str) -> BinaryIO:
-    """A TFRecord file for reading bytes, from the disk or from remote storage."""
+    """Opens a TFRecord file for reading bytes, from the disk or from remote storage."""
     return import_tensorflow().io.gfile.GFile(file, "rb") if "://" in file else open(file, "rb")
 
 
@@ -96,7 +96,7 @@ def import_tensorflow() -> Any:
 
 
 def name_shards(out: str) -> list[str]:
-    """The files that "train.record-?????-of-00010" stands for; any other name is one file.
+    """The TFRecord files that "train.record-?????-of-00010" stands for; any other name is one file.
 
     Raises:
         ValueError: a pattern of another form.
@@ -114,7 +114,7 @@ def name_shards(out: str) -> list[str]:
 
 
 def check_shards(out: str | Path, reads: Iterable[str | Path] = (), overwrite: bool = False) -> list[str]:
-    """The files that `name_shards` says, after `WriteGuard` has allowed them, which knows no remote storage.
+    """The TFRecord files that `name_shards` says, after `WriteGuard` allowed them; it knows no remote storage.
 
     Raises:
         ValueError, FileExistsError, OSError: a pattern that is none, or as `WriteGuard.check`.
@@ -131,7 +131,7 @@ def check_shards(out: str | Path, reads: Iterable[str | Path] = (), overwrite: b
 def write_tfrecords(
     out: str | Path, records: Sequence[Record], schema: Schema, *, overwrite: bool = False, threads: int | None = None
 ) -> tuple[list[str], int]:
-    """Writes records as the Object Detection API does, record i into shard i modulo their number.
+    """Writes records as the Object Detection API's TFRecords do, record i into shard i modulo their number.
 
     Image files are copied byte for byte when every decoder shows them alike; others (turned by EXIF, WebP, 16 bits, ...) are
     stored as PNG, pixel for pixel what `read_image` gives. All shards appear together at the end, or none.
@@ -194,7 +194,7 @@ def _encode_image(record: Record) -> tuple[bytes, str | None]:
 
 
 def make_example(record: Record, schema: Schema, data: bytes, encoding: str) -> Any:
-    """The `tf.train.Example` of a record with the keys of `FEATURES`.
+    """The `tf.train.Example` of one record to write into a TFRecord, with the keys of `FEATURES`.
 
     N objects, K flat keypoints: keypoint lists have N * K entries, object after object, 0 where a point is not labelled or
     belongs to another class.
@@ -235,7 +235,7 @@ def make_example(record: Record, schema: Schema, data: bytes, encoding: str) -> 
 
 
 def _pack_features(values: Mapping[str, Any]) -> Any:
-    """Columns of numbers or bytes as a `tf.train.Example`."""
+    """Columns of numbers or bytes as a `tf.train.Example` to write."""
     train = import_tensorflow().train
     lists = {"bytes": train.BytesList, "float": train.FloatList, "int64": train.Int64List}
     features = {

@@ -43,14 +43,14 @@ class RecordLabels:
         return found
 
     def layout(self, class_id: int, length: int, texts: tuple[str, ...]) -> list[int]:
-        """Where a class's keypoints, in schema order, stand in an object's vector of `length` points named `texts` or ()."""
+        """Where a class's keypoints stand in a TFRecord object's vector of `length` points named `texts` or ()."""
         key = class_id, length, texts
         if key not in self.known:
             self.known[key] = self._find_layout(*key)
         return self.known[key]
 
     def _find_layout(self, class_id: int, length: int, texts: tuple[str, ...]) -> list[int]:
-        """As `layout`, for the first object of its kind."""
+        """Where a class's keypoints stand in a TFRecord object's vector, by places or names; kept by `layout`."""
         names = self.schema.classes[class_id].keypoints
         for wanted, indices in self.places.get(class_id, []):
             if wanted in (None, length) and max(indices, default=-1) < length:
@@ -99,7 +99,7 @@ def read_record_labels(
 
 
 def _list_categories(schema: Schema) -> list[dict]:
-    """What `read_label_map` gives for the label map of a schema."""
+    """A schema's classes as the categories that `read_label_map` gives for its label map."""
     return [
         {
             "id": number,

@@ -140,17 +140,17 @@ def _read_shard(file: str, labels: RecordLabels) -> list[_RecordRow | Unusable]:
 
 
 def _feature_values(features: Mapping, key: str, kind: str) -> Sequence:
-    """The values of one feature of a record; empty where it has none."""
+    """The values of one feature of a TFRecord's record; empty where it has none."""
     return getattr(features[key], f"{kind}_list").value if key in features else []
 
 
 def _feature_text(features: Mapping, key: str) -> str:
-    """The first value of one feature of a record as text."""
+    """The first value of one feature of a TFRecord's record as text."""
     return b"".join(_feature_values(features, key, "bytes")[:1]).decode("utf-8", "replace")
 
 
 def _read_record(image: StoredImage, features: Mapping, labels: RecordLabels) -> _RecordRow | Unusable:
-    """One record of a TFRecord, its size looked up in its image where it does not say; or why it cannot be used."""
+    """One record read from a TFRecord, its size looked up in its image where it does not say; or why it is unusable."""
     try:
         if not image.length:
             raise Unusable("records without 'image/encoded'", "write the encoded image into each", "no image")
@@ -201,7 +201,7 @@ def _read_record_objects(features: Mapping, size: np.ndarray, labels: RecordLabe
 
 
 def _read_record_keypoints(features: Mapping, class_ids: list[int], labels: RecordLabels) -> tuple[np.ndarray, np.ndarray]:
-    """A record's points (N, K, 2) from 0 to 1, 0 where not labelled, and their visibility (N, K)."""
+    """A TFRecord's points (N, K, 2) from 0 to 1, 0 where not labelled, and their visibility (N, K)."""
     schema, key = labels.schema, "image/object/keypoint/"
     axes = [_feature_values(features, key + axis, "float") for axis in "xy"]
     texts = tuple(text.decode("utf-8", "replace") for text in _feature_values(features, key + "text", "bytes"))
@@ -226,7 +226,7 @@ def _read_record_keypoints(features: Mapping, class_ids: list[int], labels: Reco
 
 
 def _share_out_keypoints(total: int, class_ids: list[int], schema: Schema) -> list[slice]:
-    """Which points of a record belong to which object: the same number for each, or as many as its class has."""
+    """Which points of a TFRecord's record belong to which object: the same number for each, or its class's."""
     counts = [len(schema.classes[class_id].keypoints) for class_id in class_ids]
     same, rest = divmod(total, max(len(class_ids), 1))
     if not rest and (same >= max(counts, default=0) or not total):
@@ -240,7 +240,7 @@ def _share_out_keypoints(total: int, class_ids: list[int], schema: Schema) -> li
 
 
 def _refuse_pixels(coordinates: np.ndarray) -> np.ndarray:
-    """Refuses a record whose coordinates are not from 0 to 1."""
+    """Coordinates of a TFRecord's record; refuses it where they are not from 0 to 1."""
     usable = np.abs(coordinates) < 4  # objects may reach over the border, but not by far
     if not usable.all():
         remedy = "divide x by the width and y by the height of the image"
@@ -249,7 +249,7 @@ def _refuse_pixels(coordinates: np.ndarray) -> np.ndarray:
 
 
 def restore_pixels(shares: np.ndarray, size: np.ndarray) -> np.ndarray:
-    """Coordinates of a TFRecord, from 0 to 1 in float32 (..., n), as the pixels that they were written from, float64.
+    """Coordinates of a TFRecord, from 0 to 1 in float32 (..., n), as the pixels they were written from, float64.
 
     A float32 hardly ever holds x / width exactly. What comes back is the number with the fewest decimals, three at most, among
     those that would have given the same float32: labels that were written with so many come back as they were.

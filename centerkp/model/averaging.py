@@ -27,14 +27,17 @@ class AveragingAdamW(keras.optimizers.AdamW):
         self.rates = dict(rates or {})
 
     def update_step(self, gradient: Tensor, variable: Tensor, learning_rate: Tensor) -> None:
+        """One AdamW step of a variable, at the learning rate times the factor that `rates` has for its path."""
         path = self._trainable_variables[self._get_variable_index(variable)].path  # TensorFlow's own variable has none
         factor = next((factor for pattern, factor in self.rates.items() if re.match(pattern, path)), 1)
         super().update_step(gradient, variable, learning_rate * factor)
 
     def get_config(self) -> dict[str, Any]:
+        """The optimizer's settings as a `.keras` file holds them, with the factors of `rates`."""
         return super().get_config() | {"rates": self.rates}
 
     def _update_model_variables_moving_average(self, trainable_variables: Sequence[Tensor]) -> None:
+        """Moves the averages of the weights, by little decay at first."""
         if not self.use_ema:
             return
         done = ops.cast(self.iterations, "float32")  # the first step is done with none before it

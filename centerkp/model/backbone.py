@@ -37,31 +37,31 @@ class Backbone(ABC):
 
     @abstractmethod
     def build(self, x: Tensor, bn_momentum: float) -> list:
-        """(B, S, S, 3) normalised images -> one (B, S/4, S/4, channels) per stack; Keras tensors in and out."""
+        """Any backbone: (B, S, S, 3) normalised images -> one (B, S/4, S/4, channels) per stack; Keras tensors in and out."""
 
     @abstractmethod
     def count_blocks(self) -> int:
-        """Blocks of layers in all: what says, before it is drawn, how long a network is."""
+        """Blocks of layers of any backbone: what says, before it is drawn, how long a network is."""
 
     def hidden_channels(self, head: str) -> int:
-        """Width of a head's hidden layer."""
+        """Width of a head's hidden layer on this backbone."""
         return self.head_channels[head] if isinstance(self.head_channels, dict) else self.head_channels
 
     def depthwise_filters(self, head: str) -> int:
-        """Of the head's hidden layer, for each channel; 0 where that is an ordinary convolution."""
+        """Filters for each channel in a head's hidden layer; 0 where that is an ordinary convolution."""
         return self.separable_heads[head] if isinstance(self.separable_heads, dict) else self.separable_heads
 
     def describe(self) -> str:
-        """The widths in a line, for the terminal."""
+        """Any backbone's widths in a line, for the terminal."""
         return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in self.get_config().items() if name != "kind")
 
     def get_config(self) -> dict:
-        """Kind and fields, as JSON has them."""
+        """Kind and fields of any backbone, as JSON has them."""
         return {"kind": self.kind} | {name: _as_lists(value) for name, value in asdict(self).items()}
 
 
 def is_within(layer_name: str, part: str) -> bool:
-    """Whether a layer of the backbone belongs to a part of it.
+    """Whether a layer of a backbone, by its name, belongs to a part that can be frozen, as "stem" or "stride8".
 
     The parts are "stem", "stride8" for all of the trunk down to there, and "filters" for all of the trunk but the 1x1
     convolutions below stride 8: what they put together trains, what is put together and how it is normalised stays.
@@ -77,7 +77,7 @@ def is_within(layer_name: str, part: str) -> bool:
 
 
 def as_tuples(value: Any) -> Any:
-    """A field as JSON has it -> as a frozen dataclass has it."""
+    """A backbone's field as JSON has it -> as a frozen dataclass has it."""
     return tuple(as_tuples(one) for one in value) if isinstance(value, (list, tuple)) else value
 
 

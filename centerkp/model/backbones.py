@@ -47,7 +47,7 @@ BACKBONES = {
 
 
 def find_backbone(backbone: str | Mapping | Backbone, **changes: Any) -> Backbone:
-    """A variant by name, by its config or as it is, with the given fields changed (None changes nothing).
+    """A backbone by name, by its config or as it is, with the given fields changed (None changes nothing).
 
     Raises:
         ValueError: an unknown name, kind or field, or fields that fit no network.
@@ -67,7 +67,7 @@ def find_backbone(backbone: str | Mapping | Backbone, **changes: Any) -> Backbon
 
 
 def _read_backbone_config(config: Mapping) -> Backbone:
-    """A backbone from its config."""
+    """A backbone from the config that a model file holds, of one of `KINDS`."""
     values = dict(config)
     name = values.pop("kind", Hourglass.kind)  # files from before there were others do not name it
     kind = KINDS.get(name) if isinstance(name, str) else None
@@ -80,12 +80,12 @@ def _read_backbone_config(config: Mapping) -> Backbone:
 
 
 def _field_names(kind: type[Backbone]) -> set[str]:
-    """What can be changed of a kind of backbone."""
+    """Which fields can be changed of a kind of backbone."""
     return {one.name for one in fields(kind)}
 
 
 def same_body(one: Backbone, other: Backbone) -> bool:
-    """Whether two networks are the same but for the number of stacks and the widths of the heads."""
+    """Whether two backbones are the same but for the number of stacks and the widths of the heads."""
     return _bare_body(one) == _bare_body(other)
 
 
@@ -98,5 +98,5 @@ def _bare_body(spec: Backbone) -> Backbone:
 
 
 def name_backbone(spec: Backbone) -> str | None:
-    """The name of the variant a network is, whatever its stacks and heads; None for one of its own widths."""
+    """The name of the variant a backbone is, whatever its stacks and heads; None for one of its own widths."""
     return next((name for name, variant in BACKBONES.items() if same_body(variant, spec)), None)

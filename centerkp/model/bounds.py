@@ -30,7 +30,7 @@ DECODE = {"max_objects": (1, 5000), "candidates": (1, 5000), "center_kernel": (1
 
 
 def check_values(config: Mapping) -> None:
-    """Raises ValueError for numbers that are not finite or absurd, long texts, and lists inside lists without end."""
+    """Bounds a model file's config: ValueError for numbers not finite or absurd, long texts, endlessly nested lists."""
     pending = [("", config, 0)]
     while pending:
         name, value, depth = pending.pop()
@@ -47,7 +47,7 @@ def check_values(config: Mapping) -> None:
 
 
 def check_fields(config: Mapping, count_parameters: Callable[[Schema, Backbone], int], weight_bytes: int) -> None:
-    """Whether a `CenterNet` of this config can be built in reasonable time and memory.
+    """Checks that a model file's `CenterNet` could be built in reasonable time and memory; ValueError else.
 
     Args:
         count_parameters: counts without building.
@@ -74,6 +74,7 @@ def check_fields(config: Mapping, count_parameters: Callable[[Schema, Backbone],
 
 
 def _check_backbone(config: Any, schema: Schema, count_parameters: Callable[[Schema, Any], int], weight_bytes: int) -> None:
+    """Bounds a model file's backbone: its blocks, and no more parameters than the file has weights for."""
     if isinstance(config, Mapping):
         for name, value in config.items():
             _check_widths(name, value)
@@ -93,7 +94,7 @@ def _check_backbone(config: Any, schema: Schema, count_parameters: Callable[[Sch
 
 
 def _check_widths(name: str, value: Any) -> None:
-    """Of one field, whatever the kind of the backbone: small numbers, in lists of lists at most."""
+    """Bounds one field of a backbone, whatever its kind: small numbers, in lists of lists at most."""
     pending = [value]
     while pending:
         value = pending.pop()
@@ -106,6 +107,7 @@ def _check_widths(name: str, value: Any) -> None:
 
 
 def _check_number(name: str, value: Any, least: float, most: float, kind: type = int) -> None:
+    """Raises ValueError unless a model file's field is a number of this kind from `least` to `most`."""
     is_number = isinstance(value, int | float) and isinstance(value, int | kind) and not isinstance(value, bool)
     if not (is_number and least <= value <= most):
         what = "a whole number" if kind is int else "a number"
@@ -113,7 +115,7 @@ def _check_number(name: str, value: Any, least: float, most: float, kind: type =
 
 
 def check_weights(archive: zipfile.ZipFile, name: str) -> int:
-    """Looks at the weights inside a `.keras` file without unpacking their numbers; returns their bytes.
+    """Bounds the weights inside a `.keras` file without unpacking their numbers; returns their bytes.
 
     Raises:
         ValueError: they would unpack to much more than they are, or refer to other files.
@@ -162,16 +164,20 @@ class _Member(io.RawIOBase):
         self._size, self._at = info.file_size, 0
 
     def readable(self) -> bool:
+        """Always True: `io` asks before it reads the zip's member."""
         return True
 
     def seekable(self) -> bool:
+        """Always True: `io` asks before it jumps inside the zip's member."""
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Goes to a place inside the zip's member, in bytes, and returns it."""
         self._at = max(offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence], 0)
         return self._at
 
     def readinto(self, buffer: Any) -> int:
+        """Fills a buffer from the present place of the zip's member; returns the bytes read, 0 at its end."""
         self._file.seek(self._start + self._at)
         data = self._file.read(max(min(len(buffer), self._size - self._at), 0))
         buffer[: len(data)] = data
@@ -179,5 +185,6 @@ class _Member(io.RawIOBase):
         return len(data)
 
     def close(self) -> None:
+        """Closes the zip file under the member, too."""
         self._file.close()
         super().close()

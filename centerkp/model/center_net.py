@@ -85,7 +85,7 @@ class CenterNet(keras.Model):
         self.freeze(frozen, frozen_bn)
 
     def freeze(self, part: str = "none", batch_norm: bool = False) -> None:
-        """Says what does not train: "none", "stem", all of the trunk down to "stride4", "stride8", ..., or "backbone".
+        """Says which part of the CenterNet does not train: "none", "stem", the trunk to "stride8", ..., "backbone".
 
         The backbone is everything but the heads; an hourglass has no strides to choose. With `batch_norm` no
         BatchNormalization trains; frozen, it keeps its statistics as well. Compile the model afterwards. A saved model
@@ -99,13 +99,13 @@ class CenterNet(keras.Model):
         self.frozen, self.frozen_bn = part, batch_norm
 
     def find_head(self, layer_name: str) -> tuple[int, str] | None:
-        """Stack and head of a head's layer such as `stack0_box_size_hidden`; None for layers of the backbone."""
+        """Stack and head of a CenterNet's layer such as `stack0_box_size_hidden`; None for the backbone's layers."""
         match = re.fullmatch(r"stack(\d+)_(\w+?)(_hidden)?", layer_name)
         return (int(match[1]), match[2]) if match and match[2] in self.loss_weights else None
 
     @property
     def multiple(self) -> int:
-        """Input sides must be multiples of this."""
+        """Sides of a CenterNet's input must be multiples of this."""
         return self.backbone.multiple
 
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
@@ -117,6 +117,7 @@ class CenterNet(keras.Model):
         return super().__call__(image, *args, **kwargs)
 
     def call(self, image: Tensor, training: bool | None = None, mask: Any = None) -> list[dict[str, Tensor]]:
+        """Images (B, H, W, 3) from 0 to 255 -> one `{head: map}` per stack, a list also of one stack."""
         outputs = super().call(keras.ops.cast(image, "float32"), training=training, mask=mask)
         # Keras unwraps a list of one output; one stack and two should look alike.
         return outputs if isinstance(outputs, list) else [outputs]
@@ -124,7 +125,7 @@ class CenterNet(keras.Model):
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Tensor:
-        """Renders the targets of `y`, and returns the weighted sum of all terms; each is shown by name, unweighted."""
+        """Renders the targets of `y`, and returns the weighted sum of all losses; each is shown by name, unweighted."""
         if not isinstance(y, Mapping):
             raise ValueError(
                 f"fit needs y as a dictionary of padded ground truth (centerkp.codec.targets), found {type(y).__name__}."
@@ -137,7 +138,7 @@ class CenterNet(keras.Model):
         return sum(self.loss_weights[head] * value for head, value in terms.items())
 
     def predict_step(self, *args: Any) -> Any:
-        """Objects instead of maps; the data come last, behind the state on the JAX backend."""
+        """What `predict` gives: objects instead of maps; the data come last, behind the state on the JAX backend."""
         inputs = keras.utils.unpack_x_y_sample_weight(args[-1])[0]
         valid_size = inputs.get("valid_size") if isinstance(inputs, Mapping) else None
         image = inputs["image"] if isinstance(inputs, Mapping) else inputs
@@ -148,10 +149,11 @@ class CenterNet(keras.Model):
         return self.decode(outputs[-1], valid_size)
 
     def decode(self, maps: Mapping, valid_size: Tensor | None = None) -> dict:
-        """The objects in the maps of one stack, see `codec.decode.decode`."""
+        """The objects in the CenterNet's maps of one stack, see `codec.decode.decode`."""
         return decode(maps, self.schema.keypoint_mask, self.decode_options, valid_size, self.schema.keypoint_std)
 
     def get_config(self) -> dict[str, Any]:
+        """All that makes this CenterNet again but its weights, as a `.keras` file holds it in JSON."""
         return {
             "name": self.name,
             "trainable": self.trainable,
@@ -171,6 +173,7 @@ class CenterNet(keras.Model):
 
     @classmethod
     def from_config(cls, config: Mapping, custom_objects: Mapping | None = None) -> "CenterNet":
+        """The CenterNet, with fresh weights, of a config that `get_config` gave."""
         config = dict(config)
         if isinstance(config.get("dtype"), Mapping):
             config["dtype"] = keras.saving.deserialize_keras_object(config["dtype"])
@@ -192,7 +195,7 @@ def _draw_network(image: Tensor, schema: Schema, backbone: Backbone, bn_momentum
 
 
 def count_parameters(schema: Schema, backbone: Backbone) -> int:
-    """Of the network that a `CenterNet` would have, without memory for one."""
+    """Parameters of the network that a `CenterNet` would have, without memory for one."""
 
     def count() -> int:
         with keras.StatelessScope(initialize_variables=False):
@@ -205,7 +208,7 @@ def count_parameters(schema: Schema, backbone: Backbone) -> int:
 
 
 def _draw_head(feature: Tensor, head: str, channels: int, backbone: Backbone, name: str) -> Tensor:
-    """The two convolutions of a head."""
+    """The two convolutions of a CenterNet's head: hidden layer and 1x1, to maps of so many channels."""
     how = {"padding": "same", "activation": "relu", "name": f"{name}_hidden"}
     if filters := backbone.depthwise_filters(head):
         hidden = layers.SeparableConv2D(backbone.hidden_channels(head), 3, depth_multiplier=filters, **how)
@@ -218,7 +221,7 @@ def _draw_head(feature: Tensor, head: str, channels: int, backbone: Backbone, na
 
 
 def check_image_size(size: int | Sequence[int], multiple: int) -> tuple[int, int]:
-    """`size` as (width, height).
+    """The input size of a CenterNet, a side or (width, height), as (width, height).
 
     Raises:
         ValueError: a side is not a multiple of `multiple`; names the nearest valid sizes.
@@ -231,7 +234,7 @@ def check_image_size(size: int | Sequence[int], multiple: int) -> tuple[int, int
 
 
 def _nearest_sizes(side: int, multiple: int) -> str:
-    """The valid image sizes around one that is not."""
+    """What was found and expected of a side that a CenterNet cannot take, with the valid ones around it."""
     below = max(side // multiple, 1) * multiple
     above = max(math.ceil(side / multiple), 1) * multiple
     nearest = f"{below}" if below == above else f"{below} or {above}"
@@ -261,7 +264,7 @@ def load_model(path: str | Path) -> CenterNet:
 
 
 def save_model(model: keras.Model, path: str | Path, command: str = "") -> None:
-    """Saves a model, whole or not at all; the file says which `command` made it, see `writing.mark`."""
+    """Saves a CenterNet, whole or not at all; the file says which `command` made it, see `writing.mark`."""
     with replacing(path) as part:
         model.save(part)
         if command:
@@ -270,5 +273,5 @@ def save_model(model: keras.Model, path: str | Path, command: str = "") -> None:
 
 
 def map_size(image_size: tuple[int, int]) -> tuple[int, int]:
-    """(H, W) of the maps for images of (width, height)."""
+    """(H, W) of a CenterNet's maps for images of (width, height)."""
     return image_size[1] // STRIDE, image_size[0] // STRIDE

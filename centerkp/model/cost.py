@@ -13,7 +13,7 @@ CONVOLUTIONS = (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D, l
 
 
 def count_gmac(model: CenterNet, image_size: tuple[int, int] | None = None, *, all_heads: bool = False) -> float:
-    """Billions of multiplications in the convolutions for one image of (width, height), by default the model's own size.
+    """A model's cost: billions of multiplications in convolutions for an image of (width, height), by default its own.
 
     Args:
         all_heads: also counts the heads of the earlier stacks, which are computed in training only.
@@ -35,7 +35,7 @@ def count_gmac(model: CenterNet, image_size: tuple[int, int] | None = None, *, a
 
 
 def describe_cost(model: CenterNet) -> str:
-    """Parameters and multiplications as one line, e.g. `187.8 M parameters, 293 GMAC at 512x512`."""
+    """A model's cost as one line, e.g. `187.8 M parameters, 293 GMAC per image of 512x512`."""
     width, height = model.image_size
     gmac = count_gmac(model)
     digits = 0 if gmac >= 10 else 2

@@ -58,19 +58,22 @@ class Hourglass(Backbone):
 
     @property
     def multiple(self) -> int:
-        """Input sides must be multiples of this: the stride of the full map times one halving per stage below it."""
+        """Sides of an hourglass's input must be multiples of this: its stride times one halving per stage below."""
         return STRIDE * 2 ** (len(self.channels) - 1)
 
     def count_blocks(self) -> int:
+        """Residual blocks at the levels of all hourglasses in the stack, each level's number counted once."""
         return self.stacks * sum(self.blocks)
 
     def describe(self) -> str:
+        """The hourglass's stacks, widths, blocks and heads in a line, for the terminal."""
         return (
             f"{self.stacks} stack{'s' if self.stacks > 1 else ''}, stem {self.stem_channels}, channels {list(self.channels)}, "
             f"blocks {list(self.blocks)}, heads {self.head_channels}"
         )
 
     def build(self, x: Tensor, bn_momentum: float) -> list:
+        """The hourglass network: (B, S, S, 3) normalised images -> one (B, S/4, S/4, feature_channels) per stack."""
         return HourglassBuilder(self, bn_momentum).build(x)
 
 
@@ -81,7 +84,7 @@ class HourglassBuilder:
         self.spec, self.bn_momentum = spec, bn_momentum
 
     def build(self, x: Tensor) -> list:
-        """(B, S, S, 3) normalised images -> one (B, S/4, S/4, feature_channels) per stack."""
+        """Draws the hourglasses: (B, S, S, 3) normalised images -> (B, S/4, S/4, feature_channels) per stack."""
         spec = self.spec
         x = self.conv_bn(x, spec.stem_channels, "stem", kernel=7, stride=2)
         x = self.residual(x, 2 * spec.stem_channels, "stem_block", stride=2)
@@ -115,13 +118,13 @@ class HourglassBuilder:
         return layers.Add(name=f"{name}_add")([shortcut, y])
 
     def blocks(self, x: Tensor, channels: list[int], name: str, stride: int = 1) -> Tensor:
-        """Residual blocks in a row; only the first may have a stride."""
+        """Residual blocks of an hourglass in a row; only the first may have a stride."""
         for i, width in enumerate(channels):
             x = self.residual(x, width, f"{name}_block{i}", stride if i == 0 else 1)
         return x
 
     def residual(self, x: Tensor, channels: int, name: str, stride: int = 1) -> Tensor:
-        """Two 3x3 convolutions beside a shortcut."""
+        """A residual block of an hourglass: two 3x3 convolutions beside a shortcut."""
         y = self.conv_bn(x, channels, f"{name}_1", kernel=3, stride=stride)
         y = self.conv_bn(y, channels, f"{name}_2", kernel=3, relu=False)
         if stride != 1 or x.shape[-1] != channels:
@@ -129,7 +132,7 @@ class HourglassBuilder:
         return layers.ReLU(name=f"{name}_relu")(layers.Add(name=f"{name}_add")([x, y]))
 
     def conv_bn(self, x: Tensor, channels: int, name: str, *, kernel: int, stride: int = 1, relu: bool = True) -> Tensor:
-        """Convolution without bias, BatchNormalization, and ReLU unless told not to."""
+        """Of an hourglass: convolution without bias, BatchNormalization, and ReLU unless told not to."""
         padding = "same"
         if stride > 1:
             # Padding on all four sides, unlike "same", which would pad only right and bottom and shift the map by a pixel.

@@ -27,7 +27,7 @@ UNREADABLE = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, Run
 
 
 def check_keras_file(path: Path, count_parameters: Callable) -> None:
-    """Passes a file that holds a CenterNet and nothing else, of a size that can be.
+    """Lets a `.keras` file pass that holds a CenterNet and nothing else, of a size that can be; ValueError else.
 
     Args:
         count_parameters: of a schema and a backbone, without building them.
@@ -80,7 +80,7 @@ def _read_file_config(path: Path) -> dict:
 
 
 def _find_objects(value: Any) -> Iterator[dict]:
-    """Everything in a configuration that Keras would build or look up by name."""
+    """Everything in a `.keras` file's configuration that Keras would build or look up by name."""
     pending = [value]
     while pending:
         value = pending.pop()
@@ -93,7 +93,7 @@ def _find_objects(value: Any) -> Iterator[dict]:
 
 
 def _is_allowed(entry: dict) -> bool:
-    """Whether an object that a `.keras` file names belongs to a CenterNet."""
+    """Whether an object that a `.keras` file names belongs to a CenterNet, and so may be built."""
     module, name = entry.get("module"), entry.get("class_name")
     if (module, name, entry.get("registered_name")) == OPTIMIZER:
         return True

@@ -26,7 +26,7 @@ _CLIP = 1e-4
 
 
 def focal_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Element by element, same shape as the arguments; positive where `target` is exactly 1."""
+    """The focal loss of a heat map, cell by cell, of the arguments' shape; positive cells are where `target` is 1."""
     p = ops.clip(ops.sigmoid(logits), _CLIP, 1 - _CLIP)
     positive = -ops.square(1 - p) * ops.log(p)
     negative = -((1 - target) ** 4) * ops.square(p) * ops.log(1 - p)
@@ -34,14 +34,14 @@ def focal_loss(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def sparse_l1(values: Tensor, target: Mapping) -> Tensor:
-    """|prediction - target| summed over x and y, times weight: (B, N) for a map (B, H, W, 2n) and N indexed targets."""
+    """The L1 loss of sparse targets: |prediction - target| over x and y, times weight, (B, N) from a map (B, H, W, 2n)."""
     return ops.sum(ops.abs(take_pairs(values, target["index"]) - target["value"]), axis=-1) * target["weight"]
 
 
 def compute_losses(
     stacks: Sequence[Mapping], targets: Mapping, keypoint_mask: np.ndarray, class_weights: Sequence[float] | None = None
 ) -> dict:
-    """`{head: scalar}`, averaged over stacks, not yet weighted.
+    """All losses of a step as `{head: scalar}`, averaged over stacks, not yet weighted.
 
     Args:
         stacks: the network's output, one `{head: (B, H, W, channels)}` per stack.
@@ -76,7 +76,7 @@ def compute_losses(
 
 
 def _sum_points(values: Tensor, keypoint_mask: np.ndarray) -> Tensor:
-    """The loss by keypoint: (B, M * K * 29) -> (K,) sums."""
+    """The loss of sparse keypoint targets by keypoint: (B, M * K * 29) -> (K,) sums."""
     count = keypoint_mask.shape[1]
     objects = values.shape[1] // (count * len(NEIGHBOURS))
     return ops.sum(ops.reshape(values, (-1, objects, count, len(NEIGHBOURS))), axis=(0, 1, 3))

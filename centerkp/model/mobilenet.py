@@ -56,7 +56,7 @@ class MobileNet(Backbone):
     def __post_init__(self) -> None:
         for name in ("stages", "taps", "pyramid_channels", "mean", "std"):
             object.__setattr__(self, name, as_tuples(getattr(self, name)))
-        strides = self._strides()
+        strides = self._list_strides()
         if not all(0 <= tap < len(strides) for tap in self.taps):
             raise ValueError(
                 f"MobileNet: found taps {list(self.taps)}, expected numbers of the {len(self.stages)} stages from 0."
@@ -70,14 +70,15 @@ class MobileNet(Backbone):
 
     @property
     def multiple(self) -> int:
-        """Input sides must be multiples of this: the stride of the deepest map."""
-        return self._strides()[-1]
+        """Sides of a MobileNet's input must be multiples of this: the stride of the deepest map."""
+        return self._list_strides()[-1]
 
     def count_blocks(self) -> int:
+        """Inverted residual blocks of the MobileNet's trunk."""
         return sum(blocks for _, blocks, *_ in self.stages)
 
-    def _strides(self) -> list[int]:
-        """Input pixels per cell behind each stage."""
+    def _list_strides(self) -> list[int]:
+        """Input pixels per cell behind each stage of the MobileNet's trunk."""
         strides, stride = [], 2
         for stage in self.stages:
             stride *= stage[-1]
@@ -85,9 +86,9 @@ class MobileNet(Backbone):
         return strides
 
     def list_blocks(self) -> list[list[tuple[str, dict]]]:
-        """The blocks of every stage in order: name, and the arguments that `_Drawing.block` takes."""
+        """The MobileNet's blocks of every stage in order: name, and the arguments that `_Drawing.block` takes."""
         stages, counts = [], {}
-        for (kernel, blocks, channels, expansion, first), stride in zip(self.stages, self._strides(), strict=True):
+        for (kernel, blocks, channels, expansion, first), stride in zip(self.stages, self._list_strides(), strict=True):
             stage = []
             for i in range(blocks):
                 number = counts[stride] = counts.get(stride, -1) + 1
@@ -97,12 +98,13 @@ class MobileNet(Backbone):
         return stages
 
     def build(self, x: Tensor, bn_momentum: float) -> list:
+        """The MobileNet under its pyramid: (B, S, S, 3) normalised images -> [(B, S/4, S/4, channels)]."""
         *taps, end = self.build_trunk(x, bn_momentum)
         options: dict[str, Any] = {"separable": self.separable_pyramid, "context_blocks": self.context_blocks}
         return [draw_pyramid([end, *reversed(taps)], self.pyramid_channels, bn_momentum, **options)]
 
     def build_trunk(self, x: Tensor, bn_momentum: float) -> list:
-        """(B, S, S, 3) normalised images -> the tapped maps from the finest on, and the end of the trunk."""
+        """The trunk alone: (B, S, S, 3) normalised images -> tapped maps from the finest on, and the trunk's end."""
         draw = _Drawing(bn_momentum)
         x = draw.conv_bn(x, self.stem_channels, "stem", kernel=3, stride=2)
         ends = []
@@ -126,14 +128,14 @@ class _Drawing:
         self.bn_momentum = bn_momentum
 
     def block(self, x: Tensor, name: str, *, channels: int, kernel: int, expansion: int, stride: int) -> Tensor:
-        """Inverted residual; the input is added where it has the output's shape."""
+        """An inverted residual block of a MobileNet; the input is added where it has the output's shape."""
         y = self.conv_bn(x, expansion * x.shape[-1], f"{name}_expand") if expansion > 1 else x
         y = layers.DepthwiseConv2D(
             kernel,
             stride,
             "same",
             use_bias=False,
-            depthwise_initializer=_initial(),
+            depthwise_initializer=_draw_initializer(),
             name=f"{name}_depthwise_conv",
             dtype="float32",
         )(y)
@@ -142,18 +144,18 @@ class _Drawing:
         return layers.Add(name=f"{name}_add", dtype="float32")([x, y]) if stride == 1 and x.shape[-1] == channels else y
 
     def conv_bn(self, x: Tensor, channels: int, name: str, *, kernel: int = 1, stride: int = 1, relu: bool = True) -> Tensor:
-        """Convolution without bias, BatchNormalization, and ReLU6 unless told not to; TensorFlow's padding at every stride."""
-        how = {"use_bias": False, "kernel_initializer": _initial(), "name": f"{name}_conv", "dtype": "float32"}
+        """Of a MobileNet: convolution without bias, BatchNormalization, ReLU6 unless told not to; TensorFlow's padding."""
+        how = {"use_bias": False, "kernel_initializer": _draw_initializer(), "name": f"{name}_conv", "dtype": "float32"}
         x = layers.Conv2D(channels, kernel, stride, "same", **how)(x)
         return self.normalise(x, name, relu)
 
     def normalise(self, x: Tensor, name: str, relu: bool = True) -> Tensor:
-        """BatchNormalization, and ReLU6 unless told not to."""
+        """BatchNormalization as a MobileNet has it, and ReLU6 unless told not to."""
         how = {"momentum": self.bn_momentum, "epsilon": 1e-3, "dtype": "float32"}
         x = layers.BatchNormalization(name=f"{name}_bn", **how)(x)
         return layers.ReLU(6.0, name=f"{name}_relu", dtype="float32")(x) if relu else x
 
 
-def _initial() -> keras.Initializer:
-    """The reference's; one for each layer, because equal ones draw equal numbers."""
+def _draw_initializer() -> keras.Initializer:
+    """How the reference draws a MobileNet's kernels; one for each layer, because equal ones draw equal numbers."""
     return keras.initializers.TruncatedNormal(stddev=0.09)

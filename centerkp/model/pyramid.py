@@ -14,7 +14,7 @@ from centerkp.heads import Tensor
 def draw_pyramid(
     taps: Sequence, channels: Sequence[int], bn_momentum: float, *, separable: bool, context_blocks: int = 0
 ) -> Tensor:
-    """Feature maps of a trunk -> (B, S/4, S/4, channels[-1]).
+    """The pyramid over a trunk's feature maps -> one map (B, S/4, S/4, channels[-1]).
 
     Args:
         taps: from the coarsest to the finest, each twice the size of the one before; the last has stride 4.

@@ -43,12 +43,15 @@ class ResNetV1(Backbone):
 
     @property
     def multiple(self) -> int:
+        """Sides of the ResNet's input must be multiples of this, the stride of its last stage."""
         return 2 * 2 ** len(self.channels)
 
     def count_blocks(self) -> int:
+        """Bottleneck blocks of the ResNet's stages."""
         return sum(self.blocks)
 
     def build(self, x: Tensor, bn_momentum: float) -> list:
+        """ResNet version 1 under its pyramid: (B, S, S, 3) normalised images -> [(B, S/4, S/4, channels)]."""
         draw = _Drawing(bn_momentum)
         x = draw.pad_conv(x, self.stem_channels, "stem", kernel=7, stride=2)
         x = _draw_pool(draw.norm_relu(x, "stem", EPSILON))
@@ -61,6 +64,7 @@ class ResNetV1(Backbone):
         return [draw_pyramid(taps[::-1], self.pyramid_channels, bn_momentum, separable=False)]
 
     def _draw_block(self, draw: "_Drawing", x: Tensor, width: int, name: str, stride: int, skip: bool) -> Tensor:
+        """A bottleneck block of version 1: 1x1, 3x3 and 1x1 convolutions, normalised, beside a shortcut."""
         y = layers.Conv2D(width, 1, stride, name=f"{name}_1_conv")(x)
         y = draw.norm_relu(y, f"{name}_1", EPSILON)
         y = layers.Conv2D(width, 3, padding="same", name=f"{name}_2_conv")(y)
@@ -98,12 +102,15 @@ class ResNetV2(Backbone):
 
     @property
     def multiple(self) -> int:
+        """Sides of the ResNet's input must be multiples of this, the stride of its last stage."""
         return 2 * 2 ** len(self.channels)
 
     def count_blocks(self) -> int:
+        """Bottleneck blocks of the ResNet's stages."""
         return sum(self.blocks)
 
     def build(self, x: Tensor, bn_momentum: float) -> list:
+        """ResNet version 2 and its transposed convolutions: (B, S, S, 3) normalised images -> [(B, S/4, S/4, width)]."""
         draw = _Drawing(bn_momentum)
         # Without a normalisation there are negative values, and the zeros of the padding count.
         x = _draw_pool(draw.pad_conv(x, self.stem_channels, "stem", kernel=7, stride=2))
@@ -121,6 +128,7 @@ class ResNetV2(Backbone):
         return [x]
 
     def _draw_block(self, draw: "_Drawing", x: Tensor, width: int, name: str, stride: int, skip: bool) -> Tensor:
+        """A bottleneck block of version 2, which normalises before its convolutions, beside a shortcut."""
         before = draw.norm_relu(x, f"{name}_before", EPSILON)
         y = layers.Conv2D(width, 1, use_bias=False, name=f"{name}_1_conv")(before)
         y = draw.norm_relu(y, f"{name}_1", EPSILON)
@@ -141,24 +149,26 @@ class _Drawing:
         self.bn_momentum = bn_momentum
 
     def pad_conv(self, x: Tensor, channels: int, name: str, *, kernel: int, stride: int, use_bias: bool = True) -> Tensor:
-        """Convolution behind padding on all four sides, unlike "same", which at stride 2 pads only right and bottom."""
+        """A ResNet's convolution behind padding on all four sides; "same" at stride 2 pads only right and bottom."""
         x = layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(x)
         return layers.Conv2D(channels, kernel, stride, use_bias=use_bias, name=f"{name}_conv")(x)
 
     def norm(self, x: Tensor, name: str, epsilon: float) -> Tensor:
+        """BatchNormalization as the ResNet's layers have it, of this momentum and `epsilon`."""
         return layers.BatchNormalization(momentum=self.bn_momentum, epsilon=epsilon, name=f"{name}_bn")(x)
 
     def norm_relu(self, x: Tensor, name: str, epsilon: float) -> Tensor:
+        """BatchNormalization and ReLU of a ResNet's layer."""
         return layers.ReLU(name=f"{name}_relu")(self.norm(x, name, epsilon))
 
 
 def _draw_pool(x: Tensor) -> Tensor:
-    """The max pooling behind the stem, padded on all four sides."""
+    """The max pooling behind a ResNet's stem, padded on all four sides."""
     return layers.MaxPooling2D(3, 2, name="stem_pool")(layers.ZeroPadding2D(1, name="stem_pool_pad")(x))
 
 
 def _check_lengths(spec: "ResNetV1 | ResNetV2", *names: str, fewer: int = 0) -> None:
-    """Makes tuples of the fields, and sees to it that they have one number for each of the stages."""
+    """Makes tuples of a ResNet's fields, and sees to it that they have one number for each of the stages."""
     stages = len(spec.blocks) - fewer
     for name in names:
         values = as_tuples(getattr(spec, name))

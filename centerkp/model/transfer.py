@@ -29,7 +29,7 @@ class TransferReport:
     source: str = ""
 
     def lines(self) -> list[str]:
-        """For the terminal, one line per group of heads."""
+        """What was transferred, for the terminal, one line per group of heads."""
         rest = f" ({self.left_behind} of further stacks left behind)" if self.left_behind else ""
         lines = [f"backbone {self.backbone}/{self.backbone} variables{rest}, box_size and center_offset whole"]
         prefix = f"{self.source}:" if self.source else ""
@@ -46,7 +46,7 @@ class TransferReport:
 def transfer_weights(
     source: CenterNet, target: CenterNet, keypoint_map: Mapping[str, str] | None = None, *, source_name: str = ""
 ) -> TransferReport:
-    """Moves what means the same from `source` into `target`.
+    """Moves weights that mean the same from the `source` model into the `target` model.
 
     Class channels move when the names agree, keypoint channels when the names of the keypoints agree (those of the same class
     first), ignoring case. Channels without a partner stay fresh: equal shapes with other meanings do not move. A target of
@@ -84,7 +84,7 @@ def transfer_weights(
 
 
 def _backbone_variables(model: CenterNet) -> dict:
-    """The variables of a model's backbone, by path."""
+    """The variables of a model's backbone, by path, to be transferred."""
     layers = [layer for layer in model.layers if not model.find_head(layer.name) and layer.name != "normalise"]
     return {f"{layer.name}/{variable.name}": variable for layer in layers for variable in layer.weights}
 
@@ -119,24 +119,24 @@ def _check_hidden_layers(source: CenterNet, target: CenterNet, heads: list[str])
 
 
 def _describe_hidden(backbone: Backbone, head: str) -> str:
-    """The hidden widths of a model's heads, for the error."""
+    """The hidden widths of a model's heads, for the error when weights cannot be transferred."""
     filters = backbone.depthwise_filters(head)
     return f"{backbone.hidden_channels(head)}{f' separable ({filters})' if filters else ''}"
 
 
 def _match_classes(source: Schema, target: Schema) -> dict[int, int]:
-    """Target class -> source class of the same name."""
+    """Which class's weights go where: target class -> source class of the same name."""
     theirs = {name.lower(): i for i, name in enumerate(source.class_names)}
     return {i: theirs[name.lower()] for i, name in enumerate(target.class_names) if name.lower() in theirs}
 
 
 def _list_keypoints(schema: Schema) -> list[tuple[str, str]]:
-    """Class and keypoint of every place on the flat axis, in lower case."""
+    """Class and keypoint of every place on a schema's flat axis, in lower case, to match weights by."""
     return [(kind.name.lower(), name.lower()) for kind in schema.classes for name in kind.keypoints]
 
 
 def _match_keypoints(source: Schema, target: Schema, keypoint_map: Mapping[str, str]) -> dict[int, int]:
-    """Flat target keypoint -> flat source keypoint."""
+    """Which keypoint's weights go where: flat target keypoint -> flat source keypoint."""
     theirs, ours = _list_keypoints(source), _list_keypoints(target)
     # The first of several equal names wins, hence the reversed order; "class/keypoint" is a name as well.
     by_name = {name: i for i, (_, name) in reversed(list(enumerate(theirs)))}
@@ -160,7 +160,7 @@ def _match_keypoints(source: Schema, target: Schema, keypoint_map: Mapping[str, 
 
 
 def _move_head(source: CenterNet, target: CenterNet, name: str, pairs: Mapping[int, int], width: int) -> None:
-    """Moves the channels of a head that mean the same."""
+    """Moves the weights of a head's channels that mean the same."""
     hidden, last = ([model.get_layer(n).weights for model in (target, source)] for n in (f"{name}_hidden", name))
     for ours, theirs in zip(*hidden, strict=True):
         ours.assign(keras.ops.copy(theirs))

@@ -37,13 +37,13 @@ class Detection:
 
     @property
     def keypoints(self) -> dict[str, tuple[float, float, float]]:
-        """`{name: (x, y, score)}`."""
+        """The points of one detection by name: `{name: (x, y, score)}`."""
         rows = zip(self.keypoint_names, self.keypoints_xy, self.keypoint_scores, strict=True)
         return {name: (float(xy[0]), float(xy[1]), float(score)) for name, xy, score in rows}
 
 
 def split_objects(decoded: Mapping[str, np.ndarray], schema: Schema, min_score: float = 0.0) -> list[Detection]:
-    """Turns one image's decoded arrays into detections, best first, each with its own class's points only.
+    """Turns one image's decoded arrays into `Detection`s, best first, each with its own class's points only.
 
     Args:
         decoded: boxes (M, 4), scores (M,), class_ids (M,), and with keypoints keypoints (M, K, 2), keypoint_scores (M, K) and
@@ -75,7 +75,7 @@ def split_objects(decoded: Mapping[str, np.ndarray], schema: Schema, min_score: 
 
 
 def to_annotation(detection: Detection, image_id: int, annotation_id: int) -> dict:
-    """One COCO annotation: bbox as x, y, width, height; keypoints as x, y, 2; coordinates rounded to 1/1000 pixel."""
+    """A `Detection` as a COCO annotation: bbox as x, y, width, height; keypoints as x, y, 2; to 1/1000 pixel."""
     x0, y0, x1, y1 = (float(v) for v in detection.box_xyxy)
     annotation = {
         "id": annotation_id,
@@ -133,7 +133,7 @@ def coco_dataset(images: Sequence[Mapping], detections: Iterable[Sequence[Detect
 
 
 def coco_category(kind: ObjectClass) -> dict:
-    """A class as a COCO category; the skeleton counts from 1 as COCO's does.
+    """A class as a category of the results' COCO JSON; the skeleton counts from 1 as COCO's does.
 
     Guessed sigmas and pairs that nobody could tell are left out: who trains on the file would take them as known.
     """

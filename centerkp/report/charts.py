@@ -80,11 +80,11 @@ def draw_lines(
         axes.set_ylim(0, 1.02)
         if percent_x:
             axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-        return _to_svg(figure)
+        return _chart_to_svg(figure)
 
 
 def draw_columns(edges: Sequence[float], counts: Sequence[float], *, x_label: str, y_label: str) -> str:
-    """A histogram as inline SVG, x in powers of 10: `edges`, above 0, has one entry more than `counts`."""
+    """A histogram chart as inline SVG, x in powers of 10: `edges`, above 0, has one entry more than `counts`."""
     with rc_context(_SETTINGS):
         figure, axes = _make_axes(x_label, y_label)
         axes.stairs(np.asarray(counts, float), np.asarray(edges, float), fill=True, color=_SERIES[0], linewidth=0)
@@ -92,11 +92,11 @@ def draw_columns(edges: Sequence[float], counts: Sequence[float], *, x_label: st
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.xaxis.set_minor_formatter(NullFormatter())
-        return _to_svg(figure)
+        return _chart_to_svg(figure)
 
 
 def _make_axes(x_label: str, y_label: str) -> tuple[Figure, Axes]:
-    """Empty axes of a chart, with labels."""
+    """Empty Matplotlib axes of a chart, with labels."""
     figure = Figure(figsize=_SIZE, dpi=72, layout="constrained")
     FigureCanvasSVG(figure)
     axes = figure.add_subplot()
@@ -106,8 +106,8 @@ def _make_axes(x_label: str, y_label: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _to_svg(figure: Figure) -> str:
-    """A chart as text to be set into a page."""
+def _chart_to_svg(figure: Figure) -> str:
+    """A chart as SVG text to be set into a page."""
     file = io.StringIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # the browser draws the letters, and has them
@@ -116,7 +116,7 @@ def _to_svg(figure: Figure) -> str:
 
 
 def _adapt_svg(svg: str) -> str:
-    """Only the drawing of a chart, in the page's colours, to 1/100 point, and with ids no other chart of the page has."""
+    """Only the drawing of a chart's SVG, in the page's colours, to 1/100 point, and with ids no other chart has."""
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.S)
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1), count=1)
     for color, name in _NAMES.items():

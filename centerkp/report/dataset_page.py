@@ -24,7 +24,7 @@ MARGIN = 0.6  # around an object that a finding is about, as a share of its long
 
 
 def write_dataset_page(checkup: Checkup, path: str | Path) -> Path:
-    """Writes the page of one examined dataset and returns its path.
+    """Writes the HTML page of one dataset that the doctor examined, and returns its path.
 
     Pictures are read from the image files; a checkup that did not look at them gives a page without.
     """
@@ -43,7 +43,7 @@ def write_dataset_page(checkup: Checkup, path: str | Path) -> Path:
 
 
 def _to_page_finding(finding: DataFinding) -> Finding:
-    """One of the doctor's findings as its page shows it."""
+    """One of the doctor's findings as the dataset page shows it."""
     hidden = len(finding.rows) - len(finding.places) if finding.places else 0
     more = [f"and {hidden} more"] if hidden > 0 else []
     return Finding(SEVERITIES[finding.level], finding.headline, [*finding.places, *more], finding.remedy)
@@ -82,7 +82,7 @@ class _Gallery:
         self.index = {} if labels is None else {int(row): i for i, row in enumerate(labels.rows)}
 
     def draw_image(self, row: int, annotation: int | None = None) -> np.ndarray | None:
-        """An image with all its labels, cut out around one annotation when asked; None when it cannot be shown."""
+        """A labelled image for the dataset page, cut out around one annotation when asked; None if it cannot be shown."""
         checkup = self.checkup
         if not self.has_pictures or not checkup.images.looks[row].digest:
             return None
@@ -99,7 +99,7 @@ class _Gallery:
         return draw_record(image, boxes, labels.class_ids[own], points, labels.visibility[own], checkup.schema)
 
     def _cut_part(self, image: np.ndarray, index: int | None) -> np.ndarray:
-        """The part of an image around one annotation to show on the page: (4,) int x0, y0, x1, y1."""
+        """The part of an image around one annotation to show on the dataset page: (4,) int x0, y0, x1, y1."""
         height, width = image.shape[:2]
         labels = self.checkup.labels
         if index is None:
@@ -130,7 +130,7 @@ def _add_examples(page: Page, gallery: _Gallery, val: _Gallery) -> None:
 
 
 def _draw_examples(finding: DataFinding, gallery: _Gallery, val: _Gallery) -> list[Picture]:
-    """Pairs of pictures, single objects, or whole images, whatever the finding is about; none when there is nothing to see."""
+    """Pictures for a finding on the dataset page: pairs, single objects, or whole images; none if nothing is to be seen."""
     own = val if finding.part else gallery
     twins = own if finding.twin_part is None else gallery
     labels, reading, pictures = own.checkup.labels, own.checkup.reading, []

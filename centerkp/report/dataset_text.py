@@ -29,7 +29,7 @@ _BLOCKS = " ▁▂▃▄▅▆▇█"
 
 
 def print_checkup(console: Console, checkup: Checkup) -> None:
-    """What was found, the most important first, and the tables of classes and keypoints."""
+    """Prints what the doctor found, the most important first, and the tables of classes and keypoints."""
     console.print(Text(str(checkup.path), "bold"))
     for line in describe_dataset(checkup):
         console.print(line)
@@ -44,7 +44,7 @@ def print_checkup(console: Console, checkup: Checkup) -> None:
 
 
 def print_mended(console: Console, out: str, changes: Sequence[Finding]) -> None:
-    """What the mended copy has otherwise than the original."""
+    """Prints what the doctor's mended copy has otherwise than the original."""
     console.print(Text(f"\nwrote {out}", "bold"), soft_wrap=True)
     for change in changes:
         console.print(f"  {change.headline}")
@@ -53,7 +53,7 @@ def print_mended(console: Console, out: str, changes: Sequence[Finding]) -> None
 
 
 def verdict(checkup: Checkup) -> str:
-    """The doctor's verdict: one sentence on the whole file."""
+    """The doctor's verdict, printed on the terminal: one sentence on the whole file."""
     counts = {level: sum(f.level == level for f in checkup.findings) for level in LEVELS}
     in_val = sum(_finding_title(f) == VAL_MENDABLE for f in checkup.findings)
     if counts["unusable"]:
@@ -71,17 +71,17 @@ def verdict(checkup: Checkup) -> str:
 
 
 def _finding_title(finding: Finding) -> str:
-    """The title of a finding among the others; --fix writes the training file alone."""
+    """The title under which a finding is printed; --fix writes the training file alone."""
     return VAL_MENDABLE if finding.level == "mendable" and finding.part else TITLES[finding.level]
 
 
 def _count_kinds(number: int) -> str:
-    """So many kinds of fault, for the doctor's verdict."""
+    """So many kinds of fault in words, for the doctor's printed verdict."""
     return f"{count_of(number, 'kind')} of fault{'s' * (number > 1)}"
 
 
 def describe_dataset(checkup: Checkup) -> list[str]:
-    """The size of the dataset in a line or two."""
+    """The size of the doctor's dataset in a line or two of text."""
     if checkup.reading is None:
         return []
     lines = [count_of(checkup.reading.num_images, "image")]
@@ -96,7 +96,7 @@ def describe_dataset(checkup: Checkup) -> list[str]:
 
 
 def _print_finding(console: Console, finding: Finding) -> None:
-    """A finding of the doctor with its places and its remedy."""
+    """Prints one of the doctor's findings with its places and its remedy."""
     grid = Table.grid(padding=(0, 1))
     grid.add_column(width=2)
     grid.add_column(overflow="fold")
@@ -112,7 +112,7 @@ def _print_finding(console: Console, finding: Finding) -> None:
 
 
 def _print_tables(console: Console, schema: Schema, statistics: Statistics) -> None:
-    """The doctor's tables of classes and of keypoints."""
+    """Prints the doctor's tables of classes and of keypoints."""
     table = Table(
         "class", "objects", "images", "median side", f"sides at {statistics.image_size}", box=None, header_style="dim"
     )
@@ -139,7 +139,7 @@ def _print_tables(console: Console, schema: Schema, statistics: Statistics) -> N
 
 
 def _keypoint_table(schema: Schema, statistics: Statistics) -> Table:
-    """The keypoints of one class as the doctor counted them."""
+    """The doctor's printed table of keypoints, of all classes."""
     table = Table("keypoint", "labelled", "visible", "hidden", "share", box=None, header_style="dim")
     for column in table.columns[1:]:
         column.justify = "right"
@@ -151,13 +151,13 @@ def _keypoint_table(schema: Schema, statistics: Statistics) -> Table:
 
 
 def keypoint_cells(statistics: Statistics, keypoint: int, class_id: int) -> list[str]:
-    """A keypoint as the doctor counted it: labelled, visible, hidden, and the share of the class's objects."""
+    """A keypoint as the doctor counted it, in texts: labelled, visible, hidden, and the share of the class's objects."""
     visible, hidden, objects = statistics.visible[keypoint], statistics.occluded[keypoint], statistics.objects[class_id]
     share = f"{(visible + hidden) / objects:.0%}" if objects else "-"
     return [str(visible + hidden), str(visible), str(hidden), share]
 
 
 def draw_blocks(counts: np.ndarray) -> str:
-    """A histogram of one character a bin; what is there at all is never empty."""
+    """A histogram in text, of one block character a bin; what is there at all is never empty."""
     top = max(int(counts.max(initial=0)), 1)
     return "".join(_BLOCKS[0 if not n else max(1, round(8 * n / top))] for n in counts)

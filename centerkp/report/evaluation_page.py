@@ -36,7 +36,7 @@ PCK_END = 0.3  # where its curve has said what it can
 
 
 def write_evaluation_page(results: Sequence[ModelResult], coco: str | Path, path: str | Path) -> Path:
-    """Writes the page of one or several models on the same dataset and returns its path."""
+    """Writes the HTML page of one or several models evaluated on the same dataset and returns its path."""
     evaluations = {r.name: r.evaluation for r in results}
     first = results[0].evaluation
     count = "one model" if len(results) == 1 else f"{len(results)} models"
@@ -85,14 +85,14 @@ def _add_overview(page: Page, results: Sequence[ModelResult]) -> None:
 
 
 def _headlines(e: Evaluation) -> list[str]:
-    """The few numbers of a model's evaluation to see first, as texts."""
+    """The few numbers of a model's evaluation that its page shows first, as texts."""
     pixels = e.all_keypoints["median_px"]
     numbers = [share(v) for v in (e.box["AP"], e.box["AP50"], e.keypoints["AP"], e.pck)]
     return [*numbers, "-" if pixels is None else f"{pixels:.1f} px"]
 
 
 def _best_rows(column: Sequence[str], smallest: bool) -> list[int]:
-    """The rows of a table column with its best number, to be set in bold."""
+    """The rows of a column with its best number, to be set in bold on the evaluation page."""
     values = [float(text.split()[0]) if text != "-" else np.nan for text in column]
     if np.isnan(values).all():
         return []
@@ -101,7 +101,7 @@ def _best_rows(column: Sequence[str], smallest: bool) -> list[int]:
 
 
 def _add_text_table(page: Page, table: TextTable, shades: Sequence[Sequence[float]] | None = None) -> None:
-    """A table of the terminal on the evaluation page."""
+    """Adds a table of the terminal to the evaluation page, with shades where given."""
     page.add_table(table.headings, table.rows, caption=table.title, shades=shades)
 
 
@@ -159,14 +159,14 @@ def _add_score_curves(page: Page, results: Sequence[ModelResult]) -> None:
 
 
 def _precision_line(e: Evaluation, kind: str, name: str) -> np.ndarray:
-    """(101,) precision of a class, or its mean over the classes; not a number where there is none."""
+    """(101,) precision of a class for the evaluation page's chart, or the mean over classes; NaN where there is none."""
     curves = e.curves[kind]["precision_at_recall"]
     known = [values for values in curves.values() if values] if name == ALL_CLASSES else [curves.get(name)]
     return np.mean(known, axis=0) if known and known[0] else np.full(len(RECALLS), np.nan)
 
 
 def _line_numbers(values: Sequence[float | None] | None, count: int) -> np.ndarray:
-    """The numbers of a curve as a chart draws them, NaN where nothing decides them."""
+    """The numbers of a curve as a chart of the evaluation page draws them, NaN where nothing decides them."""
     return np.array(values, float) if values else np.full(count, np.nan)
 
 
@@ -189,7 +189,7 @@ def _add_keypoint_errors(page: Page, results: Sequence[ModelResult]) -> None:
 
 
 def _error_bar(numbers: dict | None) -> Bar:
-    """The errors of one keypoint as a bar."""
+    """The errors of one keypoint as a bar of the evaluation page."""
     if numbers is None or numbers["median_px"] is None:
         return Bar(np.nan, "-")
     text = f"{numbers['median_px']:.1f} px, 95 %: {numbers['p95_px']:.1f}"

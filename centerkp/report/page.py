@@ -69,23 +69,23 @@ class Page:
     _sections: list[str] = field(default_factory=list, repr=False)
 
     def add_section(self, title: str, text: str = "") -> None:
-        """A heading with a link to it at the top of the page."""
+        """Adds a heading to the HTML page, with a link to it at the top."""
         self._sections.append(title)
         self._parts.append(f'<h2 id="s{len(self._sections)}">{escape(title)}</h2>')
         self.add_text(text)
 
     def add_heading(self, title: str, text: str = "") -> None:
-        """A smaller heading inside a section."""
+        """Adds a smaller heading inside a section of the HTML page."""
         self._parts.append(f"<h3>{escape(title)}</h3>")
         self.add_text(text)
 
     def add_text(self, text: str, muted: bool = False) -> None:
-        """Paragraphs, parted by empty lines; an empty text adds nothing."""
+        """Adds paragraphs, parted by empty lines, to the HTML page; an empty text adds nothing."""
         kind = ' class="muted"' if muted else ""
         self._parts += [f"<p{kind}>{escape(part.strip())}</p>" for part in text.split("\n\n") if part.strip()]
 
     def add_tiles(self, tiles: Sequence[tuple[str, str, str]]) -> None:
-        """The few numbers to see first: (label, value, small print)."""
+        """Adds the few numbers to see first to the HTML page: (label, value, small print)."""
         cells = [f"<div><span>{escape(a)}</span><b>{escape(b)}</b><small>{escape(c)}</small></div>" for a, b, c in tiles]
         self._parts.append(f'<div class="tiles">{"".join(cells)}</div>')
 
@@ -99,7 +99,7 @@ class Page:
         best: Sequence[tuple[int, int]] = (),
         shades: Sequence[Sequence[float]] | None = None,
     ) -> None:
-        """A table that scrolls inside itself where the screen is narrow; its first column stays in view.
+        """Adds a table to the HTML page that scrolls inside itself where the screen is narrow; its first column stays.
 
         Args:
             rows: as many cells as headings each; a row of one cell is a heading over the rows that follow.
@@ -129,7 +129,7 @@ class Page:
         self._parts.append(f'<div class="scroll" tabindex="0" role="region">{table}</div>')
 
     def add_bars(self, rows: Sequence[tuple[str, Sequence[Bar]] | str], names: Sequence[str] = ()) -> None:
-        """Horizontal bars on one common scale, readable at any width.
+        """Adds horizontal bars on one common scale to the HTML page, readable at any width.
 
         Args:
             rows: (label, one bar per series), or a bare text as a heading over the rows that follow.
@@ -147,7 +147,7 @@ class Page:
         self._parts.append(f'{_draw_legend(names)}<div class="bars">{"".join(cells)}</div>')
 
     def add_charts(self, charts: Sequence[tuple[str, str, str]], names: Sequence[str] = ()) -> None:
-        """Charts beside each other where there is room, (title, SVG from `centerkp.report.charts`, caption); none adds nothing.
+        """Adds charts to the HTML page beside each other: (title, SVG from `report.charts`, caption); none adds nothing.
 
         Args:
             names: of the series, as one legend over all of them.
@@ -161,7 +161,7 @@ class Page:
         self._parts.append(f'{_draw_legend(names)}<div class="charts">{"".join(figures)}</div>')
 
     def add_pictures(self, pictures: Sequence[Picture], *, cell_width: int = 300) -> None:
-        """A grid of pictures with captions.
+        """Adds a grid of pictures with captions to the HTML page.
 
         Args:
             cell_width: least width of a cell in pixels of the page.
@@ -180,7 +180,7 @@ class Page:
         self._parts.append(f'<div class="pictures" style="--cell:{int(cell_width)}px">{"".join(figures)}</div>')
 
     def add_findings(self, findings: Sequence[Finding]) -> None:
-        """Findings in the order given, each with its severity as a word and as a colour.
+        """Adds findings to the HTML page in the order given, each with its severity as a word and as a colour.
 
         Raises:
             ValueError: a severity is unknown.
@@ -215,14 +215,14 @@ class Page:
         )
 
     def write(self, path: str | Path) -> Path:
-        """Writes the page, whole or not at all."""
+        """Writes the HTML page, whole or not at all."""
         with replacing(path) as part:
             part.write_text(self.to_html(), encoding="utf-8", errors="backslashreplace")
         return Path(path)
 
 
 def encode_image(image_rgb: np.ndarray) -> str:
-    """An image as a data URI: a JPEG, shrunk to `MAX_SIDE`.
+    """An image to set into the HTML page, as a data URI: a JPEG, shrunk to `MAX_SIDE`.
 
     Raises:
         ValueError: the image is not (H, W, 3) uint8.
@@ -239,18 +239,18 @@ def encode_image(image_rgb: np.ndarray) -> str:
 
 
 def series_color(n: int) -> str:
-    """The CSS colour of the n-th series; after the last one they come round again."""
+    """The CSS colour on the page of the n-th series; after the last one they come round again."""
     return f"var(--{SERIES[n % len(SERIES)]})"
 
 
 def _draw_legend(names: Sequence[str]) -> str:
-    """The names and colours of a page's bars."""
+    """The legend of the page's bars as HTML: names and colours."""
     items = "".join(f'<li><i style="background:{series_color(n)}"></i>{escape(name)}</li>' for n, name in enumerate(names))
     return f'<ul class="legend">{items}</ul>' if items else ""
 
 
 def _draw_bar(bar: Bar, top: float, n: int) -> str:
-    """One bar as HTML."""
+    """One bar of the page as HTML."""
     value, reach = (100 * _bar_share(v / top) for v in (bar.value, bar.reach))
     color = f"background:{series_color(n)}"
     pale = f'<i style="width:{reach:.2f}%;{color}"></i>' if reach > value else ""
@@ -259,10 +259,10 @@ def _draw_bar(bar: Bar, top: float, n: int) -> str:
 
 
 def _cell_class(column: int, text_columns: Sequence[int]) -> str:
-    """The style of a table's cell, which stands left where it holds text."""
+    """The style of a cell in an HTML page's table, which stands left where it holds text."""
     return ' class="left"' if column == 0 or column in text_columns else ""
 
 
 def _bar_share(value: float) -> float:
-    """How much of its line a bar fills, 0 to 1."""
+    """How much of its line on the page a bar fills, 0 to 1."""
     return float(np.clip(np.nan_to_num(value), 0, 1))

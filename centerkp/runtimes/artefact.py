@@ -59,12 +59,12 @@ class Description:
         }
 
     def to_json(self) -> str:
-        """`to_dict` as one line."""
+        """An artefact's description as one line of JSON."""
         return json.dumps(self.to_dict(), ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str | bytes, where: str | Path) -> "Description":
-        """The inverse of `to_json`; `where` names the artefact in the error.
+        """An artefact's description from the JSON inside it; `where` names the artefact in the error.
 
         Raises:
             ValueError: not a description this version understands.
@@ -88,7 +88,7 @@ class Description:
             ) from None
 
     def write(self, path: Path) -> None:
-        """Writes `path`, readable for people."""
+        """Writes an artefact's description to `path`, readable for people."""
         write_json(path, self.to_dict(), indent=2)
 
 
@@ -107,10 +107,10 @@ class ArtefactDetector(ABC):
 
     @abstractmethod
     def run_canvas(self, image: np.ndarray, valid_size: np.ndarray) -> dict[str, np.ndarray]:
-        """Letterboxed images (B, S_h, S_w, 3) uint8 RGB, valid_size (B, 2) float32 -> objects in pixels of that canvas."""
+        """Any artefact: letterboxed images (B, S_h, S_w, 3) uint8, valid_size (B, 2) -> objects in the canvas."""
 
     def predict_on_batch(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """What `CenterNet.predict_on_batch` does, for `{"image", "valid_size"}` or images alone."""
+        """What an artefact finds, as `CenterNet.predict_on_batch`, in `{"image", "valid_size"}` or images alone."""
         if not isinstance(inputs, Mapping):
             inputs = {"image": inputs}
         image = np.asarray(inputs["image"])
@@ -123,10 +123,10 @@ class ArtefactDetector(ABC):
         image = image if image.dtype == np.uint8 else np.clip(np.rint(image), 0, 255).astype(np.uint8)
         whole = np.broadcast_to(np.asarray(self.image_size, np.float32), (len(image), 2))
         valid_size = np.asarray(inputs.get("valid_size", whole), np.float32)
-        return self._check(in_batches(self.run_canvas, self.description.batch, image, valid_size))
+        return self._check_answers(in_batches(self.run_canvas, self.description.batch, image, valid_size))
 
-    def _check(self, found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The answers, if they are of the classes and keypoints that the description names."""
+    def _check_answers(self, found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """An artefact's answers, if they are of the classes and keypoints that its description names."""
         count = self.schema.num_keypoints
         missing = [name for name in (OUTPUTS if count else OUTPUTS[:3]) if name not in found]
         if missing:
@@ -148,10 +148,10 @@ class AnySizeDetector(ArtefactDetector):
 
     @abstractmethod
     def run_images(self, image: np.ndarray) -> dict[str, np.ndarray]:
-        """Images (B, H, W, 3) uint8 RGB of one size, whatever it is -> objects in their own pixels."""
+        """An artefact for any size: images (B, H, W, 3) uint8 RGB of one size -> objects in their own pixels."""
 
     def run_canvas(self, image: np.ndarray, valid_size: np.ndarray) -> dict[str, np.ndarray]:
-        """Without its padding, a canvas is an image that the artefact leaves as large as it is."""
+        """Objects in canvases: without its padding, one is an image that the artefact leaves as large as it is."""
         # One side of a letterboxed picture is as long as the canvas, so that no scaling is left to do.
         sizes = np.clip(np.rint(valid_size), 1, image.shape[2:0:-1]).astype(int)
         starts = [0, *(np.flatnonzero((sizes[1:] != sizes[:-1]).any(axis=1)) + 1), len(sizes)]
@@ -190,7 +190,7 @@ def find_artefact(path: str | Path) -> Path | None:
 
 
 def refuse_unverified(place: Path) -> None:
-    """Raises ValueError for an artefact that was compared with Keras when it was exported and did not pass."""
+    """Raises ValueError for an artefact that did not pass its comparison with Keras when it was exported."""
     marked = [folder.name for folder in (place, *place.resolve().parents) if folder.name.endswith(UNVERIFIED)]
     if marked:
         raise ValueError(

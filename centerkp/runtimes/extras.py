@@ -5,7 +5,7 @@ from typing import Any
 
 
 def import_extra(package: str, extra: str) -> Any:
-    """A package that only one export format needs, imported now.
+    """Imports a package that only one export format needs; FileNotFoundError with the remedy where it is missing.
 
     Args:
         extra: the optional dependencies of centerkp that contain it, such as "onnx".

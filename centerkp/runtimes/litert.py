@@ -23,7 +23,7 @@ class LiteRtDetector(ArtefactDetector):
 
     def __init__(self, path: str | Path):
         path = Path(path)
-        super().__init__(path, _read_description(path))
+        super().__init__(path, _read_tflite_description(path))
         try:
             with native_silence():
                 self._interpreter = _find_interpreter()(model_path=str(path), num_threads=os.cpu_count())
@@ -36,11 +36,11 @@ class LiteRtDetector(ArtefactDetector):
             ) from None
 
     def run_canvas(self, image: np.ndarray, valid_size: np.ndarray) -> dict[str, np.ndarray]:
-        """Runs the interpreter."""
+        """Runs the LiteRT interpreter on canvases (B, S_h, S_w, 3) -> objects in their pixels."""
         return self._run(image=image, valid_size=valid_size)
 
 
-def _read_description(path: Path) -> Description:
+def _read_tflite_description(path: Path) -> Description:
     """The description that is packed into a `.tflite` file."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -56,7 +56,7 @@ def _read_description(path: Path) -> Description:
 
 
 def _find_interpreter() -> Any:
-    """The interpreter of the small package, else the one inside TensorFlow."""
+    """The class that runs `.tflite` files: LiteRT's small package's, else the one inside TensorFlow."""
     for module, name in (("ai_edge_litert.interpreter", "Interpreter"), ("tensorflow", "lite")):
         try:
             found = getattr(import_module(module), name)

@@ -33,5 +33,5 @@ class OnnxDetector(AnySizeDetector):
         super().__init__(path, Description.from_json(text, path))
 
     def run_images(self, image: np.ndarray) -> dict[str, np.ndarray]:
-        """Runs the session."""
+        """Runs the ONNX Runtime session on images (B, H, W, 3) of any size -> objects in their pixels."""
         return dict(zip(self._outputs, self._session.run(None, {"image": image}), strict=True))

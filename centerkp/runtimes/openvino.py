@@ -43,6 +43,6 @@ class OpenVinoDetector(AnySizeDetector):
         self._model = core.compile_model(model, device, hints)
 
     def run_images(self, image: np.ndarray) -> dict[str, np.ndarray]:
-        """Runs the compiled model."""
+        """Runs the compiled OpenVINO model on images (B, H, W, 3) of any size -> objects in their pixels."""
         found = self._model(image, share_inputs=True)
         return {name: found[name] for name in self._outputs}

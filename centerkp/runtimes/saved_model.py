@@ -31,14 +31,14 @@ class SavedModelDetector(AnySizeDetector):
             ) from None
 
     def run_canvas(self, image: np.ndarray, valid_size: np.ndarray) -> dict[str, np.ndarray]:
-        """Runs the signature for canvases."""
+        """Runs a SavedModel's signature for canvases (B, S_h, S_w, 3) -> objects in their pixels."""
         import tensorflow as tf
 
         found = self._canvas(image=tf.constant(image), valid_size=tf.constant(valid_size))
         return {name: values.numpy() for name, values in found.items()}
 
     def run_images(self, image: np.ndarray) -> dict[str, np.ndarray]:
-        """Runs the signature for images of any size."""
+        """Runs a SavedModel's signature for images of any size -> objects in their pixels."""
         import tensorflow as tf
 
         return {name: values.numpy() for name, values in self._images(image=tf.constant(image)).items()}

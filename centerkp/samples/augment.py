@@ -144,7 +144,7 @@ def change_pixels(
 
 
 def _check_custom_result(changed: Any, image: np.ndarray) -> np.ndarray:
-    """The image that a user's own transform made, refused where it has another size or type."""
+    """The image that a user's own augmentation made, refused where it has another size or type."""
     if isinstance(changed, np.ndarray) and changed.shape == image.shape and changed.dtype == np.uint8:
         return np.ascontiguousarray(changed)
     found = f"{getattr(changed, 'shape', '')} {getattr(changed, 'dtype', type(changed).__name__)}"
@@ -158,7 +158,7 @@ _threads = threading.local()
 
 
 def _thread_transform(augmentation: Augmentation) -> A.Compose:
-    """This thread's own copy: a Compose holds its random state and the data in work, so threads must not share one."""
+    """This thread's own copy of an augmentation's transform, whose random state threads must not share."""
     if not hasattr(_threads, "transforms"):
         _threads.transforms = weakref.WeakKeyDictionary()
     if augmentation not in _threads.transforms:

@@ -125,7 +125,7 @@ class SamplePyDataset(keras.utils.PyDataset):
 
     @property
     def num_batches(self) -> int | None:
-        """Batches of an epoch, None for ever."""
+        """Batches that the pipeline has in an epoch, None for ever."""
         return None if self._repeat else self._plan.num_batches
 
     def on_epoch_begin(self) -> None:
@@ -141,7 +141,7 @@ class SamplePyDataset(keras.utils.PyDataset):
         return self._make_batch(self._epoch, index)
 
     def _make_batch(self, epoch: int, index: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """The batch at one place of an epoch, or of those after it."""
+        """The pipeline's batch at one place of an epoch, or of those after it."""
         ahead, batch = divmod(index, self._plan.num_batches)
         epoch += ahead
         order = self._plan.order(epoch)

@@ -116,7 +116,7 @@ class Sampler:
         return image, boxes, points[4 * len(boxes) :].reshape(keypoints.shape), flipped != mirrored
 
     def _choose_objects(self, kept: np.ndarray, areas: np.ndarray, is_crowd: np.ndarray) -> np.ndarray:
-        """The indices of the objects that find a place in the sample, in the record's order."""
+        """Which objects find a place in the sample, crowds last and large ones first; given in the record's order."""
         order = np.lexsort((-areas[kept], is_crowd[kept]))
         return np.sort(kept[order[: self.max_objects]])
 
@@ -140,7 +140,7 @@ class Sampler:
 
 
 def _in_boxes(points_xy: np.ndarray, boxes_xyxy: np.ndarray) -> np.ndarray:
-    """(N, K) bool: keypoints inside their object's box."""
+    """(N, K) bool: a record's keypoints inside their object's box, before the sample is moved."""
     low, high = boxes_xyxy[:, None, :2], boxes_xyxy[:, None, 2:]
     return np.all((points_xy >= low) & (points_xy <= high), axis=-1)
 

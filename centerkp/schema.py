@@ -142,7 +142,7 @@ class Schema:
 
     @classmethod
     def from_config(cls, config: Mapping) -> "Schema":
-        """The schema that `get_config` gave, as model files of anybody's making hold it.
+        """The schema that `Schema.get_config` gave, as model files of anybody's making hold it.
 
         Raises:
             ValueError, TypeError, KeyError, AttributeError: it is no schema, or larger than one can be.
@@ -153,8 +153,8 @@ class Schema:
             unknown = set(entry) - known
             if unknown:
                 raise ValueError(f"Schema: unknown fields {sorted(unknown)}; the file was written by a newer centerkp.")
-            entry = {k: _to_tuple(v) for k, v in entry.items()}
-            _check_entry(entry)
+            entry = {k: _lists_to_tuples(v) for k, v in entry.items()}
+            _check_class_entry(entry)
             classes.append(ObjectClass(**entry))
         return cls(tuple(classes))
 
@@ -164,25 +164,27 @@ class Schema:
 
     @property
     def num_classes(self) -> int:
+        """C, how many classes the schema has."""
         return len(self.classes)
 
     @cached_property
     def num_keypoints(self) -> int:
-        """K, the length of the flat keypoint axis."""
+        """K, the length of the schema's flat keypoint axis over all classes."""
         return sum(len(c.keypoints) for c in self.classes)
 
     @cached_property
     def class_names(self) -> tuple[str, ...]:
+        """The names of the schema's classes, (C,), in the order of their channels."""
         return tuple(c.name for c in self.classes)
 
     @cached_property
     def keypoint_names(self) -> tuple[str, ...]:
-        """The flat axis as "class/keypoint", (K,)."""
+        """The schema's flat keypoint axis as "class/keypoint", (K,)."""
         return tuple(f"{c.name}/{k}" for c in self.classes for k in c.keypoints)
 
     @cached_property
     def keypoint_mask(self) -> np.ndarray:
-        """(C, K) bool: which flat keypoints belong to which class."""
+        """(C, K) bool: which flat keypoints of the schema belong to which class."""
         mask = np.zeros((self.num_classes, self.num_keypoints), bool)
         for class_id in range(self.num_classes):
             mask[class_id, self.keypoint_slice(class_id)] = True
@@ -190,7 +192,7 @@ class Schema:
 
     @cached_property
     def oks_sigmas(self) -> np.ndarray:
-        """(K,) float32."""
+        """(K,) float32 on the schema's flat axis: how exactly each keypoint can be placed, for OKS."""
         return np.array([s for c in self.classes for s in c.oks_sigmas], np.float32)
 
     @property
@@ -210,16 +212,16 @@ class Schema:
 
     @property
     def can_flip(self) -> bool:
-        """False when some class has sided names without known partners: a flip would teach left as right."""
+        """False when some class of the schema has sided names without known partners: a flip would teach left as right."""
         return all(c.flip_source != "unpaired" for c in self.classes)
 
     def keypoint_slice(self, class_id: int) -> slice:
-        """Where a class's keypoints stand on the flat axis."""
+        """Where a class's keypoints stand on the schema's flat axis."""
         start = sum(len(c.keypoints) for c in self.classes[:class_id])
         return slice(start, start + len(self.classes[class_id].keypoints))
 
     def class_id(self, name: str) -> int:
-        """The channel of a class, by name."""
+        """The channel of a class of the schema, by name."""
         if name not in self.class_names:
             raise ValueError(f"Found no class '{name}'; the schema has {list(self.class_names)}.")
         return self.class_names.index(name)
@@ -250,8 +252,8 @@ class Schema:
         return Schema(tuple(classes))
 
 
-def _check_entry(entry: Mapping) -> None:
-    """What of a class no other check looks at, since it comes from a COCO file in the right types."""
+def _check_class_entry(entry: Mapping) -> None:
+    """What of a class in a schema's config no other check looks at, since it comes from COCO in the right types."""
     texts = [entry["name"], *entry.get("keypoints", ()), *(entry.get(key, "") for key in ("flip_source", "sigma_source"))]
     if not all(isinstance(text, str) for text in texts):
         raise ValueError("Schema: found names that are no texts, expected such.")
@@ -263,11 +265,13 @@ def _check_entry(entry: Mapping) -> None:
         raise ValueError(f"Schema: found a skeleton that does not connect keypoints of 0..{count - 1}, expected pairs of them.")
 
 
-def _to_tuple(value: Any) -> Any:
-    return tuple(_to_tuple(v) for v in value) if isinstance(value, list | tuple) else value
+def _lists_to_tuples(value: Any) -> Any:
+    """A value of a schema's config as a frozen class holds it: lists inside lists as tuples."""
+    return tuple(_lists_to_tuples(v) for v in value) if isinstance(value, list | tuple) else value
 
 
 def _read_category(category: Mapping, flip_override: FlipPairs) -> ObjectClass:
+    """A COCO category as a class of the schema, with its flip pairs, skeleton and OKS sigmas."""
     name = str(category["name"])
     keypoints = tuple(str(k) for k in category.get("keypoints") or ())
     pairs, flip_source = choose_flip_pairs(name, keypoints, category, flip_override)
@@ -285,7 +289,7 @@ def _read_category(category: Mapping, flip_override: FlipPairs) -> ObjectClass:
 
 
 def _read_skeleton(edges: Iterable, count: int) -> tuple[tuple[int, int], ...]:
-    """COCO counts from 1; a file that uses 0 counts from 0. Edges that point outside the list are left out."""
+    """A COCO skeleton's edges counted from 0 for the schema; those that point outside the list are left out."""
     edges = [tuple(int(i) for i in edge) for edge in edges if len(edge) == 2]
     first = 0 if any(0 in edge for edge in edges) else 1
     edges = [(a - first, b - first) for a, b in edges]
@@ -293,6 +297,7 @@ def _read_skeleton(edges: Iterable, count: int) -> tuple[tuple[int, int], ...]:
 
 
 def _choose_sigmas(keypoints: tuple[str, ...], category: Mapping) -> tuple[tuple[float, ...], str]:
+    """A class's OKS sigmas and their source: its COCO category, COCO's own keypoints, or a guess."""
     given = category.get("oks_sigmas")
     if given is not None and keypoints:
         given = [given] * len(keypoints) if isinstance(given, int | float) else given

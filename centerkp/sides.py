@@ -13,7 +13,7 @@ _MIRROR = {"left": "right", "right": "left", "l": "r", "r": "l"}
 
 
 def _mirror_words(name: str) -> tuple[tuple[str, ...], tuple[str, ...] | None]:
-    """A name's words in lower case, and the same words with the side exchanged (None when nothing looks sided)."""
+    """The words of a sided name in lower case, and the same with left and right exchanged (None when not sided)."""
     words, mirrored, sided = [], [], False
     for word in _WORDS.findall(name):
         low = word.lower()
@@ -36,7 +36,7 @@ def _mirror_words(name: str) -> tuple[tuple[str, ...], tuple[str, ...] | None]:
 
 
 def guess_flip_pairs(keypoints: Sequence[str]) -> tuple[tuple[tuple[int, int], ...], tuple[str, ...]]:
-    """Left/right partners read from the names, and the names that look sided but have no partner.
+    """Left/right partners read from the names of keypoints, and the names that look sided but have no partner.
 
     Reads left_eye/right_eye, l_eye/r_eye, eye_L/eye_R, eyeLeft/eyeRight, LEye/REye, lefteye/righteye, FL_paw/FR_paw.
 
@@ -60,7 +60,7 @@ def guess_flip_pairs(keypoints: Sequence[str]) -> tuple[tuple[tuple[int, int], .
 
 
 def check_flip_pairs(override: FlipPairs, categories: Sequence[Mapping]) -> None:
-    """Every pair of a list must fit a class, every name of a mapping be one: a slip of the pen would teach left as right."""
+    """Checks flip pairs that a user names: each pair must fit a class; ValueError else, before left is taught as right."""
     if isinstance(override, Mapping):
         classes = [str(c["name"]) for c in categories]
         for name in override:
@@ -78,7 +78,7 @@ def check_flip_pairs(override: FlipPairs, categories: Sequence[Mapping]) -> None
 def choose_flip_pairs(
     name: str, keypoints: tuple[str, ...], category: Mapping, override: FlipPairs
 ) -> tuple[tuple[tuple[int, int], ...], str]:
-    """A category's pairs as numbers of its keypoints, and where they come from (`ObjectClass.flip_source`)."""
+    """A category's left/right pairs as numbers of its keypoints, and where they come from (`flip_source`)."""
     given, source = category.get("flip_pairs"), "json"
     if isinstance(override, Mapping):
         given, source = (override[name], "flag") if name in override else (given, source)

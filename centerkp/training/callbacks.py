@@ -75,6 +75,7 @@ class EpochEnd(keras.callbacks.Callback):
         self.detections: list[list[Detection]] = []
 
     def on_epoch_begin(self, epoch: int, logs: Mapping | None = None) -> None:
+        """Notes the time; in an unfinished epoch takes up its steps and the sums of its metrics again."""
         self.started, self.first_step = time.monotonic(), 0
         if self.model.unfinished:
             self.first_step = self.model.unfinished["steps"]
@@ -82,14 +83,17 @@ class EpochEnd(keras.callbacks.Callback):
                 variable.assign(value)
 
     def on_train_batch_begin(self, batch: int, logs: Mapping | None = None) -> None:
+        """When a signal has come, saves the unfinished epoch and raises KeyboardInterrupt."""
         if self.interruption.signal:
             self._save_unfinished(self.first_step + batch)
             raise KeyboardInterrupt
 
     def on_train_batch_end(self, batch: int, logs: Mapping | None = None) -> None:
+        """Looks for a signal after a step of training as before the next one."""
         self.on_train_batch_begin(batch + 1)
 
     def on_epoch_end(self, epoch: int, logs: Mapping | None = None) -> None:
+        """Evaluates when it is time, saves the best and the last model, writes log.csv, prints the epoch's line."""
         row = {"epoch": epoch + 1, "learning_rate": float(self.model.optimizer.learning_rate), **(logs or {})}
         row["seconds"] = round(time.monotonic() - self.started, 1)
         is_due = (epoch + 1) % self.settings.eval_every == 0 or epoch + 1 == self.settings.epochs
@@ -98,7 +102,7 @@ class EpochEnd(keras.callbacks.Callback):
         self.model.trained_epochs, self.model.unfinished = epoch + 1, None
         if is_due:
             with self.interruption.at_once(), averaged_weights(self.model):
-                row |= self._evaluate()
+                row |= self._evaluate_model()
                 if not self.scores or row["score"] > max(self.scores.values()):
                     save_model(self.model, self.folder.best)
                     self.scores[epoch + 1] = row["score"]
@@ -110,14 +114,14 @@ class EpochEnd(keras.callbacks.Callback):
         self.console.print(format_row(row))
 
     def _save_unfinished(self, steps: int) -> None:
-        """The model after so many steps of this epoch, and what its metrics have summed up."""
+        """Saves the model after so many steps of an epoch, and what its metrics have summed up."""
         if keras.backend.backend() == "jax":
             self.model.jax_state_sync()  # the state is with `fit` until somebody asks for it
         metrics = [float(keras.ops.convert_to_numpy(v)) for v in self.model.metrics_variables]
         self.model.unfinished = {"steps": steps, "metrics": metrics}
         save_model(self.model, self.folder.last)
 
-    def _evaluate(self) -> dict[str, float]:
+    def _evaluate_model(self) -> dict[str, float]:
         """Evaluates the model in training on the validation images; the numbers for the log."""
         losses = self.model.evaluate(self.validation_batches, verbose=0, return_dict=True)
         self.detections = detect_records(self.model, self.records, self.settings.batch_size)
@@ -131,9 +135,11 @@ class OwnWeights(keras.callbacks.Callback):
     """Gives a model back its own weights after `fit`, which ends with their moving average."""
 
     def on_epoch_end(self, epoch: int, logs: Mapping | None = None) -> None:
+        """Keeps the weights as the epoch left them, before `fit` puts their average in place."""
         self.values = [keras.ops.convert_to_numpy(v) for v in self.model.trainable_variables]
 
     def restore(self) -> None:
+        """Gives the model its kept weights back after `fit`."""
         for variable, value in zip(self.model.trainable_variables, self.values, strict=True):
             variable.assign(value)
 
@@ -149,6 +155,7 @@ class Forecast(keras.callbacks.Callback):
         self.done = 0
 
     def on_train_batch_end(self, batch: int, logs: Mapping | None = None) -> None:
+        """Counts the steps, and after the first ones prints how long the training will take."""
         self.done += 1
         if self.done == self.FIRST:
             self.started = time.monotonic()
@@ -165,7 +172,7 @@ class Forecast(keras.callbacks.Callback):
 
 
 def format_duration(seconds: float) -> str:
-    """45 -> "45 s", 340 -> "6 minutes", 9000 -> "2.5 hours"."""
+    """How long training takes, in words: 45 -> "45 s", 340 -> "6 minutes", 9000 -> "2.5 hours"."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
@@ -187,6 +194,7 @@ class TensorBoardLog(keras.callbacks.Callback):
         self.writer: Any = None
 
     def on_epoch_end(self, epoch: int, logs: Mapping | None = None) -> None:
+        """Writes the epoch's row as scalars and, after an evaluation, validation pictures for TensorBoard."""
         self.writer = self.writer or self.open_writer(str(self.epoch_end.folder.tensorboard))
         row = self.epoch_end.rows[-1]
         for name, value in row.items():
@@ -199,19 +207,20 @@ class TensorBoardLog(keras.callbacks.Callback):
         self.writer.flush()
 
     def on_train_end(self, logs: Mapping | None = None) -> None:
+        """Closes TensorBoard's log at the end of training."""
         if self.writer:
             self.writer.close()
             self.writer = None
 
 
 def format_header(heads: Sequence[str]) -> str:
-    """The heading over the lines of the epochs."""
+    """The heading over the lines that training prints of its epochs."""
     names = [SHORT_NAMES[head] for head in heads]
     return f"{'epoch':>5} {'loss':>7} " + " ".join(f"{n:>6}" for n in names) + f" {'val':>7} {'boxAP':>5} {'kptAP':>5}"
 
 
 def format_row(row: dict[str, float]) -> str:
-    """The log of one epoch as one line of at most 80 characters."""
+    """The log of one epoch as the line that training prints, of at most 80 characters."""
     terms = " ".join(f"{row[head]:6.2f}" for head in SHORT_NAMES if head in row)
     line = f"{int(row['epoch']):5d} {row['loss']:7.2f} {terms}"
     if "val_loss" in row:
@@ -231,12 +240,14 @@ class ProgressBar(keras.callbacks.Callback):
         self.progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
     def on_epoch_begin(self, epoch: int, logs: Mapping | None = None) -> None:
+        """Shows the bar of an epoch, from the steps on that are already done."""
         self.epoch = epoch + 1
         self.done = self.model.unfinished["steps"] if self.model.unfinished else 0
         self.task = self.progress.add_task(f"epoch {self.epoch}/{self.epochs}", total=self.steps, completed=self.done)
         self.progress.start()
 
     def on_train_batch_end(self, batch: int, logs: Mapping | None = None) -> None:
+        """Moves the bar on by a step; ValueError when the loss is no longer finite."""
         loss = float((logs or {}).get("loss", np.nan))
         if not math.isfinite(loss):
             self.progress.stop()
@@ -250,8 +261,10 @@ class ProgressBar(keras.callbacks.Callback):
         self.progress.update(self.task, advance=1, description=f"epoch {self.epoch}/{self.epochs}  loss {loss:.2f}")
 
     def on_epoch_end(self, epoch: int, logs: Mapping | None = None) -> None:
+        """Takes the bar of the epoch away."""
         self.progress.remove_task(self.task)
         self.progress.stop()
 
     def on_train_end(self, logs: Mapping | None = None) -> None:
+        """Takes the bar away at the end of training."""
         self.progress.stop()

@@ -34,6 +34,7 @@ def choose(settings: TrainSettings) -> tuple[TrainSettings, list[str]]:
 
 
 def _choose_backbone(settings: TrainSettings) -> tuple[TrainSettings, str]:
+    """Chooses a run's backbone by its weights, stacks or this machine's memory: the settings, and why."""
     weights = settings.weights
     if Path(weights).suffix == ".keras":
         name = name_backbone(load_model(weights).backbone)
@@ -52,16 +53,16 @@ def _choose_backbone(settings: TrainSettings) -> tuple[TrainSettings, str]:
 
 
 def _choose_by_memory(settings: TrainSettings) -> tuple[TrainSettings, str]:
-    """The large network with the largest batch that fits, up to its usual one; the light one where none of two images does."""
+    """Chooses the large network with the largest batch that fits the memory, the light one where it does not."""
     device, memory = find_accelerator() or (None, None)
     if memory is None:
         why = f"{device} does not tell its memory" if device else "there is no accelerator here"
         better = f"--backbone {LARGE} starts from COCO's people and animals, and wants a GPU"
         return replace(settings, backbone=LIGHT), f"{LIGHT}, because {why} ({better})"
     batch, size = settings.batch_size or 8, settings.image_size or 512
-    while not settings.batch_size and batch > 2 and _needed_memory(batch, size) > memory:
+    while not settings.batch_size and batch > 2 and _count_needed_memory(batch, size) > memory:
         batch //= 2
-    needed = _needed_memory(batch, size)
+    needed = _count_needed_memory(batch, size)
     if needed > memory:
         why = f"{device} has {memory:.0f} GB, {LARGE} needs {needed:.0f} for {batch} images of {size}"
         return replace(settings, backbone=LIGHT), f"{LIGHT}, because {why} (less with a smaller --batch-size or --image-size)"
@@ -70,11 +71,13 @@ def _choose_by_memory(settings: TrainSettings) -> tuple[TrainSettings, str]:
     return replace(settings, backbone=LARGE, batch_size=batch, image_size=size), line
 
 
-def _needed_memory(batch: int, size: int) -> float:
+def _count_needed_memory(batch: int, size: int) -> float:
+    """Gigabytes that training the large network needs for so many images of this side."""
     return FIXED_MEMORY + IMAGE_MEMORY * batch * (size / 512) ** 2
 
 
 def _choose_precision(settings: TrainSettings) -> tuple[TrainSettings, str]:
+    """Chooses mixed_bfloat16 where a convolution gains enough by it on this machine: the settings, and why."""
     single, half = measure_convolution("float32"), measure_convolution("bfloat16")
     precision = "mixed_bfloat16" if half * LEAST_GAIN < single else "float32"
     times = f"a convolution takes {1e3 * single:.1f} ms here in float32, {1e3 * half:.1f} in bfloat16"
@@ -82,7 +85,7 @@ def _choose_precision(settings: TrainSettings) -> tuple[TrainSettings, str]:
 
 
 def measure_convolution(dtype: str) -> float:
-    """Seconds of a 3x3 convolution as the heads have them, the fastest of a few."""
+    """Seconds of a 3x3 convolution as the heads have them, the fastest of a few, to choose the precision by."""
     rng = np.random.default_rng(0)
     maps, kernel = (ops.cast(rng.random(shape, np.float32), dtype) for shape in ((4, 80, 80, 48), (3, 3, 48, 48)))
 
@@ -109,7 +112,7 @@ def find_accelerator() -> tuple[str, float | None] | None:
 
 
 def _ask_nvidia() -> float | None:
-    """GB of the smallest GPU that the driver's own tool lists."""
+    """Memory in GB of the smallest GPU that nvidia-smi lists, None without any."""
     tool = shutil.which("nvidia-smi")
     if not tool:
         return None

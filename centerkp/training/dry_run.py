@@ -27,7 +27,7 @@ def dry_run(model: CenterNet, records: Sequence[Record]) -> list[str]:
     Raises:
         ValueError: the annotations do not survive; training would learn something else than what they say.
     """
-    shared = {id(record): _count_shared(record, model.image_size) for record in records}
+    shared = {id(record): _count_shared_cells(record, model.image_size) for record in records}
     chosen = [r for r in records if 0 < len(r.boxes_xyxy) <= model.decode_options.max_objects]
     chosen = sorted(chosen, key=lambda r: (sum(shared[id(r)]), -len(r.boxes_xyxy), r.image_id))[:2]
     if not chosen:
@@ -58,7 +58,7 @@ def dry_run(model: CenterNet, records: Sequence[Record]) -> list[str]:
 
 
 def _encode_and_decode(model: CenterNet, records: Sequence[Record]) -> list[list[Detection]]:
-    """Annotated objects through targets, ideal maps and decoding, as detections."""
+    """The dry run's way through: annotated objects to targets, ideal maps and decoding, as detections."""
     sampler = Sampler(model.schema, model.image_size, max(len(r.boxes_xyxy) for r in records))
     truths = [sampler(record, np.random.default_rng(0))[1] for record in records]
     truth = {name: np.stack([t[name] for t in truths]) for name in truths[0]}
@@ -73,8 +73,8 @@ def _encode_and_decode(model: CenterNet, records: Sequence[Record]) -> list[list
     return detections
 
 
-def _count_shared(record: Record, image_size: tuple[int, int]) -> tuple[int, int]:
-    """Objects and labelled keypoints of one record that share a cell with others at the training size."""
+def _count_shared_cells(record: Record, image_size: tuple[int, int]) -> tuple[int, int]:
+    """Objects and labelled keypoints of one record that share a cell at the training size: the dry run cannot tell them."""
     affine, _ = geometry.letterbox(record.width, record.height, image_size)
     single = ~record.is_crowd
     boxes = geometry.apply_to_boxes(affine, record.boxes_xyxy[single])

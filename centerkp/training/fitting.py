@@ -38,7 +38,7 @@ def fit(
     scores: dict[int, float],
     console: Console,
 ) -> None:
-    """Trains from wherever the model's optimizer stands to the last epoch.
+    """Fits a model from wherever its optimizer stands to the last epoch.
 
     Args:
         scores: of the models that were best until now, by epoch; those to come are added.
@@ -81,7 +81,7 @@ def plan_parts(settings: TrainSettings) -> list[Part]:
 
 
 def compile_part(model: CenterNet, part: Part, settings: TrainSettings, steps: int) -> None:
-    """Freezes what the part says and gives the model a fresh optimizer.
+    """Freezes what a part of the fitting says and gives the model a fresh optimizer.
 
     Fresh also in the second part: the moments and the moving average of what was frozen start from nothing, and Adam corrects
     for that in its first steps only.
@@ -101,7 +101,7 @@ def fit_part(
     scores: dict[int, float],
     console: Console,
 ) -> None:
-    """Trains to the end of one part; nothing happens when the model has got there already."""
+    """Fits to the end of one part; nothing happens when the model has got there already."""
     first_epoch, optimizer = model.trained_epochs, own_optimizer(model)
     first_step = model.unfinished["steps"] if model.unfinished else 0
     done, expected = int(optimizer.iterations), steps * (first_epoch - part.first) + first_step
@@ -148,7 +148,7 @@ def fit_part(
 
 
 def finish_epoch(model: CenterNet, batches: Any, callbacks: Sequence[keras.callbacks.Callback]) -> None:
-    """The rest of an epoch that was interrupted, `batches`, or None where only its end is missing."""
+    """Fits the rest of an epoch that was interrupted, `batches`, or None where only its end is missing."""
     epoch = model.trained_epochs
     if batches is not None:
         own = OwnWeights()
@@ -164,7 +164,7 @@ def finish_epoch(model: CenterNet, batches: Any, callbacks: Sequence[keras.callb
 
 
 def start_from_average(model: CenterNet) -> None:
-    """As Keras does at the end of `fit`: the next part starts from the moving average."""
+    """Gives a model the moving average of its weights, from which the next part of the fitting starts."""
     model.optimizer.finalize_variable_values(model.trainable_variables)
 
 
@@ -197,6 +197,6 @@ def make_training_batches(
 
 
 def draw_first_batch(batch: tuple[Any, Mapping[str, Any]], model: CenterNet, folder: RunFolder) -> None:
-    """The first training batch with its targets, as the network will meet it."""
+    """Draws the first training batch with its targets, as the network will meet it, into the run folder."""
     images, truth = np.asarray(batch[0])[:4], {k: np.asarray(v)[:4] for k, v in batch[1].items()}
     write_image(folder.pictures / "first_batch.jpg", draw_targets_of_batch(images, truth, model.schema), "train")

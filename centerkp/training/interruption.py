@@ -24,7 +24,7 @@ class Interruption:
         if current_thread() is main_thread():
             for number in SIGNALS:
                 if signal.getsignal(number) not in (signal.SIG_IGN, None):  # nohup and scripts make processes deaf to them
-                    self._former[number] = signal.signal(number, self._note)
+                    self._former[number] = signal.signal(number, self._note_signal)
         return self
 
     def __exit__(self, *_: Any) -> None:
@@ -33,7 +33,8 @@ class Interruption:
         if self.signal is not None:
             signal.raise_signal(self.signal)
 
-    def _note(self, number: int, frame: Any) -> None:
+    def _note_signal(self, number: int, frame: Any) -> None:
+        """Notes a signal until a step can be saved; raises KeyboardInterrupt at once where asked, or at a second Ctrl-C."""
         again = self.signal is not None and number == signal.SIGINT
         self.signal = self.signal or number
         if self._raises or again:

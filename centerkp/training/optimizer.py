@@ -11,7 +11,7 @@ from centerkp.training.settings import TrainSettings
 
 
 def make_optimizer(settings: TrainSettings, total_steps: int) -> keras.optimizers.Optimizer:
-    """AdamW with warm-up, cosine decay, gradient clipping and a moving average of the weights."""
+    """The optimizer of a run: AdamW with warm-up, cosine decay, gradient clipping and a moving average of weights."""
     warmup = min(max(int(settings.warmup * total_steps), 1), total_steps - 1) if total_steps > 1 else 0
     rate = keras.optimizers.schedules.CosineDecay(
         settings.learning_rate * 0.01 if warmup else settings.learning_rate,

@@ -81,8 +81,8 @@ def choose_kept(
         ValueError: images are gone; without them the steps would be others, and the scores not comparable.
     """
     remarks = Remarks(path)
-    pool = {_key(record): record for record in records}
-    val_pool = pool if held is None else {_key(record): record for record in held}
+    pool = {_image_key(record): record for record in records}
+    val_pool = pool if held is None else {_image_key(record): record for record in held}
     lost = [key[1] for side, there in ((kept.train, pool), (kept.val, val_pool)) for key in side if key not in there]
     if lost:
         number = len(kept.train) + len(kept.val)
@@ -93,7 +93,7 @@ def choose_kept(
         )
     train, val = [pool[key] for key in kept.train], [val_pool[key] for key in kept.val]
     for noun, chosen, digests in (("training image", train, kept.train), ("validation image", val, kept.val)):
-        changed = [r.file_name for r in chosen if digest_labels(r) != digests[_key(r)]]
+        changed = [r.file_name for r in chosen if digest_labels(r) != digests[_image_key(r)]]
         remarks.add_note(noun, len(changed), "with other labels than when the run began", changed)
     added = [key[1] for key in pool if key not in kept.train and (held is not None or key not in kept.val)]
     if held is not None:
@@ -103,7 +103,7 @@ def choose_kept(
 
 
 def digest_labels(record: Record) -> str:
-    """16 hexadecimal digits for the size of an image and all that is said of its objects."""
+    """16 hexadecimal digits for an image's size and all its labels, by which a resumed run sees changes."""
     digest = hashlib.blake2b(f"{record.width} {record.height} {len(record.class_ids)}".encode(), digest_size=8)
     for column in (record.boxes_xyxy, record.class_ids, record.keypoints_xy, record.visibility, record.is_crowd, record.areas):
         digest.update(np.ascontiguousarray(column).tobytes())
@@ -111,20 +111,20 @@ def digest_labels(record: Record) -> str:
 
 
 def digest_records(records: Sequence[Record]) -> str:
-    """16 hexadecimal digits for a whole set of images and labels, in any order."""
-    rows = sorted((*_key(record), digest_labels(record)) for record in records)
+    """16 hexadecimal digits for a whole set of images and labels, in any order, to tell validation sets apart."""
+    rows = sorted((*_image_key(record), digest_labels(record)) for record in records)
     return hashlib.blake2b(repr(rows).encode(errors="replace"), digest_size=8).hexdigest()
 
 
 def write_images(path: Path, train: Sequence[Record], val: Sequence[Record]) -> None:
-    """What `read_images` reads, and where the image files are."""
+    """Writes which images a run trains and validates on, for `read_images`, and where their files are."""
     write_json(
         path, {"folder": os.path.abspath(path.parent), "train": [*map(_image_row, train)], "val": [*map(_image_row, val)]}
     )
 
 
 def read_images(path: Path) -> KeptImages | None:
-    """The images of a run; None when it has kept none, as before there was such a file.
+    """The images that a run has kept in its list; None when it has none, as before there was such a file.
 
     Raises:
         ValueError: the file is damaged.
@@ -141,13 +141,13 @@ def read_images(path: Path) -> KeptImages | None:
     return KeptImages(*sides)
 
 
-def _key(record: Record) -> tuple[int, str]:
-    """The id alone is not enough: an image that took another's is another one. The folder may be another one."""
+def _image_key(record: Record) -> tuple[int, str]:
+    """What a resumed run knows an image by: id and name without folder, as neither is enough alone."""
     return int(record.image_id), Path(record.file_name).name
 
 
 def _image_row(record: Record) -> dict:
     """An image as a run keeps it in its list of images."""
-    number, name = _key(record)
+    number, name = _image_key(record)
     file = os.path.abspath(record.path) if isinstance(record.path, Path) else None  # an image in a TFRecord has none
     return {"id": number, "name": name, "labels": digest_labels(record), "file": file}

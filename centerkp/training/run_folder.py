@@ -21,7 +21,7 @@ _PACKAGES = ("centerkp", "keras", "tensorflow", "jax", "numpy", "opencv-python-h
 
 
 def free_folder(path: Path) -> Path:
-    """The path itself if nothing is there, else with the first free number behind it."""
+    """The path of a run folder itself if nothing is there, else with the first free number behind it."""
     free, number = path, 2
     while free.exists():
         free, number = path.with_name(f"{path.name}-{number}"), number + 1
@@ -63,7 +63,7 @@ class RunFolder:
 
     @classmethod
     def create(cls, settings: TrainSettings) -> "RunFolder":
-        """A new folder for a run.
+        """Makes a new run folder, under the name that `name` gives.
 
         Raises:
             FileExistsError, ValueError: as `refuse_taken`.
@@ -79,7 +79,7 @@ class RunFolder:
                     raise
 
     def refuse_taken(self, reads: Iterable[str | Path] = ()) -> None:
-        """Passes a folder in which a new run can be written.
+        """Lets a folder pass in which a new run can be written; raises where it holds a run or what a run reads.
 
         Args:
             reads: files that the run reads, under whatever names.
@@ -100,7 +100,7 @@ class RunFolder:
             raise FileExistsError(f"{self.path}: found {', '.join(taken)}, expected a folder of its own; choose another --run.")
 
     def hold(self) -> AbstractContextManager[None]:
-        """Inside, no other process trains into this folder.
+        """Inside, no other process trains into this run folder.
 
         Raises:
             FileNotFoundError: there is no such folder.
@@ -111,7 +111,7 @@ class RunFolder:
         return hold_folder(self.path, "wait for it to end, or stop it first")
 
     def write_start(self, settings: TrainSettings, schema: Schema, train: Sequence[Record], val: Sequence[Record]) -> None:
-        """What it takes to do the same again: images, schema, versions, and last the settings, which make it a run."""
+        """Writes what it takes to do the same run again: images, schema, versions, and last the settings."""
         write_images(self.images, train, val)
         write_json(self.path / "schema.json", schema.get_config(), indent=2)
         if not (self.path / "versions.json").exists():  # a resumed run keeps those it began with
@@ -119,15 +119,15 @@ class RunFolder:
         write_json(self.settings, replace(settings, run=str(self.path)).anchor().to_dict(), indent=2)
 
     def read_images(self) -> KeptImages | None:
-        """Which images train and which validate; None in folders of earlier versions."""
+        """Which images of the run train and which validate; None in folders of earlier versions."""
         return read_images(self.images)
 
     def write_best(self, scores: Mapping[int, float], validation: str) -> None:
-        """The scores of the models that were best, by epoch, on the validation set with this digest."""
+        """Writes best.json: scores of the models that were best, by epoch, on the validation set of this digest."""
         write_json(self.scores, {"validation": validation, "scores": {str(epoch): score for epoch, score in scores.items()}})
 
     def read_best(self, validation: str, epochs: int) -> dict[int, float] | None:
-        """As they were after so many epochs; None when they are not there, or were measured on another validation set."""
+        """The scores in best.json until so many epochs; None when missing, or of another validation set."""
         try:
             content = json.loads(self.scores.read_text(encoding="utf-8"))
             scores = {int(epoch): float(score) for epoch, score in content["scores"].items()}
@@ -137,11 +137,11 @@ class RunFolder:
         return {epoch: score for epoch, score in scores.items() if epoch <= epochs} if known else None
 
     def read_settings(self) -> TrainSettings:
-        """The settings the run was started with; FileNotFoundError when this is no run folder."""
+        """The settings that the run was started with; FileNotFoundError when this is no run folder."""
         return TrainSettings.read(self.settings)
 
     def read_log(self) -> list[dict[str, float]]:
-        """The rows of log.csv as numbers; empty cells are left out.
+        """The rows of the run's log.csv as numbers; empty cells are left out.
 
         Raises:
             ValueError: it holds something else.
@@ -158,7 +158,7 @@ class RunFolder:
             ) from None
 
     def write_log(self, rows: list[dict[str, float]]) -> None:
-        """All rows of log.csv; a column that some rows lack stays empty there."""
+        """Writes all rows of the run's log.csv; a column that some rows lack stays empty there."""
         columns = list(dict.fromkeys(key for row in rows for key in row))
         with replacing(self.log) as part, open(part, "w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, columns)

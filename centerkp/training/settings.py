@@ -32,7 +32,7 @@ LIGHT_LOSSES = "box_size=0.3,keypoint_regression=0.4"
 
 
 def _setting(default: Any, text: str, *, choices: tuple = (), name: str = "", repeat: bool = False) -> Any:
-    """A field with its help text; `name` is shown for its value, values of a flag that may `repeat` are joined by commas."""
+    """A field of the settings with its help text; `name` is its value's in the help, a `repeat` flag joins by commas."""
     return field(default=default, metadata={"help": text, "choices": choices, "name": name, "repeat": repeat})
 
 
@@ -168,7 +168,7 @@ class TrainSettings:
 
     @classmethod
     def from_dict(cls, values: Mapping, where: str = "settings") -> "TrainSettings":
-        """Settings by name; names not given keep their defaults, unknown ones raise ValueError with a suggestion."""
+        """Training settings by name; those not given keep their defaults, unknown ones raise ValueError."""
         if not isinstance(values, Mapping):
             raise ValueError(f'{where}: found {quote(values)}, expected settings by name, as in {{"epochs": 100}}.')
         known = [f.name for f in fields(cls)]
@@ -179,8 +179,7 @@ class TrainSettings:
 
     @classmethod
     def read(cls, path: str | Path) -> "TrainSettings":
-        """The settings of an earlier run, from its `settings.json`. Paths lead to where the data are now, if they were moved
-        together with the run."""
+        """The settings in a run's `settings.json`; their paths follow the data if moved together with the run."""
         from centerkp.labels.relocate import follow
 
         path = Path(path)
@@ -197,7 +196,7 @@ class TrainSettings:
         return replace(settings, **moved)
 
     def resolve(self) -> "TrainSettings":
-        """The same with every default that depends on others decided, as a run keeps them in its settings.json.
+        """The settings with every default that depends on others decided, as a run keeps them in settings.json.
 
         What depends on the machine is decided by `choice.choose`.
         """
@@ -217,7 +216,7 @@ class TrainSettings:
         )
 
     def anchor(self) -> "TrainSettings":
-        """The same with absolute paths, as a run keeps them: they lead to the data from any working directory."""
+        """The settings with absolute paths, as a run keeps them: they lead to the data from any folder."""
         given = {name: getattr(self, name) for name in PATHS}
         is_path = {n: v for n, v in given.items() if v and "://" not in v and not (n == "weights" and v in STARTING_WORDS)}
         absolute: dict[str, Any] = {name: os.path.abspath(value) for name, value in is_path.items()}
@@ -230,6 +229,7 @@ class TrainSettings:
         return Path(name).stem or "records"
 
     def to_dict(self) -> dict:
+        """The settings by name as JSON has them, pairs as lists, for settings.json."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 
 
@@ -237,7 +237,7 @@ _KINDS = {str: "text", int: "a whole number", float: "a number", bool: "true or 
 
 
 def _check_type(name: str, kind: Any, value: Any) -> Any:
-    """The value as the type of its field; raises ValueError when it is another, as after a slip in a settings.json."""
+    """A setting's value as the type of its field; raises ValueError when it is another, as after a slip in settings.json."""
     optional = isinstance(kind, UnionType)
     kind = get_args(kind)[0] if optional else get_origin(kind) or kind
     if value is None and optional:
@@ -256,11 +256,12 @@ def _check_type(name: str, kind: Any, value: Any) -> Any:
 
 
 def _is_number(value: Any) -> bool:
+    """Whether a setting's value is a finite int or float, and no bool."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def read_flip_pairs(text: str | None) -> list[tuple[str, str]] | None:
-    """`"a:b,c:d"` as pairs of names; "none" as no pairs at all; None stays None."""
+    """The setting `"a:b,c:d"` as pairs of names; "none" as no pairs at all; None stays None."""
     if text is None:
         return None
     if text.strip().lower() in ("none", ""):
@@ -272,7 +273,7 @@ def read_flip_pairs(text: str | None) -> list[tuple[str, str]] | None:
 
 
 def read_keypoint_map(text: str | None) -> dict[str, str]:
-    """`"snout=nose,paw=left_wrist"` as a mapping; None as an empty one."""
+    """The setting `"snout=nose,paw=left_wrist"` as a mapping; None as an empty one."""
     pairs: list[Any] = [tuple(name.strip() for name in pair.split("=")) for pair in (text or "").split(",") if pair.strip()]
     if any(len(pair) != 2 or not all(pair) for pair in pairs):
         raise ValueError(f"map_keypoint: found '{text}', expected names as snout=nose,paw=left_wrist.")
@@ -280,7 +281,7 @@ def read_keypoint_map(text: str | None) -> dict[str, str]:
 
 
 def read_sigmas(text: str | None) -> float | dict[str, float] | None:
-    """`"0.05"` as a number, `"nose=0.03,tail=0.1"` as a mapping; None stays None."""
+    """The setting `"0.05"` as a number, `"nose=0.03,tail=0.1"` as a mapping; None stays None."""
     if text is None or "=" in text:
         return read_numbers(text, "oks_sigmas") or None
     try:
@@ -290,7 +291,7 @@ def read_sigmas(text: str | None) -> float | dict[str, float] | None:
 
 
 def read_numbers(text: str | None, setting: str) -> dict[str, float]:
-    """`"nose=0.03,tail=0.1"` as a mapping; None as an empty one."""
+    """A setting such as `"nose=0.03,tail=0.1"` as a mapping of numbers; None as an empty one."""
     try:
         return {name.strip(): float(value) for name, value in (part.split("=") for part in (text or "").split(",") if part)}
     except ValueError:

@@ -32,7 +32,7 @@ _SIGMA_SOURCES = {
 def print_dataset(
     console: Console, train: Sequence[Record], val: Sequence[Record], schema: Schema, notes: Sequence[str]
 ) -> None:
-    """Images, objects per class, labelled points per keypoint, flip pairs and OKS sigmas, and where each came from."""
+    """Prints what training understood: images, objects, labelled points, flip pairs, OKS sigmas, and their sources."""
     counts, held = count_labels(train, schema), count_labels(val, schema)
     console.print(f"{len(train)} training images, {len(val)} validation images", style="bold")
     for note in notes:
@@ -71,7 +71,7 @@ def warn_of_labels(console: Console, coco: str | Path, val: str | Path | None = 
 
 
 def warn_of_reach(console: Console, records: Sequence[Record], image_size: int, reach: int) -> None:
-    """One line when many objects are longer, at the training size, than one cell of the maps sees: no training mends that."""
+    """A line when many objects are longer, at training size, than one cell sees: no training mends that."""
     scales = [np.full(len(r.boxes_xyxy), image_size / max(r.width, r.height)) for r in records]
     boxes = np.concatenate([r.boxes_xyxy for r in records])
     lengths = np.concatenate(scales) * (boxes[:, 2:] - boxes[:, :2]).max(1)

@@ -65,8 +65,8 @@ def train(settings: TrainSettings, *, resume: str | Path | None = None, console:
     try:
         if resume:
             with folder.hold():
-                return _resume(settings, folder, by_default, console)
-        schema, train_records, val_records = _prepare(settings, None, console)
+                return _resume_run(settings, folder, by_default, console)
+        schema, train_records, val_records = _prepare_records(settings, None, console)
         model = _build_new_model(schema, train_records, settings, by_default, console)
         folder = RunFolder.create(settings)
         with folder.hold():
@@ -80,17 +80,17 @@ def train(settings: TrainSettings, *, resume: str | Path | None = None, console:
 def _build_new_model(
     schema: Schema, train_records: Sequence[Record], settings: TrainSettings, by_default: bool, console: Console
 ) -> CenterNet:
-    """The model of a new run, with the weights that training starts from."""
+    """Builds the model of a new run, with the weights that training starts from."""
     console.print(f"weights: {settings.weights}{' (by default)' if by_default else ''}")
     model = start_model(schema, settings, console)
     warn_of_reach(console, train_records, settings.image_size, measure_reach(model))
     return model
 
 
-def _resume(settings: TrainSettings, folder: RunFolder, by_default: bool, console: Console) -> TrainResult:
-    """Goes on from last.keras; a run that ended before anything was saved starts from its beginning."""
+def _resume_run(settings: TrainSettings, folder: RunFolder, by_default: bool, console: Console) -> TrainResult:
+    """Goes on with a run from its last.keras; one that ended before anything was saved starts from its beginning."""
     has_begun = check_begun(folder, console)
-    schema, train_records, val_records = _prepare(settings, folder.read_images() if has_begun else None, console)
+    schema, train_records, val_records = _prepare_records(settings, folder.read_images() if has_begun else None, console)
     if has_begun:
         model = load_last(folder, schema, settings)
     else:
@@ -107,7 +107,7 @@ def _fit_and_finish(
     folder: RunFolder,
     console: Console,
 ) -> TrainResult:
-    """Fits from wherever the model of a run stands to the end; says how to go on when it is interrupted."""
+    """Trains a run's model from wherever it stands to the end; says how to go on when it is interrupted."""
     try:
         scores = find_scores(folder, val_records, settings, model.trained_epochs, console)
         fit(model, train_records, val_records, settings, folder, scores, console)
@@ -118,7 +118,7 @@ def _fit_and_finish(
 
 
 def check_begun(folder: RunFolder, console: Console) -> bool:
-    """Whether there is something to go on from.
+    """Whether a run to be resumed has saved something to go on from.
 
     Raises:
         FileNotFoundError: last.keras was taken away.
@@ -134,8 +134,10 @@ def check_begun(folder: RunFolder, console: Console) -> bool:
     return False
 
 
-def _prepare(settings: TrainSettings, kept: KeptImages | None, console: Console) -> tuple[Schema, list[Record], list[Record]]:
-    """Schema, training and validation records, shown and checked before anything is computed."""
+def _prepare_records(
+    settings: TrainSettings, kept: KeptImages | None, console: Console
+) -> tuple[Schema, list[Record], list[Record]]:
+    """Schema, training and validation records of a run, shown and checked before anything is computed."""
     with native_silence():  # on JAX, too, Keras imports TensorFlow here, to seed it
         keras.utils.set_random_seed(settings.seed)
     check_image_size(settings.image_size, find_backbone(settings.backbone).multiple)
@@ -152,7 +154,7 @@ def _prepare(settings: TrainSettings, kept: KeptImages | None, console: Console)
 
 
 def load_last(folder: RunFolder, schema: Schema, settings: TrainSettings) -> CenterNet:
-    """The model to go on with; ValueError when the data have become others."""
+    """The last.keras that a resumed run goes on with; ValueError when the data have become others."""
     model = load_model(folder.last)
     if model.schema != schema:
         raise ValueError(
@@ -165,7 +167,7 @@ def load_last(folder: RunFolder, schema: Schema, settings: TrainSettings) -> Cen
 def find_scores(
     folder: RunFolder, val_records: Sequence[Record], settings: TrainSettings, epochs: int, console: Console
 ) -> dict[int, float]:
-    """The scores of the models that were best until so many epochs; that of best.keras anew where they are not known."""
+    """Scores of a run's best models until so many epochs; that of best.keras anew where they are not known."""
     if not folder.best.exists():
         return {}
     validation = digest_records(val_records)
@@ -186,7 +188,7 @@ def build_probe(schema: Schema, settings: TrainSettings) -> CenterNet:
 
 
 def start_model(schema: Schema, settings: TrainSettings, console: Console) -> CenterNet:
-    """A model with fresh weights, or with those of `settings.weights` moved by name."""
+    """The model that training starts with: fresh weights, or those of `settings.weights` moved by name."""
     options: dict[str, Any] = {
         "backbone": settings.backbone,
         "image_size": settings.image_size,
@@ -207,7 +209,7 @@ def start_model(schema: Schema, settings: TrainSettings, console: Console) -> Ce
 
 
 def finish(folder: RunFolder, val_records: Sequence[Record], settings: TrainSettings, console: Console) -> TrainResult:
-    """Evaluates best.keras and writes its numbers, predictions and pictures."""
+    """Ends a run: evaluates best.keras and writes its numbers, predictions and pictures."""
     model = load_model(folder.best)
     detections = detect_records(model, val_records, settings.batch_size)
     evaluation = evaluate(val_records, detections, model.schema)

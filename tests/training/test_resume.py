@@ -73,7 +73,7 @@ def test_signal_in_an_epoch_loses_no_step(demo, whole, tmp_path, monkeypatch, ca
     """Between two steps, behind the last, and while an epoch is evaluated: saved there, gone on from there, and in the end the
     run that was never interrupted."""
     folder, due = RunFolder(tmp_path / "run"), {}
-    batch, evaluate = EpochEnd.on_train_batch_begin, EpochEnd._evaluate
+    batch, evaluate = EpochEnd.on_train_batch_begin, EpochEnd._evaluate_model
 
     def on_train_batch_begin(self, index, logs=None):
         done = self.first_step + index
@@ -87,7 +87,7 @@ def test_signal_in_an_epoch_loses_no_step(demo, whole, tmp_path, monkeypatch, ca
         return evaluate(self)
 
     monkeypatch.setattr(EpochEnd, "on_train_batch_begin", on_train_batch_begin)
-    monkeypatch.setattr(EpochEnd, "_evaluate", _evaluate)
+    monkeypatch.setattr(EpochEnd, "_evaluate_model", _evaluate)
     line = [*command(demo, folder), "--val-fraction", "0.25"]
     cases = ((signal.SIGTERM, 0, 2, 143), (signal.SIGHUP, 1, 3, 129), (signal.SIGINT, 1, None, 130))
     for number, epoch, step, code in cases:

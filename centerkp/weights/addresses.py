@@ -14,7 +14,7 @@ COCO_ARCHIVES = {
 
 
 def find_archive(backbone: str, side: int) -> tuple[str, int]:
-    """The address of the COCO model for images of `side` pixels, and the side it was trained on: the next below, or the least.
+    """The zoo's address of the COCO model for images of `side` pixels, and its own side: the next below, or the least.
 
     Raises:
         ValueError: the zoo has none with this backbone.

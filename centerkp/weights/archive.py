@@ -28,7 +28,7 @@ class CheckpointFiles:
 
 @contextmanager
 def open_files(path: str | Path, scratch: Path | None = None) -> Iterator[CheckpointFiles]:
-    """The checkpoint at `path`: an archive, an extracted folder, a checkpoint prefix, or a SavedModel folder.
+    """The checkpoint files at `path`: an archive, an extracted folder, a checkpoint prefix, or a SavedModel folder.
 
     An archive is unpacked into a folder of its own inside `scratch` (by default the system's), which is gone afterwards.
 
@@ -45,12 +45,12 @@ def open_files(path: str | Path, scratch: Path | None = None) -> Iterator[Checkp
 
 
 def is_archive(path: Path) -> bool:
-    """Whether the name is that of an archive this module can unpack."""
+    """Whether a path has the name of an archive of the zoo that can be unpacked."""
     return path.name.lower().endswith(ARCHIVE_SUFFIXES)
 
 
 def find_checkpoint_files(path: Path) -> CheckpointFiles:
-    """The checkpoint in a folder or at a prefix; of several in a folder the latest, a SavedModel only without any other."""
+    """The checkpoint files in a folder, the latest of several, or at a prefix; a SavedModel only without any other."""
     if path.is_dir():
         found = _find_prefix(path)
         if found is None:
@@ -82,13 +82,13 @@ def _find_prefix(folder: Path) -> Path | None:
 
 
 def _find_pipeline(prefix: Path) -> Path | None:
-    """The pipeline.config near a checkpoint."""
+    """The pipeline.config near a checkpoint on disk, None without one."""
     folders = list(prefix.parents)[: 3 if prefix.parent.name == "variables" else 2]
     return next((f / "pipeline.config" for f in folders if (f / "pipeline.config").is_file()), None)
 
 
 def _unpack_archive(archive: Path, folder: Path) -> CheckpointFiles:
-    """Unpacks of an archive what is needed: the checkpoint, or the SavedModel's variables when there is none."""
+    """Unpacks of the zoo's archive what is needed: the checkpoint, or a SavedModel's variables when there is none."""
     for wanted in (_is_checkpoint_file, _is_variables_file):
         _extract_members(archive, folder, wanted)
         if _find_prefix(folder):

@@ -73,7 +73,7 @@ class Checkpoint:
         self.types = {key: types[name].name for key, name in self._keys.items()}
 
     def read(self, key: str) -> np.ndarray:
-        """The value of a variable; ValueError when the file is damaged there."""
+        """The value of a variable of the TensorFlow checkpoint; ValueError when the file is damaged there."""
         import tensorflow as tf
 
         try:
@@ -84,7 +84,7 @@ class Checkpoint:
             ) from None
 
     def _find_names(self, raw: set[str]) -> dict[str, str]:
-        """Our key of each variable -> the checkpoint's own."""
+        """Our key of each variable -> the TensorFlow checkpoint's own."""
         names = {name: key for name, key in self._walk_graph().items() if key in raw}
         part = r"(.*?)((?:_feature_extractor/(?:_network|_base_model|_feature_extractor_model)|_prediction_head_dict)/.+)"
         parts = {key: re.fullmatch(part, key) for key in raw}
@@ -97,7 +97,7 @@ class Checkpoint:
         return names
 
     def _walk_graph(self) -> dict[str, str]:
-        """Names read from the graph of objects in the file: a SavedModel may store a variable under any of the ways to it."""
+        """Our keys from the checkpoint's graph of objects: a SavedModel may name a variable by any way to it."""
         from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
 
         if not self._reader.has_tensor(GRAPH):
@@ -149,14 +149,14 @@ def escape(name: str) -> str:
 
 
 def _plain_name(key: str) -> str:
-    """Without the suffix, and with a head's layers counted as those that have weights: convolution 0, ReLU 1, convolution 2."""
+    """A checkpoint's key without suffix, a head's layers counted as those with weights: convolution 0, convolution 1."""
     if key.startswith(HEADS):
         key = re.sub(r"/layer-(\d+)/", lambda match: f"/layer_with_weights-{int(match[1]) // 2}/", key)
     return key.removesuffix(SUFFIX)
 
 
 def _describe_other(key: str) -> str:
-    """What an entry is that does not belong to the model: "optimizer state", "step"."""
+    """What a checkpoint's entry is that does not belong to the model: "optimizer state", "step"."""
     return "optimizer state" if ".OPTIMIZER_SLOT" in key or key.startswith("optimizer/") else key.split("/")[0]
 
 
@@ -180,7 +180,7 @@ class Structure:
 
 
 def read_structure(checkpoint: Checkpoint) -> Structure:
-    """Reads the structure from names and shapes alone; a single missing or misshapen variable does not lead it astray.
+    """Reads a checkpoint's network from names and shapes alone; one missing variable does not lead it astray.
 
     Raises:
         ValueError: a part is missing altogether, or there are heads that keypoint detection does not have.
@@ -199,12 +199,12 @@ def read_structure(checkpoint: Checkpoint) -> Structure:
 
 
 def _join_widths(numbers: dict[str, int]) -> int | dict[str, int]:
-    """One hidden width where all heads have the same."""
+    """Hidden widths of a checkpoint's heads: one number where all have the same, else by head."""
     return numbers if len(set(numbers.values())) > 1 else next(iter(numbers.values()))
 
 
 def _read_heads(shapes: Mapping[str, tuple], where: str) -> tuple[dict[str, int], dict[str, int]]:
-    """Hidden width and channels of every head, by the checkpoint's name."""
+    """Hidden width and channels of every head in a checkpoint, by its name there."""
     votes: dict[tuple[str, str], Counter] = {}
     for key, shape in shapes.items():
         match = re.fullmatch(rf"{HEADS}/([^/]+)/\d+/layer_with_weights-([01])/(?:(?:pointwise_)?kernel|bias)", key)
@@ -243,7 +243,7 @@ def describe_use(checkpoint: Checkpoint, backbone: Backbone) -> str:
 
 
 def check_complete(checkpoint: Checkpoint, expected: Mapping[str, tuple[int, ...]], backbone: Backbone) -> None:
-    """Every expected variable is there, in its shape and as float32, and the model has no other but what is known to be spare.
+    """Checks that a checkpoint has every expected variable, in shape and float32, and no unknown one; ValueError else.
 
     Raises:
         ValueError: names the first one missing, of another shape or unknown, and how many there are.

@@ -22,7 +22,7 @@ UNUSED = "unused_"  # followed by the category id
 
 
 def coco_schema() -> Schema:
-    """The classes of the zoo's COCO models, one for each of their 90 channels.
+    """The schema of the zoo's COCO models, with a class for each of their 90 channels.
 
     `unused_12` and nine more stand for the gaps in COCO's ids.
     """
@@ -34,12 +34,12 @@ def coco_schema() -> Schema:
 
 
 def unused_classes(schema: Schema) -> tuple[int, ...]:
-    """The class channels that stand for gaps: they carry weights, but nothing they find is a detection."""
+    """The class channels of the COCO schema that stand for gaps: they carry weights, but find no detection."""
     return tuple(i for i, kind in enumerate(schema.classes) if kind.name == f"{UNUSED}{kind.category_id}")
 
 
 def _person_class() -> ObjectClass:
-    """The class of COCO that has keypoints."""
+    """The class "person" of the COCO schema, the only one with keypoints."""
     index = COCO_KEYPOINTS.index
     return ObjectClass(
         "person",

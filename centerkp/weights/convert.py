@@ -35,7 +35,7 @@ def convert(
     overwrite: bool = False,
     console: Console | None = None,
 ) -> CenterNet:
-    """Ports an Object Detection API CenterNet checkpoint into a `.keras` file, and says where each name came from.
+    """Converts an Object Detection API CenterNet checkpoint into a `.keras` file, and says where each name came from.
 
     Args:
         source: an archive, an extracted folder, a checkpoint prefix, or a SavedModel folder.
@@ -87,7 +87,7 @@ def convert(
 def port_checkpoint(
     checkpoint: Checkpoint, structure: Structure, schema: Schema, tasks: Mapping[int, Task], image_size: int | Sequence[int]
 ) -> CenterNet:
-    """The model of a checkpoint, after a check that every one of its variables is there in its shape and no other.
+    """Converts a checkpoint into a model, after a check that every variable is there in its shape and no other.
 
     Raises:
         ValueError: the checkpoint is incomplete or of another network.

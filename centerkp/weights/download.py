@@ -21,9 +21,9 @@ _CHUNK = 1 << 20
 
 
 def download(url: str, part: Path, console: Console) -> None:
-    """Fetches `url` into `part`, from where an earlier attempt left off; a broken connection is taken up again while it gets
-    further.
+    """Downloads `url` into `part`, from where an earlier attempt left off.
 
+    A broken connection is taken up again while it gets further.
     A server that cannot resume sends the whole file again. What has arrived stays in `part` when the connection fails for good.
 
     Raises:
@@ -48,7 +48,7 @@ def download(url: str, part: Path, console: Console) -> None:
 
 
 def _fetch_rest(url: str, part: Path, pace: Pace, report: Callable[[int, int | None], None]) -> None:
-    """Appends what is missing of `part`; raises OSError when the connection ends early."""
+    """Downloads what is missing of `part`; raises OSError when the connection ends early."""
     have = _downloaded_size(part)
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
@@ -76,23 +76,23 @@ def _fetch_rest(url: str, part: Path, pace: Pace, report: Callable[[int, int | N
 
 
 def _downloaded_size(path: Path) -> int:
-    """How many bytes an earlier download left, 0 without one."""
+    """How many bytes an earlier download left in a file, 0 without one."""
     return path.stat().st_size if path.exists() else 0
 
 
 def compute_digest(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
+    """SHA-256 of a downloaded archive, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def digest_file(archive: Path) -> Path:
-    """Where the SHA-256 of an archive is recorded."""
+    """Where the SHA-256 of a downloaded archive is recorded."""
     return archive.with_name(archive.name + ".sha256")
 
 
 def check_digest(archive: Path, digest: str) -> None:
-    """Compares with what was recorded when the archive was first used, if it was.
+    """Compares an archive's SHA-256 with what was recorded when it was first used, if it was.
 
     Raises:
         ValueError: it is not the file it was.
@@ -110,6 +110,6 @@ def check_digest(archive: Path, digest: str) -> None:
 
 
 def record_digest(archive: Path, digest: str) -> None:
-    """Writes the record that `check_digest` compares with, in the form that sha256sum reads."""
+    """Records a downloaded archive's SHA-256 for `check_digest`, in the form that sha256sum reads."""
     with replacing(digest_file(archive)) as part:
         part.write_text(f"{digest}  {archive.name}\n")

@@ -39,7 +39,7 @@ _BLOCK = {"expand": ("_expand_conv", "_bn0"), "depthwise": ("_depthwise_conv", "
 
 
 def read_imagenet(backbone: str | None) -> dict[str, np.ndarray]:
-    """The tensors of a backbone's packaged file, by the names in it.
+    """The ImageNet tensors of a backbone's packaged file, by the names in it.
 
     Raises:
         ValueError: there is no such file for this backbone, or it is not the one we know.
@@ -64,18 +64,19 @@ class TrunkReport:
     fresh: int
 
     def lines(self) -> list[str]:
+        """What was taken from ImageNet and what is fresh, one line for the terminal."""
         return [f"trunk {self.trunk} variables <- imagenet, pyramid and heads {self.fresh} variables fresh"]
 
 
 def start_from_imagenet(model: CenterNet) -> TrunkReport:
-    """Gives a model's trunk the features that are packaged for its backbone; see `read_imagenet` for the errors."""
+    """Gives a model's trunk the ImageNet features that are packaged for its backbone; errors as `read_imagenet`."""
     spec: Any = model.backbone
     count = assign_trunk(model, spec, read_imagenet(name_backbone(spec)))
     return TrunkReport(count, sum(len(layer.weights) for layer in model.layers if layer.name != "normalise") - count)
 
 
 def assign_trunk(model: keras.Model, spec: MobileNet, tensors: Mapping[str, np.ndarray]) -> int:
-    """Gives stem and blocks the numbers of the file; returns how many variables they are.
+    """Gives stem and blocks the ImageNet file's numbers; returns how many variables they are.
 
     Raises:
         ValueError: a tensor is missing or has another shape.
@@ -92,26 +93,26 @@ def assign_trunk(model: keras.Model, spec: MobileNet, tensors: Mapping[str, np.n
 
 
 def assign_conv(layer: keras.layers.Layer, tensors: Mapping[str, np.ndarray], name: str) -> int:
-    """(out, in, h, w) there, (h, w, in, out) here; of a depthwise convolution (channels, 1, h, w) and (h, w, channels, 1)."""
+    """Gives a convolution its ImageNet kernel, (out, in, h, w) there and (h, w, in, out) here; returns 1, of variables."""
     order = (2, 3, 0, 1) if isinstance(layer, keras.layers.DepthwiseConv2D) else (2, 3, 1, 0)
     return _assign_variables(layer.weights, [np.transpose(_find_tensor(tensors, f"{name}.weight"), order)], name)
 
 
 def assign_norm(layer: keras.layers.BatchNormalization, tensors: Mapping[str, np.ndarray], name: str) -> int:
-    """Gives a BatchNormalization its packaged numbers; returns how many variables they are."""
+    """Gives a BatchNormalization its ImageNet numbers; returns how many variables they are."""
     parts = ("weight", "bias", "running_mean", "running_var")
     return _assign_variables(layer.weights, [_find_tensor(tensors, f"{name}.{part}") for part in parts], name)
 
 
 def _find_tensor(tensors: Mapping[str, np.ndarray], name: str) -> np.ndarray:
-    """A tensor of the packaged file by name; ValueError when it is another file."""
+    """A tensor of the ImageNet file by name; ValueError when it is another file."""
     if name not in tensors:
         raise ValueError(f"Weights imagenet: found no tensor {name}, expected that of another file; install the package again.")
     return tensors[name]
 
 
 def _assign_variables(variables: list, values: list[np.ndarray], name: str) -> int:
-    """Gives variables packaged numbers of their shapes; returns how many variables they are."""
+    """Gives variables ImageNet numbers of their shapes; returns how many variables they are."""
     for variable, value in zip(variables, values, strict=True):
         if tuple(variable.shape) != value.shape:
             raise ValueError(f"Weights imagenet: {name} has shape {value.shape}, expected {tuple(variable.shape)}.")

@@ -29,7 +29,7 @@ class Names:
 
 
 def read_names(coco: str | Path | None, label_map: str | Path | None) -> Names | None:
-    """Class and keypoint names from one of the two files, None without either; errors as in `convert`."""
+    """Names for a checkpoint's channels from a COCO JSON or a label map, None without either; errors as in `convert`."""
     if coco and label_map:
         raise ValueError("convert: found --coco and --label-map, expected one of them; both name the classes.")
     if coco:
@@ -94,7 +94,7 @@ def name_channels(
 
 
 def is_coco(structure: Structure) -> bool:
-    """Whether the channels are as many as those of the zoo's COCO keypoint models, all classes or the person alone."""
+    """Whether a checkpoint's channels are as many as the zoo's COCO models have, all classes or the person alone."""
     shape = structure.num_classes, tuple(task.keypoints for task in structure.tasks)
     return shape == COCO_SHAPE or (shape == PERSON_SHAPE and structure.tasks[0].name == PERSON_TASK)
 
@@ -136,7 +136,7 @@ def _find_class(
 
 
 def _name_keypoints(kind: ObjectClass, task: Task, where: str) -> ObjectClass:
-    """The names of a task's keypoints, numbers where no file has them."""
+    """A class with the names of its checkpoint task's keypoints, numbers where no file has them."""
     if not kind.keypoints:
         return replace(kind, keypoints=tuple(f"point_{i}" for i in range(task.keypoints)), oks_sigmas=(), sigma_source="guess")
     if len(kind.keypoints) != task.keypoints:

@@ -28,7 +28,7 @@ class Pace:
         self._started = time.monotonic()
 
     def next_timeout(self) -> float:
-        """Seconds that the next byte has; raises TooSlow when there are none left."""
+        """Seconds that a server has for its next byte; raises TooSlow when there are none left."""
         elapsed = time.monotonic() - self._started
         left = self.grace + self.received / self.rate - elapsed
         if left <= 0:
@@ -37,7 +37,7 @@ class Pace:
 
 
 def open_at_pace(request: urllib.request.Request, pace: Pace) -> http.client.HTTPResponse:
-    """What `urllib.request.urlopen` gives, with every byte of the answer, its head and its redirections read at a pace.
+    """What `urllib.request.urlopen` gives, but every byte of the server's answer is read at a pace.
 
     `read` waits for as many bytes as it is asked for, `read1` does not.
 
@@ -51,7 +51,7 @@ def open_at_pace(request: urllib.request.Request, pace: Pace) -> http.client.HTT
 
 
 def read_length(headers: http.client.HTTPMessage) -> int | None:
-    """The announced bytes of an answer; None where there is no number, as browsers take it."""
+    """The bytes that a server's answer announces; None where there is no number, as browsers take it."""
     text = headers.get("Content-Length", "")
     return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
 
@@ -64,12 +64,15 @@ class _Handler(urllib.request.HTTPSHandler, urllib.request.HTTPHandler):
         self._pace = pace
 
     def http_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
+        """Opens http for `urllib` by connections whose answers are read at the pace."""
         return self.do_open(partial(self._connect, http.client.HTTPConnection), request)
 
     def https_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
+        """Opens https for `urllib` by connections whose answers are read at the pace."""
         return self.do_open(partial(self._connect, http.client.HTTPSConnection), request)
 
     def _connect(self, kind: type[http.client.HTTPConnection], host: str, **options: Any) -> http.client.HTTPConnection:
+        """A connection to a server whose answers are read at the pace."""
         connection: Any = kind(host, **options)
         connection.response_class = partial(_Response, pace=self._pace)
         return connection
@@ -81,7 +84,7 @@ class _Response(http.client.HTTPResponse):
         self.fp = io.BufferedReader(_Stream(self.fp.detach(), sock, pace))
 
     def read(self, amt: int | None = None) -> bytes:
-        """As always; but what stands behind a redirection, which urllib reads to its end, has a bound."""
+        """The server's answer; without a count at most 1 MiB, as urllib reads what stands behind a redirection to its end."""
         return super().read(1 << 20 if amt is None else amt)
 
 
@@ -92,9 +95,11 @@ class _Stream(io.RawIOBase):
         self._raw, self._sock, self._pace = raw, sock, pace
 
     def readable(self) -> bool:
+        """Always True: `io` asks before it reads the connection's bytes."""
         return True
 
     def readinto(self, buffer: Any) -> int | None:
+        """Fills a buffer with the connection's next bytes, waiting as long as the pace says; returns their number."""
         self._sock.settimeout(self._pace.next_timeout())
         try:
             count = self._raw.readinto(buffer)
@@ -105,5 +110,6 @@ class _Stream(io.RawIOBase):
         return count
 
     def close(self) -> None:
+        """Closes the connection's bytes below it, too."""
         self._raw.close()
         super().close()

@@ -19,7 +19,7 @@ WHOLE = ("center_offset", "box_size")  # heads that mean the same for every clas
 
 
 def list_drawn() -> list[str]:
-    """The backbones that have such weights."""
+    """The backbones that have packaged weights, learned on drawn objects."""
     return sorted(path.stem for path in FOLDER.glob("*.npz"))
 
 
@@ -53,7 +53,7 @@ def start_from_drawn(model: CenterNet) -> TransferReport:
 
 
 def pack(model: CenterNet, path: Path) -> Path:
-    """Writes what a model has to give to any other of its backbone as float16."""
+    """Packs what a model has to give to any other of its backbone, as float16 in an `.npz` file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     arrays = {name: keras.ops.convert_to_numpy(v).astype(np.float16) for name, v in _shared_variables(model).items()}
     with replacing(path) as part, open(part, "wb") as file:
@@ -62,7 +62,7 @@ def pack(model: CenterNet, path: Path) -> Path:
 
 
 def _shared_variables(model: CenterNet) -> dict:
-    """`{"layer/variable": variable}` of all that no class and no keypoint owns."""
+    """`{"layer/variable": variable}` to be packaged: of all that no class and no keypoint owns."""
     shared = {}
     for layer in model.layers:
         head = model.find_head(layer.name)

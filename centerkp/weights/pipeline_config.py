@@ -17,7 +17,7 @@ class Pipeline:
 
 
 def read_pipeline(path: str | Path) -> Pipeline:
-    """The few fields of a pipeline.config that a conversion needs.
+    """Reads the few fields of a pipeline.config that a conversion needs.
 
     Raises:
         FileNotFoundError, ValueError: no such file, not in this form, or of a model that is no CenterNet.

@@ -159,7 +159,7 @@ def build_from_weights(
     console: Console | None = None,
     **options: Any,
 ) -> tuple[CenterNet, TransferReport | TrunkReport]:
-    """A model for `schema` (None: the weights' own) that starts from trained weights, moved by name, or ImageNet features.
+    """A model for `schema` (None: the weights' own) that starts from trained weights by name, or ImageNet features.
 
     The hidden widths of the heads are those of the weights; `stacks` keeps only the first hourglasses.
 
@@ -183,7 +183,7 @@ def build_from_weights(
 
 
 def _load_coco(backbone: str, image_size: int | Sequence[int], console: Console) -> CenterNet:
-    """The ported model kept in `weights/`; without it, from the archive there; without that, from the network."""
+    """The COCO model to start from: ported before into `weights/`, else from the archive there, else from the network."""
     longer = image_size if isinstance(image_size, int) else max(image_size)
     address, size = os.environ.get(URL_VARIABLE), 1024 if longer >= 1024 else 512
     if not address:
@@ -216,7 +216,7 @@ def _load_coco(backbone: str, image_size: int | Sequence[int], console: Console)
 
 
 def _port_download(url: str, archive: Path, size: int, console: Console) -> CenterNet:
-    """Ports `archive`, fetched first if it is not there; it gets its name when everything in it is in place."""
+    """The COCO model of a zoo archive, downloaded first if not there; it gets its name when all in it is in place."""
     file = archive
     if not archive.exists():
         file = archive.with_name(archive.name + ".part")
@@ -244,7 +244,7 @@ def _port_download(url: str, archive: Path, size: int, console: Console) -> Cent
 
 
 def _port_coco(path: Path, image_size: int | Sequence[int], scratch: Path | None, console: Console) -> CenterNet:
-    """The model of a checkpoint with the channels of the zoo's COCO keypoint models."""
+    """The model to start from out of a checkpoint with the channels of the zoo's COCO keypoint models."""
     with open_checkpoint(path, scratch) as checkpoint:
         structure = read_structure(checkpoint)
         if not is_coco(structure):
@@ -260,12 +260,13 @@ def _port_coco(path: Path, image_size: int | Sequence[int], scratch: Path | None
 
 
 def _strip_suffix(name: str) -> str:
+    """The name of an archive that weights start from, without its ending such as .tar.gz."""
     for suffix in ARCHIVE_SUFFIXES:
         name = name.removesuffix(suffix)
     return name
 
 
 def _is_newer(ported: Path, source: Path) -> bool:
-    """Whether a local source has not changed since it was ported; a folder counts by its newest file."""
+    """Whether a local source of weights has not changed since it was ported; a folder counts by its newest file."""
     files = [p for p in source.rglob("*") if p.is_file()] if source.is_dir() else [source, Path(f"{source}.index")]
     return all(p.stat().st_mtime <= ported.stat().st_mtime for p in files if p.exists())

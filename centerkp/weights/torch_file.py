@@ -23,7 +23,7 @@ _MARK = object()
 
 
 def read_tensors(path: str | Path, sha256: str) -> dict[str, np.ndarray]:
-    """The tensors of the one file that has this digest, by name, as arrays of their own.
+    """The tensors of the one PyTorch file that has this digest, by name, as arrays of their own.
 
     Raises:
         FileNotFoundError: no such file.
@@ -109,7 +109,7 @@ def _view_tensor(tensor: _Tensor, storages: Mapping[str, np.ndarray]) -> np.ndar
 
 
 def _parse_pickle(stream: io.BytesIO) -> Any:
-    """The value that one pickle describes: numbers, texts, tuples, lists, tables, tensors. Nothing else is understood."""
+    """The value of one pickle in a PyTorch file: numbers, texts, tuples, lists, tables, tensors, nothing else."""
     stack, memo = [], {}
     for opcode, argument, _ in pickletools.genops(stream):
         step = _STEPS.get(opcode.name)
@@ -124,7 +124,7 @@ def _parse_pickle(stream: io.BytesIO) -> Any:
 
 
 def _pop_marked(stack: list) -> list:
-    """What stands on the pickle's stack above the last mark."""
+    """Takes from the stack of a PyTorch file's pickle what stands above the last mark."""
     at = len(stack) - 1 - stack[::-1].index(_MARK)
     items = stack[at + 1 :]
     del stack[at:]
@@ -132,14 +132,14 @@ def _pop_marked(stack: list) -> list:
 
 
 def _set_items(table: Any, items: list) -> None:
-    """Entries of a table in the pickle."""
+    """Puts entries into a table of a PyTorch file's pickle."""
     if not isinstance(table, dict):
         raise ValueError(f"entries of {table!r:.60}")
     table.update(zip(items[::2], items[1::2], strict=True))
 
 
-def _reduce(stack: list, argument: Any, memo: dict) -> None:
-    """A call, understood only where it describes a table or a tensor."""
+def _read_call(stack: list, argument: Any, memo: dict) -> None:
+    """A call in a PyTorch file's pickle, understood only where it describes a table or a tensor."""
     arguments, function = stack.pop(), stack.pop()
     if function == _Global(_TABLE) and arguments == ():
         stack.append({})
@@ -150,23 +150,23 @@ def _reduce(stack: list, argument: Any, memo: dict) -> None:
         raise ValueError(f"a call of {function!r:.60}")
 
 
-def _persistent(stack: list, argument: Any, memo: dict) -> None:
-    """A storage: ("storage", type, key, device, length, view)."""
+def _read_storage(stack: list, argument: Any, memo: dict) -> None:
+    """A storage in a PyTorch file's pickle: ("storage", type, key, device, length, view)."""
     kind, type_, key, _, _, view = stack.pop()
     if kind != "storage" or view is not None or not isinstance(type_, _Global):
         raise ValueError(f"a reference to {kind!r:.60}")
     stack.append(_Storage(_TYPES[type_.name], key))
 
 
-def _build(stack: list, argument: Any, memo: dict) -> None:
-    """Attributes of a table, of which PyTorch writes the versions of its layers: left out."""
+def _skip_attributes(stack: list, argument: Any, memo: dict) -> None:
+    """Attributes of a table in a PyTorch file, which are the versions of its layers: left out."""
     stack.pop()
     if not isinstance(stack[-1], dict):
         raise ValueError(f"a state of {stack[-1]!r:.60}")
 
 
 def _put_memo(stack: list, argument: Any, memo: dict) -> None:
-    """Remembers what a pickle refers to later."""
+    """Remembers a value that a PyTorch file's pickle refers to later."""
     memo[argument] = stack[-1]
 
 
@@ -193,7 +193,7 @@ _STEPS = {
     "SETITEM": lambda stack, argument, memo: _set_items(stack[-3], [stack.pop(-2), stack.pop()]),
     "SETITEMS": lambda stack, argument, memo: (lambda items: _set_items(stack[-1], items))(_pop_marked(stack)),
     "APPENDS": lambda stack, argument, memo: (lambda items: stack[-1].extend(items))(_pop_marked(stack)),
-    "REDUCE": _reduce,
-    "BINPERSID": _persistent,
-    "BUILD": _build,
+    "REDUCE": _read_call,
+    "BINPERSID": _read_storage,
+    "BUILD": _skip_attributes,
 }

@@ -55,8 +55,7 @@ class Source:
 
 
 def weight_sources(model: CenterNet, tasks: Mapping[int, Task]) -> dict[str, list[Source]]:
-    """For every variable of `model`, by path, the checkpoint's variables it is made of: one, or several where keypoint tasks
-    meet.
+    """For every variable of `model`, by path, the zoo checkpoint's it is made of; several where keypoint tasks meet.
 
     Several tasks become one flat axis exactly: their hidden layers stand side by side, and the last convolution is
     block-diagonal. Of a separable hidden layer, each task has its own depthwise filter for every channel.
@@ -83,7 +82,7 @@ def weight_sources(model: CenterNet, tasks: Mapping[int, Task]) -> dict[str, lis
 
 
 def port_weights(model: CenterNet, read: Reader, tasks: Mapping[int, Task]) -> Iterator[tuple[str, np.ndarray]]:
-    """Every weight of `model`, made from a checkpoint: pairs of our variable path and value, one variable in memory at a time.
+    """Every weight of `model`, made from a zoo checkpoint: pairs of our path and value, one in memory at a time.
 
     Args:
         read: gives the array of a key.
@@ -108,7 +107,7 @@ class _HeadPart:
 
 
 def _head_parts(model: CenterNet, stack: int, head: str, tasks: Mapping[int, Task]) -> list[_HeadPart]:
-    """The checkpoint's heads behind one of ours: one, or one for each class with keypoints."""
+    """The zoo checkpoint's heads behind one of ours: one, or one for each class with keypoints."""
     hidden = model.backbone.hidden_channels(head)
     if head in BOX_HEADS:
         channels = model.schema.num_classes if head == "center_heatmap" else 2
@@ -125,7 +124,7 @@ def _head_parts(model: CenterNet, stack: int, head: str, tasks: Mapping[int, Tas
 
 
 def _head_sources(variable: keras.Variable, parts: list[_HeadPart], head: str, hidden: bool) -> list[Source]:
-    """Where a variable of one of our heads comes from in the checkpoint."""
+    """Where a variable of one of our heads comes from in the zoo's checkpoint."""
     sources = []
     rows = _consecutive_slices([part.hidden for part in parts])
     columns = rows if hidden else _consecutive_slices([part.channels for part in parts])
@@ -151,20 +150,20 @@ def _head_sources(variable: keras.Variable, parts: list[_HeadPart], head: str, h
 
 
 def _consecutive_slices(widths: list[int]) -> list[slice]:
-    """Slices of channels of these widths, one after another."""
+    """Slices of channels of these widths, one after another, for the tasks that a zoo checkpoint has side by side."""
     return [slice(*ends) for ends in pairwise(accumulate(widths, initial=0))]
 
 
 def _keep_channels(values: np.ndarray) -> np.ndarray:
-    """Channels that are the same in a checkpoint and here."""
+    """Channels that are the same in a zoo checkpoint and here."""
     return values
 
 
 def _reverse_inputs(values: np.ndarray) -> np.ndarray:
-    """The input channels of a kernel the other way round: blue, green, red there, red, green, blue here."""
+    """A kernel's input channels the other way round: blue, green, red in the zoo's checkpoint, red, green, blue here."""
     return values[:, :, ::-1]
 
 
 def _swap_pairs(values: np.ndarray, times: int = 1) -> np.ndarray:
-    """(..., 2n) channels y0, x0, y1, x1, ... -> x0, y0, x1, y1, ..., all of them `times` over."""
+    """(..., 2n) channels y0, x0, y1, x1, ... of the zoo -> x0, y0, x1, y1, ..., all of them `times` over."""
     return np.tile(values.reshape(*values.shape[:-1], -1, 2)[..., ::-1].reshape(values.shape), times)

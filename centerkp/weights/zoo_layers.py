@@ -38,7 +38,7 @@ def backbone_keys(spec: Backbone, layer_names: Iterable[str]) -> dict[str, str]:
 
 
 def spare_keys(spec: Backbone) -> dict[str, str]:
-    """What a checkpoint may hold besides, `{key: what it is}`: layers of the trunk behind what the pyramid reads."""
+    """Layers that a zoo checkpoint may hold besides, `{key: what it is}`: those behind what the pyramid reads."""
     if isinstance(spec, (Hourglass, MobileNet)):
         return {}
     spare = ["the unused post_bn"] if isinstance(spec, ResNetV2) else []
@@ -111,14 +111,14 @@ def read_backbone(shapes: Mapping[str, tuple], where: str, **heads: Any) -> Back
     # Six layers in each of the 16 or more blocks, two (one) for each of the four shortcuts, and the stem; classifier and
     # post_bn are too few to count. More than 16 blocks stand in the third stage.
     if f"{PYRAMID}2/gamma" in shapes:
-        widths = tuple(_width(shapes, f"{PYRAMID}{i}/", where) for i in (1, 5, 9))
+        widths = tuple(_read_width(shapes, f"{PYRAMID}{i}/", where) for i in (1, 5, 9))
         return ResNetV2(blocks=(3, 4, max(1, (layers - 5) // 6 - 10), 3), upsample_channels=widths, **heads)
     return ResNetV1(blocks=(3, 4, max(1, (layers - 10) // 6 - 10), 3), pyramid_channels=_read_pyramid(shapes, where), **heads)
 
 
 def _read_pyramid(shapes: Mapping[str, tuple], where: str) -> tuple[int, ...]:
     """The widths of a pyramid above a trunk from a checkpoint's shapes."""
-    return tuple(_width(shapes, f"{PYRAMID}{i}/", where) for i in (1, 4, 7, 10))  # the norms count one width alone
+    return tuple(_read_width(shapes, f"{PYRAMID}{i}/", where) for i in (1, 4, 7, 10))  # the norms count one width alone
 
 
 def _read_hourglass(shapes: Mapping[str, tuple], where: str, heads: dict) -> Hourglass:
@@ -130,24 +130,24 @@ def _read_hourglass(shapes: Mapping[str, tuple], where: str, heads: dict) -> Hou
     stages = [f"{first}{'inner_block/0/' * level}encoder_block1/" for level in range(levels)]
     stages.append(f"{first}{'inner_block/0/' * (levels - 1)}inner_block/")
     return Hourglass(
-        stem_channels=_width(shapes, f"{NETWORK}/downsample_input/conv_block/", where),
-        channels=tuple(_width(shapes, f"{stage}0/", where) for stage in stages),
-        blocks=tuple(_count_children(shapes, stage) for stage in stages),
-        stacks=_count_children(shapes, f"{NETWORK}/hourglass_network/"),
-        feature_channels=_width(shapes, f"{NETWORK}/output_conv/0/", where),
+        stem_channels=_read_width(shapes, f"{NETWORK}/downsample_input/conv_block/", where),
+        channels=tuple(_read_width(shapes, f"{stage}0/", where) for stage in stages),
+        blocks=tuple(_count_numbered_parts(shapes, stage) for stage in stages),
+        stacks=_count_numbered_parts(shapes, f"{NETWORK}/hourglass_network/"),
+        feature_channels=_read_width(shapes, f"{NETWORK}/output_conv/0/", where),
         **heads,
     )
 
 
-def _width(shapes: Mapping[str, tuple], prefix: str, where: str) -> int:
-    """The last dimension that most variables below `prefix` have: the channels of the block."""
+def _read_width(shapes: Mapping[str, tuple], prefix: str, where: str) -> int:
+    """Channels of a checkpoint's layers: the last dimension that most variables below `prefix` have."""
     votes = Counter(shape[-1] for key, shape in shapes.items() if key.startswith(prefix) and shape)
     if not votes:
         raise ValueError(f"{where}: found no variable {prefix}..., expected a whole CenterNet; fetch it again.")
     return votes.most_common(1)[0][0]
 
 
-def _count_children(shapes: Mapping[str, tuple], prefix: str) -> int:
+def _count_numbered_parts(shapes: Mapping[str, tuple], prefix: str) -> int:
     """How many numbered parts a checkpoint has below a prefix."""
     numbers = [re.match(r"\d+", key[len(prefix) :]) for key in shapes if key.startswith(prefix)]
     return 1 + max(int(n[0]) for n in numbers if n)

@@ -15,17 +15,17 @@ _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u206
 
 
 def printable(text: str) -> str:
-    """Text for a terminal: what could steer it, or is no letter at all, is written as Python writes it."""
+    """Any wording for a terminal: what could steer it, or is no letter at all, is written as Python writes it."""
     return _UNPRINTABLE.sub(lambda match: ascii(match[0])[1:-1], text)
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """ ", did you mean 'x'?" for a near miss, else the empty string."""
+    """What somebody may have meant: ", did you mean 'x'?" for a near miss, else the empty string."""
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f", did you mean '{near[0]}'?" if near else ""
 
 
 def count_of(number: int, noun: str) -> str:
-    """Writes "1 image", "2 images", "2 categories", "2 classes"."""
+    """A counted noun in words: "1 image", "2 images", "2 categories", "2 classes"."""
     plural = noun[:-1] + "ies" if noun.endswith("y") else noun + ("es" if noun.endswith("s") else "s")
     return f"{number} {noun if number == 1 else plural}"

@@ -22,27 +22,27 @@ _PART = re.compile(r"part-([0-9a-f]{8})-(\d+)-")
 
 
 def part_path(path: Path) -> Path:
-    """The temporary name of `path` in this process; it keeps the extension, by which some writers choose their format.
+    """The temporary name of a file in this process; it keeps the extension, by which some writers choose their format.
 
     The numbers of the machine and of the process stand in it, so that no two processes write one file, and the next one can
     tell what a killed one left. A name that would become too long is replaced by its digest.
     """
-    start, name = f"part-{_machine()}-{os.getpid()}-", path.name
+    start, name = f"part-{_digest_machine()}-{os.getpid()}-", path.name
     if len(os.fsencode(start + name)) > NAME_BYTES:
         name = hashlib.sha256(os.fsencode(name)).hexdigest()[:16] + path.suffix[:16]
     return path.with_name(start + name)
 
 
 def claim_part(path: Path) -> Path:
-    """The temporary name of `path`, its folder made, and what killed processes left in that folder cleared away."""
+    """The temporary name of a file, its folder made, and what killed processes left in that folder cleared away."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    _clear_once(path.parent.absolute())
+    _clear_parts_once(path.parent.absolute())
     return part_path(path)
 
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Gives the temporary name to write to, which becomes `path` when the block ends; folders are made as needed.
+    """Gives the temporary name of a file to write, which becomes `path` when the block ends; folders are made.
 
     When the block fails, the temporary file is removed and what stood under `path` remains. What a killed process leaves is
     removed by the next one that writes into the folder.
@@ -60,7 +60,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 def unwritable(path: str | Path, error: OSError) -> OSError:
-    """What the system says about a failed write, as a sentence that names the file; one that is a sentence stays."""
+    """The error for a file that could not be written, as a sentence that names it; one that is a sentence stays."""
     if error.errno is None or error.strerror is None:
         return error
     sentence = f"{path}: could not be written ({error.strerror}); free some space, or choose another place."
@@ -70,7 +70,7 @@ def unwritable(path: str | Path, error: OSError) -> OSError:
 
 
 def short_name(name: str) -> str:
-    """`name` where a file may be called so, else cut, with digits that keep it different from its namesakes, and its ending."""
+    """A file's `name` where one may be called so, else cut, with digits that tell namesakes apart, and its ending."""
     if len(os.fsencode(name)) <= NAME_BYTES:
         return name
     ending = Path(name).suffix[:16]
@@ -79,7 +79,7 @@ def short_name(name: str) -> str:
 
 
 def mark(command: str) -> str:
-    """The words by which a command knows the files of its earlier runs."""
+    """The words that stand in written files, by which a command knows those of its earlier runs."""
     return f"{MARK}{command}."
 
 
@@ -110,10 +110,10 @@ class WriteGuard:
 
     def __init__(self, reads: Iterable[str | Path] = (), overwrite: bool = False):
         self.overwrite = overwrite
-        self._reads = {key: path for path in reads for key in _identities(path)}
+        self._reads = {key: path for path in reads for key in _identify_file(path)}
 
     def check(self, paths: Iterable[str | Path], is_own: Callable[[Path], bool] = lambda path: False) -> None:
-        """Raises unless all the paths may be written.
+        """Raises unless all the paths may be written, or written over.
 
         Args:
             is_own: whether a file is, as it is, the work of an earlier run of the command.
@@ -128,7 +128,7 @@ class WriteGuard:
             if path.parent not in folders:
                 refuse_place(path.parent)
                 folders.add(path.parent)
-            keys = _identities(path)
+            keys = _identify_file(path)
             read = next((self._reads[key] for key in keys if key in self._reads), None)
             if read is not None:
                 other = "" if str(read) == str(path) else f", which is {read},"
@@ -150,7 +150,7 @@ class WriteGuard:
             )
 
 
-def _identities(path: str | Path) -> set:
+def _identify_file(path: str | Path) -> set:
     """What two names of one file have in common: the way to it, or its number, which links and other cases share."""
     try:
         found = os.stat(path)
@@ -172,27 +172,27 @@ def refuse_place(folder: Path) -> None:
 
 
 def clear_parts(folder: Path, *, alone: bool = False) -> None:
-    """Removes what killed processes left unfinished in `folder`.
+    """Removes temporary files that killed processes left unfinished in `folder`.
 
     Only of this machine's processes it is known that they are no more; `alone` says that nobody else writes here, so that
     those of other machines have ended as well.
     """
     for entry in list(folder.iterdir()):
         match = _PART.match(entry.name)
-        if match and (alone or (match[1] == _machine() and not _is_alive(int(match[2])))):
+        if match and (alone or (match[1] == _digest_machine() and not _is_alive(int(match[2])))):
             with suppress(OSError):  # another process may clear away the same
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
 
 @cache
-def _clear_once(folder: Path) -> None:
-    """Once for each folder: looking through thousands of pictures for every one that is written would take long."""
+def _clear_parts_once(folder: Path) -> None:
+    """Clears a folder of killed processes' files once: looking through thousands for each one written would take long."""
     clear_parts(folder)
 
 
 @cache
-def _machine() -> str:
-    """Eight hexadecimal digits for everybody who counts processes as this one does: a machine, or a container on it."""
+def _digest_machine() -> str:
+    """Eight hexadecimal digits in temporary names, for all who count processes as this one does: a machine or container."""
     try:
         space = os.readlink("/proc/self/ns/pid")
     except OSError:
@@ -201,6 +201,7 @@ def _machine() -> str:
 
 
 def _is_alive(process: int) -> bool:
+    """Whether a process that left a temporary file still runs on this machine; always True on Windows."""
     if os.name == "nt":
         return True  # where asking for a process by signal 0 would end it
     try:
@@ -226,8 +227,7 @@ def part_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def hold_folder(folder: str | Path, remedy: str = "", *, report: Callable[[str], None] | None = None) -> Iterator[None]:
-    """Inside, no other process holds `folder`, which is made when it is not there. The system lets go of it when this one ends,
-    however it ends.
+    """Inside, no other process writes into `folder`, which is made; let go of when this one ends, however it ends.
 
     Args:
         report: is called with who holds it, and then its end is awaited.
@@ -262,6 +262,7 @@ def hold_folder(folder: str | Path, remedy: str = "", *, report: Callable[[str],
 
 
 def _describe_holder(holder: Path) -> str:
+    """Which process on which machine writes into a held folder, and since when; "another process" if not said."""
     try:
         found = json.loads(holder.read_text(encoding="utf-8"))
         return f"process {int(found['process'])} on {found['machine']!s:.80} since {found['since']!s:.40}"
@@ -270,14 +271,14 @@ def _describe_holder(holder: Path) -> str:
 
 
 def write_json(path: str | Path, content: Any, indent: int | None = None) -> Path:
-    """Writes JSON in UTF-8, whole or not at all.
+    """Writes a JSON file in UTF-8, whole or not at all.
 
     Half a character (a lone surrogate, which JSON can escape and no text can hold) stays an escape, and so does then every
     other letter beyond ASCII.
     """
     path = Path(path)
     with replacing(path) as part:
-        _dump(part, content, indent)
+        _dump_json(part, content, indent)
     return path
 
 
@@ -290,7 +291,7 @@ def write_jsons(contents: Mapping[Path, object]) -> None:
     try:
         for part, path in parts.items():
             claim_part(path)
-            _dump(part, contents[path])
+            _dump_json(part, contents[path])
         for path in list(contents)[1:]:
             path.unlink(missing_ok=True)
         for part, path in parts.items():
@@ -302,7 +303,8 @@ def write_jsons(contents: Mapping[Path, object]) -> None:
             part.unlink(missing_ok=True)
 
 
-def _dump(path: Path, content: Any, indent: int | None = None) -> None:
+def _dump_json(path: Path, content: Any, indent: int | None = None) -> None:
+    """Writes content as JSON under a temporary name; in ASCII where it holds half a character."""
     try:
         with open(path, "w", encoding="utf-8") as file:
             json.dump(content, file, indent=indent, ensure_ascii=False)

@@ -63,7 +63,7 @@ def test_next_process_clears_away_what_a_killed_one_left(tmp_path):
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
     left = {p.name for p in tmp_path.iterdir()}
     assert len(left) == 2
-    others = {f"part-{'0' * 8}-1-far.json", "part-b.json", f"part-{writing._machine()}-{os.getppid()}-c.json"}
+    others = {f"part-{'0' * 8}-1-far.json", "part-b.json", f"part-{writing._digest_machine()}-{os.getppid()}-c.json"}
     for name in others:
         (tmp_path / name).touch()
     write_json(tmp_path / "b.json", 1)

@@ -45,7 +45,7 @@ def mirror(width: int) -> np.ndarray:
 
 
 def compose(*affines: np.ndarray) -> np.ndarray:
-    """One 2x3 affine that does the given ones in order, the first one first."""
+    """One 2x3 affine that does the given affines in order, the first one first."""
     total = np.eye(3)
     for affine in affines:
         total = np.vstack([affine, [0.0, 0.0, 1.0]]) @ total

@@ -197,12 +197,12 @@ class Schema:
 
     @property
     def keypoint_std(self) -> np.ndarray:
-        """(K,) float32, how wide each keypoint's Gaussian is relative to its object's: 10 times its OKS sigma."""
+        """How wide the schema's keypoints' Gaussians are relative to their objects', (K,) float32: 10 times OKS sigmas."""
         return 10 * self.oks_sigmas
 
     @cached_property
     def flip_permutation(self) -> np.ndarray:
-        """(K,) int: after a horizontal flip, flat keypoint k takes the place of `flip_permutation[k]`."""
+        """The schema's flat keypoints after a flip, (K,) int: k takes the place of `flip_permutation[k]`."""
         order = np.arange(self.num_keypoints)
         for class_id, c in enumerate(self.classes):
             start = self.keypoint_slice(class_id).start

@@ -84,7 +84,7 @@ def mark(command: str) -> str:
 
 
 def says(path: Path, *words: str) -> bool:
-    """Whether a file says one of the words at its beginning or at its end; False for a file that cannot be read."""
+    """Whether a written file says one of the words at its beginning or at its end; False if it cannot be read."""
     try:
         with open(path, "rb") as file:
             text = file.read(1024)
@@ -215,7 +215,7 @@ def _is_alive(process: int) -> bool:
 
 @contextmanager
 def part_folder(path: Path) -> Iterator[Path]:
-    """A new folder under the temporary name of `path`, gone when the block ends; a killed process's goes with the next one."""
+    """A new folder to write in under the temporary name of `path`, gone when the block ends; a killed process's later."""
     part = claim_part(path)
     shutil.rmtree(part, ignore_errors=True)  # of a killed process that had this one's number
     part.mkdir()

@@ -33,7 +33,7 @@ def ideal_maps(targets: dict, schema: Schema) -> dict[str, np.ndarray]:
 
 
 def count_shared_cells(boxes_xyxy: np.ndarray, keypoints_xy: np.ndarray, visibility: np.ndarray) -> tuple[int, int]:
-    """How much of one image no ideal network can answer: objects in the cell of an earlier one, keypoints in that of another.
+    """What no ideal network can tell apart in an image: objects and keypoints in the grid cell of an earlier object's.
 
     A cell holds one answer. Counted are objects whose center shares its cell with an earlier one's, of whatever class, and
     labelled keypoints that share theirs with the same keypoint of an earlier object.

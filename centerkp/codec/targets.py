@@ -99,7 +99,7 @@ def render_targets(
 
 
 def _truth_to_cells(truth: Mapping[str, Tensor], schema: Schema) -> dict:
-    """The truth in grid cells, to render targets from; keypoint weights are class member x object weight x labelled."""
+    """The truth in grid cells, to render targets from; keypoint weights are class membership x object weight x labelled."""
     boxes = ops.cast(truth["boxes_xyxy"], "float32") / STRIDE
     size = boxes[..., 2:] - boxes[..., :2]
     center = (boxes[..., :2] + boxes[..., 2:]) / 2

@@ -81,7 +81,7 @@ _SURFACES: tuple[Callable, ...] = (_draw_wood, _draw_wood, _draw_stone, _draw_gr
 
 
 def _dull_color(rng: np.random.Generator) -> np.ndarray:
-    """A colour for a bench top, never a bright one."""
+    """A colour (3,) for the bench of a demo scene's background, never a bright one."""
     return (rng.uniform(50, 215) + rng.normal(0, 18, 3)).astype(np.float32)
 
 

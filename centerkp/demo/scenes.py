@@ -157,7 +157,7 @@ def _describe_category(kind: ObjectClass) -> dict:
 
 
 def draw_scene(rng: np.random.Generator, size: tuple[int, int], num_objects: int) -> tuple[np.ndarray, list[dict]]:
-    """Draws one scene: an image of the demonstration dataset with its exact annotations.
+    """Draws one scene of the demo: an image with tools on a bench, and its exact annotations.
 
     Returns:
         The image (height, width, 3) uint8 RGB, and its COCO annotations without `id` and `image_id`. There may be fewer than

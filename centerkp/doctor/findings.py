@@ -67,7 +67,7 @@ def make_finding(
     entry: Callable[[int], int] | None = None,
     count: int | None = None,
 ) -> list[Finding]:
-    """A list of one finding about the given rows, or of none when there are none.
+    """A list of one finding about the given rows of a file, or of none when there are none.
 
     Args:
         place: names a row to the user; only asked for the first ten.

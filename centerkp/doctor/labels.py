@@ -156,7 +156,7 @@ def settle_labels(reading: Reading, frames: Frames) -> Labels:
 
 
 def _has_area(boxes: np.ndarray) -> np.ndarray:
-    """(N,) bool: labels whose box has an area, in the precision of the records."""
+    """(N,) bool: settled labels whose box has an area, in the precision of the records."""
     return geometry.box_areas(np.nan_to_num(boxes.astype(np.float32), posinf=0, neginf=0)) > 0
 
 

@@ -62,7 +62,7 @@ def _look_at_image(path: Path | None) -> Look:
 
 
 def describe_looks(looks: Sequence[Look]) -> str:
-    """What the looks at the images show, as in "120 images of 4 sizes, the most common 640x480"."""
+    """What the looks at the image files show, as in "120 images of 4 sizes, the most common 640x480"."""
     sizes = Counter(look.size for look in looks if look.digest)
     if not sizes:
         return "no readable image"

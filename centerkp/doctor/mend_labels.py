@@ -58,7 +58,7 @@ def mend_labels(
 
 
 def name_images(reading: Reading, images: Images, out: Path) -> dict[int, str]:
-    """Row -> the image's name to write back, which leads to its file from a JSON at `out`, where the JSON has another."""
+    """Row -> the image's name to write back where the JSON has another: one that leads to its file from a JSON at `out`."""
     rows = [row for row, path in enumerate(images.paths) if path is not None]
     names = relocate_names([reading.names[row] for row in rows], [images.paths[row] for row in rows], out)
     chosen = {}

@@ -67,7 +67,7 @@ def measure_labels(labels: Labels, image_size: int) -> Statistics:
 
 
 def check_statistics(labels: Labels, reading: Reading, statistics: Statistics) -> list[Finding]:
-    """Findings about objects too small for the grid, and about the image size that would suit them."""
+    """Findings from the statistics: objects too small for the grid, and the image size that would suit them."""
     image_size, suggested = statistics.image_size, statistics.suggested_size
     boxes = _input_boxes(labels, image_size)
 
@@ -105,12 +105,12 @@ def input_sides(labels: Labels, image_size: int) -> np.ndarray:
 
 
 def is_small(labels: Labels, image_size: int) -> np.ndarray:
-    """(N,) bool: objects too small at this image size, under `SMALL_CELLS` cells, crowd regions aside."""
+    """Statistics, (N,) bool: objects too small at this image size, under `SMALL_CELLS` cells, crowd regions aside."""
     return ~labels.is_crowd & (np.nan_to_num(input_sides(labels, image_size), nan=np.inf) < SMALL_CELLS * STRIDE)
 
 
 def shares_cell(labels: Labels, image_size: int) -> np.ndarray:
-    """(N,) bool: objects whose center falls into the same cell as another's of the image at this image size."""
+    """Statistics, (N,) bool: objects whose center falls into another's grid cell at this image size."""
     boxes = _input_boxes(labels, image_size)
     known = np.isfinite(boxes).all(1) & ~labels.is_crowd & ~labels.is_repeated
     x, y = np.floor((boxes[known, :2] + boxes[known, 2:]) / 2 / STRIDE).astype(np.int64).T
@@ -123,7 +123,7 @@ def shares_cell(labels: Labels, image_size: int) -> np.ndarray:
 
 
 def suggest_size(labels: Labels) -> int | None:
-    """The smallest image size that shows the objects and their keypoints well; None when there is nothing to measure.
+    """The smallest image size that by the dataset's statistics shows objects and keypoints well; None without any.
 
     Well is: hardly an object under `SMALL_CELLS` or sharing its cell, 95 % of `WELL_CELLS` or more, and as much between
     neighbouring keypoints of half of the objects. Not larger than the pictures, which hold no more than they do.
@@ -144,7 +144,7 @@ def suggest_size(labels: Labels) -> int | None:
 
 
 def keypoint_gaps(labels: Labels) -> np.ndarray:
-    """(N,) the mean distance from each labelled keypoint of an object to its nearest neighbour; NaN under two keypoints."""
+    """Statistics, (N,): mean distance from an object's labelled keypoints to their nearest neighbours; NaN under two."""
     gaps = np.full(len(labels.rows), np.nan)
     for class_id in range(labels.schema.num_classes):
         own = labels.schema.keypoint_slice(class_id)

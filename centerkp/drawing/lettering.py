@@ -21,7 +21,7 @@ def font_size(width: int, height: int) -> int:
 def find_plate_place(
     plate_w: int, plate_h: int, box: Sequence[float] | np.ndarray, size: tuple[int, int], taken: Iterable[Sequence[float]]
 ) -> tuple[int, int]:
-    """The upper left corner of a label's plate: above its box, below, inside, or at the right end, always in the image."""
+    """Where a label's letters are to stand: the plate's upper left corner above its box, below, inside, or at the right."""
     x0, y0, x1, y1 = (round(float(v)) for v in box)
     spots = [(x0, y0 - plate_h), (x0, y1), (x0, y0), (x1 - plate_w, y0 - plate_h), (x1 - plate_w, y1), (x1 - plate_w, y0)]
     spots = [(min(max(x, 0), size[0] - plate_w), min(max(y, 0), size[1] - plate_h)) for x, y in spots]

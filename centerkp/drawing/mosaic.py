@@ -69,7 +69,7 @@ def draw_samples(
 def draw_targets_of_batch(
     images: Sequence[np.ndarray] | np.ndarray, truth: Mapping[str, np.ndarray], schema: Schema, width: int | None = None
 ) -> np.ndarray:
-    """A mosaic with one row for each sample of a batch: its objects, center maps and keypoint maps.
+    """A mosaic with a row for each sample of a batch: its objects, center maps and keypoint maps.
 
     Args:
         images: (B, height, width, 3) uint8 network inputs.

@@ -134,7 +134,7 @@ def draw_comparison(image_rgb: np.ndarray, truth: Truth, detections: Sequence[De
 
 
 def draw_targets(image_rgb: np.ndarray, heatmap: np.ndarray, colors: np.ndarray) -> np.ndarray:
-    """Lays maps over a darkened image, each channel in its colour.
+    """A picture of target maps laid over a darkened image, each channel in its colour.
 
     Args:
         heatmap: (h, w, channels) in 0..1, stretched to the image; where channels overlap, their colours mix and the highest
@@ -162,7 +162,7 @@ def draw_targets(image_rgb: np.ndarray, heatmap: np.ndarray, colors: np.ndarray)
 def draw_training_sample(
     image_rgb: np.ndarray, truth: Mapping[str, np.ndarray], targets: Mapping[str, np.ndarray], schema: Schema
 ) -> np.ndarray:
-    """One training sample as the network meets it: its objects, its center maps, its keypoint maps, side by side.
+    """A picture of one training sample: its objects, its center maps, its keypoint maps, side by side.
 
     Args:
         image_rgb: (S, S, 3) uint8 network input.
@@ -186,7 +186,7 @@ def make_mosaic(
     titles: Sequence[str] | None = None,
     width: int | None = None,
 ) -> np.ndarray:
-    """Sets images into a grid of equal cells, row by row; each keeps its aspect and stands in the middle of its cell.
+    """Sets pictures into a grid of equal cells, row by row; each keeps its aspect and stands in the middle of its cell.
 
     Args:
         images: of any sizes, at least one.
@@ -221,7 +221,7 @@ def make_mosaic(
 
 
 def _size_cells(images: Sequence[np.ndarray], columns: int, width: int | None) -> tuple[int, int, int]:
-    """The gap between the cells of a mosaic of pictures, and their width and height."""
+    """The gap between cells of a grid of pictures, and their width and height."""
     cell_h, cell_w = np.max([image.shape[:2] for image in images], axis=0).tolist()
     gap = max(cell_w // 80, 2)
     if width is None:
@@ -282,7 +282,7 @@ class _Pen:
 
 
 def _fit_cell(image: np.ndarray, width: int, height: int) -> np.ndarray:
-    """A picture resized into a cell of a mosaic, keeping its aspect."""
+    """A picture resized into a cell of the grid, keeping its aspect."""
     _, size = letterbox(image.shape[1], image.shape[0], (width, height))
     shrinks = size[0] < image.shape[1]
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)

@@ -132,7 +132,7 @@ def _to_xywh(box_xyxy: np.ndarray) -> list[float]:
 
 
 def _index_coco(images: list[dict], categories: list[dict], annotations: list[dict]) -> COCO:
-    """A COCO object of pycocotools from annotations in memory."""
+    """A COCO object of pycocotools, to compute average precision with, from annotations in memory."""
     coco = COCO()
     coco.dataset = {"info": {}, "images": images, "categories": categories, "annotations": annotations}
     with contextlib.redirect_stdout(io.StringIO()):

@@ -66,7 +66,7 @@ def best_threshold(ranking: Ranking) -> dict[str, float | None]:
 
 
 def score_curve(ranking: Ranking) -> dict[str, list[float | None]]:
-    """`precision`, `recall` and `f1` of the detections with at least each of `SCORES`; None where nothing decides them."""
+    """The curves of `precision`, `recall` and `f1` over the least score, at each of `SCORES`; None where undecided."""
     taken = np.searchsorted(-ranking.scores, -np.array(SCORES), side="right")
     hits = np.append(0, np.cumsum(ranking.hits))[taken]
     objects = ranking.objects

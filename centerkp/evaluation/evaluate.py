@@ -106,7 +106,7 @@ def evaluate(
     *,
     min_score: float | None = None,
 ) -> Evaluation:
-    """Scores the detections of annotated images; the order of images does not matter.
+    """Evaluates the detections of annotated images: all numbers, curves and notes; their order does not matter.
 
     Detections of a class that has no annotated object count nowhere, as in COCO's evaluation; a note says how many. Detections
     with a coordinate or score that is not finite are left out and counted too, since pycocotools takes a NaN for a match.
@@ -182,7 +182,7 @@ def _list_curves(precision: Precision) -> dict[str, dict]:
 
 
 def ground_truth_as_detections(records: Sequence[Record], schema: Schema) -> list[list[Detection]]:
-    """The annotations as if a perfect detector had found them: every object but the crowds, with score 1.
+    """The annotations as a perfect detector's detections, to evaluate: every object but crowds, with score 1.
 
     Keypoints that are not labelled stand at the box centre with score 0.
     """
@@ -236,7 +236,7 @@ def _is_finite(d: Detection) -> bool:
 def _missing_notes(
     box: Mapping, keypoints_per_class: Mapping, objects: Counter, detections: Sequence[Sequence[Detection]], schema: Schema
 ) -> list[str]:
-    """What an evaluation cannot decide, and why: classes without objects, keypoints without labels, guessed sigmas."""
+    """Notes on what an evaluation cannot decide, and why: classes without objects, keypoints without labels."""
     notes = []
     found = Counter(d.class_name for image in detections for d in image)
     for c in schema.classes:
@@ -252,7 +252,7 @@ def _missing_notes(
 
 
 def _crowded_notes(records: Sequence[Record], schema: Schema) -> list[str]:
-    """Images with more detections than COCO's average precision counts."""
+    """Notes of an evaluation on images with more objects than COCO's average precision counts detections."""
     notes = []
     for class_id, c in enumerate(schema.classes):
         own = schema.keypoint_slice(class_id)

@@ -93,7 +93,7 @@ def measure_models(
 
 
 def name_models(paths: Sequence[str | Path]) -> list[str]:
-    """Short names that tell the models apart: the ends of their paths, without what all have in common."""
+    """Short names that tell evaluated models apart: the ends of their paths, without what all have in common."""
     parts = [Path(path).parts[::-1] for path in paths]
     count = next((n for n in range(1, max(map(len, parts))) if len({p[:n] for p in parts}) == len(parts)), None)
     names = ["/".join(p[:count][::-1]).removeprefix("//") for p in parts]

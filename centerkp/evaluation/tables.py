@@ -220,7 +220,7 @@ def _join_names(evaluations: Evaluations, field: str) -> list[str]:
 def _make_rows(
     evaluations: Evaluations, names: Sequence[str], cells: Callable[[Evaluation, str], tuple[str, ...]], indent: str = ""
 ) -> tuple[tuple[str, ...], ...]:
-    """Table rows for each name; with several models the name as a heading and a row for each model."""
+    """Rows of an evaluation table for each name; with several models the name as a heading and a row for each."""
     rows = []
     for name in names:
         if len(evaluations) == 1:

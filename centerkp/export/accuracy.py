@@ -49,7 +49,7 @@ def measure_accuracy(detector: Detector, model: CenterNet, coco: str | Path, con
 
 
 def accuracy_table(accuracy: Accuracy) -> Table:
-    """Average precision of Keras and of the artefact side by side, for the terminal."""
+    """A table of average precision of Keras and of the exported artefact side by side, for the terminal."""
     table = Table("", "Keras", "artefact", "lost", title=f"Average precision on {accuracy.images} images", title_justify="left")
     for name, label in (("box_ap", "box AP"), ("keypoint_ap", "keypoint AP")):
         values = accuracy.keras[name], accuracy.artefact[name], accuracy.lost(name)

@@ -100,7 +100,7 @@ def _fold_weights(conv: layers.Layer, norm: layers.BatchNormalization | None) ->
 
 
 def scale_and_shift(norm: layers.BatchNormalization) -> tuple[np.ndarray, np.ndarray]:
-    """What a BatchNormalization multiplies each channel by at inference, and what it then adds, in float64."""
+    """What a BatchNormalization to be folded multiplies each channel by, and what it then adds, in float64."""
     mean, variance = (keras.ops.convert_to_numpy(v).astype(np.float64) for v in (norm.moving_mean, norm.moving_variance))
     factor = 1 / np.sqrt(variance + norm.epsilon)
     if norm.scale:

@@ -235,7 +235,7 @@ def _decode_pillow(path: Path | PackedImage, header: Image.Image, data: bytes) -
 
 
 def _turn_upright(image: np.ndarray, orientation: int) -> np.ndarray:
-    """Turns decoded pixels as an EXIF orientation says."""
+    """Turns the decoded pixels of an image file as its EXIF orientation says."""
     turns, mirrored = _UPRIGHT.get(orientation, (0, False))
     image = np.rot90(image, turns)
     return np.ascontiguousarray(image[:, ::-1] if mirrored else image)

@@ -269,7 +269,7 @@ def _detect_batch(detector: Detector, loaded: Sequence[_Loaded], rows: int, min_
 
 
 def to_source(objects: dict[str, np.ndarray], affine: np.ndarray) -> dict[str, np.ndarray]:
-    """One image's detected objects (arrays), moved from the network's input back into the image it was made from."""
+    """Detected objects of one image (arrays), moved from the network's input back into the image it was made from."""
     back = geometry.invert(affine)
     moved = objects | {"boxes": geometry.apply_to_boxes(back, objects["boxes"]).astype(np.float32)}
     if "keypoints" in objects:

@@ -215,7 +215,7 @@ class Outputs:
         return picture if as_video or self.screen else None
 
     def _write_crops(self, result: Result) -> None:
-        """Writes each found object of an image as a picture of its own."""
+        """Writes each found object of an image as an output picture of its own."""
         height, width = result.image.shape[:2]
         for number, detection in enumerate(result.detections, 1):
             box = clip_boxes(np.nan_to_num(detection.box_xyxy), width, height)

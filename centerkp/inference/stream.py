@@ -47,7 +47,7 @@ class Selection:
             raise ValueError(f"max_objects: found {self.max_objects}, expected 1 or more.")
 
     def find_class_ids(self, schema: Schema) -> set[int]:
-        """The network's ids of the chosen classes; ValueError for a name that is not in the schema."""
+        """The network's ids of the classes chosen for `infer`; ValueError for a name that is not in the schema."""
         for name in self.classes:
             if name not in schema.class_names:
                 hint = suggest(name, schema.class_names)
@@ -180,7 +180,7 @@ class _Run:
         self.progress.update(self._task, total=self._total)
 
     def print_summary(self, outputs: Outputs) -> None:
-        """How many objects and images an infer run had, and where its outputs lie."""
+        """Prints how many objects and images an infer run had, and where its outputs lie."""
         if not outputs.image_count:
             return
         seconds = max(self._ended - self._started, 1e-9)
@@ -211,7 +211,7 @@ def _check_choices(sources: Sequence[Picture | Clip], choice: OutputChoice, sele
 
 
 def _open_screen(console: Console) -> Screen:
-    """The page for `--show`; says on the console where it is."""
+    """Opens the page for `infer --show`, and says on the console where it is."""
     screen = Screen()
     console.print(f"showing at {screen.address}")
     if not screen.opened:

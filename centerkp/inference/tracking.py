@@ -76,7 +76,7 @@ class Tracker:
 
     @staticmethod
     def _move_track(track: _Track, center: np.ndarray, side: float, index: int) -> None:
-        """Moves a track to the detection that was found to be it."""
+        """Moves a track, with its velocity, to the detection that was found to be its object."""
         step = (center - track.center) / max(index - track.seen, 1)
         track.velocity = step if track.velocity is None else NEWNESS * step + (1 - NEWNESS) * track.velocity
         track.center, track.side, track.seen = center, float(side), index

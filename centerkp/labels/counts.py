@@ -31,7 +31,7 @@ class LabelCounts:
 
 
 def count_labels(records: Iterable[Record], schema: Schema) -> LabelCounts:
-    """Counts objects, crowds, images and labelled points, for the summary before training."""
+    """Counts records' objects, crowds, images and labelled points, for the summary before training."""
     objects, crowds, images = (np.zeros(schema.num_classes, np.int64) for _ in range(3))
     occluded, visible = (np.zeros(schema.num_keypoints, np.int64) for _ in range(2))
     for record in records:

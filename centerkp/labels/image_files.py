@@ -83,7 +83,7 @@ def _fold_case(name: str) -> str:
 
 
 def _index_folders(folders: Sequence[Path]) -> dict[str, list[Path]]:
-    """Every file below the folders of images by its folded name; hidden folders are left out."""
+    """Every image file below the folders by its folded name, to find those that labels name; hidden folders left out."""
     tree: dict[str, list[Path]] = {}
     for root in folders:
         for folder, subfolders, files in os.walk(root):

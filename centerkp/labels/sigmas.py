@@ -38,7 +38,7 @@ class Sigmas:
 
 
 def read_annotators(paths: Sequence[str | Path], images_dir: str | Path | None = None) -> list[Dataset]:
-    """Reads one COCO file for each annotator; all must have the first one's categories and keypoints, in any order.
+    """Reads one COCO file for each annotator, to estimate sigmas from; all with the same categories and keypoints.
 
     Raises:
         FileNotFoundError, ValueError: as `read_coco`, or there is one file only.

@@ -73,7 +73,7 @@ class Table:
 
 
 def read_integer(value: Any) -> int | None:
-    """A whole number of a COCO file, also one written as 3.0, "3" or "3.0"; None for anything else, `True` included."""
+    """A whole number in a table of a COCO file, also written as 3.0, "3" or "3.0"; None for anything else."""
     if type(value) is int:
         return value if abs(value) < MAX_ID else None
     if isinstance(value, str) and re.fullmatch(r"\s*-?\d{1,18}(\.0*)?\s*", value):
@@ -84,7 +84,7 @@ def read_integer(value: Any) -> int | None:
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value of a COCO file is a finite int or float of a size that pixels can have."""
+    """Whether a value in a table of a COCO file is a finite int or float of a size that pixels can have."""
     return type(value) in (int, float) and abs(value) < MAX_NUMBER
 
 

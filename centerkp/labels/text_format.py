@@ -125,6 +125,6 @@ def quote_text(text: str) -> str:
 
 
 def first_value(message: Message, name: str, default: Any = None) -> Any:
-    """The first value of a field of a message in text form; without it `default`, or an empty message."""
+    """The first value of a field of a message in the text format; without it `default`, or an empty message."""
     values = message.get(name) if isinstance(message, dict) else None
     return values[0] if values else {} if default is None else default

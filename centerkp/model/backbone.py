@@ -82,5 +82,5 @@ def as_tuples(value: Any) -> Any:
 
 
 def _as_lists(value: Any) -> Any:
-    """A field of a backbone as JSON can hold it."""
+    """A field of any backbone as JSON can hold it: tuples as lists."""
     return [_as_lists(one) for one in value] if isinstance(value, tuple) else value

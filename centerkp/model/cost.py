@@ -43,7 +43,7 @@ def describe_cost(model: CenterNet) -> str:
 
 
 def measure_reach(model: CenterNet) -> int:
-    """Side, in input pixels, of the square that one cell of the maps can see: the receptive field of the deepest path."""
+    """What a model's cell sees: side in input pixels of the receptive field of the deepest path."""
     seen: dict[int, tuple[float, float]] = {}  # of every tensor: its reach, and the input pixels between its cells
     for layer in model.operations:
         reach, stride = max((seen[id(tensor)] for tensor in keras.tree.flatten(_layer_inputs(layer))), default=(1, 1))
@@ -60,5 +60,5 @@ def measure_reach(model: CenterNet) -> int:
 
 
 def _layer_inputs(layer: keras.Operation) -> Any:
-    """The tensors that a layer reads, to follow how far a cell sees."""
+    """The tensors that a model's layer reads, to follow how far a cell sees."""
     return [] if isinstance(layer, keras.layers.InputLayer) else layer.input

@@ -97,7 +97,7 @@ class HourglassBuilder:
         return features
 
     def between_stacks(self, x: Tensor, feature: Tensor, name: str) -> Tensor:
-        """What the next hourglass sees: the last one's input and output, joined."""
+        """What the next hourglass of the stack sees: the last one's input and output, joined."""
         channels = self.spec.channels[0]
         kept = self.conv_bn(x, channels, f"{name}_input", kernel=1, relu=False)
         new = self.conv_bn(feature, channels, f"{name}_feature", kernel=1, relu=False)

@@ -80,7 +80,7 @@ def read_compose(path: str | os.PathLike) -> A.Compose:
 def draw_affine(
     augmentation: Augmentation, width: int, height: int, size: tuple[int, int], rng: np.random.Generator, can_flip: bool = True
 ) -> tuple[np.ndarray, bool]:
-    """Draws one random affine that takes an image of `width` x `height` to the canvas `size`, and whether it mirrors.
+    """Draws the random affine of a sample's augmentation, from image to the canvas `size`, and whether it mirrors.
 
     The fitted image stands in the middle of the canvas, so that turns and shifts are symmetric.
     """

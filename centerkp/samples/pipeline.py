@@ -129,11 +129,11 @@ class SamplePyDataset(keras.utils.PyDataset):
         return None if self._repeat else self._plan.num_batches
 
     def on_epoch_begin(self) -> None:
-        """Begins an epoch's batches; called by Keras when its workers are making them already, so the number stays."""
+        """Begins an epoch of the pipeline; Keras calls it when workers make batches already, so the number stays."""
         self._is_running = True
 
     def on_epoch_end(self) -> None:
-        """Ends an epoch's batches; called by Keras also before the first."""
+        """Ends an epoch of the pipeline's batches; called by Keras also before the first."""
         self._epoch += self._is_running and not self._repeat
         self._is_running = False
 
@@ -195,7 +195,7 @@ class _Plan:
         self.shapes = [shape for _, shape in layout.values()]
 
     def order(self, epoch: int) -> np.ndarray:
-        """Which record stands where in one epoch's batches, (n,) int64."""
+        """Which record stands where in one epoch of the pipeline's batches, (n,) int64."""
         count = len(self._records)
         if not self._shuffle:
             return np.arange(count)
@@ -204,7 +204,7 @@ class _Plan:
         return np.resize(order, self._all_batches * self.batch_size)
 
     def make_flat(self, epoch: int, position: int, index: int) -> list[np.ndarray]:
-        """The sample at one position of one epoch as a list: the image, then the truth in the order of `names`."""
+        """The pipeline's sample at one position of one epoch as a list: the image, then the truth in order of `names`."""
         # The position, not the record, seeds it: a record that stands twice in an epoch is augmented in two ways.
         rng = np.random.default_rng([self._seed, int(epoch), int(position)])
         image, truth = self._sampler(self._records[int(index)], rng)

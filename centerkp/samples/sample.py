@@ -123,7 +123,7 @@ class Sampler:
     def _pad_objects(
         self, boxes: np.ndarray, keypoints: np.ndarray, visibility: np.ndarray, record: Record, chosen: np.ndarray
     ) -> dict[str, np.ndarray]:
-        """The truth of a sample: its objects, and zeros behind them."""
+        """The truth of a sample: its objects, padded with zeros behind them to `max_objects`."""
         is_crowd = record.is_crowd[chosen]
         arrays = {
             "boxes_xyxy": boxes.astype(np.float32),

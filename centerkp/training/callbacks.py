@@ -39,7 +39,7 @@ SHORT_NAMES = {
 
 
 def draw_validation(record: Record, detections: Sequence[Detection], schema: Schema) -> np.ndarray:
-    """An annotated image beside itself with the detections worth showing, (h, w, 3) uint8 RGB."""
+    """A validation image during training: as annotated, beside it with detections worth showing, (h, w, 3) uint8 RGB."""
     return draw_comparison(read_image(record.path), record, [d for d in detections if d.score >= SHOWN], schema)
 
 

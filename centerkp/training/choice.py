@@ -22,7 +22,7 @@ LEAST_GAIN = 1.3  # of a convolution in bfloat16: casts and the rest of the step
 
 
 def choose(settings: TrainSettings) -> tuple[TrainSettings, list[str]]:
-    """The settings with "auto" decided for this machine, and a line for each choice: what, why, and what else there is."""
+    """Chooses what a run's settings leave "auto", for this machine; a line for each choice: what, why, what else."""
     lines = []
     if settings.backbone == "auto":
         settings, line = _choose_backbone(settings)

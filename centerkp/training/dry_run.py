@@ -17,7 +17,7 @@ from centerkp.samples.sample import Sampler
 
 
 def dry_run(model: CenterNet, records: Sequence[Record]) -> list[str]:
-    """Takes two images through targets, decoding and evaluation: annotations decoded back must score AP 1.0.
+    """The dry run before training: two images through targets, decoding and evaluation must score AP 1.0.
 
     Objects or keypoints that share a grid cell cannot be told apart, so images without such are chosen when there are any.
 

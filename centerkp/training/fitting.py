@@ -74,7 +74,7 @@ class Part:
 
 
 def plan_parts(settings: TrainSettings) -> list[Part]:
-    """The epochs of a run in one part, or in two when something is unfrozen on the way."""
+    """The epochs to fit in one part, or in two when something is unfrozen on the way."""
     if not settings.unfreeze_at:
         return [Part(0, settings.epochs, settings.freeze)]
     return [Part(0, settings.unfreeze_at, settings.freeze), Part(settings.unfreeze_at, settings.epochs, "none")]
@@ -176,7 +176,7 @@ def make_training_batches(
     start_epoch: int,
     skip: int = 0,
 ) -> tuple[Any, Any]:
-    """Training batches from `start_epoch` on, without the first `skip` of each epoch, and validation batches."""
+    """Batches to fit from `start_epoch` on, without the first `skip` of each epoch, and validation batches."""
     augmentation = Augmentation(
         flip=settings.flip,
         scale=settings.scale,

@@ -43,7 +43,7 @@ class Interruption:
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
-        """Inside, where nothing is to be saved, a signal raises KeyboardInterrupt wherever it hits."""
+        """Inside, where no step is to be saved, a signal such as Ctrl-C raises KeyboardInterrupt wherever it hits."""
         if self.signal is not None:
             raise KeyboardInterrupt
         self._raises = True

@@ -33,7 +33,7 @@ class KeptImages:
 def read_records(
     settings: TrainSettings, kept: KeptImages | None = None
 ) -> tuple[Schema, list[Record], list[Record], list[str]]:
-    """Schema, training and validation records, and the notes of reading; the validation set is split off when none is given.
+    """A run's schema, training and validation records, and notes; the validation set is split off if none is given.
 
     Args:
         kept: the images of the run to go on with, which are taken in place of a new split.

@@ -50,7 +50,7 @@ def print_dataset(
 
 
 def warn_of_labels(console: Console, coco: str | Path, val: str | Path | None = None) -> None:
-    """A line for every kind of trouble that the doctor suspects in the labels, which training takes at their word.
+    """Before training, prints a line for every kind of trouble that the doctor suspects in the labels.
 
     Raises:
         ValueError: labels that mean something else than the format says, such as boxes written as corners.
@@ -71,7 +71,7 @@ def warn_of_labels(console: Console, coco: str | Path, val: str | Path | None = 
 
 
 def warn_of_reach(console: Console, records: Sequence[Record], image_size: int, reach: int) -> None:
-    """A line when many objects are longer, at training size, than one cell sees: no training mends that."""
+    """Before training, a line when many objects are longer than one cell sees: no training mends that."""
     scales = [np.full(len(r.boxes_xyxy), image_size / max(r.width, r.height)) for r in records]
     boxes = np.concatenate([r.boxes_xyxy for r in records])
     lengths = np.concatenate(scales) * (boxes[:, 2:] - boxes[:, :2]).max(1)
@@ -85,7 +85,7 @@ def warn_of_reach(console: Console, records: Sequence[Record], image_size: int, 
 
 
 def _class_table(schema: Schema, counts: LabelCounts, held: LabelCounts) -> Table:
-    """Images and objects by class, as training understood them."""
+    """Images and objects by class as training understood them, a table of its summary of the data."""
     table = Table("class", "category id", "train objects", "in images", "val objects", box=None, header_style="dim")
     for column in table.columns[1:]:
         column.justify = "right"
@@ -97,7 +97,7 @@ def _class_table(schema: Schema, counts: LabelCounts, held: LabelCounts) -> Tabl
 
 
 def _keypoint_table(schema: Schema, counts: LabelCounts, held: LabelCounts) -> Table:
-    """Labelled points, flip partner and OKS sigma by keypoint, as training understood them."""
+    """Labelled points by keypoint as training understood them, a table of its summary of the data."""
     table = Table("keypoint", "labelled", "visible", "hidden", "share", "val", box=None, header_style="dim")
     for column in table.columns[1:]:
         column.justify = "right"

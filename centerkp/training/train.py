@@ -182,7 +182,7 @@ def find_scores(
 
 
 def build_probe(schema: Schema, settings: TrainSettings) -> CenterNet:
-    """The smallest model with this schema and input size: all that the dry run needs of one."""
+    """The smallest model with a run's schema and input size: all that the dry run needs of one."""
     tiny = {"stem_channels": 1, "channels": (1, 1), "blocks": (1, 1), "stacks": 1}
     return build_model(schema, backbone=tiny, image_size=settings.image_size)
 

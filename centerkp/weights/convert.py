@@ -109,7 +109,7 @@ def port_checkpoint(
 
 
 def keep_stacks(model: CenterNet, stacks: int) -> CenterNet:
-    """The first hourglasses of a trained model alone, with their own trained heads: about half the cost for one of two.
+    """Converts a trained model into one of its first hourglasses alone, with their own heads: about half the cost.
 
     Raises:
         ValueError: the model does not have so many.

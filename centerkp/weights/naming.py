@@ -45,7 +45,7 @@ def read_names(coco: str | Path | None, label_map: str | Path | None) -> Names |
 def name_channels(
     structure: Structure, names: Names | None, pipeline: Pipeline | None, where: str
 ) -> tuple[Schema, dict[int, Task], list[str]]:
-    """The schema of a checkpoint's channels, the task of each class that has one, and a line on where each name came from.
+    """Names a checkpoint's channels: the schema, the task of each class that has one, and lines on the names' sources.
 
     Raises:
         ValueError: the files do not fit the checkpoint, or do not say which class a keypoint task belongs to.
@@ -100,7 +100,7 @@ def is_coco(structure: Structure) -> bool:
 
 
 def _place_classes(names: Names, count: int, where: str) -> list[ObjectClass]:
-    """One class per channel of a checkpoint: channel = id - 1 as the API has it, or by rank when both are as many."""
+    """Names for a checkpoint's class channels: channel = id - 1 as the API has it, or by rank when both are as many."""
     classes = names.schema.classes
     ids = [kind.category_id for kind in classes]
     if min(ids) >= 1 and max(ids) <= count:
@@ -117,7 +117,7 @@ def _place_classes(names: Names, count: int, where: str) -> list[ObjectClass]:
 def _find_class(
     task: Task, classes: Sequence[ObjectClass], wanted: str | None, names: Names | None, pipeline: Pipeline | None, where: str
 ) -> tuple[int, str]:
-    """The class id of a checkpoint's keypoint task, and why."""
+    """Which class's name a checkpoint's keypoint task gets: its class id, and why."""
     if wanted:
         name = names.labels.get(wanted, wanted) if names else wanted
         named = [i for i, kind in enumerate(classes) if kind.name == name]

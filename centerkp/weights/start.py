@@ -49,7 +49,7 @@ def build_model(
     map_keypoint: Mapping[str, str] | None = None,
     **options: Any,
 ) -> CenterNet:
-    """Builds a detector for a dataset's schema, or for a quick start for so many classes and keypoints.
+    """Builds a model to start from for a dataset's schema, or quickly for so many classes and keypoints.
 
     Args:
         schema: from `Schema.from_coco`. Without it, `num_classes` classes with made-up names and `num_keypoints` keypoints
@@ -105,7 +105,7 @@ def load_weights(
     *,
     backbone: str | Mapping | Backbone | None = None,
 ) -> CenterNet:
-    """Loads trained weights.
+    """Loads trained weights, by a word such as "coco" or a path, as a model to start from or to use.
 
     Args:
         weights: "coco" for the zoo's COCO keypoint model, fetched into `weights/` on first use; a `.keras` file; or a

@@ -48,14 +48,14 @@ def parse_tensors(content: bytes) -> dict[str, np.ndarray]:
         ValueError: they hold anything but tensors, or are damaged.
     """
     try:
-        return _parse_file(content)
+        return _parse_torch_file(content)
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(
             f"PyTorch weights: found {error}, expected a table of tensors and nothing else; use another file."
         ) from None
 
 
-def _parse_file(content: bytes) -> dict[str, np.ndarray]:
+def _parse_torch_file(content: bytes) -> dict[str, np.ndarray]:
     """All tensors of a PyTorch file, which is a few pickles and the numbers."""
     stream = io.BytesIO(content)
     head = [_parse_pickle(stream) for _ in range(3)]

@@ -30,7 +30,7 @@ _V2 = ("before_bn", "1_conv", "1_bn", "2_conv", "2_bn", "3_conv")
 
 
 def backbone_keys(spec: Backbone, layer_names: Iterable[str]) -> dict[str, str]:
-    """The checkpoint's key of every convolution and BatchNormalization of a backbone, by our name of the layer."""
+    """What a backbone's layers are called in the zoo: the checkpoint's key of each layer by our name."""
     if isinstance(spec, Hourglass):
         return {name: _hourglass_key(name, len(spec.channels) - 1) for name in layer_names}
     trunk = {name: f"{TRUNK}{i}" for i, name in enumerate(_list_trunk(spec))}
@@ -47,7 +47,7 @@ def spare_keys(spec: Backbone) -> dict[str, str]:
 
 
 def _hourglass_key(layer_name: str, levels: int) -> str:
-    """The key of a layer such as `stack0_stage1_up_block0_2_conv` in an hourglass of so many halvings."""
+    """The zoo's key of a layer such as `stack0_stage1_up_block0_2_conv` in an hourglass of so many halvings."""
     name, kind = layer_name.rsplit("_", 1)
     leaf = {"conv": "conv", "bn": "norm"}[kind]
     if name == "stem":
@@ -68,7 +68,7 @@ def _hourglass_key(layer_name: str, levels: int) -> str:
 
 
 def _list_trunk(spec: Any) -> list[str]:
-    """Our names of the trunk's layers with weights in the order in which a checkpoint counts them."""
+    """Our names of the trunk's layers with weights in the order in which the zoo's checkpoints count them."""
     if isinstance(spec, MobileNet):
         names = ["stem"]
         for block, sizes in (one for stage in spec.list_blocks() for one in stage):
@@ -84,7 +84,7 @@ def _list_trunk(spec: Any) -> list[str]:
 
 
 def _list_pyramid(spec: Any) -> list[str]:
-    """Our names of the layers with weights above the trunk, in the order in which a checkpoint counts them."""
+    """Our names of layers with weights above the trunk, in the order in which the zoo's checkpoints count them."""
     if isinstance(spec, ResNetV2):
         kinds, names, count = ("1_conv", "1_bn", "2_conv", "2_bn"), [], len(spec.upsample_channels)
     else:
@@ -94,7 +94,7 @@ def _list_pyramid(spec: Any) -> list[str]:
 
 
 def read_backbone(shapes: Mapping[str, tuple], where: str, **heads: Any) -> Backbone:
-    """The backbone that a checkpoint's keys and shapes speak of; a single missing variable does not lead it astray.
+    """The backbone that a zoo checkpoint's layer names and shapes speak of; one missing does not lead it astray.
 
     Args:
         heads: fields of the backbone that describe the heads.
@@ -117,12 +117,12 @@ def read_backbone(shapes: Mapping[str, tuple], where: str, **heads: Any) -> Back
 
 
 def _read_pyramid(shapes: Mapping[str, tuple], where: str) -> tuple[int, ...]:
-    """The widths of a pyramid above a trunk from a checkpoint's shapes."""
+    """The widths of a pyramid above a trunk from the names and shapes in a zoo checkpoint."""
     return tuple(_read_width(shapes, f"{PYRAMID}{i}/", where) for i in (1, 4, 7, 10))  # the norms count one width alone
 
 
 def _read_hourglass(shapes: Mapping[str, tuple], where: str, heads: dict) -> Hourglass:
-    """An hourglass's widths and depths from a checkpoint's shapes."""
+    """An hourglass's widths and depths from the names and shapes in a zoo checkpoint."""
     first = f"{NETWORK}/hourglass_network/0/"
     levels = 0
     while any(key.startswith(f"{first}{'inner_block/0/' * levels}encoder_block1/") for key in shapes):
@@ -140,7 +140,7 @@ def _read_hourglass(shapes: Mapping[str, tuple], where: str, heads: dict) -> Hou
 
 
 def _read_width(shapes: Mapping[str, tuple], prefix: str, where: str) -> int:
-    """Channels of a checkpoint's layers: the last dimension that most variables below `prefix` have."""
+    """Channels of layers in a zoo checkpoint: the last dimension that most variables below `prefix` have."""
     votes = Counter(shape[-1] for key, shape in shapes.items() if key.startswith(prefix) and shape)
     if not votes:
         raise ValueError(f"{where}: found no variable {prefix}..., expected a whole CenterNet; fetch it again.")
@@ -148,6 +148,6 @@ def _read_width(shapes: Mapping[str, tuple], prefix: str, where: str) -> int:
 
 
 def _count_numbered_parts(shapes: Mapping[str, tuple], prefix: str) -> int:
-    """How many numbered parts a checkpoint has below a prefix."""
+    """How many numbered layers or stacks a zoo checkpoint has below a prefix."""
     numbers = [re.match(r"\d+", key[len(prefix) :]) for key in shapes if key.startswith(prefix)]
     return 1 + max(int(n[0]) for n in numbers if n)

@@ -1,15 +1,73 @@
-"""What the detector found: `Detection`, its JSON, and its rows."""
+"""What the detector found: `Detection`, the scores from which on it counts, its JSON, and its rows."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
 from centerkp.schema import ObjectClass, Schema
+from centerkp.wording import quote
 
 ROW_COLUMNS = (
     "image object class_name score x0 y0 x1 y1 keypoint x y keypoint_score keypoint_deviation"
 ).split()  # of `to_rows`
+DEFAULT_SCORE = 0.3  # least score of an object where nothing says which is better
+# Objects below which a threshold is a guess: one object more or less then moves the recall by over 5 points, which is more than
+# neighbouring thresholds differ by.
+ENOUGH_OBJECTS = 20
+MAX_COUNT = 10**9  # of objects that a file may claim
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """The least scores with the best F1 of boxes at IoU 0.5 on a model's own validation images, which results are cut at.
+
+    Args:
+        overall: one for all classes.
+        scores: (C,) of each class in the schema's order; `overall` for a class of which nothing was found.
+        objects: (C,) annotated objects that decided a class's own; 0 where `overall` stands in for it.
+    """
+
+    overall: float
+    scores: tuple[float, ...]
+    objects: tuple[int, ...]
+
+    @property
+    def guessed(self) -> list[int]:
+        """The ids of the classes whose results are cut at a guess, since fewer than `ENOUGH_OBJECTS` decided it."""
+        return [class_id for class_id, count in enumerate(self.objects) if count < ENOUGH_OBJECTS]
+
+    def get_config(self) -> dict:
+        """The scores that results are cut at as a dictionary that JSON can hold."""
+        return asdict(self) | {"scores": list(self.scores), "objects": list(self.objects)}
+
+    @classmethod
+    def from_config(cls, config: Any, num_classes: int) -> "Thresholds | None":
+        """What `get_config` gave of the scores to cut results at, as model files of anybody's making hold it; None for None.
+
+        Raises:
+            ValueError: it is none, or not of so many classes.
+        """
+        if config is None:
+            return None
+        keys = list(cls.__dataclass_fields__)
+        if not isinstance(config, Mapping) or set(config) != set(keys):
+            raise ValueError(f"thresholds: found {quote(config)}, expected the fields {keys}")
+        overall, scores, objects = (config[key] for key in keys)
+        if not (_are_numbers([overall], 1, 1, float) and _are_numbers(scores, num_classes, 1, float)):
+            raise ValueError(
+                f"thresholds: found the scores {quote(overall)} and {quote(scores)}, expected a number from 0 to 1 and a list "
+                f"of {num_classes}, one for each class"
+            )
+        if not _are_numbers(objects, num_classes, MAX_COUNT):
+            raise ValueError(f"thresholds: found the counts {quote(objects)}, expected {num_classes} whole numbers from 0")
+        return cls(overall, tuple(scores), tuple(objects))
+
+
+def _are_numbers(values: Any, count: int, most: float, *more: type) -> bool:
+    """Whether a list from a file of thresholds for results has `count` numbers from 0 to `most`, int or of `more` types."""
+    return isinstance(values, list) and len(values) == count and all(type(v) in (int, *more) and 0 <= v <= most for v in values)
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,20 +100,25 @@ class Detection:
         return {name: (float(xy[0]), float(xy[1]), float(score)) for name, xy, score in rows}
 
 
-def split_objects(decoded: Mapping[str, np.ndarray], schema: Schema, min_score: float = 0.0) -> list[Detection]:
+def split_objects(
+    decoded: Mapping[str, np.ndarray], schema: Schema, min_score: float | Sequence[float] = 0.0
+) -> list[Detection]:
     """Turns one image's decoded arrays into `Detection`s, best first, each with its own class's points only.
 
     Args:
         decoded: boxes (M, 4), scores (M,), class_ids (M,), and with keypoints keypoints (M, K, 2), keypoint_scores (M, K) and
             perhaps keypoint_deviations (M, K).
-        min_score: objects with a lower score, and the empty rows with score 0, are left out.
+        min_score: objects with a lower score, and the empty rows with score 0, are left out; one for all, or (C,) by class.
     """
     detections, deviations = [], decoded.get("keypoint_deviations")
+    least = np.broadcast_to(min_score, schema.num_classes)
     for row in np.argsort(-decoded["scores"], kind="stable"):
         score = float(decoded["scores"][row])
-        if score <= 0 or score < min_score:
+        if score <= 0:
             break
         class_id = int(decoded["class_ids"][row])
+        if score < least[class_id]:
+            continue
         kind, own = schema.classes[class_id], schema.keypoint_slice(class_id)
         has_points = bool(kind.keypoints)
         detections.append(

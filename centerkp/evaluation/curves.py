@@ -13,6 +13,7 @@ from pycocotools.cocoeval import COCOeval
 ALL_CLASSES = "all classes"  # the name of what is pooled over them
 SCORES = tuple(round(0.01 * i, 2) for i in range(101))  # thresholds of a score curve
 RECALLS = SCORES  # where COCO asks for the precision
+HAIR = 0.01  # of F1, by which no two thresholds are worth telling apart
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,19 +47,27 @@ def pool_rankings(rankings: Iterable[Ranking]) -> Ranking:
 
 
 def best_threshold(ranking: Ranking) -> dict[str, float | None]:
-    """The score `threshold` with the highest `f1`, and `precision` and `recall` there; all None if nothing was found.
+    """The middle `threshold` of the widest range of scores whose F1 is highest, and `f1`, `precision` and `recall` there.
 
-    The threshold lies halfway between the last score that is in and the first that is out.
+    All None if nothing was found. The range reaches from the last score that is in at its upper end to the first that is out at
+    its lower end, and its F1 is within a `HAIR` of the highest.
     """
     if not ranking.hits.any():
         return dict.fromkeys(("threshold", "precision", "recall", "f1"))
     ends = np.flatnonzero(np.append(np.diff(ranking.scores) != 0, True))  # equal scores are in or out together
     hits, taken = np.cumsum(ranking.hits)[ends], ends + 1
     f1 = 2 * hits / (taken + ranking.objects)
-    best = int(f1.argmax())
-    below = ranking.scores[ends[best] + 1] if best + 1 < len(ends) else 0.0
+    uppers = ranking.scores[ends]
+    lowers = np.append(uppers[1:], 0.0)
+    # Which of several thresholds of nearly one F1 comes out ahead is chance, the more so the fewer objects there are. In the
+    # middle of the widest range of them a threshold stays good when other images shift the scores either way.
+    turns = np.flatnonzero(np.diff(f1 >= f1.max() - HAIR, prepend=False, append=False))
+    highs, lows = uppers[turns[::2]], lowers[turns[1::2] - 1]
+    widest = int((highs - lows).argmax())
+    threshold = (highs[widest] + lows[widest]) / 2
+    best = int(np.count_nonzero(uppers >= threshold)) - 1
     return {
-        "threshold": float(ranking.scores[ends[best]] + below) / 2,
+        "threshold": float(threshold),
         "precision": float(hits[best] / taken[best]),
         "recall": float(hits[best] / ranking.objects),
         "f1": float(f1[best]),

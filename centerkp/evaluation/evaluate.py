@@ -19,12 +19,10 @@ from centerkp.evaluation.curves import ALL_CLASSES, Ranking, best_threshold, poo
 from centerkp.evaluation.keypoint_error import measure_keypoint_errors
 from centerkp.evaluation.monitors import MONITORS
 from centerkp.labels.records import Record
-from centerkp.results import Detection
+from centerkp.results import DEFAULT_SCORE, Detection, Thresholds
 from centerkp.schema import Schema
 
 _SIZES = {"small": "APs", "medium": "APm", "large": "APl"}
-
-DEFAULT_SCORE = 0.3  # where no threshold is better than another
 
 
 @dataclass(frozen=True)
@@ -73,6 +71,17 @@ class Evaluation:
         numbers = asdict(self) | {"notes": list(self.notes)}
         del numbers["curves"]
         return numbers
+
+    def find_thresholds(self) -> Thresholds | None:
+        """The scores from which on objects count, by this evaluation's best F1 of boxes; None where nothing was found."""
+        best = {name: numbers["threshold"] for name, numbers in self.best_f1["boxes"].items()}
+        overall = best[ALL_CLASSES]
+        if overall is None:
+            return None
+        # Own ones also where few objects decide them: a rare class often scores far below the others, which decide `overall`.
+        own = {name: overall if best[name] is None else best[name] for name in self.objects}
+        counts = (0 if best[name] is None else count for name, count in self.objects.items())
+        return Thresholds(overall, tuple(own.values()), tuple(counts))
 
     def score(self, monitor: str = "mean") -> float:
         """One number from 0 to 1 of an evaluation, to choose the best model by.

@@ -15,6 +15,7 @@ import h5py
 from centerkp.heads import MAX_SIDE
 from centerkp.model.backbone import Backbone
 from centerkp.model.backbones import find_backbone, name_backbone
+from centerkp.results import Thresholds
 from centerkp.schema import Schema
 
 MAX_DEPTH = 40
@@ -64,6 +65,7 @@ def check_fields(config: Mapping, count_parameters: Callable[[Schema, Backbone],
     for head, weight in (config.get("loss_weights") or {}).items():
         _check_number(f"loss_weights, {head}", weight, 0, 10**6, float)
     schema = Schema.from_config(config["schema"])
+    Thresholds.from_config(config.get("thresholds"), schema.num_classes)
     decode = config.get("decode") or {}
     for name, (least, most) in DECODE.items():
         _check_number(f"decode, {name}", decode.get(name, least), least, most)

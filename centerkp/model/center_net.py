@@ -20,6 +20,7 @@ from centerkp.model.backbone import Backbone, is_within
 from centerkp.model.backbones import find_backbone
 from centerkp.model.keras_file import UNREADABLE, check_keras_file
 from centerkp.model.losses import DEFAULT_WEIGHTS, compute_losses
+from centerkp.results import Thresholds
 from centerkp.schema import Schema
 from centerkp.writing import mark, replacing
 
@@ -46,6 +47,7 @@ class CenterNet(keras.Model):
         decode: options that differ from `DecodeOptions()`.
         frozen, frozen_bn: what does not train, see `freeze`.
         trained_epochs: how many epochs of a run the weights have seen.
+        thresholds: config of the `Thresholds` from which on objects count where nobody says it; None before an evaluation.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class CenterNet(keras.Model):
         frozen_bn: bool = False,
         trained_epochs: int = 0,
         unfinished: Mapping | None = None,
+        thresholds: Mapping | None = None,
         **kwargs: Any,
     ) -> None:
         schema = schema if isinstance(schema, Schema) else Schema.from_config(schema)
@@ -81,6 +84,7 @@ class CenterNet(keras.Model):
         self.decode_options = DecodeOptions.from_config(decode or {})
         self.trained_epochs = trained_epochs
         self.unfinished = unfinished  # of the epoch behind these: its "steps" that were done, and the "metrics" until then
+        self.thresholds = Thresholds.from_config(thresholds, schema.num_classes)
         self.loss_trackers = {head: keras.metrics.Mean(name=head) for head in head_channels(schema)}
         self.freeze(frozen, frozen_bn)
 
@@ -169,6 +173,7 @@ class CenterNet(keras.Model):
             "frozen_bn": self.frozen_bn,
             "trained_epochs": self.trained_epochs,
             "unfinished": self.unfinished,
+            "thresholds": self.thresholds and self.thresholds.get_config(),
         }
 
     @classmethod

@@ -383,6 +383,23 @@ def test_missing_numbers_are_dashes():
     assert "'nut' has no annotated objects here." in text
 
 
+def test_thresholds_of_a_class_stand_in_for_those_that_nothing_decides():
+    """Of the nuts none was found, and there is no driver: theirs is that of all classes, decided by none of their objects."""
+    boxes = [[10 + 60 * n, 10, 50 + 60 * n, 50] for n in range(4)]
+    record = make_record(SCHEMA, 1, [(0, boxes[0], []), (0, boxes[1], []), (2, boxes[2], [])])
+    found = [
+        make_detection(SCHEMA, 0, box, [(0, 0)] * 5, score)
+        for box, score in ((boxes[0], 0.5), (boxes[1], 0.3), (boxes[3], 0.1))
+    ]
+    missed = make_detection(SCHEMA, 2, boxes[3], score=0.4)
+    result = evaluate([record], [[*found, missed]], SCHEMA)
+    thresholds = result.find_thresholds()
+    assert thresholds.scores == pytest.approx((0.2, thresholds.overall, thresholds.overall))
+    assert thresholds.overall == result.best_f1["boxes"]["all classes"]["threshold"] == pytest.approx(0.2)
+    assert thresholds.objects == (2, 0, 0) and thresholds.guessed == [0, 1, 2]
+    assert evaluate([record], [[]], SCHEMA).find_thresholds() is None
+
+
 def test_to_dict_is_json_and_pycocotools_is_silent(capsys):
     records = random_records(SCHEMA, images=2)
     result = evaluate(records, [[], []], SCHEMA)

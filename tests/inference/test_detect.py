@@ -80,6 +80,7 @@ def test_split_objects_and_coco_file(tmp_path):
     assert [d.class_name for d in found] == ["cup", "lid"]  # best first, the empty row left out
     assert found[0].keypoints == {"rim": (4.0, 5.0, 0.5), "foot": (6.0, 7.0, 0.5)}
     assert len(split_objects(decoded, SCHEMA, min_score=0.5)) == 1
+    assert [d.class_name for d in split_objects(decoded, SCHEMA, min_score=(0.95, 0.1))] == ["lid"]
     path = write_json(tmp_path / "deep" / "p.json", coco_dataset(
         [{"id": 3, "file_name": "ä.jpg", "width": 100, "height": 80}], [found], SCHEMA))  # fmt: skip
     coco = COCO(str(path))

@@ -57,6 +57,10 @@ def field(name, value, part=None):
     return edit
 
 
+def threshold(**values):
+    return field("thresholds", {"overall": 0.5, "scores": [0.5], "objects": [3]} | values)
+
+
 def nest(config):
     inner = config["decode"] = {}
     for _ in range(300):
@@ -95,6 +99,18 @@ ABSURD = {
     "without end": (field("bn_momentum", float("inf")), "bn_momentum: found inf"),
     "momentum": (field("bn_momentum", 2), "bn_momentum: found 2"),
     "weight": (field("box_size", -1, "loss_weights"), "box_size: found -1"),
+    "thresholds": (field("thresholds", [0.5]), "thresholds: found .0.5., expected the fields"),
+    "field of thresholds": (threshold(other=1), "thresholds: found .*, expected the fields"),
+    "threshold": (
+        threshold(overall=2),
+        "thresholds: found the scores 2 and .0.5., expected a number from 0 to 1",
+    ),
+    "threshold that is none": (threshold(scores=[NAN]), "scores: found nan"),
+    "text as threshold": (threshold(scores=["0.5"]), "thresholds: found the scores"),
+    "truth as threshold": (threshold(scores=[True]), "thresholds: found the scores"),
+    "many thresholds": (threshold(scores=[0.5] * 10_000), "thresholds: found the scores"),
+    "objects of thresholds": (threshold(objects=[-1]), "thresholds: found the counts .-1., expected 1 whole numbers from 0"),
+    "half an object": (threshold(objects=[0.5]), "thresholds: found the counts"),
     "epochs": (field("trained_epochs", -1), "trained_epochs: found -1"),
     "deep": (nest, "nested more than 40 deep"),
     "long name": (lambda c: c["schema"]["classes"][0].update(name="x" * 1500), "a name of 1500 letters"),

@@ -3,9 +3,11 @@ import numpy as np
 import pytest
 
 import centerkp
-from centerkp.model.center_net import load_model
+from centerkp.model.center_net import load_model, save_model
 from centerkp.model.hourglass import Hourglass
+from centerkp.results import Thresholds
 from centerkp.schema import Schema
+from centerkp.weights.convert import keep_stacks
 from centerkp.weights.start import build_model
 
 SPEC = Hourglass(4, (8, 8), (1, 1), stacks=2, head_channels=8)
@@ -77,6 +79,15 @@ def test_detector_without_keypoints():
     model.compile("adam")
     assert set(model.fit(images, truth, verbose=0).history) == {"loss", "center_heatmap", "center_offset", "box_size"}
     assert set(model.predict(images, verbose=0)) == {"boxes", "scores", "class_ids"}
+
+
+def test_thresholds_are_saved_with_the_model(tmp_path):
+    model = build_model(SCHEMA, backbone=SPEC, image_size=16)
+    assert model.thresholds is None
+    model.thresholds = Thresholds(0.25, (0.125, 0.25), (21, 0))
+    save_model(model, tmp_path / "m.keras")
+    loaded = load_model(tmp_path / "m.keras")
+    assert loaded.thresholds == model.thresholds == keep_stacks(loaded, 1).thresholds and loaded.thresholds.guessed == [1]
 
 
 def test_quick_start_counts():

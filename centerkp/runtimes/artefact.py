@@ -10,6 +10,7 @@ import numpy as np
 
 from centerkp import __version__
 from centerkp.heads import MAX_SIDE
+from centerkp.results import Thresholds
 from centerkp.schema import Schema
 from centerkp.writing import write_json
 
@@ -36,6 +37,7 @@ class Description:
         image_size: (width, height) of the canvas the network sees.
         format, precision: such as "onnx", "fp32".
         batch: images per call, None for any number.
+        thresholds: from which score on an object counts; None where the model did not know.
     """
 
     schema: Schema
@@ -43,6 +45,7 @@ class Description:
     format: str
     precision: str = "fp32"
     batch: int | None = None
+    thresholds: Thresholds | None = None
 
     def to_dict(self) -> dict:
         """An artefact's description as JSON can hold it."""
@@ -56,6 +59,7 @@ class Description:
             "class_names": list(self.schema.class_names),
             "keypoint_names": list(self.schema.keypoint_names),
             "schema": self.schema.get_config(),
+            "thresholds": self.thresholds and self.thresholds.get_config(),
         }
 
     def to_json(self) -> str:
@@ -80,7 +84,8 @@ class Description:
             if found["precision"] not in PRECISIONS or not isinstance(found["format"], str):
                 raise ValueError(f"precision {str(found['precision'])[:40]}, which is none of {list(PRECISIONS)}")
             schema = Schema.from_config(found["schema"])
-            return cls(schema, (width, height), found["format"], found["precision"], found["batch"])
+            thresholds = Thresholds.from_config(found.get("thresholds"), schema.num_classes)
+            return cls(schema, (width, height), found["format"], found["precision"], found["batch"], thresholds)
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError, OverflowError) as error:
             raise ValueError(
                 f"{where}: found no readable description of the model ({type(error).__name__}: {error}), expected the one that "
@@ -104,6 +109,7 @@ class ArtefactDetector(ABC):
     def __init__(self, path: Path, description: Description):
         self.path, self.description = path, description
         self.schema, self.image_size = description.schema, description.image_size
+        self.thresholds = description.thresholds
 
     @abstractmethod
     def run_canvas(self, image: np.ndarray, valid_size: np.ndarray) -> dict[str, np.ndarray]:

@@ -59,7 +59,9 @@ def make_model(stacks=1, backbone=None, max_objects=20):
     keras.utils.set_random_seed(7)
     rng = np.random.default_rng(7)
     spec = backbone or Hourglass(4, (8, 12), (1, 1), stacks=stacks, head_channels=8)
-    model = CenterNet(Schema.generic(3, [3, 0, 2]), spec, (96, 64), decode={"max_objects": max_objects, "candidates": 20})
+    known = {"overall": 0.25, "scores": [0.125, 0.5, 0.25], "objects": [40, 25, 0]}
+    decode = {"max_objects": max_objects, "candidates": 20}
+    model = CenterNet(Schema.generic(3, [3, 0, 2]), spec, (96, 64), decode=decode, thresholds=known)
     for weight in model.weights:
         if "moving_variance" in weight.path or "gamma" in weight.path:
             weight.assign(rng.uniform(0.5, 2, weight.shape))

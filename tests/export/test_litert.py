@@ -28,6 +28,7 @@ def test_best_object_equals_keras(precision, tiny_model, inputs, tmp_path):
     with zipfile.ZipFile(path) as archive:
         assert json.loads(archive.read("schema.json"))["precision"] == precision
     assert detector.schema == tiny_model.schema
+    assert detector.thresholds == tiny_model.thresholds and detector.thresholds.objects == (40, 25, 0)
     if precision == "int8":
         check_types(path)
 

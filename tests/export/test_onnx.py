@@ -58,6 +58,7 @@ def test_canvases_equal_keras_also_mixed_in_one_batch(path, small_model, inputs)
     detector = load_detector(path)
     ours, theirs = detector.predict_on_batch(inputs), small_model.predict_on_batch(inputs)
     assert (detector.schema, detector.image_size) == (small_model.schema, SIZE)
+    assert detector.thresholds == small_model.thresholds and detector.thresholds.objects == (40, 25, 0)
     assert np.asarray(theirs["scores"])[:, 0].min() > 0.1  # something is found
     for name in OUTPUTS:
         np.testing.assert_allclose(ours[name], theirs[name], atol=1e-5 if "scores" in name else 1e-3, err_msg=name)

@@ -26,6 +26,7 @@ def folder(network, inputs, tmp_path_factory):
 def test_best_object_equals_keras(precision, folder, small_model, inputs):
     detector = load_detector(folder / f"{precision}.xml")
     assert (detector.schema, detector.image_size) == (small_model.schema, SIZE)
+    assert detector.thresholds == small_model.thresholds and detector.thresholds.objects == (40, 25, 0)
     assert (detector.description.format, detector.description.precision) == ("openvino", precision)
     ours = detector.predict_on_batch(inputs)
     theirs = {name: np.asarray(values) for name, values in small_model.predict_on_batch(inputs).items()}

@@ -39,6 +39,7 @@ def test_names_order_and_description(path, tiny_model):
 def test_canvas_equals_keras(detector, tiny_model, inputs):
     ours, theirs = detector.predict_on_batch(inputs), tiny_model.predict_on_batch(inputs)
     assert (detector.schema, detector.image_size) == (tiny_model.schema, (96, 64))
+    assert detector.thresholds == tiny_model.thresholds and detector.thresholds.objects == (40, 25, 0)
     assert np.asarray(theirs["scores"])[:, 0].min() > 0.2  # something is found
     for name in OUTPUTS:
         np.testing.assert_allclose(ours[name], theirs[name], atol=2e-3, err_msg=name)

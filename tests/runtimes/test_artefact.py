@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from centerkp.inference.loading import load_detector
+from centerkp.results import Thresholds
 from centerkp.runtimes.artefact import ArtefactDetector, Description, find_artefact, in_batches
 from centerkp.schema import ObjectClass, Schema
 
@@ -24,10 +25,13 @@ class Counting(ArtefactDetector):
 
 
 def test_description_round_trip():
-    one = Description(SCHEMA, (96, 64), "onnx", "bf16", 1)
+    one = Description(SCHEMA, (96, 64), "onnx", "bf16", 1, Thresholds(0.25, (0.5, 0.25), (30, 0)))
     other = Description.from_json(one.to_json(), "x.onnx")
     assert (other.schema, other.image_size, other.format, other.precision, other.batch) == (SCHEMA, (96, 64), "onnx", "bf16", 1)
+    assert other.thresholds == one.thresholds
     content = json.loads(one.to_json())
+    assert content.pop("thresholds") == {"overall": 0.25, "scores": [0.5, 0.25], "objects": [30, 0]}
+    assert Description.from_json(json.dumps(content), "x.onnx").thresholds is None  # of an earlier version
     assert content["class_names"] == ["Zange", "nut"] and content["keypoint_names"][0] == "Zange/Spitze links"
     assert content["outputs"] == ["boxes", "scores", "class_ids", "keypoints", "keypoint_scores"]
     assert Description(Schema.generic(1), (64, 64), "onnx").to_dict()["outputs"] == ["boxes", "scores", "class_ids"]
@@ -135,6 +139,7 @@ ABSURD = {
     "skeleton elsewhere": lambda: described(schema=schema_with(skeleton=[[0, 7]])),
     "pairs of texts": lambda: described(schema=schema_with(flip_pairs=[["0", "1"]])),
     "huge id": lambda: described(schema=schema_with(category_id=2**70)),
+    "thresholds": lambda: described(thresholds={"overall": 0.5, "scores": [0.5], "objects": [1]}),
     "sigma": lambda: described(schema=schema_with(oks_sigmas=[float("nan"), 1])),
 }
 

@@ -38,7 +38,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     model.add_argument("--batch-size", type=int, default=8, metavar="N", help="images per step (default: 8)")
     objects = parser.add_argument_group("objects")
-    objects.add_argument("--score", type=float, default=0.3, help="least score of an object (default: 0.3)")
+    objects.add_argument(
+        "--score",
+        type=float,
+        metavar="X",
+        help="least score of an object (default: that of its class with the best F1 on the validation images, which training "
+        "stores with the model; else 0.3). What scores lower is not in predictions.json either, whose average precision is "
+        "lower for it than metrics.json says; --score 0 keeps all",
+    )
     objects.add_argument("--classes", action="append", metavar="NAME,...", help="only objects of these classes")
     objects.add_argument("--max-objects", type=int, metavar="N", help="only the best so many of each image")
     objects.add_argument("--track", action="store_true", help="number the objects of a video, the same one alike in all frames")

@@ -32,7 +32,7 @@ class Detector(Protocol):
 
     `image_size` is the (width, height) of its input. `predict_on_batch` takes `{"image": (B, height, width, 3) uint8 RGB,
     "valid_size": (B, 2) float32 width and height of the picture inside its padding}` and returns what `codec.decode.decode`
-    does.
+    does. A `thresholds` may say from which scores on its objects count, see `scores`.
     """
 
     @property
@@ -60,7 +60,7 @@ def detect(
     items: Iterable,
     *,
     batch_size: int = 8,
-    min_score: float = 0.0,
+    min_score: float | Sequence[float] = 0.0,
     threads: int | None = None,
 ) -> Generator[ImageResult]:
     """Runs the detector on images of any kind and yields one result each, in order.
@@ -74,7 +74,7 @@ def detect(
         items: paths, `PackedImage`s, arrays, Pillow images (`images.pixels.to_rgb`) or `Frame`s; may be a generator, also an
             endless one, that leaves alone what it has given away.
         batch_size: images per step, fewer where they are huge; a step is filled up where the network is traced for one already.
-        min_score: objects with a lower score are left out.
+        min_score: objects with a lower score are left out; one for all classes, or (C,) in the schema's order.
         threads: that read images; by default one per processor.
 
     Yields:
@@ -227,7 +227,7 @@ def _count_bytes(item: Any) -> int:
 
 
 def _detect_batches(
-    detector: Detector, loads: Generator[list[tuple[Future, int]]], batch_size: int, min_score: float
+    detector: Detector, loads: Generator[list[tuple[Future, int]]], batch_size: int, min_score: float | Sequence[float]
 ) -> Iterator[deque[tuple[ImageResult, int]]]:
     """Runs the detector on loaded items, batch by batch; the last one is filled up."""
     traced: set[int] = set()
@@ -246,7 +246,9 @@ def _detect_batches(
         loads.close()
 
 
-def _detect_batch(detector: Detector, loaded: Sequence[_Loaded], rows: int, min_score: float) -> list[ImageResult]:
+def _detect_batch(
+    detector: Detector, loaded: Sequence[_Loaded], rows: int, min_score: float | Sequence[float]
+) -> list[ImageResult]:
     """Runs the detector once on a batch; items that could not be read give results with their error."""
     readable = [one for one in loaded if not one.error]
     if readable:

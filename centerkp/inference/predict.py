@@ -4,6 +4,7 @@ import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from PIL import Image
 from centerkp.inference.detect import Detector, Frame, detect
 from centerkp.inference.image_result import Predictions
 from centerkp.inference.loading import load_detector
+from centerkp.inference.scores import choose_least_scores
 from centerkp.inference.sources import find_images
 from centerkp.wording import printable
 
@@ -21,7 +23,7 @@ def predict(
     model: Detector | str | Path,
     source: Any,
     *,
-    min_score: float = 0.3,
+    min_score: float | None = None,
     batch_size: int = 8,
     tta: str | Sequence[str] = (),
 ) -> Predictions:
@@ -34,7 +36,8 @@ def predict(
             a path of an image file, of a folder (searched with all its sub-folders), or a glob pattern; an image as an array or
             as a Pillow image, whose types and ranges `images.pixels.to_rgb` says (uint8 0..255, floats 0..1, ...); a batch of
             images as an array (N, H, W, 3), (N, H, W, 4) or (N, H, W, 1); a `Frame`, which is an image with a name.
-        min_score: objects with a lower score are left out.
+        min_score: objects with a lower score are left out. By default those stored with the model, by class, else 0.3; which,
+            and why, is printed, once for each model.
         batch_size: images per step of the network.
         tta: test-time augmentation, "flip", "scale" or "flip,scale"; see `inference.augmented.AugmentedDetector`.
 
@@ -53,14 +56,23 @@ def predict(
         from centerkp.inference.augmented import augment  # needs Keras
 
         model = augment(model, tta)
+    least = choose_least_scores(model, min_score)
+    if min_score is None:
+        _print_once(least.sentence)
     results = Predictions([], model.schema)
-    for result in detect(model, _expand_source(source), batch_size=batch_size, min_score=min_score):
+    for result in detect(model, _expand_source(source), batch_size=batch_size, min_score=least.values):
         if result.error and result.path is None:
             raise ValueError(result.error)
         if result.error:
             warnings.warn(f"left out: {printable(result.error)}", stacklevel=2)
         results.append(result if result.path is None else replace(result, pixels=None))
     return results
+
+
+@cache
+def _print_once(sentence: str) -> None:
+    """Prints what `predict` chose, not again for every picture of a program that predicts one at a time."""
+    print(sentence)
 
 
 def _expand_source(source: Any) -> Iterator:

@@ -15,6 +15,7 @@ from rich.text import Text
 from centerkp.console import make_console
 from centerkp.inference.detect import Detector, ImageResult, detect
 from centerkp.inference.outputs import OutputChoice, OutputNames, Outputs, Result
+from centerkp.inference.scores import choose_least_scores
 from centerkp.inference.screen import Screen
 from centerkp.inference.sources import Clip, Item, Picture, read_items
 from centerkp.inference.tracking import Tracker
@@ -29,20 +30,18 @@ class Selection:
     """Which of the detector's objects count.
 
     Args:
-        min_score: least score of an object.
+        min_score: least score of an object; None for what the detector knows of itself, see `choose_least_scores`.
         classes: names of the classes; empty for all.
         max_objects: only so many of an image, the best ones.
         track: numbers the objects of videos, the same object with the same number in all frames.
     """
 
-    min_score: float = 0.3
+    min_score: float | None = None
     classes: Sequence[str] = ()
     max_objects: int | None = None
     track: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 <= self.min_score <= 1:
-            raise ValueError(f"score: found {self.min_score:g}, expected a number from 0 to 1.")
         if self.max_objects is not None and self.max_objects < 1:
             raise ValueError(f"max_objects: found {self.max_objects}, expected 1 or more.")
 
@@ -94,6 +93,7 @@ def predict_sources(
     run = _Run(detector, sources, selection, batch_size, console)
     screen = _open_screen(console) if choice.show else None
     outputs = Outputs(names, detector.schema, choice, screen, run.report)
+    console.print(run.least.sentence)
     interrupted = False
     try:
         with outputs, run.progress, closing(run.results()) as results:
@@ -127,6 +127,7 @@ class _Run:
         self.detector, self.sources, self.selection, self.batch_size = detector, sources, selection, batch_size
         self.console, self.failed, self.stop = console, 0, Event()
         self.class_ids = selection.find_class_ids(detector.schema)
+        self.least = choose_least_scores(detector, selection.min_score)
         columns = [TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), _Rate(), TimeRemainingColumn()]
         self.progress = Progress(*columns, console=console, transient=True)
         self._total = sum(isinstance(source, Picture) for source in sources)
@@ -138,9 +139,7 @@ class _Run:
         items: deque[Item] = deque()
         trackers: dict[Clip, Tracker] = {}
         self._started = perf_counter()
-        found = detect(
-            self.detector, self._read_contents(items), batch_size=self.batch_size, min_score=self.selection.min_score
-        )
+        found = detect(self.detector, self._read_contents(items), batch_size=self.batch_size, min_score=self.least.values)
         try:
             for result in found:
                 item = items.popleft()
@@ -186,11 +185,16 @@ class _Run:
         seconds = max(self._ended - self._started, 1e-9)
         faults = f"; {count_of(self.failed, 'fault')}, see above" if self.failed else ""
         self.console.print(
-            f"{outputs.object_count} objects with score {self.selection.min_score:g} or more in {outputs.image_count} images"
-            f"{faults}\n{outputs.image_count / seconds:.1f} images/s",
+            f"{count_of(outputs.object_count, 'object')} in {count_of(outputs.image_count, 'image')}{faults}\n"
+            f"{outputs.image_count / seconds:.1f} images/s",
         )
         for kind, path in sorted(outputs.paths.items()):
             self.console.print(f"{kind:>8}: {path}", soft_wrap=True)
+        if any(self.least.values):
+            self.console.print(
+                "predictions.json has no objects below the least score: its average precision is lower than metrics.json says; "
+                "--score 0 keeps all"
+            )
 
 
 class _Rate(ProgressColumn):

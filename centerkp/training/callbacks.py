@@ -15,10 +15,10 @@ from centerkp.drawing.pictures import draw_comparison
 from centerkp.evaluation.evaluate import evaluate
 from centerkp.images.reading import read_image
 from centerkp.inference.detect import detect_records
+from centerkp.inference.scores import choose_least_scores
 from centerkp.labels.records import Record
-from centerkp.model.center_net import save_model
+from centerkp.model.center_net import CenterNet, save_model
 from centerkp.results import Detection
-from centerkp.schema import Schema
 from centerkp.training.interruption import Interruption
 from centerkp.training.optimizer import averaged_weights
 from centerkp.training.records import digest_records
@@ -26,7 +26,6 @@ from centerkp.training.run_folder import RunFolder
 from centerkp.training.settings import TrainSettings
 
 SHORT = 300  # seconds of a run that nobody wants to shorten
-SHOWN = 0.3  # least score of what is drawn
 # Heads as columns of an 80-column terminal.
 SHORT_NAMES = {
     "center_heatmap": "center",
@@ -38,9 +37,10 @@ SHORT_NAMES = {
 }
 
 
-def draw_validation(record: Record, detections: Sequence[Detection], schema: Schema) -> np.ndarray:
+def draw_validation(record: Record, detections: Sequence[Detection], model: CenterNet) -> np.ndarray:
     """A validation image during training: as annotated, beside it with detections worth showing, (h, w, 3) uint8 RGB."""
-    return draw_comparison(read_image(record.path), record, [d for d in detections if d.score >= SHOWN], schema)
+    shown = choose_least_scores(model).keep(detections)
+    return draw_comparison(read_image(record.path), record, shown, model.schema)
 
 
 class EpochEnd(keras.callbacks.Callback):
@@ -122,10 +122,11 @@ class EpochEnd(keras.callbacks.Callback):
         save_model(self.model, self.folder.last)
 
     def _evaluate_model(self) -> dict[str, float]:
-        """Evaluates the model in training on the validation images; the numbers for the log."""
+        """Evaluates the model in training on the validation images, and tells it its thresholds; the numbers for the log."""
         losses = self.model.evaluate(self.validation_batches, verbose=0, return_dict=True)
         self.detections = detect_records(self.model, self.records, self.settings.batch_size)
         evaluation = evaluate(self.records, self.detections, self.model.schema)
+        self.model.thresholds = evaluation.find_thresholds()
         numbers = {"box_ap": evaluation.box["AP"], "keypoint_ap": evaluation.keypoints["AP"], "pck": evaluation.pck}
         numbers["score"] = evaluation.score(self.settings.monitor)
         return {f"val_{k}": v for k, v in losses.items()} | {k: v for k, v in numbers.items() if v is not None}
@@ -202,7 +203,7 @@ class TensorBoardLog(keras.callbacks.Callback):
         if "score" in row:
             pairs = zip(self.epoch_end.records, self.epoch_end.detections, strict=True)
             for i, (record, found) in enumerate(islice(pairs, self.pictures)):
-                picture = draw_validation(record, found, self.model.schema)
+                picture = draw_validation(record, found, self.model)
                 self.writer.add_image(f"validation/{i}", picture, epoch + 1, dataformats="HWC")
         self.writer.flush()
 

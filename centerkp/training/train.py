@@ -13,6 +13,7 @@ from centerkp.evaluation.evaluate import Evaluation, evaluate, ground_truth_as_d
 from centerkp.evaluation.tables import print_evaluation
 from centerkp.images.saving import write_image
 from centerkp.inference.detect import detect_records
+from centerkp.inference.scores import choose_least_scores
 from centerkp.labels.counts import require_labels
 from centerkp.labels.records import Record
 from centerkp.model.backbones import find_backbone
@@ -217,9 +218,10 @@ def finish(folder: RunFolder, val_records: Sequence[Record], settings: TrainSett
     images = [{"id": r.image_id, "file_name": r.file_name, "width": r.width, "height": r.height} for r in val_records]
     write_json(folder.predictions, coco_dataset(images, detections, model.schema))
     for record, found in list(zip(val_records, detections, strict=True))[:PICTURES]:
-        picture = draw_validation(record, found, model.schema)
+        picture = draw_validation(record, found, model)
         write_image(folder.pictures / "validation" / f"{record.path.stem}_{record.image_id}.jpg", picture, "train")
     print_evaluation(evaluation, console)
+    console.print(f"infer.py takes by default the {choose_least_scores(model).sentence}")
     for name, path in (("model", folder.best), ("numbers", folder.metrics), ("pictures", folder.pictures)):
         console.print(f"{name:>9}: {path}")
     return TrainResult(folder, evaluation)

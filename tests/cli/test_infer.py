@@ -32,11 +32,12 @@ def test_defaults(asked, tmp_path, monkeypatch, capsys):
     assert asked.weights == os.path.join("runs", "mine", "best.keras")
     assert sorted(p.name for p in (tmp_path / "predictions").iterdir()) == ["images", "predictions.json"]
     text = capsys.readouterr().out
-    assert "1 objects with score 0.3 or more in 1 images" in text and "objects: predictions/predictions.json" in text
+    assert "1 object in 1 image\n" in text and "objects: predictions/predictions.json" in text
+    assert "least score 0.3, since none is stored with the model" in text
     assert max(map(len, text.splitlines())) <= 80
 
 
-def test_every_flag_arrives(asked, tmp_path, monkeypatch):
+def test_every_flag_arrives(asked, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     squares.write_png(tmp_path / "a.png", ("red", 20, 30, 40), ("red", 70, 30, 20), ("green", 5, 5, 10))
     squares.write_clip(tmp_path / "c.avi", squares.moving_square(6))
@@ -46,6 +47,7 @@ def test_every_flag_arrives(asked, tmp_path, monkeypatch):
         "--no-save-images --save-video --csv --crops --track"
     )
     assert commands.main(command.split()) == 0
+    assert "least score 0.5, as given" in capsys.readouterr().out
     asked.options.pop("console")
     assert asked.options == {
         "image_size": 96, "stacks": 1, "tta": "flip,scale", "device": "cpu", "precision": "mixed_bfloat16", "backbone": None,

@@ -7,7 +7,8 @@ from PIL import Image
 
 import centerkp
 from centerkp.inference.detect import Frame, detect, read_ahead
-from centerkp.inference.predict import predict
+from centerkp.inference.predict import _print_once, predict
+from centerkp.results import Thresholds
 from centerkp.schema import ObjectClass, Schema
 
 SCHEMA = Schema((ObjectClass("spot", 1, ("middle",)),))
@@ -89,6 +90,16 @@ def test_many_of_all_kinds_keep_their_order(tmp_path):
     assert results[0].pixels is None and results[0].image.shape == (64, 64, 3)  # files are read again
     assert len(results.to_dataframe()) == 14 and len(results.to_coco()["annotations"]) == 14
     assert predict(FindBrightest(), []) == [] and predict(FindBrightest(), spot(4, 4), min_score=0.6)[0].detections == []
+
+
+def test_stored_scores_are_the_default_and_are_told_once(capsys):
+    _print_once.cache_clear()
+    detector = FindBrightest()
+    assert [len(predict(detector, spot(4, 4))[0]) for _ in range(2)] == [1, 1]
+    detector.thresholds = Thresholds(0.6, (0.6,), (5,))
+    assert [len(predict(detector, spot(4, 4), min_score=score)[0]) for score in (None, 0.5, None)] == [0, 1, 0]
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("least score 0.3, since none") and "0.6, stored" in second and "decide it: 5 of spot)" in second
 
 
 def test_unreadable_files_warn_and_arrays_raise(tmp_path):

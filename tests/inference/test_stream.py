@@ -20,6 +20,7 @@ from centerkp.inference import outputs, stream
 from centerkp.inference.outputs import OutputChoice
 from centerkp.inference.sources import find_sources
 from centerkp.inference.stream import Selection, predict_sources
+from centerkp.results import Thresholds
 
 TESTS = Path(__file__).parent
 
@@ -66,7 +67,8 @@ def test_images(images, tmp_path):
     drawn, plain = read_png(tmp_path / "out/images/a.png"), read_png(images / "a.png")
     assert (drawn[30:70, 20:60] != plain[30:70, 20:60]).any() and (read_png(tmp_path / "out/images/none.png") == 60).all()
     assert "left out: " in text and "zero.jpg: found an empty file" in text
-    assert "3 objects with score 0.3 or more in 3 images; 1 fault, see above" in text and "images/s" in text
+    assert "3 objects in 3 images; 1 fault, see above" in text and "images/s" in text
+    assert "least score 0.3, since none is stored with the model" in text and "its average precision is lower than" in text
     assert len(COCO(str(tmp_path / "out/predictions.json")).anns) == 3
 
 
@@ -87,6 +89,21 @@ def test_selection(images, tmp_path):
         with pytest.raises(ValueError, match=message):
             predict([images], tmp_path / "none", selection=Selection(**wrong))
     assert not (tmp_path / "none").exists()
+
+
+def test_the_least_scores_are_those_stored_with_the_model_unless_given(images, tmp_path):
+    detector = squares.SquareDetector()
+    detector.thresholds = Thresholds(0.2, (0.95, 0.2), (40, 3))  # in a.png red has 0.9, green 0.8
+
+    def found(**options):
+        content, text = predict([images], tmp_path / "out", detector, selection=Selection(**options))
+        return [a["category_id"] for a in content["annotations"]], text
+
+    kinds, text = found()
+    assert kinds == [7, 7] and "least scores red 0.95, green 0.2, stored with the model" in text
+    assert text.count("(a guess where few objects decide it: 3 of green)") == 1
+    kinds, text = found(min_score=0)
+    assert kinds == [3, 7, 7] and "least score 0, as given" in text and "average precision" not in text
 
 
 def test_table_crops_and_no_pictures(images, tmp_path):

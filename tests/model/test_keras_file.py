@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 
+from centerkp.inference.scores import choose_least_scores
 from centerkp.model.center_net import load_model
 from centerkp.model.hourglass import Hourglass
 from centerkp.weights.start import build_model
@@ -156,6 +157,7 @@ def test_files_of_earlier_versions_load_and_predict_as_they_did():
     """Written by version 0.1 before its modules moved into rooms; other processors round the last digits otherwise."""
     golden = Path(__file__).parents[1] / "golden"
     model, known = load_model(golden / "version_0_1.keras"), np.load(golden / "version_0_1.npz")
+    assert model.thresholds is None and set(choose_least_scores(model).values) == {0.3}
     found = model.predict(known["image"], verbose=0)
     assert set(found) == set(known) - {"image"} and len(set(known["scores"].ravel())) > 1
     for name, values in found.items():

@@ -1,10 +1,14 @@
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
+from scored_objects import SCHEMA, random_records
 
+from centerkp.evaluation.evaluate import ground_truth_as_detections
 from centerkp.training import callbacks
-from centerkp.training.callbacks import Forecast, format_duration
+from centerkp.training.callbacks import EpochEnd, Forecast, format_duration
+from centerkp.training.settings import TrainSettings
 
 
 def forecast(monkeypatch, seconds, size, multiple, steps=1013):
@@ -30,6 +34,21 @@ def test_forecast(monkeypatch):
 @pytest.mark.parametrize(("seconds", "size", "multiple"), [(0.05, 320, 32), (0.9, 128, 128)])
 def test_no_smaller_size_is_proposed_for_short_runs_and_where_there_is_none(monkeypatch, seconds, size, multiple):
     assert forecast(monkeypatch, seconds, size, multiple).endswith("evaluations not counted\n")
+
+
+def test_an_evaluation_tells_the_model_its_thresholds(monkeypatch):
+    records = random_records(SCHEMA, images=4, missing=["nut"])
+    found = [[replace(d, score=0.1) for d in one] for one in ground_truth_as_detections(records, SCHEMA)]
+    monkeypatch.setattr(callbacks, "detect_records", lambda *_: found)
+    monkeypatch.setattr(callbacks, "digest_records", lambda _: "")
+    end = EpochEnd(None, records, None, TrainSettings(), 1, [], {}, None, None)
+    end.set_model(SimpleNamespace(evaluate=lambda *_, **__: {"loss": 2.0}, schema=SCHEMA, thresholds=None))
+    assert end._evaluate_model()["box_ap"] == pytest.approx(1)
+    assert end.model.thresholds.scores == pytest.approx((0.05, 0.05, 0.05)) and end.model.thresholds.objects[2] == 0
+    found.clear()
+    found += [[] for _ in records]
+    end._evaluate_model()
+    assert end.model.thresholds is None
 
 
 def test_durations():

@@ -69,6 +69,18 @@ def test_best_model_gives_the_reported_numbers(run):
     assert metrics["box"]["AP"] == pytest.approx(max(evaluator.stats[0], 0), abs=1e-4)
 
 
+def test_models_know_the_scores_with_the_best_f1(run):
+    """best.keras those of its own evaluation, last.keras those of the last one; a guess on so few images."""
+    folder = run[0].folder
+    thresholds = centerkp.load_model(folder.best).thresholds
+    numbers = json.loads(folder.metrics.read_text())["best_f1"]["boxes"]
+    if thresholds is None:  # nothing was found, which other processors may round to
+        assert numbers["all classes"]["threshold"] is None
+    else:
+        assert thresholds.overall == pytest.approx(numbers["all classes"]["threshold"]) and thresholds.guessed
+    assert "infer.py takes by default the least score" in run[1]
+
+
 def test_summary_says_what_was_understood(run):
     text = run[1]
     assert max(map(len, text.splitlines())) <= 80

@@ -1,5 +1,6 @@
 """A detector without a network: it finds red and green squares, so that tests know every number in advance."""
 
+import json
 import time
 from pathlib import Path
 
@@ -82,3 +83,29 @@ def write_clip(path: Path, images, codec: str = "MJPG", fps: float = 20) -> Path
 def moving_square(count: int, step: int = 2, side: int = 16) -> list[np.ndarray]:
     """`count` frames of a red square that goes right by `step` pixels each."""
     return [draw(("red", 4 + step * i, 30, side)) for i in range(count)]
+
+
+SQUARES = {  # what the detector finds in each image
+    "one.png": [("red", 10, 10, 40)],
+    "two.png": [("red", 6, 8, 30), ("green", 50, 50, 40)],
+    "empty.png": [],
+}
+
+
+def write_dataset(folder, shift=0):
+    """The squares of `SQUARES`, annotated where they are; keypoints `shift` pixels beside."""
+    images, annotations = [], []
+    for image_id, (name, squares) in enumerate(SQUARES.items(), 1):
+        write_png(folder / name, *squares)
+        images.append({"id": image_id, "file_name": name, "width": SIZE, "height": SIZE})
+        for color, x, y, side in squares:
+            entry = {"id": len(annotations) + 1, "image_id": image_id, "category_id": 3 if color == "red" else 7, "iscrowd": 0}
+            entry |= {"bbox": [x, y, side, side], "area": side * side}
+            if color == "red":
+                middle = [x + side / 2 + shift, y + side / 2, 2]
+                entry |= {"keypoints": [x + shift, y, 2, *middle], "num_keypoints": 2}
+            annotations.append(entry)
+    categories = [{"id": 3, "name": "red", "keypoints": ["corner", "middle"]}, {"id": 7, "name": "green"}]
+    path = folder / "val.json"
+    path.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
+    return path

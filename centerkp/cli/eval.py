@@ -13,11 +13,17 @@ from centerkp.writing import WriteGuard, mark, says
 if TYPE_CHECKING:
     from centerkp.evaluation.models import ModelResult
 
-HELP = "score models on annotated images"
+HELP = "score models, or files of predictions, on annotated images"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("models", nargs="+", metavar="MODEL", help=".keras files, exported models, or coco for the model zoo's")
+    parser.add_argument(
+        "models",
+        nargs="+",
+        metavar="MODEL",
+        help=".keras files, exported models, coco for the model zoo's, or .json files of predictions (of infer, of a run, or "
+        "COCO results), which are scored as they are: objects that infer left out below its --score count as not found",
+    )
     parser.add_argument("--coco", required=True, metavar="JSON", help="annotated images that were not trained on")
     parser.add_argument("--images", metavar="DIR", help="folder of the images (default: beside the JSON, or its images folder)")
     parser.add_argument(
@@ -32,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--score",
         type=float,
         metavar="X",
-        help="least score in the confusion and in the pictures (default: that with the best F1)",
+        help="least score in the confusion and in the pictures (default: that with the best F1); average precision takes all",
     )
     parser.add_argument("--image-size", type=int, metavar="PIXELS", help="side of the network input (default: the model's own)")
     parser.add_argument("--batch-size", type=int, default=8, metavar="N", help="images per step (default: 8)")

@@ -13,6 +13,7 @@ from centerkp.console import make_console
 from centerkp.evaluation.curves import RECALLS, SCORES
 from centerkp.evaluation.evaluate import Evaluation, evaluate
 from centerkp.evaluation.keypoint_error import PCK_SHARES
+from centerkp.evaluation.predictions import PredictionFile, describe_predictions
 from centerkp.evaluation.speed import Speed, TimedDetector, describe_machine
 from centerkp.evaluation.tables import (
     class_table,
@@ -24,7 +25,7 @@ from centerkp.evaluation.tables import (
     print_tables,
     threshold_table,
 )
-from centerkp.inference.detect import detect_records
+from centerkp.inference.detect import Detector, detect_records
 from centerkp.inference.loading import load_for_use
 from centerkp.labels.coco import read_coco
 from centerkp.labels.records import Record
@@ -38,7 +39,10 @@ TERMINAL_MODELS = 3  # so many columns of two numbers each fit 80 columns
 
 @dataclass(frozen=True, eq=False)
 class ModelResult:
-    """One model on the dataset: its annotations as its schema has them, its detections, and how good and fast they are."""
+    """One model on the dataset: its annotations as its schema has them, its detections, and how good and fast they are.
+
+    Of a file of predictions, `speed` is None.
+    """
 
     name: str
     path: str
@@ -46,7 +50,11 @@ class ModelResult:
     records: tuple[Record, ...]
     detections: list[list[Detection]]
     evaluation: Evaluation
-    speed: Speed
+    speed: Speed | None
+
+    def describe(self) -> str:
+        """How fast the evaluated model is, or what the file of predictions in its place holds, in a line."""
+        return self.speed.describe() if self.speed else describe_predictions(self.detections)
 
 
 def measure_models(
@@ -65,7 +73,8 @@ def measure_models(
     """Runs models on one dataset and measures how good and how fast they are.
 
     Args:
-        models: what `load_detector` takes; their classes must be those of the dataset.
+        models: what `load_detector` takes, or .json files of predictions (`infer`'s, a run's, COCO results), which are measured
+            as they are; their classes must be those of the dataset.
         tta: test-time augmentation such as "flip" or "flip,scale"; none by default.
         min_score: see `evaluate`; also the least score of what is drawn.
         oks_sigmas: instead of those the model was trained with; see `Schema.with_sigmas`.
@@ -77,19 +86,36 @@ def measure_models(
     console = console or make_console()
     results, datasets = [], {}
     for name, path in zip(name_models(models), models, strict=True):
-        detector = load_for_use(path, image_size=image_size, tta=tta, console=console)
-        schema = detector.schema.with_sigmas(oks_sigmas)
+        source = _load_source(path, coco, image_size, tta, console)
+        schema = source.schema.with_sigmas(oks_sigmas)
         if schema not in datasets:  # models of one schema share the annotations
             datasets[schema] = read_coco(coco, images_dir=images_dir, schema=schema, check_images=check_images)
         dataset = datasets[schema]
         for line in () if results else dataset.notes:
             console.print(f"{Path(coco).name}: {line}")
-        timed, started = TimedDetector(detector), time.perf_counter()
-        detections = detect_records(timed, dataset.records, batch_size, console, name)
-        speed = timed.measure(len(detections), time.perf_counter() - started)
+        if isinstance(source, PredictionFile):
+            detections, speed = source.match(dataset), None
+        else:
+            timed, started = TimedDetector(source), time.perf_counter()
+            detections = detect_records(timed, dataset.records, batch_size, console, name)
+            speed = timed.measure(len(detections), time.perf_counter() - started)
         evaluation = evaluate(dataset.records, detections, schema, min_score=min_score)
         results.append(ModelResult(name, str(path), schema, dataset.records, detections, evaluation, speed))
     return results
+
+
+def _load_source(
+    path: str | Path, coco: str | Path, image_size: int | None, tta: str | None, console: Console
+) -> Detector | PredictionFile:
+    """What a path to be measured names: a file of predictions, by its ending .json, else a model."""
+    if Path(path).suffix.lower() != ".json":
+        return load_for_use(path, image_size=image_size, tta=tta, console=console)
+    if tta or image_size:
+        raise ValueError(
+            f"{path}: found --tta or --image-size for a file of predictions, expected a model; leave them out, or name the "
+            "model that predicted."
+        )
+    return PredictionFile.read(path, coco)
 
 
 def name_models(paths: Sequence[str | Path]) -> list[str]:
@@ -105,7 +131,7 @@ def name_models(paths: Sequence[str | Path]) -> list[str]:
 
 def write_metrics(results: Sequence[ModelResult], coco: str | Path, out: Path) -> Path:
     """Writes metrics.json: all numbers of each model but the curves."""
-    models = {r.name: {"model": r.path, "speed": asdict(r.speed), **r.evaluation.to_dict()} for r in results}
+    models = {r.name: {"model": r.path, "speed": r.speed and asdict(r.speed), **r.evaluation.to_dict()} for r in results}
     content = {"made_by": mark("eval"), "coco": str(coco), "machine": describe_machine(), "models": models}
     return write_json(out / "metrics.json", content, indent=2)
 
@@ -149,7 +175,7 @@ def print_results(results: Sequence[ModelResult], console: Console) -> None:
     say(f"{first.images} images, {sum(first.objects.values())} annotated objects")
     say("Speed measured here, on " + describe_machine())
     for n, r in enumerate(results, 1):
-        say(f"{n}: {r.name}, {r.speed.describe()}")
+        say(f"{n}: {r.name}, {r.describe()}")
     say()
     numbered = {str(n) if len(results) > 1 else "": e for n, e in enumerate(evaluations.values(), 1)}
     tables = [number_table(part) for part in _divide_models(numbered)]

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from centerkp.labels.annotations import Annotations, read_annotations
 from centerkp.labels.faults import Remarks
@@ -74,17 +75,21 @@ def read_label_file(
     return LabelFile(path, content, schema, images, annotations, remarks)
 
 
-def read_schema(path: str | Path, *, flip_pairs: FlipPairs = None, oks_sigmas: OksSigmas = None) -> Schema:
+def read_schema(
+    path: str | Path, content: Mapping | None = None, *, flip_pairs: FlipPairs = None, oks_sigmas: OksSigmas = None
+) -> Schema:
     """The classes and keypoints of a COCO file alone; its images and annotations are not looked at.
 
     Args:
+        content: what `read_coco_json` read there before.
         flip_pairs, oks_sigmas: as in `Schema.from_coco`.
 
     Raises:
         FileNotFoundError, ValueError: as `read_coco`.
     """
     path = Path(path)
-    return match_schema(path, _require_categories(read_coco_json(path), Remarks(path)), None, flip_pairs, oks_sigmas)[0]
+    content = read_coco_json(path) if content is None else content
+    return match_schema(path, _require_categories(content, Remarks(path)), None, flip_pairs, oks_sigmas)[0]
 
 
 def _require_categories(content: Mapping, remarks: Remarks) -> list[dict]:
@@ -137,13 +142,17 @@ class NotCoco(ValueError):
 def read_coco_json(path: Path) -> dict:
     """Loads a COCO dataset and says what the file seems to be when it is something else.
 
-    UTF-8 and UTF-16 are read, with or without a byte order mark. The three lists 'images', 'annotations' and 'categories'
-    are there afterwards; what stands in them is not yet checked.
+    The three lists 'images', 'annotations' and 'categories' are there afterwards; what stands in them is not yet checked.
 
     Raises:
         FileNotFoundError: there is no such file.
         NotCoco: the file is no COCO dataset.
     """
+    return require_coco(path, load_json(path))
+
+
+def load_json(path: Path) -> Any:
+    """Loads a JSON, be it COCO or not, in UTF-8 or UTF-16, with or without a byte order mark; raises as `read_coco_json`."""
     if path.is_dir():
         inside = sorted(p.name for p in path.glob("*.json"))[:10]
         raise _not_coco(path, f"a folder with the JSON files {inside}", "give one JSON file")
@@ -156,6 +165,11 @@ def read_coco_json(path: Path) -> dict:
         raise NotCoco(path, str(error), "join the two, or delete one") from None
     except (ValueError, RecursionError) as error:
         raise _not_coco(path, *recognise_bytes(path, data, error)) from None
+    return content
+
+
+def require_coco(path: Path, content: Any) -> dict:
+    """What a JSON holds, if it is a COCO dataset as `read_coco_json` promises it; raises NotCoco else."""
     if not isinstance(content, dict):
         raise _not_coco(path, *recognise_list(content))
     lacking = [key for key in NOUNS if not isinstance(content.get(key), list)]

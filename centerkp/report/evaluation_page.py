@@ -65,7 +65,7 @@ def write_evaluation_page(results: Sequence[ModelResult], coco: str | Path, path
 def _add_overview(page: Page, results: Sequence[ModelResult]) -> None:
     """The first part of the evaluation page: what was measured, and the main numbers."""
     headings = ("box AP", "box AP50", "OKS AP", "PCK@0.1", "median error", "speed")
-    cells = [_headlines(r.evaluation) + [f"{r.speed.network:.1f} /s"] for r in results]
+    cells = [_headlines(r.evaluation) + [f"{r.speed.network:.1f} /s" if r.speed else "-"] for r in results]
     if len(results) == 1:
         small = ("IoU 0.50 to 0.95", "IoU 0.50", "mean over classes", "of labelled points", "of points found", "network alone")
         tiles = zip(headings, cells[0], small, strict=True)
@@ -78,7 +78,7 @@ def _add_overview(page: Page, results: Sequence[ModelResult]) -> None:
             for row in _best_rows(column, smallest=headings[c] == "median error")
         ]
         page.add_table(("model", *headings), [(r.name, *row) for r, row in zip(results, cells, strict=True)], best=best)
-    lines = [f"{r.name}: {r.speed.describe()}" for r in results]
+    lines = [f"{r.name}: {r.describe()}" for r in results]
     page.add_text(
         f"Speed measured on the machine that made this page, {describe_machine()}.\n\n" + "\n\n".join(lines), muted=True
     )

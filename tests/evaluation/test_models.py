@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from rich.console import Console
-from squares import SCHEMA, SIZE, SquareDetector, write_png
+from squares import SCHEMA, SQUARES, SquareDetector, write_dataset
 
 from centerkp.cli import main
 from centerkp.cli.eval import evaluate_models
@@ -15,31 +15,6 @@ from centerkp.model.center_net import save_model
 from centerkp.model.hourglass import Hourglass
 from centerkp.schema import ObjectClass, Schema
 from centerkp.weights.start import build_model
-
-SQUARES = {  # what the detector finds in each image
-    "one.png": [("red", 10, 10, 40)],
-    "two.png": [("red", 6, 8, 30), ("green", 50, 50, 40)],
-    "empty.png": [],
-}
-
-
-def write_dataset(folder, shift=0):
-    """The squares of `SQUARES`, annotated where they are; keypoints `shift` pixels beside."""
-    images, annotations = [], []
-    for image_id, (name, squares) in enumerate(SQUARES.items(), 1):
-        write_png(folder / name, *squares)
-        images.append({"id": image_id, "file_name": name, "width": SIZE, "height": SIZE})
-        for color, x, y, side in squares:
-            entry = {"id": len(annotations) + 1, "image_id": image_id, "category_id": 3 if color == "red" else 7, "iscrowd": 0}
-            entry |= {"bbox": [x, y, side, side], "area": side * side}
-            if color == "red":
-                middle = [x + side / 2 + shift, y + side / 2, 2]
-                entry |= {"keypoints": [x + shift, y, 2, *middle], "num_keypoints": 2}
-            annotations.append(entry)
-    categories = [{"id": 3, "name": "red", "keypoints": ["corner", "middle"]}, {"id": 7, "name": "green"}]
-    path = folder / "val.json"
-    path.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
-    return path
 
 
 @pytest.fixture

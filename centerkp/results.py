@@ -1,7 +1,7 @@
 """What the detector found: `Detection`, the scores from which on it counts, its JSON, and its rows."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,7 @@ class Thresholds:
 
     def get_config(self) -> dict:
         """The scores that results are cut at as a dictionary that JSON can hold."""
-        return asdict(self) | {"scores": list(self.scores), "objects": list(self.objects)}
+        return {"overall": self.overall, "scores": list(self.scores), "objects": list(self.objects)}
 
     @classmethod
     def from_config(cls, config: Any, num_classes: int) -> "Thresholds | None":

@@ -26,8 +26,9 @@ from centerkp.training.dry_run import dry_run
 from centerkp.training.fitting import fit
 from centerkp.training.records import KeptImages, digest_records, read_records
 from centerkp.training.run_folder import RunFolder
-from centerkp.training.settings import TrainSettings, read_keypoint_map, read_numbers
+from centerkp.training.settings import TrainSettings
 from centerkp.training.summary import print_dataset, warn_of_labels, warn_of_reach
+from centerkp.training.values import read_keypoint_map, read_numbers
 from centerkp.weights.start import build_from_weights, build_model
 from centerkp.writing import write_json
 

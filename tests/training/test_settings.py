@@ -3,7 +3,8 @@ import json
 import pytest
 
 from centerkp.cli.commands import build_parser, main
-from centerkp.training.settings import TrainSettings, read_flip_pairs, read_sigmas
+from centerkp.training.settings import TrainSettings
+from centerkp.training.values import read_flip_pairs, read_sigmas
 
 
 def test_round_trip(tmp_path):

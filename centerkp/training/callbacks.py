@@ -22,8 +22,8 @@ from centerkp.schema import Schema
 from centerkp.training.interruption import Interruption
 from centerkp.training.optimizer import averaged_weights
 from centerkp.training.records import digest_records
+from centerkp.training.run import Run
 from centerkp.training.run_folder import RunFolder
-from centerkp.training.settings import TrainSettings
 
 SHORT = 300  # seconds of a run that nobody wants to shorten
 SHOWN = 0.3  # least score of what is drawn
@@ -51,27 +51,13 @@ class EpochEnd(keras.callbacks.Callback):
     signal interrupts it.
 
     Args:
-        steps: of an epoch.
         rows: of the log of the epochs before.
-        scores: of the models that were best until now, by epoch.
     """
 
-    def __init__(
-        self,
-        folder: RunFolder,
-        records: Sequence[Record],
-        validation_batches: Any,
-        settings: TrainSettings,
-        steps: int,
-        rows: list[dict[str, float]],
-        scores: dict[int, float],
-        interruption: Interruption,
-        console: Console,
-    ) -> None:
+    def __init__(self, run: Run, validation_batches: Any, rows: list[dict[str, float]], interruption: Interruption) -> None:
         super().__init__()
-        self.folder, self.records, self.validation_batches = folder, records, validation_batches
-        self.settings, self.steps, self.rows, self.console = settings, steps, rows, console
-        self.scores, self.validation, self.interruption = scores, digest_records(records), interruption
+        self.run, self.validation_batches, self.rows = run, validation_batches, rows
+        self.validation, self.interruption = digest_records(run.val_records), interruption
         self.detections: list[list[Detection]] = []
 
     def on_epoch_begin(self, epoch: int, logs: Mapping | None = None) -> None:
@@ -96,22 +82,23 @@ class EpochEnd(keras.callbacks.Callback):
         """Evaluates when it is time, saves the best and the last model, writes log.csv, prints the epoch's line."""
         row = {"epoch": epoch + 1, "learning_rate": float(self.model.optimizer.learning_rate), **(logs or {})}
         row["seconds"] = round(time.monotonic() - self.started, 1)
-        is_due = (epoch + 1) % self.settings.eval_every == 0 or epoch + 1 == self.settings.epochs
+        settings, folder, scores = self.run.settings, self.run.folder, self.run.scores
+        is_due = (epoch + 1) % settings.eval_every == 0 or epoch + 1 == settings.epochs
         if is_due:
-            self._save_unfinished(self.steps)
+            self._save_unfinished(self.run.steps)
         self.model.trained_epochs, self.model.unfinished = epoch + 1, None
         if is_due:
             with self.interruption.at_once(), averaged_weights(self.model):
                 row |= self._evaluate_model()
-                if not self.scores or row["score"] > max(self.scores.values()):
-                    save_model(self.model, self.folder.best)
-                    self.scores[epoch + 1] = row["score"]
-                    self.folder.write_best(self.scores, self.validation)
+                if not scores or row["score"] > max(scores.values()):
+                    save_model(self.model, folder.best)
+                    scores[epoch + 1] = row["score"]
+                    folder.write_best(scores, self.validation)
                     row["best"] = 1
         self.rows.append(row)
-        self.folder.write_log(self.rows)
-        save_model(self.model, self.folder.last)
-        self.console.print(format_row(row))
+        folder.write_log(self.rows)
+        save_model(self.model, folder.last)
+        self.run.console.print(format_row(row))
 
     def _save_unfinished(self, steps: int) -> None:
         """Saves the model after so many steps of an epoch, and what its metrics have summed up."""
@@ -119,15 +106,16 @@ class EpochEnd(keras.callbacks.Callback):
             self.model.jax_state_sync()  # the state is with `fit` until somebody asks for it
         metrics = [float(keras.ops.convert_to_numpy(v)) for v in self.model.metrics_variables]
         self.model.unfinished = {"steps": steps, "metrics": metrics}
-        save_model(self.model, self.folder.last)
+        save_model(self.model, self.run.folder.last)
 
     def _evaluate_model(self) -> dict[str, float]:
         """Evaluates the model in training on the validation images; the numbers for the log."""
+        records, settings = self.run.val_records, self.run.settings
         losses = self.model.evaluate(self.validation_batches, verbose=0, return_dict=True)
-        self.detections = detect_records(self.model, self.records, self.settings.batch_size)
-        evaluation = evaluate(self.records, self.detections, self.model.schema)
+        self.detections = detect_records(self.model, records, settings.batch_size)
+        evaluation = evaluate(records, self.detections, self.model.schema)
         numbers = {"box_ap": evaluation.box["AP"], "keypoint_ap": evaluation.keypoints["AP"], "pck": evaluation.pck}
-        numbers["score"] = evaluation.score(self.settings.monitor)
+        numbers["score"] = evaluation.score(settings.monitor)
         return {f"val_{k}": v for k, v in losses.items()} | {k: v for k, v in numbers.items() if v is not None}
 
 
@@ -195,12 +183,12 @@ class TensorBoardLog(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Mapping | None = None) -> None:
         """Writes the epoch's row as scalars and, after an evaluation, validation pictures for TensorBoard."""
-        self.writer = self.writer or self.open_writer(str(self.epoch_end.folder.tensorboard))
+        self.writer = self.writer or self.open_writer(str(self.epoch_end.run.folder.tensorboard))
         row = self.epoch_end.rows[-1]
         for name, value in row.items():
             self.writer.add_scalar(name, value, epoch + 1)
         if "score" in row:
-            pairs = zip(self.epoch_end.records, self.epoch_end.detections, strict=True)
+            pairs = zip(self.epoch_end.run.val_records, self.epoch_end.detections, strict=True)
             for i, (record, found) in enumerate(islice(pairs, self.pictures)):
                 picture = draw_validation(record, found, self.model.schema)
                 self.writer.add_image(f"validation/{i}", picture, epoch + 1, dataformats="HWC")

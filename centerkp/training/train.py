@@ -25,6 +25,7 @@ from centerkp.training.choice import choose
 from centerkp.training.dry_run import dry_run
 from centerkp.training.fitting import fit
 from centerkp.training.records import KeptImages, digest_records, read_records
+from centerkp.training.run import Run
 from centerkp.training.run_folder import RunFolder
 from centerkp.training.settings import TrainSettings
 from centerkp.training.summary import print_dataset, warn_of_labels, warn_of_reach
@@ -111,7 +112,7 @@ def _fit_and_finish(
     """Trains a run's model from wherever it stands to the end; says how to go on when it is interrupted."""
     try:
         scores = find_scores(folder, val_records, settings, model.trained_epochs, console)
-        fit(model, train_records, val_records, settings, folder, scores, console)
+        fit(Run(model, train_records, val_records, settings, folder, scores, console))
         return finish(folder, val_records, settings, console)
     except KeyboardInterrupt:
         console.print(f"interrupted; goes on with --resume {folder.path}", soft_wrap=True)

@@ -1,0 +1,33 @@
+"""What stays the same while a model is fitted, for what fits it and for what happens around the steps."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+
+from centerkp.labels.records import Record
+from centerkp.model.center_net import CenterNet
+from centerkp.training.run_folder import RunFolder
+from centerkp.training.settings import TrainSettings
+
+
+@dataclass(frozen=True)
+class Run:
+    """A model in training, its images and settings, and where the run is written.
+
+    Args:
+        scores: of the models that were best until now, by epoch; those to come are added.
+    """
+
+    model: CenterNet
+    train_records: Sequence[Record]
+    val_records: Sequence[Record]
+    settings: TrainSettings
+    folder: RunFolder
+    scores: dict[int, float]
+    console: Console
+
+    @property
+    def steps(self) -> int:
+        """Steps of an epoch of the run."""
+        return max(len(self.train_records) // self.settings.batch_size, 1)

@@ -78,7 +78,12 @@ class TrainSettings:
     image_size: int | None = _setting(
         None, "side of the square network input in pixels; by default 320 for efficientnet_lite0_fpn, else 512", name="PIXELS"
     )
-    epochs: int = _setting(100, "times to go through the training images")
+    epochs: int | None = _setting(
+        None,
+        "times to go through the training images; by default what 2,000 steps come to, more of them for more than 100 images "
+        "(4,000 for 400, 20,000 for 10,000), and 12 to 300 in all",
+        name="EPOCHS",
+    )
     batch_size: int | None = _setting(None, "images per step; by default 4 for efficientnet_lite0_fpn, else 8")
     precision: str = _setting(
         "auto",
@@ -155,9 +160,9 @@ class TrainSettings:
         for name in ("learning_rate", "vector_rate"):
             if getattr(self, name) is not None and not getattr(self, name) > 0:
                 raise ValueError(f"{name}: found {getattr(self, name)}, expected a number above 0.")
-        if self.unfreeze_at and (self.freeze == "none" or not 0 < self.unfreeze_at < self.epochs):
+        if self.unfreeze_at and (self.freeze == "none" or not 0 < self.unfreeze_at < (self.epochs or math.inf)):
             raise ValueError(
-                f"unfreeze_at: found {self.unfreeze_at} with freeze '{self.freeze}' and {self.epochs} epochs, expected an "
+                f"unfreeze_at: found {self.unfreeze_at} with freeze '{self.freeze}' and epochs {self.epochs}, expected an "
                 "epoch between the first and the last, and something frozen until then (--freeze backbone or stem)."
             )
         for one, other in (("coco", "tfrecord"), ("val", "val_tfrecord")):
@@ -199,7 +204,7 @@ class TrainSettings:
     def resolve(self) -> "TrainSettings":
         """The settings with every default that depends on others decided, as a run keeps them in settings.json.
 
-        What depends on the machine is decided by `choice.choose`.
+        What depends on the machine is decided by `choice.choose`, and what depends on the data by `choice.choose_epochs`.
         """
         light = self.backbone == "efficientnet_lite0_fpn"
         weights = STARTS.get(self.backbone, "none") if self.weights == "auto" else self.weights

@@ -21,7 +21,7 @@ from centerkp.model.cost import describe_cost, measure_reach
 from centerkp.results import coco_dataset
 from centerkp.schema import Schema
 from centerkp.training.callbacks import draw_validation
-from centerkp.training.choice import choose
+from centerkp.training.choice import choose, choose_epochs
 from centerkp.training.dry_run import dry_run
 from centerkp.training.fitting import fit
 from centerkp.training.records import KeptImages, digest_records, read_records
@@ -68,7 +68,7 @@ def train(settings: TrainSettings, *, resume: str | Path | None = None, console:
         if resume:
             with folder.hold():
                 return _resume_run(settings, folder, by_default, console)
-        schema, train_records, val_records = _prepare_records(settings, None, console)
+        settings, schema, train_records, val_records = _prepare_records(settings, None, console)
         model = _build_new_model(schema, train_records, settings, by_default, console)
         folder = RunFolder.create(settings)
         with folder.hold():
@@ -92,7 +92,8 @@ def _build_new_model(
 def _resume_run(settings: TrainSettings, folder: RunFolder, by_default: bool, console: Console) -> TrainResult:
     """Goes on with a run from its last.keras; one that ended before anything was saved starts from its beginning."""
     has_begun = check_begun(folder, console)
-    schema, train_records, val_records = _prepare_records(settings, folder.read_images() if has_begun else None, console)
+    kept = folder.read_images() if has_begun else None
+    settings, schema, train_records, val_records = _prepare_records(settings, kept, console)
     if has_begun:
         model = load_last(folder, schema, settings)
     else:
@@ -138,8 +139,8 @@ def check_begun(folder: RunFolder, console: Console) -> bool:
 
 def _prepare_records(
     settings: TrainSettings, kept: KeptImages | None, console: Console
-) -> tuple[Schema, list[Record], list[Record]]:
-    """Schema, training and validation records of a run, shown and checked before anything is computed."""
+) -> tuple[TrainSettings, Schema, list[Record], list[Record]]:
+    """A run's settings with its epochs chosen, schema, training and validation records: shown and checked before any step."""
     with native_silence():  # on JAX, too, Keras imports TensorFlow here, to seed it
         keras.utils.set_random_seed(settings.seed)
     check_image_size(settings.image_size, find_backbone(settings.backbone).multiple)
@@ -148,11 +149,14 @@ def _prepare_records(
     if settings.coco:
         warn_of_labels(console, settings.coco, settings.val)
     require_labels(train_records, schema)
+    settings, choices = choose_epochs(settings, len(train_records))
+    for line in choices:
+        console.print(line)
     # Raises now, and not at the first evaluation, when the validation images cannot decide what to choose the best model by.
     evaluate(val_records, ground_truth_as_detections(val_records, schema), schema).score(settings.monitor)
     for line in dry_run(build_probe(schema, settings), train_records):
         console.print(f"dry run: {line}")
-    return schema, train_records, val_records
+    return settings, schema, train_records, val_records
 
 
 def load_last(folder: RunFolder, schema: Schema, settings: TrainSettings) -> CenterNet:

@@ -24,6 +24,7 @@ from centerkp.training.optimizer import averaged_weights
 from centerkp.training.records import digest_records
 from centerkp.training.run import Run
 from centerkp.training.run_folder import RunFolder
+from centerkp.wording import count_of
 
 SHORT = 300  # seconds of a run that nobody wants to shorten
 SHOWN = 0.3  # least score of what is drawn
@@ -99,6 +100,10 @@ class EpochEnd(keras.callbacks.Callback):
         folder.write_log(self.rows)
         save_model(self.model, folder.last)
         self.run.console.print(format_row(row))
+        if self.run.is_stale(self.rows):
+            best, times = max(scores), count_of(settings.patience, "evaluation")
+            self.run.console.print(f"no higher score in {times}: the run ends, epoch {best} was its best ({scores[best]:.3f})")
+            self.model.stop_training = True
 
     def _save_unfinished(self, steps: int) -> None:
         """Saves the model after so many steps of an epoch, and what its metrics have summed up."""

@@ -29,8 +29,11 @@ MAX_OBJECTS = 100  # per training image, as in the zoo
 
 
 def fit(run: Run) -> None:
-    """Fits a run's model from wherever its optimizer stands to the last epoch."""
+    """Fits a run's model from wherever its optimizer stands to the last epoch, unless its patience ends it before."""
     model, settings, console = run.model, run.settings, run.console
+    if run.is_stale(run.read_rows()):
+        console.print(f"the run had ended after {count_of(model.trained_epochs, 'epoch')}")
+        return
     parts = plan_parts(settings)
     if not model.compiled:
         compile_part(run, parts[0])
@@ -49,6 +52,8 @@ def fit(run: Run) -> None:
         # Not part of what Keras saves with an optimizer, so a resumed one has to be told as well.
         own_optimizer(model).exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
         fit_part(run, part)
+        if model.stop_training:
+            break
     console.print(f"trained for {(time.monotonic() - started) / 60:.1f} minutes")
 
 
@@ -103,9 +108,8 @@ def fit_part(run: Run, part: Part) -> None:
         count = sum(math.prod(v.shape) for v in model.trainable_variables)
         console.print(f"frozen: {' and '.join(frozen)}; {count / 1e6:.2f} M parameters train")
     batches, val_batches = make_training_batches(run, first_epoch + bool(model.unfinished))
-    rows = [row for row in folder.read_log() if row["epoch"] <= first_epoch]
     with Interruption() as interruption:
-        epoch_end = EpochEnd(run, val_batches, rows, interruption)
+        epoch_end = EpochEnd(run, val_batches, run.read_rows(), interruption)
         forecast = Forecast(steps * (part.end - first_epoch) - first_step, settings.image_size, console)
         bar = ProgressBar(settings.epochs, steps, folder, console)
         callbacks = [bar, epoch_end, forecast]
@@ -116,7 +120,7 @@ def fit_part(run: Run, part: Part) -> None:
             if model.unfinished:
                 rest = make_training_batches(run, first_epoch, first_step)[0] if first_step < steps else None
                 finish_epoch(model, rest, callbacks)
-            if model.trained_epochs < part.end:
+            if model.trained_epochs < part.end and not model.stop_training:
                 first = model.trained_epochs
                 model.fit(batches, epochs=part.end, initial_epoch=first, shuffle=False, verbose=0, callbacks=callbacks)
             else:

@@ -1,6 +1,6 @@
 """What stays the same while a model is fitted, for what fits it and for what happens around the steps."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -31,3 +31,13 @@ class Run:
     def steps(self) -> int:
         """Steps of an epoch of the run."""
         return max(len(self.train_records) // self.settings.batch_size, 1)
+
+    def read_rows(self) -> list[dict[str, float]]:
+        """The rows of the run's log, of the epochs that its model has seen to the end."""
+        return [row for row in self.folder.read_log() if row["epoch"] <= self.model.trained_epochs]
+
+    def is_stale(self, rows: Sequence[Mapping[str, float]]) -> bool:
+        """Whether the run's score has not risen in as many evaluations as its patience allows, by these rows of the log."""
+        best = max(self.scores, default=0)
+        later = sum("score" in row and row["epoch"] > best for row in rows)
+        return bool(self.settings.patience) and later >= self.settings.patience

@@ -140,6 +140,11 @@ class TrainSettings:
         "mean", "what best.keras is chosen by; mean is that of box AP and keypoint AP", choices=tuple(MONITORS)
     )
     eval_every: int = _setting(5, "epochs between evaluations on the validation images", name="EPOCHS")
+    patience: int | None = _setting(
+        None,
+        "evaluations in a row without a higher score after which the run ends; by default it goes on to its last epoch",
+        name="N",
+    )
     seed: int = _setting(0, "of the split, the weights, the order of images and the augmentation")
     threads: int | None = _setting(None, "threads that prepare images; by default one per core")
     check_images: bool = _setting(True, "decode every image once at the start, to find unreadable ones")
@@ -151,7 +156,7 @@ class TrainSettings:
             choices = one.metadata["choices"]
             if choices and getattr(self, one.name) not in choices:
                 raise ValueError(f"{one.name}: found '{getattr(self, one.name)}', expected one of {list(choices)}.")
-        for name in ("image_size", "epochs", "batch_size", "eval_every"):
+        for name in ("image_size", "epochs", "batch_size", "eval_every", "patience"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name}: found {getattr(self, name)}, expected 1 or more.")
         for name in ("val_fraction", "warmup", "ema", "bn_momentum"):

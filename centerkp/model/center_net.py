@@ -61,6 +61,7 @@ class CenterNet(keras.Model):
         frozen_bn: bool = False,
         trained_epochs: int = 0,
         unfinished: Mapping | None = None,
+        timed: Mapping | None = None,
         **kwargs: Any,
     ) -> None:
         schema = schema if isinstance(schema, Schema) else Schema.from_config(schema)
@@ -81,6 +82,7 @@ class CenterNet(keras.Model):
         self.decode_options = DecodeOptions.from_config(decode or {})
         self.trained_epochs = trained_epochs
         self.unfinished = unfinished  # of the epoch behind these: its "steps" that were done, and the "metrics" until then
+        self.timed = timed  # of a run with a limit: the "progress" of its schedule, the "seconds" left, whether it "is_over"
         self.loss_trackers = {head: keras.metrics.Mean(name=head) for head in head_channels(schema)}
         self.freeze(frozen, frozen_bn)
 
@@ -169,6 +171,7 @@ class CenterNet(keras.Model):
             "frozen_bn": self.frozen_bn,
             "trained_epochs": self.trained_epochs,
             "unfinished": self.unfinished,
+            "timed": self.timed,
         }
 
     @classmethod

@@ -42,14 +42,14 @@ def choose_epochs(settings: TrainSettings, images: int) -> tuple[TrainSettings, 
 
     The steps grow with the square root of the images: more images hold more to learn, but each less than the one before.
     """
-    if settings.epochs:
+    if settings.epochs or settings.time:
         return settings, []
     steps = STEPS * math.sqrt(max(images / FEW_IMAGES, 1))
     wanted = round(steps * settings.batch_size / images)
     epochs = min(max(wanted, FEWEST_EPOCHS), MOST_EPOCHS)
     why = f"{count_of(images, 'image')} in batches of {settings.batch_size} are to be trained on for {steps:.0f} steps"
     bound = "" if epochs == wanted else f", within {FEWEST_EPOCHS} to {MOST_EPOCHS} epochs"
-    return replace(settings, epochs=epochs), [f"epochs: {epochs}, because {why}{bound} (--epochs makes it more or less)"]
+    return replace(settings, epochs=epochs), [f"epochs: {epochs}, because {why}{bound} (--epochs or --time decide otherwise)"]
 
 
 def _choose_backbone(settings: TrainSettings) -> tuple[TrainSettings, str]:

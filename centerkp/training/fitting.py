@@ -25,13 +25,15 @@ from centerkp.training.run_folder import RunFolder
 from centerkp.training.settings import TrainSettings
 from centerkp.wording import count_of
 
+ENDLESS = 10**9  # epochs of a run that its time alone ends
 MAX_OBJECTS = 100  # per training image, as in the zoo
 
 
 def fit(run: Run) -> None:
-    """Fits a run's model from wherever its optimizer stands to the last epoch, unless its patience ends it before."""
+    """Fits a run's model from wherever its optimizer stands to the last epoch, if time and patience last so long."""
     model, settings, console = run.model, run.settings, run.console
-    if run.is_stale(run.read_rows()):
+    is_over = run.limit is not None and run.limit.is_over and not model.unfinished
+    if is_over or run.is_stale(run.read_rows()):
         console.print(f"the run had ended after {count_of(model.trained_epochs, 'epoch')}")
         return
     parts = plan_parts(settings)
@@ -40,10 +42,12 @@ def fit(run: Run) -> None:
         # A dataset of its own: every pass over one counts as an epoch of its random order.
         draw_first_batch(next(iter(make_training_batches(run, 0)[0])), model, run.folder)
     current = [part.frozen for part in parts].index(model.frozen)
+    epochs = count_of(settings.epochs, "epoch") if settings.epochs else "epochs"
+    limit = f"{settings.time}: " if settings.time else ""
+    often = f", every {count_of(settings.eval_every, 'epoch')}" if settings.eval_every else ""
     console.print(
-        f"{count_of(settings.epochs, 'epoch')} of {count_of(run.steps, 'step')}, learning rate up to "
-        f"{settings.learning_rate:g}; best.keras: highest {MONITORS[settings.monitor]}, "
-        f"every {count_of(settings.eval_every, 'epoch')} (*)"
+        f"{limit}{epochs} of {count_of(run.steps, 'step')}, learning rate up to {settings.learning_rate:g}; "
+        f"best.keras: highest {MONITORS[settings.monitor]}{often} (*)"
     )
     started = time.monotonic()
     for part in parts[current:]:
@@ -68,9 +72,10 @@ class Part:
 
 def plan_parts(settings: TrainSettings) -> list[Part]:
     """The epochs to fit in one part, or in two when something is unfrozen on the way."""
+    end = settings.epochs or ENDLESS
     if not settings.unfreeze_at:
-        return [Part(0, settings.epochs, settings.freeze)]
-    return [Part(0, settings.unfreeze_at, settings.freeze), Part(settings.unfreeze_at, settings.epochs, "none")]
+        return [Part(0, end, settings.freeze)]
+    return [Part(0, settings.unfreeze_at, settings.freeze), Part(settings.unfreeze_at, end, "none")]
 
 
 def compile_part(run: Run, part: Part) -> None:
@@ -81,6 +86,8 @@ def compile_part(run: Run, part: Part) -> None:
     """
     run.model.freeze(part.frozen, run.settings.freeze_bn)
     run.model.compile(make_optimizer(run.settings, run.steps * (part.end - part.first)))
+    if run.limit:
+        run.limit.progress = 0.0
 
 
 def fit_part(run: Run, part: Part) -> None:
@@ -110,15 +117,21 @@ def fit_part(run: Run, part: Part) -> None:
     batches, val_batches = make_training_batches(run, first_epoch + bool(model.unfinished))
     with Interruption() as interruption:
         epoch_end = EpochEnd(run, val_batches, run.read_rows(), interruption)
-        forecast = Forecast(steps * (part.end - first_epoch) - first_step, settings.image_size, console)
+        left = steps * (part.end - first_epoch) - first_step
+        forecast = Forecast(left, settings.image_size, run.limit, console)
         bar = ProgressBar(settings.epochs, steps, folder, console)
         callbacks = [bar, epoch_end, forecast]
+        if run.limit:
+            run.limit.steps_left = left
+            callbacks.insert(1, run.limit)  # what it decides after a step, the end of the epoch is to know
+            model.stop_training = run.limit.is_over  # interrupted in its last evaluation
         if settings.tensorboard:
             callbacks.append(TensorBoardLog(epoch_end))
         console.print(format_header(list(head_channels(model.schema))), style="bold")
         try:
             if model.unfinished:
-                rest = make_training_batches(run, first_epoch, first_step)[0] if first_step < steps else None
+                is_whole = first_step == steps or model.stop_training
+                rest = None if is_whole else make_training_batches(run, first_epoch, first_step)[0]
                 finish_epoch(model, rest, callbacks)
             if model.trained_epochs < part.end and not model.stop_training:
                 first = model.trained_epochs

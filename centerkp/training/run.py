@@ -1,7 +1,9 @@
 """What stays the same while a model is fitted, for what fits it and for what happens around the steps."""
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 from rich.console import Console
 
@@ -9,6 +11,7 @@ from centerkp.labels.records import Record
 from centerkp.model.center_net import CenterNet
 from centerkp.training.run_folder import RunFolder
 from centerkp.training.settings import TrainSettings
+from centerkp.training.time_limit import TimeLimit
 
 
 @dataclass(frozen=True)
@@ -16,6 +19,7 @@ class Run:
     """A model in training, its images and settings, and where the run is written.
 
     Args:
+        started: when the command began, by `time.monotonic`.
         scores: of the models that were best until now, by epoch; those to come are added.
     """
 
@@ -24,13 +28,22 @@ class Run:
     val_records: Sequence[Record]
     settings: TrainSettings
     folder: RunFolder
-    scores: dict[int, float]
+    started: float
     console: Console
+    scores: dict[int, float] = field(default_factory=dict)
 
     @property
     def steps(self) -> int:
         """Steps of an epoch of the run."""
         return max(len(self.train_records) // self.settings.batch_size, 1)
+
+    @cached_property
+    def limit(self) -> TimeLimit | None:
+        """What lays out a timed run; None for one that its epochs end."""
+        if not self.settings.time:
+            return None
+        validation_steps = math.ceil(len(self.val_records) / self.settings.batch_size)
+        return TimeLimit(self.settings, self.model.timed, self.started, validation_steps)
 
     def read_rows(self) -> list[dict[str, float]]:
         """The rows of the run's log, of the epochs that its model has seen to the end."""

@@ -12,7 +12,7 @@ from typing import Any, get_args, get_origin
 
 from centerkp.evaluation.monitors import MONITORS
 from centerkp.heads import FREEZABLE
-from centerkp.training.values import read_keypoint_map
+from centerkp.training.values import read_keypoint_map, read_time
 from centerkp.weights.addresses import COCO_ARCHIVES
 from centerkp.wording import quote, suggest
 
@@ -81,8 +81,15 @@ class TrainSettings:
     epochs: int | None = _setting(
         None,
         "times to go through the training images; by default what 2,000 steps come to, more of them for more than 100 images "
-        "(4,000 for 400, 20,000 for 10,000), and 12 to 300 in all",
+        "(4,000 for 400, 20,000 for 10,000), and 12 to 300 in all; with --time as many as fit",
         name="EPOCHS",
+    )
+    time: str | None = _setting(
+        None,
+        "how long the command takes, as 90s, 30m or 1h30m, all from its start to its last picture; learning rate and "
+        "evaluations are laid out for what fits, the last epoch may stay unfinished, --epochs may end it before; --resume goes "
+        "on for the time that was left at the last save, and takes no other",
+        name="TIME",
     )
     batch_size: int | None = _setting(None, "images per step; by default 4 for efficientnet_lite0_fpn, else 8")
     precision: str = _setting(
@@ -139,7 +146,12 @@ class TrainSettings:
     monitor: str = _setting(
         "mean", "what best.keras is chosen by; mean is that of box AP and keypoint AP", choices=tuple(MONITORS)
     )
-    eval_every: int = _setting(5, "epochs between evaluations on the validation images", name="EPOCHS")
+    eval_every: int | None = _setting(
+        None,
+        "epochs between evaluations on the validation images; by default 5, with --time as many as take a tenth of it, but 3 "
+        "to 20 of them where so many epochs end in it",
+        name="EPOCHS",
+    )
     patience: int | None = _setting(
         None,
         "evaluations in a row without a higher score after which the run ends; by default it goes on to its last epoch",
@@ -165,6 +177,8 @@ class TrainSettings:
         for name in ("learning_rate", "vector_rate"):
             if getattr(self, name) is not None and not getattr(self, name) > 0:
                 raise ValueError(f"{name}: found {getattr(self, name)}, expected a number above 0.")
+        if self.time is not None:
+            read_time(self.time)
         if self.unfreeze_at and (self.freeze == "none" or not 0 < self.unfreeze_at < (self.epochs or math.inf)):
             raise ValueError(
                 f"unfreeze_at: found {self.unfreeze_at} with freeze '{self.freeze}' and epochs {self.epochs}, expected an "
@@ -224,6 +238,7 @@ class TrainSettings:
             vector_rate=self.vector_rate or (VECTOR_RATE if kind in ("imagenet", "drawn") else 1.0),
             loss_weights=LIGHT_LOSSES if self.loss_weights is None and light else self.loss_weights,
             freeze=freeze if self.freeze == "auto" else self.freeze,
+            eval_every=self.eval_every or (None if self.time else 5),
         )
 
     def anchor(self) -> "TrainSettings":

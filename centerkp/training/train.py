@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import keras
@@ -20,7 +21,7 @@ from centerkp.model.center_net import CenterNet, check_image_size, load_model
 from centerkp.model.cost import describe_cost, measure_reach
 from centerkp.results import coco_dataset
 from centerkp.schema import Schema
-from centerkp.training.callbacks import draw_validation
+from centerkp.training.callbacks import draw_validation, format_duration
 from centerkp.training.choice import choose, choose_epochs
 from centerkp.training.dry_run import dry_run
 from centerkp.training.fitting import fit
@@ -44,16 +45,24 @@ class TrainResult:
     evaluation: Evaluation
 
 
-def train(settings: TrainSettings, *, resume: str | Path | None = None, console: Console | None = None) -> TrainResult:
+def train(
+    settings: TrainSettings,
+    *,
+    resume: str | Path | None = None,
+    started: float | None = None,
+    console: Console | None = None,
+) -> TrainResult:
     """Trains a detector and leaves everything in its run folder.
 
     Args:
         resume: the folder of an interrupted run, continued with its own settings (but `settings.epochs` may be raised) and
             its own images from its last whole epoch, or the step at which a signal interrupted it.
+        started: from when on `settings.time` counts, by `time.monotonic`; by default from now on.
 
     Raises:
         ValueError, FileNotFoundError, FileExistsError: something in the data or the settings would waste the run; says what.
     """
+    started = monotonic() if started is None else started
     console = console or make_console()
     by_default = settings.weights == "auto"
     folder = RunFolder(resume) if resume else RunFolder.name(settings)
@@ -67,14 +76,14 @@ def train(settings: TrainSettings, *, resume: str | Path | None = None, console:
     try:
         if resume:
             with folder.hold():
-                return _resume_run(settings, folder, by_default, console)
+                return _resume_run(settings, folder, by_default, started, console)
         settings, schema, train_records, val_records = _prepare_records(settings, None, console)
         model = _build_new_model(schema, train_records, settings, by_default, console)
         folder = RunFolder.create(settings)
         with folder.hold():
             folder.refuse_taken()  # by a run that began in the meantime
             folder.write_start(settings, schema, train_records, val_records)
-            return _fit_and_finish(model, train_records, val_records, settings, folder, console)
+            return _fit_and_finish(Run(model, train_records, val_records, settings, folder, started, console))
     finally:
         keras.config.set_dtype_policy(before)
 
@@ -89,7 +98,7 @@ def _build_new_model(
     return model
 
 
-def _resume_run(settings: TrainSettings, folder: RunFolder, by_default: bool, console: Console) -> TrainResult:
+def _resume_run(settings: TrainSettings, folder: RunFolder, by_default: bool, started: float, console: Console) -> TrainResult:
     """Goes on with a run from its last.keras; one that ended before anything was saved starts from its beginning."""
     has_begun = check_begun(folder, console)
     kept = folder.read_images() if has_begun else None
@@ -99,22 +108,20 @@ def _resume_run(settings: TrainSettings, folder: RunFolder, by_default: bool, co
     else:
         model = _build_new_model(schema, train_records, settings, by_default, console)
     folder.write_start(settings, schema, train_records, val_records)
-    return _fit_and_finish(model, train_records, val_records, settings, folder, console)
+    return _fit_and_finish(Run(model, train_records, val_records, settings, folder, started, console))
 
 
-def _fit_and_finish(
-    model: CenterNet,
-    train_records: Sequence[Record],
-    val_records: Sequence[Record],
-    settings: TrainSettings,
-    folder: RunFolder,
-    console: Console,
-) -> TrainResult:
+def _fit_and_finish(run: Run) -> TrainResult:
     """Trains a run's model from wherever it stands to the end; says how to go on when it is interrupted."""
+    val_records, settings, folder, console = run.val_records, run.settings, run.folder, run.console
     try:
-        scores = find_scores(folder, val_records, settings, model.trained_epochs, console)
-        fit(Run(model, train_records, val_records, settings, folder, scores, console))
-        return finish(folder, val_records, settings, console)
+        run.scores.update(find_scores(folder, val_records, settings, run.model.trained_epochs, console))
+        fit(run)
+        result = finish(folder, val_records, settings, console)
+        if run.limit:
+            left = run.limit.deadline - monotonic()
+            console.print(f"{'time left' if left > 0 else 'over time'}: {format_duration(abs(left))}")
+        return result
     except KeyboardInterrupt:
         console.print(f"interrupted; goes on with --resume {folder.path}", soft_wrap=True)
         raise

@@ -1,5 +1,6 @@
 """Settings that are written as one text -> the names and numbers that they stand for."""
 
+import re
 from typing import Any
 
 
@@ -39,3 +40,14 @@ def read_numbers(text: str | None, setting: str) -> dict[str, float]:
         return {name.strip(): float(value) for name, value in (part.split("=") for part in (text or "").split(",") if part)}
     except ValueError:
         raise ValueError(f"{setting}: found '{text}', expected names with numbers, as name=0.05,other=0.1.") from None
+
+
+def read_time(text: str) -> float:
+    """The setting `"1h30m"` as seconds, also `"90s"` or `"1.5h"`."""
+    number = r"(\d{1,6}(?:\.\d{1,6})?)"
+    found = re.fullmatch(rf"(?:{number}h)?(?:{number}m)?(?:{number}s)?", text.strip().lower())
+    hours, minutes, seconds = (float(part or 0) for part in found.groups()) if found else (0.0, 0.0, 0.0)
+    total = 3600 * hours + 60 * minutes + seconds
+    if not total:
+        raise ValueError(f"time: found '{text}', expected hours, minutes and seconds as 90s, 30m, 2h or 1h30m.")
+    return total

@@ -61,7 +61,7 @@ def test_patience_ends_a_run_also_when_it_was_interrupted(make_settings, tmp_pat
 
 @pytest.fixture
 def clock(monkeypatch):
-    """A clock that stands but while a step is made, two seconds, while something is evaluated, three, and while a run ends, two.
+    """A clock that stands but for steps, two seconds each, evaluations, three, and the end of a run, two.
 
     `progress` is that of every step; SIGTERM comes after step `kills_after`, and in the last evaluation if `kills_last`.
     """

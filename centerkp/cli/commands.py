@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from importlib import import_module
+from time import monotonic
 from typing import NoReturn
 
 from rich.console import Console
@@ -38,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     130 when interrupted by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP.
     """
+    started = monotonic()  # before Keras is read, which takes seconds: a user's time counts from the start
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a pipe on Windows holds few letters: better a question mark than no report
             stream.reconfigure(errors="replace")
@@ -51,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         flags = [flag for action in options.parser._actions for flag in action.option_strings]
         hints = [f"{u.split('=')[0]}{suggest(u.split('=')[0], flags)}" for u in unknown if u.startswith("-")] or unknown
         options.parser.error(f"unknown argument {'; '.join(hints)}" + ("" if "did you mean" in hints[0] else "; see --help"))
+    options.started = started
     try:
         with as_interrupts():
             if options.needs_keras:

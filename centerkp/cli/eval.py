@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """The command `centerkp eval`: measures models on a labelled dataset."""
-    from centerkp.training.settings import read_sigmas
+    from centerkp.training.values import read_sigmas
 
     evaluate_models(
         options.models,

@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> None:
                 f"--resume: found {ignored} beside it, expected none but --threads and where the data are now; a resumed run "
                 "keeps its settings, leave them out."
             )
-        train(TrainSettings.from_dict(saved.to_dict() | given), resume=options.resume)
+        train(TrainSettings.from_dict(saved.to_dict() | given), resume=options.resume, started=options.started)
         return
     if options.settings:
         given = TrainSettings.read(options.settings).to_dict() | {"run": None} | given
@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> None:
             "train: found no --coco; give the COCO JSON of your annotations, as in --coco ann.json, or TFRecords, as in "
             "--tfrecord 'train.record-?????-of-00010'."
         )
-    train(TrainSettings.from_dict(given))
+    train(TrainSettings.from_dict(given), started=options.started)
 
 
 def _add_settings(parser: argparse.ArgumentParser, settings: type) -> None:

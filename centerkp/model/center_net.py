@@ -64,6 +64,7 @@ class CenterNet(keras.Model):
         trained_epochs: int = 0,
         unfinished: Mapping | None = None,
         thresholds: Mapping | None = None,
+        timed: Mapping | None = None,
         **kwargs: Any,
     ) -> None:
         schema = schema if isinstance(schema, Schema) else Schema.from_config(schema)
@@ -85,6 +86,7 @@ class CenterNet(keras.Model):
         self.trained_epochs = trained_epochs
         self.unfinished = unfinished  # of the epoch behind these: its "steps" that were done, and the "metrics" until then
         self.thresholds = Thresholds.from_config(thresholds, schema.num_classes)
+        self.timed = timed  # of a run with a limit: the "progress" of its schedule, the "seconds" left, whether it "is_over"
         self.loss_trackers = {head: keras.metrics.Mean(name=head) for head in head_channels(schema)}
         self.freeze(frozen, frozen_bn)
 
@@ -174,6 +176,7 @@ class CenterNet(keras.Model):
             "trained_epochs": self.trained_epochs,
             "unfinished": self.unfinished,
             "thresholds": self.thresholds and self.thresholds.get_config(),
+            "timed": self.timed,
         }
 
     @classmethod

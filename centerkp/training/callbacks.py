@@ -22,8 +22,10 @@ from centerkp.results import Detection
 from centerkp.training.interruption import Interruption
 from centerkp.training.optimizer import averaged_weights
 from centerkp.training.records import digest_records
+from centerkp.training.run import Run
 from centerkp.training.run_folder import RunFolder
-from centerkp.training.settings import TrainSettings
+from centerkp.training.time_limit import TimeLimit
+from centerkp.wording import count_of
 
 SHORT = 300  # seconds of a run that nobody wants to shorten
 # Heads as columns of an 80-column terminal.
@@ -51,27 +53,13 @@ class EpochEnd(keras.callbacks.Callback):
     signal interrupts it.
 
     Args:
-        steps: of an epoch.
         rows: of the log of the epochs before.
-        scores: of the models that were best until now, by epoch.
     """
 
-    def __init__(
-        self,
-        folder: RunFolder,
-        records: Sequence[Record],
-        validation_batches: Any,
-        settings: TrainSettings,
-        steps: int,
-        rows: list[dict[str, float]],
-        scores: dict[int, float],
-        interruption: Interruption,
-        console: Console,
-    ) -> None:
+    def __init__(self, run: Run, validation_batches: Any, rows: list[dict[str, float]], interruption: Interruption) -> None:
         super().__init__()
-        self.folder, self.records, self.validation_batches = folder, records, validation_batches
-        self.settings, self.steps, self.rows, self.console = settings, steps, rows, console
-        self.scores, self.validation, self.interruption = scores, digest_records(records), interruption
+        self.run, self.validation_batches, self.rows = run, validation_batches, rows
+        self.validation, self.interruption = digest_records(run.val_records), interruption
         self.detections: list[list[Detection]] = []
 
     def on_epoch_begin(self, epoch: int, logs: Mapping | None = None) -> None:
@@ -81,6 +69,7 @@ class EpochEnd(keras.callbacks.Callback):
             self.first_step = self.model.unfinished["steps"]
             for variable, value in zip(self.model.metrics_variables, self.model.unfinished["metrics"], strict=True):
                 variable.assign(value)
+        self.done = self.first_step
 
     def on_train_batch_begin(self, batch: int, logs: Mapping | None = None) -> None:
         """When a signal has come, saves the unfinished epoch and raises KeyboardInterrupt."""
@@ -89,29 +78,55 @@ class EpochEnd(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
     def on_train_batch_end(self, batch: int, logs: Mapping | None = None) -> None:
-        """Looks for a signal after a step of training as before the next one."""
+        """Counts the step, and looks for a signal after it as before the next one."""
+        self.done = self.first_step + batch + 1
         self.on_train_batch_begin(batch + 1)
 
     def on_epoch_end(self, epoch: int, logs: Mapping | None = None) -> None:
         """Evaluates when it is time, saves the best and the last model, writes log.csv, prints the epoch's line."""
         row = {"epoch": epoch + 1, "learning_rate": float(self.model.optimizer.learning_rate), **(logs or {})}
         row["seconds"] = round(time.monotonic() - self.started, 1)
-        is_due = (epoch + 1) % self.settings.eval_every == 0 or epoch + 1 == self.settings.epochs
+        is_due = self._is_due(epoch)
         if is_due:
-            self._save_unfinished(self.steps)
+            self._save_unfinished(self.done)
         self.model.trained_epochs, self.model.unfinished = epoch + 1, None
         if is_due:
             with self.interruption.at_once(), averaged_weights(self.model):
-                row |= self._evaluate_model()
-                if not self.scores or row["score"] > max(self.scores.values()):
-                    save_model(self.model, self.folder.best)
-                    self.scores[epoch + 1] = row["score"]
-                    self.folder.write_best(self.scores, self.validation)
-                    row["best"] = 1
+                self._judge(epoch, row)
         self.rows.append(row)
-        self.folder.write_log(self.rows)
-        save_model(self.model, self.folder.last)
-        self.console.print(format_row(row))
+        self.run.folder.write_log(self.rows)
+        self._save_last()
+        self.run.console.print(format_row(row))
+        self._end_early()
+
+    def _is_due(self, epoch: int) -> bool:
+        """Whether the model is evaluated after an epoch; after the last one always."""
+        run = self.run
+        if self.model.stop_training or epoch + 1 == run.settings.epochs:
+            return True
+        return run.limit.is_due(epoch) if run.limit else (epoch + 1) % run.settings.eval_every == 0
+
+    def _judge(self, epoch: int, row: dict[str, float]) -> None:
+        """Evaluates the model into the epoch's row of the log, and saves it if it is the best until now."""
+        scores = self.run.scores
+        row |= self._evaluate_model()
+        if not scores or row["score"] > max(scores.values()):
+            save_model(self.model, self.run.folder.best)
+            scores[epoch + 1] = row["score"]
+            self.run.folder.write_best(scores, self.validation)
+            row["best"] = 1
+        if self.run.limit:
+            self.run.limit.note_evaluation()
+
+    def _end_early(self) -> None:
+        """Says after an epoch why it was the last one where more were to come: the time is up, or the patience is out."""
+        run = self.run
+        if run.limit and run.limit.is_over:
+            run.console.print(f"the time is up, {count_of(self.done, 'step')} of {run.steps} into the last epoch")
+        elif run.is_stale(self.rows):
+            best, times = max(run.scores), count_of(run.settings.patience, "evaluation")
+            run.console.print(f"no higher score in {times}: the run ends, epoch {best} was its best ({run.scores[best]:.3f})")
+            self.model.stop_training = True
 
     def _save_unfinished(self, steps: int) -> None:
         """Saves the model after so many steps of an epoch, and what its metrics have summed up."""
@@ -119,16 +134,23 @@ class EpochEnd(keras.callbacks.Callback):
             self.model.jax_state_sync()  # the state is with `fit` until somebody asks for it
         metrics = [float(keras.ops.convert_to_numpy(v)) for v in self.model.metrics_variables]
         self.model.unfinished = {"steps": steps, "metrics": metrics}
-        save_model(self.model, self.folder.last)
+        self._save_last()
+
+    def _save_last(self) -> None:
+        """Saves the model in training, and what is left of the time of a timed run."""
+        if self.run.limit:
+            self.model.timed = self.run.limit.to_dict()
+        save_model(self.model, self.run.folder.last)
 
     def _evaluate_model(self) -> dict[str, float]:
         """Evaluates the model in training on the validation images, and tells it its thresholds; the numbers for the log."""
+        records, settings = self.run.val_records, self.run.settings
         losses = self.model.evaluate(self.validation_batches, verbose=0, return_dict=True)
-        self.detections = detect_records(self.model, self.records, self.settings.batch_size)
-        evaluation = evaluate(self.records, self.detections, self.model.schema)
+        self.detections = detect_records(self.model, records, settings.batch_size)
+        evaluation = evaluate(records, self.detections, self.model.schema)
         self.model.thresholds = evaluation.find_thresholds()
         numbers = {"box_ap": evaluation.box["AP"], "keypoint_ap": evaluation.keypoints["AP"], "pck": evaluation.pck}
-        numbers["score"] = evaluation.score(self.settings.monitor)
+        numbers["score"] = evaluation.score(settings.monitor)
         return {f"val_{k}": v for k, v in losses.items()} | {k: v for k, v in numbers.items() if v is not None}
 
 
@@ -150,9 +172,9 @@ class Forecast(keras.callbacks.Callback):
 
     FIRST, LAST = 3, 13  # the steps between which is measured; the first ones build the graph
 
-    def __init__(self, steps: int, image_size: int, console: Console):
+    def __init__(self, steps: int, image_size: int, limit: TimeLimit | None, console: Console):
         super().__init__()
-        self.steps, self.image_size, self.console = steps, image_size, console
+        self.steps, self.image_size, self.limit, self.console = steps, image_size, limit, console
         self.done = 0
 
     def on_train_batch_end(self, batch: int, logs: Mapping | None = None) -> None:
@@ -163,6 +185,9 @@ class Forecast(keras.callbacks.Callback):
         if self.done != self.LAST:
             return
         step = (time.monotonic() - self.started) / (self.LAST - self.FIRST)
+        if self.limit and (fitting := self.limit.count_left() / self.limit.step) < self.steps - self.done:
+            self.console.print(f"{self.limit.step:.2g} s a step: about {fitting:.0f} more fit into the time")
+            return
         left = step * (self.steps - self.done)
         smaller = self.image_size * 3 // 4 // self.model.multiple * self.model.multiple
         line = f"{step:.2g} s a step: {format_duration(left)} to go, evaluations not counted"
@@ -196,12 +221,12 @@ class TensorBoardLog(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Mapping | None = None) -> None:
         """Writes the epoch's row as scalars and, after an evaluation, validation pictures for TensorBoard."""
-        self.writer = self.writer or self.open_writer(str(self.epoch_end.folder.tensorboard))
+        self.writer = self.writer or self.open_writer(str(self.epoch_end.run.folder.tensorboard))
         row = self.epoch_end.rows[-1]
         for name, value in row.items():
             self.writer.add_scalar(name, value, epoch + 1)
         if "score" in row:
-            pairs = zip(self.epoch_end.records, self.epoch_end.detections, strict=True)
+            pairs = zip(self.epoch_end.run.val_records, self.epoch_end.detections, strict=True)
             for i, (record, found) in enumerate(islice(pairs, self.pictures)):
                 picture = draw_validation(record, found, self.model)
                 self.writer.add_image(f"validation/{i}", picture, epoch + 1, dataformats="HWC")
@@ -233,7 +258,7 @@ def format_row(row: dict[str, float]) -> str:
 class ProgressBar(keras.callbacks.Callback):
     """The bar of the current epoch, with the loss so far; stops training when the loss is no longer a number."""
 
-    def __init__(self, epochs: int, steps: int, folder: RunFolder, console: Console):
+    def __init__(self, epochs: int | None, steps: int, folder: RunFolder, console: Console):
         super().__init__()
         self.epochs, self.steps, self.folder = epochs, steps, folder
         columns = TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), TimeRemainingColumn(compact=True)
@@ -243,8 +268,9 @@ class ProgressBar(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: Mapping | None = None) -> None:
         """Shows the bar of an epoch, from the steps on that are already done."""
         self.epoch = epoch + 1
+        self.name = f"epoch {self.epoch}/{self.epochs}" if self.epochs else f"epoch {self.epoch}"
         self.done = self.model.unfinished["steps"] if self.model.unfinished else 0
-        self.task = self.progress.add_task(f"epoch {self.epoch}/{self.epochs}", total=self.steps, completed=self.done)
+        self.task = self.progress.add_task(self.name, total=self.steps, completed=self.done)
         self.progress.start()
 
     def on_train_batch_end(self, batch: int, logs: Mapping | None = None) -> None:
@@ -259,7 +285,7 @@ class ProgressBar(keras.callbacks.Callback):
                 f"Epoch {self.epoch}, step {self.done + batch + 1}: the loss is {loss} (terms {terms}), expected a finite "
                 f"number; lower --learning-rate or --clip-norm, or train in float32 ({saved})."
             )
-        self.progress.update(self.task, advance=1, description=f"epoch {self.epoch}/{self.epochs}  loss {loss:.2f}")
+        self.progress.update(self.task, advance=1, description=f"{self.name}  loss {loss:.2f}")
 
     def on_epoch_end(self, epoch: int, logs: Mapping | None = None) -> None:
         """Takes the bar of the epoch away."""

@@ -1,5 +1,6 @@
-"""What a run takes where the user leaves the choice: the network that this machine can train, in the format it is fast in."""
+"""What a run takes where the user leaves the choice: a network that this machine can train, its number format, its length."""
 
+import math
 import shutil
 import subprocess
 import time
@@ -14,10 +15,13 @@ from centerkp.model.backbones import name_backbone
 from centerkp.model.center_net import load_model
 from centerkp.training.settings import TrainSettings
 from centerkp.weights.start import PACKAGED
+from centerkp.wording import count_of
 
 LARGE, LIGHT = "hourglass_104", "efficientnet_lite0_fpn"
 # Memory of hourglass_104 at 512x512 in training, in GB: weights with their gradients, moments and average, and for each image.
 FIXED_MEMORY, IMAGE_MEMORY = 3.2, 4.1
+STEPS, FEW_IMAGES = 2000, 100  # a network takes so many steps to learn even from so few images
+FEWEST_EPOCHS, MOST_EPOCHS = 12, 300
 LEAST_GAIN = 1.3  # of a convolution in bfloat16: casts and the rest of the step take some of it back
 
 
@@ -31,6 +35,21 @@ def choose(settings: TrainSettings) -> tuple[TrainSettings, list[str]]:
         settings, line = _choose_precision(settings)
         lines.append(f"precision: {line}")
     return settings.resolve(), lines
+
+
+def choose_epochs(settings: TrainSettings, images: int) -> tuple[TrainSettings, list[str]]:
+    """Chooses a run's epochs, where nobody says how long it is to be, for so many training images; a line of what and why.
+
+    The steps grow with the square root of the images: more images hold more to learn, but each less than the one before.
+    """
+    if settings.epochs or settings.time:
+        return settings, []
+    steps = STEPS * math.sqrt(max(images / FEW_IMAGES, 1))
+    wanted = round(steps * settings.batch_size / images)
+    epochs = min(max(wanted, FEWEST_EPOCHS), MOST_EPOCHS)
+    why = f"{count_of(images, 'image')} in batches of {settings.batch_size} are to be trained on for {steps:.0f} steps"
+    bound = "" if epochs == wanted else f", within {FEWEST_EPOCHS} to {MOST_EPOCHS} epochs"
+    return replace(settings, epochs=epochs), [f"epochs: {epochs}, because {why}{bound} (--epochs or --time decide otherwise)"]
 
 
 def _choose_backbone(settings: TrainSettings) -> tuple[TrainSettings, str]:

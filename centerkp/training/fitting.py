@@ -8,13 +8,11 @@ from typing import Any
 
 import keras
 import numpy as np
-from rich.console import Console
 
 from centerkp.drawing.mosaic import draw_targets_of_batch
 from centerkp.evaluation.monitors import MONITORS
 from centerkp.heads import head_channels
 from centerkp.images.saving import write_image
-from centerkp.labels.records import Record
 from centerkp.model.center_net import CenterNet
 from centerkp.samples.augment import Augmentation, read_compose
 from centerkp.samples.pipeline import make_batches
@@ -22,45 +20,44 @@ from centerkp.samples.sample import Sampler
 from centerkp.training.callbacks import EpochEnd, Forecast, OwnWeights, ProgressBar, TensorBoardLog, format_header
 from centerkp.training.interruption import Interruption
 from centerkp.training.optimizer import make_optimizer, own_optimizer
+from centerkp.training.run import Run
 from centerkp.training.run_folder import RunFolder
 from centerkp.training.settings import TrainSettings
 from centerkp.wording import count_of
 
+ENDLESS = 10**9  # epochs of a run that its time alone ends
 MAX_OBJECTS = 100  # per training image, as in the zoo
 
 
-def fit(
-    model: CenterNet,
-    train_records: Sequence[Record],
-    val_records: Sequence[Record],
-    settings: TrainSettings,
-    folder: RunFolder,
-    scores: dict[int, float],
-    console: Console,
-) -> None:
-    """Fits a model from wherever its optimizer stands to the last epoch.
-
-    Args:
-        scores: of the models that were best until now, by epoch; those to come are added.
-    """
-    steps = max(len(train_records) // settings.batch_size, 1)
+def fit(run: Run) -> None:
+    """Fits a run's model from wherever its optimizer stands to the last epoch, if time and patience last so long."""
+    model, settings, console = run.model, run.settings, run.console
+    is_over = run.limit is not None and run.limit.is_over and not model.unfinished
+    if is_over or run.is_stale(run.read_rows()):
+        console.print(f"the run had ended after {count_of(model.trained_epochs, 'epoch')}")
+        return
     parts = plan_parts(settings)
     if not model.compiled:
-        compile_part(model, parts[0], settings, steps)
+        compile_part(run, parts[0])
         # A dataset of its own: every pass over one counts as an epoch of its random order.
-        draw_first_batch(next(iter(make_training_batches(model, train_records, val_records, settings, 0)[0])), model, folder)
+        draw_first_batch(next(iter(make_training_batches(run, 0)[0])), model, run.folder)
     current = [part.frozen for part in parts].index(model.frozen)
+    epochs = count_of(settings.epochs, "epoch") if settings.epochs else "epochs"
+    limit = f"{settings.time}: " if settings.time else ""
+    often = f", every {count_of(settings.eval_every, 'epoch')}" if settings.eval_every else ""
     console.print(
-        f"{count_of(settings.epochs, 'epoch')} of {count_of(steps, 'step')}, learning rate up to {settings.learning_rate:g}; "
-        f"best.keras: highest {MONITORS[settings.monitor]}, every {count_of(settings.eval_every, 'epoch')} (*)"
+        f"{limit}{epochs} of {count_of(run.steps, 'step')}, learning rate up to {settings.learning_rate:g}; "
+        f"best.keras: highest {MONITORS[settings.monitor]}{often} (*)"
     )
     started = time.monotonic()
     for part in parts[current:]:
         if model.frozen != part.frozen:
-            compile_part(model, part, settings, steps)
+            compile_part(run, part)
         # Not part of what Keras saves with an optimizer, so a resumed one has to be told as well.
         own_optimizer(model).exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-        fit_part(model, part, steps, train_records, val_records, settings, folder, scores, console)
+        fit_part(run, part)
+        if model.stop_training:
+            break
     console.print(f"trained for {(time.monotonic() - started) / 60:.1f} minutes")
 
 
@@ -75,33 +72,27 @@ class Part:
 
 def plan_parts(settings: TrainSettings) -> list[Part]:
     """The epochs to fit in one part, or in two when something is unfrozen on the way."""
+    end = settings.epochs or ENDLESS
     if not settings.unfreeze_at:
-        return [Part(0, settings.epochs, settings.freeze)]
-    return [Part(0, settings.unfreeze_at, settings.freeze), Part(settings.unfreeze_at, settings.epochs, "none")]
+        return [Part(0, end, settings.freeze)]
+    return [Part(0, settings.unfreeze_at, settings.freeze), Part(settings.unfreeze_at, end, "none")]
 
 
-def compile_part(model: CenterNet, part: Part, settings: TrainSettings, steps: int) -> None:
+def compile_part(run: Run, part: Part) -> None:
     """Freezes what a part of the fitting says and gives the model a fresh optimizer.
 
     Fresh also in the second part: the moments and the moving average of what was frozen start from nothing, and Adam corrects
     for that in its first steps only.
     """
-    model.freeze(part.frozen, settings.freeze_bn)
-    model.compile(make_optimizer(settings, steps * (part.end - part.first)))
+    run.model.freeze(part.frozen, run.settings.freeze_bn)
+    run.model.compile(make_optimizer(run.settings, run.steps * (part.end - part.first)))
+    if run.limit:
+        run.limit.progress = 0.0
 
 
-def fit_part(
-    model: CenterNet,
-    part: Part,
-    steps: int,
-    train_records: Sequence[Record],
-    val_records: Sequence[Record],
-    settings: TrainSettings,
-    folder: RunFolder,
-    scores: dict[int, float],
-    console: Console,
-) -> None:
+def fit_part(run: Run, part: Part) -> None:
     """Fits to the end of one part; nothing happens when the model has got there already."""
+    model, settings, steps, folder, console = run.model, run.settings, run.steps, run.folder, run.console
     first_epoch, optimizer = model.trained_epochs, own_optimizer(model)
     first_step = model.unfinished["steps"] if model.unfinished else 0
     done, expected = int(optimizer.iterations), steps * (first_epoch - part.first) + first_step
@@ -123,22 +114,26 @@ def fit_part(
         frozen = [part.frozen] * (part.frozen != "none") + ["BatchNormalization"] * settings.freeze_bn
         count = sum(math.prod(v.shape) for v in model.trainable_variables)
         console.print(f"frozen: {' and '.join(frozen)}; {count / 1e6:.2f} M parameters train")
-    sets = model, train_records, val_records, settings
-    batches, val_batches = make_training_batches(*sets, first_epoch + bool(model.unfinished))
-    rows = [row for row in folder.read_log() if row["epoch"] <= first_epoch]
+    batches, val_batches = make_training_batches(run, first_epoch + bool(model.unfinished))
     with Interruption() as interruption:
-        epoch_end = EpochEnd(folder, val_records, val_batches, settings, steps, rows, scores, interruption, console)
-        forecast = Forecast(steps * (part.end - first_epoch) - first_step, settings.image_size, console)
+        epoch_end = EpochEnd(run, val_batches, run.read_rows(), interruption)
+        left = steps * (part.end - first_epoch) - first_step
+        forecast = Forecast(left, settings.image_size, run.limit, console)
         bar = ProgressBar(settings.epochs, steps, folder, console)
         callbacks = [bar, epoch_end, forecast]
+        if run.limit:
+            run.limit.steps_left = left
+            callbacks.insert(1, run.limit)  # what it decides after a step, the end of the epoch is to know
+            model.stop_training = run.limit.is_over  # interrupted in its last evaluation
         if settings.tensorboard:
             callbacks.append(TensorBoardLog(epoch_end))
         console.print(format_header(list(head_channels(model.schema))), style="bold")
         try:
             if model.unfinished:
-                rest = make_training_batches(*sets, first_epoch, first_step)[0] if first_step < steps else None
+                is_whole = first_step == steps or model.stop_training
+                rest = None if is_whole else make_training_batches(run, first_epoch, first_step)[0]
                 finish_epoch(model, rest, callbacks)
-            if model.trained_epochs < part.end:
+            if model.trained_epochs < part.end and not model.stop_training:
                 first = model.trained_epochs
                 model.fit(batches, epochs=part.end, initial_epoch=first, shuffle=False, verbose=0, callbacks=callbacks)
             else:
@@ -168,15 +163,9 @@ def start_from_average(model: CenterNet) -> None:
     model.optimizer.finalize_variable_values(model.trainable_variables)
 
 
-def make_training_batches(
-    model: CenterNet,
-    train_records: Sequence[Record],
-    val_records: Sequence[Record],
-    settings: TrainSettings,
-    start_epoch: int,
-    skip: int = 0,
-) -> tuple[Any, Any]:
+def make_training_batches(run: Run, start_epoch: int, skip: int = 0) -> tuple[Any, Any]:
     """Batches to fit from `start_epoch` on, without the first `skip` of each epoch, and validation batches."""
+    settings = run.settings
     augmentation = Augmentation(
         flip=settings.flip,
         scale=settings.scale,
@@ -185,14 +174,14 @@ def make_training_batches(
         color=settings.color,
         custom=read_compose(settings.augmentation) if settings.augmentation else None,
     )
-    busiest = max(len(r.boxes_xyxy) for r in [*train_records, *val_records])
+    busiest = max(len(r.boxes_xyxy) for r in [*run.train_records, *run.val_records])
     max_objects = min(max(busiest, 1), MAX_OBJECTS)
-    sampler = Sampler(model.schema, model.image_size, max_objects, augmentation)
+    sampler = Sampler(run.model.schema, run.model.image_size, max_objects, augmentation)
     common: dict[str, Any] = {"threads": settings.threads, "seed": settings.seed}
     options = common | {"start_epoch": start_epoch, "skip": skip}
-    batches = make_batches(train_records, sampler, settings.batch_size, shuffle=True, **options)
+    batches = make_batches(run.train_records, sampler, settings.batch_size, shuffle=True, **options)
     plain = replace(sampler, augmentation=None)
-    val_batches = make_batches(val_records, plain, settings.batch_size, shuffle=False, **common)
+    val_batches = make_batches(run.val_records, plain, settings.batch_size, shuffle=False, **common)
     return batches, val_batches
 
 

@@ -1,5 +1,6 @@
 """The optimizer of a run: its schedule, what learns faster than the rest, and the use of its average."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,25 +10,44 @@ from centerkp.heads import VECTOR_HEADS
 from centerkp.model.averaging import AveragingAdamW
 from centerkp.training.settings import TrainSettings
 
+FIRST_RATE, LAST_RATE = 0.01, 0.02  # shares of the highest learning rate
+
 
 def make_optimizer(settings: TrainSettings, total_steps: int) -> keras.optimizers.Optimizer:
-    """The optimizer of a run: AdamW with warm-up, cosine decay, gradient clipping and a moving average of weights."""
-    warmup = min(max(int(settings.warmup * total_steps), 1), total_steps - 1) if total_steps > 1 else 0
-    rate = keras.optimizers.schedules.CosineDecay(
-        settings.learning_rate * 0.01 if warmup else settings.learning_rate,
-        decay_steps=max(total_steps - warmup, 1),
-        alpha=0.02,
-        warmup_target=settings.learning_rate if warmup else None,
-        warmup_steps=warmup,
-    )
+    """The optimizer of a run: AdamW with warm-up, cosine decay, gradient clipping and a moving average of weights.
+
+    The learning rate of a timed run is a number that `TimeLimit` sets as the run goes on; `total_steps` says nothing then.
+    """
     return AveragingAdamW(
-        rate,
+        rate_at(settings, 0.0) if settings.time else _decay_by_steps(settings, total_steps),
         weight_decay=settings.weight_decay,
         global_clipnorm=settings.clip_norm,
         use_ema=settings.ema > 0,
         ema_momentum=settings.ema or 0.99,
         rates={rf"stack\d+_({'|'.join(VECTOR_HEADS)})/": settings.vector_rate},
     )
+
+
+def _decay_by_steps(settings: TrainSettings, total_steps: int) -> keras.optimizers.schedules.CosineDecay:
+    """The learning rate of a run that has so many steps, by the optimizer's own count of them."""
+    warmup = min(max(int(settings.warmup * total_steps), 1), total_steps - 1) if total_steps > 1 else 0
+    return keras.optimizers.schedules.CosineDecay(
+        settings.learning_rate * FIRST_RATE if warmup else settings.learning_rate,
+        decay_steps=max(total_steps - warmup, 1),
+        alpha=LAST_RATE,
+        warmup_target=settings.learning_rate if warmup else None,
+        warmup_steps=warmup,
+    )
+
+
+def rate_at(settings: TrainSettings, progress: float) -> float:
+    """The learning rate of a timed run of which this share is over, from 0 to 1: what `_decay_by_steps` has by steps."""
+    if progress < settings.warmup:
+        share = FIRST_RATE + (1 - FIRST_RATE) * progress / settings.warmup
+    else:
+        done = (progress - settings.warmup) / (1 - settings.warmup)
+        share = LAST_RATE + (1 - LAST_RATE) * (1 + math.cos(math.pi * done)) / 2
+    return settings.learning_rate * share
 
 
 def own_optimizer(model: keras.Model) -> keras.optimizers.Optimizer:

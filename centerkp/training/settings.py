@@ -12,6 +12,7 @@ from typing import Any, get_args, get_origin
 
 from centerkp.evaluation.monitors import MONITORS
 from centerkp.heads import FREEZABLE
+from centerkp.training.values import read_keypoint_map, read_time
 from centerkp.weights.addresses import COCO_ARCHIVES
 from centerkp.wording import quote, suggest
 
@@ -77,7 +78,19 @@ class TrainSettings:
     image_size: int | None = _setting(
         None, "side of the square network input in pixels; by default 320 for efficientnet_lite0_fpn, else 512", name="PIXELS"
     )
-    epochs: int = _setting(100, "times to go through the training images")
+    epochs: int | None = _setting(
+        None,
+        "times to go through the training images; by default what 2,000 steps come to, more of them for more than 100 images "
+        "(4,000 for 400, 20,000 for 10,000), and 12 to 300 in all; with --time as many as fit",
+        name="EPOCHS",
+    )
+    time: str | None = _setting(
+        None,
+        "how long the command takes, as 90s, 30m or 1h30m, all from its start to its last picture; learning rate and "
+        "evaluations are laid out for what fits, the last epoch may stay unfinished, --epochs may end it before; --resume goes "
+        "on for the time that was left at the last save, and takes no other",
+        name="TIME",
+    )
     batch_size: int | None = _setting(None, "images per step; by default 4 for efficientnet_lite0_fpn, else 8")
     precision: str = _setting(
         "auto",
@@ -133,7 +146,17 @@ class TrainSettings:
     monitor: str = _setting(
         "mean", "what best.keras is chosen by; mean is that of box AP and keypoint AP", choices=tuple(MONITORS)
     )
-    eval_every: int = _setting(5, "epochs between evaluations on the validation images", name="EPOCHS")
+    eval_every: int | None = _setting(
+        None,
+        "epochs between evaluations on the validation images; by default 5, with --time as many as take a tenth of it, but 3 "
+        "to 20 of them where so many epochs end in it",
+        name="EPOCHS",
+    )
+    patience: int | None = _setting(
+        None,
+        "evaluations in a row without a higher score after which the run ends; by default it goes on to its last epoch",
+        name="N",
+    )
     seed: int = _setting(0, "of the split, the weights, the order of images and the augmentation")
     threads: int | None = _setting(None, "threads that prepare images; by default one per core")
     check_images: bool = _setting(True, "decode every image once at the start, to find unreadable ones")
@@ -145,7 +168,7 @@ class TrainSettings:
             choices = one.metadata["choices"]
             if choices and getattr(self, one.name) not in choices:
                 raise ValueError(f"{one.name}: found '{getattr(self, one.name)}', expected one of {list(choices)}.")
-        for name in ("image_size", "epochs", "batch_size", "eval_every"):
+        for name in ("image_size", "epochs", "batch_size", "eval_every", "patience"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name}: found {getattr(self, name)}, expected 1 or more.")
         for name in ("val_fraction", "warmup", "ema", "bn_momentum"):
@@ -154,9 +177,11 @@ class TrainSettings:
         for name in ("learning_rate", "vector_rate"):
             if getattr(self, name) is not None and not getattr(self, name) > 0:
                 raise ValueError(f"{name}: found {getattr(self, name)}, expected a number above 0.")
-        if self.unfreeze_at and (self.freeze == "none" or not 0 < self.unfreeze_at < self.epochs):
+        if self.time is not None:
+            read_time(self.time)
+        if self.unfreeze_at and (self.freeze == "none" or not 0 < self.unfreeze_at < (self.epochs or math.inf)):
             raise ValueError(
-                f"unfreeze_at: found {self.unfreeze_at} with freeze '{self.freeze}' and {self.epochs} epochs, expected an "
+                f"unfreeze_at: found {self.unfreeze_at} with freeze '{self.freeze}' and epochs {self.epochs}, expected an "
                 "epoch between the first and the last, and something frozen until then (--freeze backbone or stem)."
             )
         for one, other in (("coco", "tfrecord"), ("val", "val_tfrecord")):
@@ -198,7 +223,7 @@ class TrainSettings:
     def resolve(self) -> "TrainSettings":
         """The settings with every default that depends on others decided, as a run keeps them in settings.json.
 
-        What depends on the machine is decided by `choice.choose`.
+        What depends on the machine is decided by `choice.choose`, and what depends on the data by `choice.choose_epochs`.
         """
         light = self.backbone == "efficientnet_lite0_fpn"
         weights = STARTS.get(self.backbone, "none") if self.weights == "auto" else self.weights
@@ -213,6 +238,7 @@ class TrainSettings:
             vector_rate=self.vector_rate or (VECTOR_RATE if kind in ("imagenet", "drawn") else 1.0),
             loss_weights=LIGHT_LOSSES if self.loss_weights is None and light else self.loss_weights,
             freeze=freeze if self.freeze == "auto" else self.freeze,
+            eval_every=self.eval_every or (None if self.time else 5),
         )
 
     def anchor(self) -> "TrainSettings":
@@ -258,41 +284,3 @@ def _check_type(name: str, kind: Any, value: Any) -> Any:
 def _is_number(value: Any) -> bool:
     """Whether a setting's value is a finite int or float, and no bool."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def read_flip_pairs(text: str | None) -> list[tuple[str, str]] | None:
-    """The setting `"a:b,c:d"` as pairs of names; "none" as no pairs at all; None stays None."""
-    if text is None:
-        return None
-    if text.strip().lower() in ("none", ""):
-        return []
-    pairs: list[Any] = [tuple(name.strip() for name in pair.split(":")) for pair in text.split(",")]
-    if any(len(pair) != 2 or not all(pair) for pair in pairs):
-        raise ValueError(f"flip_pairs: found '{text}', expected names as left_ear:right_ear,l_paw:r_paw.")
-    return pairs
-
-
-def read_keypoint_map(text: str | None) -> dict[str, str]:
-    """The setting `"snout=nose,paw=left_wrist"` as a mapping; None as an empty one."""
-    pairs: list[Any] = [tuple(name.strip() for name in pair.split("=")) for pair in (text or "").split(",") if pair.strip()]
-    if any(len(pair) != 2 or not all(pair) for pair in pairs):
-        raise ValueError(f"map_keypoint: found '{text}', expected names as snout=nose,paw=left_wrist.")
-    return dict(pairs)
-
-
-def read_sigmas(text: str | None) -> float | dict[str, float] | None:
-    """The setting `"0.05"` as a number, `"nose=0.03,tail=0.1"` as a mapping; None stays None."""
-    if text is None or "=" in text:
-        return read_numbers(text, "oks_sigmas") or None
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError(f"oks_sigmas: found '{text}', expected one number or name=0.05,other=0.1.") from None
-
-
-def read_numbers(text: str | None, setting: str) -> dict[str, float]:
-    """A setting such as `"nose=0.03,tail=0.1"` as a mapping of numbers; None as an empty one."""
-    try:
-        return {name.strip(): float(value) for name, value in (part.split("=") for part in (text or "").split(",") if part)}
-    except ValueError:
-        raise ValueError(f"{setting}: found '{text}', expected names with numbers, as name=0.05,other=0.1.") from None

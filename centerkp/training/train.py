@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import keras
@@ -21,14 +22,16 @@ from centerkp.model.center_net import CenterNet, check_image_size, load_model
 from centerkp.model.cost import describe_cost, measure_reach
 from centerkp.results import coco_dataset
 from centerkp.schema import Schema
-from centerkp.training.callbacks import draw_validation
-from centerkp.training.choice import choose
+from centerkp.training.callbacks import draw_validation, format_duration
+from centerkp.training.choice import choose, choose_epochs
 from centerkp.training.dry_run import dry_run
 from centerkp.training.fitting import fit
 from centerkp.training.records import KeptImages, digest_records, read_records
+from centerkp.training.run import Run
 from centerkp.training.run_folder import RunFolder
-from centerkp.training.settings import TrainSettings, read_keypoint_map, read_numbers
+from centerkp.training.settings import TrainSettings
 from centerkp.training.summary import print_dataset, warn_of_labels, warn_of_reach
+from centerkp.training.values import read_keypoint_map, read_numbers
 from centerkp.weights.start import build_from_weights, build_model
 from centerkp.writing import write_json
 
@@ -43,16 +46,24 @@ class TrainResult:
     evaluation: Evaluation
 
 
-def train(settings: TrainSettings, *, resume: str | Path | None = None, console: Console | None = None) -> TrainResult:
+def train(
+    settings: TrainSettings,
+    *,
+    resume: str | Path | None = None,
+    started: float | None = None,
+    console: Console | None = None,
+) -> TrainResult:
     """Trains a detector and leaves everything in its run folder.
 
     Args:
         resume: the folder of an interrupted run, continued with its own settings (but `settings.epochs` may be raised) and
             its own images from its last whole epoch, or the step at which a signal interrupted it.
+        started: from when on `settings.time` counts, by `time.monotonic`; by default from now on.
 
     Raises:
         ValueError, FileNotFoundError, FileExistsError: something in the data or the settings would waste the run; says what.
     """
+    started = monotonic() if started is None else started
     console = console or make_console()
     by_default = settings.weights == "auto"
     folder = RunFolder(resume) if resume else RunFolder.name(settings)
@@ -66,14 +77,14 @@ def train(settings: TrainSettings, *, resume: str | Path | None = None, console:
     try:
         if resume:
             with folder.hold():
-                return _resume_run(settings, folder, by_default, console)
-        schema, train_records, val_records = _prepare_records(settings, None, console)
+                return _resume_run(settings, folder, by_default, started, console)
+        settings, schema, train_records, val_records = _prepare_records(settings, None, console)
         model = _build_new_model(schema, train_records, settings, by_default, console)
         folder = RunFolder.create(settings)
         with folder.hold():
             folder.refuse_taken()  # by a run that began in the meantime
             folder.write_start(settings, schema, train_records, val_records)
-            return _fit_and_finish(model, train_records, val_records, settings, folder, console)
+            return _fit_and_finish(Run(model, train_records, val_records, settings, folder, started, console))
     finally:
         keras.config.set_dtype_policy(before)
 
@@ -88,31 +99,30 @@ def _build_new_model(
     return model
 
 
-def _resume_run(settings: TrainSettings, folder: RunFolder, by_default: bool, console: Console) -> TrainResult:
+def _resume_run(settings: TrainSettings, folder: RunFolder, by_default: bool, started: float, console: Console) -> TrainResult:
     """Goes on with a run from its last.keras; one that ended before anything was saved starts from its beginning."""
     has_begun = check_begun(folder, console)
-    schema, train_records, val_records = _prepare_records(settings, folder.read_images() if has_begun else None, console)
+    kept = folder.read_images() if has_begun else None
+    settings, schema, train_records, val_records = _prepare_records(settings, kept, console)
     if has_begun:
         model = load_last(folder, schema, settings)
     else:
         model = _build_new_model(schema, train_records, settings, by_default, console)
     folder.write_start(settings, schema, train_records, val_records)
-    return _fit_and_finish(model, train_records, val_records, settings, folder, console)
+    return _fit_and_finish(Run(model, train_records, val_records, settings, folder, started, console))
 
 
-def _fit_and_finish(
-    model: CenterNet,
-    train_records: Sequence[Record],
-    val_records: Sequence[Record],
-    settings: TrainSettings,
-    folder: RunFolder,
-    console: Console,
-) -> TrainResult:
+def _fit_and_finish(run: Run) -> TrainResult:
     """Trains a run's model from wherever it stands to the end; says how to go on when it is interrupted."""
+    val_records, settings, folder, console = run.val_records, run.settings, run.folder, run.console
     try:
-        scores = find_scores(folder, val_records, settings, model.trained_epochs, console)
-        fit(model, train_records, val_records, settings, folder, scores, console)
-        return finish(folder, val_records, settings, console)
+        run.scores.update(find_scores(folder, val_records, settings, run.model.trained_epochs, console))
+        fit(run)
+        result = finish(folder, val_records, settings, console)
+        if run.limit:
+            left = run.limit.deadline - monotonic()
+            console.print(f"{'time left' if left > 0 else 'over time'}: {format_duration(abs(left))}")
+        return result
     except KeyboardInterrupt:
         console.print(f"interrupted; goes on with --resume {folder.path}", soft_wrap=True)
         raise
@@ -137,8 +147,8 @@ def check_begun(folder: RunFolder, console: Console) -> bool:
 
 def _prepare_records(
     settings: TrainSettings, kept: KeptImages | None, console: Console
-) -> tuple[Schema, list[Record], list[Record]]:
-    """Schema, training and validation records of a run, shown and checked before anything is computed."""
+) -> tuple[TrainSettings, Schema, list[Record], list[Record]]:
+    """A run's settings with its epochs chosen, schema, training and validation records: shown and checked before any step."""
     with native_silence():  # on JAX, too, Keras imports TensorFlow here, to seed it
         keras.utils.set_random_seed(settings.seed)
     check_image_size(settings.image_size, find_backbone(settings.backbone).multiple)
@@ -147,11 +157,14 @@ def _prepare_records(
     if settings.coco:
         warn_of_labels(console, settings.coco, settings.val)
     require_labels(train_records, schema)
+    settings, choices = choose_epochs(settings, len(train_records))
+    for line in choices:
+        console.print(line)
     # Raises now, and not at the first evaluation, when the validation images cannot decide what to choose the best model by.
     evaluate(val_records, ground_truth_as_detections(val_records, schema), schema).score(settings.monitor)
     for line in dry_run(build_probe(schema, settings), train_records):
         console.print(f"dry run: {line}")
-    return schema, train_records, val_records
+    return settings, schema, train_records, val_records
 
 
 def load_last(folder: RunFolder, schema: Schema, settings: TrainSettings) -> CenterNet:

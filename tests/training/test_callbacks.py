@@ -16,7 +16,7 @@ def forecast(monkeypatch, seconds, size, multiple, steps=1013):
     now = iter([100.0, 100.0 + 10 * seconds])
     monkeypatch.setattr(callbacks.time, "monotonic", lambda: next(now))
     console = Console(record=True, width=200)
-    one = Forecast(steps, size, console)
+    one = Forecast(steps, size, None, console)
     one.set_model(SimpleNamespace(multiple=multiple))
     for step in range(20):
         one.on_train_batch_end(step)

@@ -8,7 +8,7 @@ from centerkp.model.center_net import CenterNet, save_model
 from centerkp.model.hourglass import Hourglass
 from centerkp.schema import Schema
 from centerkp.training import choice
-from centerkp.training.choice import choose
+from centerkp.training.choice import choose, choose_epochs
 from centerkp.training.settings import TrainSettings
 
 
@@ -92,3 +92,23 @@ def test_memory_of_a_gpu(monkeypatch):
     monkeypatch.setattr(choice.keras.backend, "backend", lambda: "tensorflow")
     assert choice.find_accelerator() == ("gpu:0", pytest.approx(25.77, abs=0.01))
     assert choice.find_accelerator() == ("gpu:0", None)
+
+
+@pytest.mark.parametrize("images, batch, epochs, why", [
+    (10, 4, 300, "for 2000 steps, within 12 to 300 epochs"),
+    (100, 4, 80, "because 100 images in batches of 4 are to be trained on for 2000 steps (--epochs"),
+    (160, 4, 63, "for 2530 steps (--epochs"),
+    (10_000, 8, 16, "for 20000 steps (--epochs"),
+    (100_000, 8, 12, "for 63246 steps, within 12 to 300 epochs"),
+])  # fmt: skip
+def test_epochs_suit_the_number_of_images(images, batch, epochs, why):
+    settings, lines = choose_epochs(TrainSettings(batch_size=batch), images)
+    assert settings.epochs == epochs and why in lines[0] and lines[0].startswith(f"epochs: {epochs}, because")
+    assert choose_epochs(settings, 5) == (settings, [])
+
+
+def test_unfreezing_fits_into_the_chosen_epochs():
+    settings = TrainSettings(batch_size=8, freeze="backbone", unfreeze_at=12)
+    with pytest.raises(ValueError, match="unfreeze_at: found 12 with freeze 'backbone' and epochs 12"):
+        choose_epochs(settings, 100_000)
+    assert choose_epochs(settings, 10_000)[0].epochs == 16

@@ -120,8 +120,8 @@ def test_ended_before_its_first_save_it_starts_from_the_beginning(demo, tmp_path
     """With its own settings; not when last.keras was taken away later."""
     folder, models = RunFolder(tmp_path / "run"), []
 
-    def killed(model, *_):
-        models.append(model)
+    def killed(run):
+        models.append(run.model)
         raise KeyboardInterrupt
 
     monkeypatch.setattr("centerkp.training.train.fit", killed)

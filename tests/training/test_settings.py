@@ -3,7 +3,8 @@ import json
 import pytest
 
 from centerkp.cli.commands import build_parser, main
-from centerkp.training.settings import TrainSettings, read_flip_pairs, read_sigmas
+from centerkp.training.settings import TrainSettings
+from centerkp.training.values import read_flip_pairs, read_sigmas, read_time
 
 
 def test_round_trip(tmp_path):
@@ -16,7 +17,8 @@ def test_round_trip(tmp_path):
 @pytest.mark.parametrize(
     "values, words",
     [({"epoch": 3}, "did you mean 'epochs'"), ({"epochs": 0}, "1 or more"), ({"monitor": "ap"}, "box_ap"),
-     ({"val_fraction": 1.5}, "from 0 to below 1"), ({"learning_rate": 0}, "above 0"), ({"zzzz": 1}, "unknown setting 'zzzz'.")],
+     ({"patience": 0}, "patience: found 0"), ({"val_fraction": 1.5}, "from 0 to below 1"), ({"learning_rate": 0}, "above 0"),
+     ({"zzzz": 1}, "unknown setting 'zzzz'.")],
 )  # fmt: skip
 def test_wrong_settings(values, words):
     with pytest.raises(ValueError, match=words):
@@ -63,7 +65,7 @@ def test_defaults_then_file_then_flags(tmp_path, monkeypatch):
     path = tmp_path / "settings.json"
     path.write_text(json.dumps(TrainSettings(coco="a.json", run="runs/old", epochs=7, rotation=3).to_dict()))
     got = []
-    monkeypatch.setattr("centerkp.training.train.train", got.append)
+    monkeypatch.setattr("centerkp.training.train.train", lambda settings, started: got.append(settings))
     assert main(["train", "--settings", str(path), "--epochs", "9"]) == 0
     assert got == [TrainSettings(coco="a.json", epochs=9, rotation=3)]
 
@@ -88,6 +90,15 @@ def test_pairs_and_sigmas():
     for wrong in ("a-b", "a:b:c", ":b"):
         with pytest.raises(ValueError, match="flip_pairs"):
             read_flip_pairs(wrong)
+
+
+def test_times():
+    times = {"90s": 90, "30m": 1800, "2h": 7200, "1h30m": 5400, " 1H1m1s ": 3661, "1.5h": 5400, "0.5s": 0.5}
+    assert {text: read_time(text) for text in times} == times
+    for wrong in ("", "30", "m", "0s", "30m1h", "-5m", "1h 30m", "nan", "1e3s", "9999999h"):
+        with pytest.raises(ValueError, match=f"time: found '{wrong}', expected hours, minutes and seconds as 90s"):
+            TrainSettings(time=wrong)
+    assert TrainSettings().resolve().eval_every == 5 and TrainSettings(time="1h").resolve().eval_every is None
 
 
 def test_no_command_shows_them_all(capsys):

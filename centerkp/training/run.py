@@ -1,0 +1,56 @@
+"""What stays the same while a model is fitted, for what fits it and for what happens around the steps."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from rich.console import Console
+
+from centerkp.labels.records import Record
+from centerkp.model.center_net import CenterNet
+from centerkp.training.run_folder import RunFolder
+from centerkp.training.settings import TrainSettings
+from centerkp.training.time_limit import TimeLimit
+
+
+@dataclass(frozen=True)
+class Run:
+    """A model in training, its images and settings, and where the run is written.
+
+    Args:
+        started: when the command began, by `time.monotonic`.
+        scores: of the models that were best until now, by epoch; those to come are added.
+    """
+
+    model: CenterNet
+    train_records: Sequence[Record]
+    val_records: Sequence[Record]
+    settings: TrainSettings
+    folder: RunFolder
+    started: float
+    console: Console
+    scores: dict[int, float] = field(default_factory=dict)
+
+    @property
+    def steps(self) -> int:
+        """Steps of an epoch of the run."""
+        return max(len(self.train_records) // self.settings.batch_size, 1)
+
+    @cached_property
+    def limit(self) -> TimeLimit | None:
+        """What lays out a timed run; None for one that its epochs end."""
+        if not self.settings.time:
+            return None
+        validation_steps = math.ceil(len(self.val_records) / self.settings.batch_size)
+        return TimeLimit(self.settings, self.model.timed, self.started, validation_steps)
+
+    def read_rows(self) -> list[dict[str, float]]:
+        """The rows of the run's log, of the epochs that its model has seen to the end."""
+        return [row for row in self.folder.read_log() if row["epoch"] <= self.model.trained_epochs]
+
+    def is_stale(self, rows: Sequence[Mapping[str, float]]) -> bool:
+        """Whether the run's score has not risen in as many evaluations as its patience allows, by these rows of the log."""
+        best = max(self.scores, default=0)
+        later = sum("score" in row and row["epoch"] > best for row in rows)
+        return bool(self.settings.patience) and later >= self.settings.patience

@@ -17,6 +17,7 @@ from centerkp.model.backbone import Backbone
 from centerkp.model.backbones import find_backbone, name_backbone
 from centerkp.results import Thresholds
 from centerkp.schema import Schema
+from centerkp.wording import quote
 
 MAX_DEPTH = 40
 MAX_TEXT = 2000
@@ -62,6 +63,7 @@ def check_fields(config: Mapping, count_parameters: Callable[[Schema, Backbone],
         _check_number("image_size", side, 1, MAX_SIDE)
     _check_number("bn_momentum", config.get("bn_momentum", 0.9), 0, 1, float)
     _check_number("trained_epochs", config.get("trained_epochs", 0), 0, 10**9)
+    _check_state(config)
     for head, weight in (config.get("loss_weights") or {}).items():
         _check_number(f"loss_weights, {head}", weight, 0, 10**6, float)
     schema = Schema.from_config(config["schema"])
@@ -73,6 +75,16 @@ def check_fields(config: Mapping, count_parameters: Callable[[Schema, Backbone],
     if pairs > MAX_PAIRS:
         raise ValueError(f"decode: found {pairs} pairs of objects and candidates, expected at most {MAX_PAIRS}")
     _check_backbone(config["backbone"], schema, count_parameters, weight_bytes)
+
+
+def _check_state(config: Mapping) -> None:
+    """Bounds what a model file says of an unfinished epoch and of the time of its run."""
+    for name, fields in (("unfinished", ("steps",)), ("timed", ("progress", "seconds"))):
+        state = config.get(name)
+        if state is not None and not isinstance(state, Mapping):
+            raise ValueError(f"{name}: found {quote(state)}, expected fields by name, or null")
+        for field in fields if state else ():
+            _check_number(f"{name}, {field}", state.get(field), -(10**9), 10**9, float)
 
 
 def _check_backbone(config: Any, schema: Schema, count_parameters: Callable[[Schema, Any], int], weight_bytes: int) -> None:

@@ -34,9 +34,9 @@ from centerkp.training.settings import TrainSettings
 from centerkp.weights.packaged import FOLDER, pack
 from centerkp.weights.start import build_model
 
-SIZE, BATCH, STEPS = 224, 8, 800
+SIZE, BATCH, STEPS = 224, 8, 3200
 SETTINGS = TrainSettings(learning_rate=2e-3, vector_rate=4.0, ema=0.99, bn_momentum=0.95, precision="mixed_bfloat16")
-LOSS_WEIGHTS = {"box_size": 0.2}
+LOSS_WEIGHTS = {"center_heatmap": 5.0, "center_offset": 5.0, "box_size": 2.0, "keypoint_regression": 0.3}
 SEED, HELD_SEED, HELD = 1, 2, 160
 LOG_EVERY, SAVE_EVERY = 50, 200  # steps
 SETTLE = 60  # batches that BatchNormalization sees with the averaged weights
@@ -60,6 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
     folder = RUNS / options.backbone
     if options.resume or options.pack:
         model = load_model(folder / "last.keras")
+        own_optimizer(model)._learning_rate = make_optimizer(SETTINGS, options.steps)._learning_rate  # XXX
     else:
         model = _start(options.backbone, options.steps)
     log = _Log(folder, options.minutes, console, fresh=not (options.resume or options.pack))

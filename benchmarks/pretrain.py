@@ -44,7 +44,7 @@ SETTLE = 60  # batches that BatchNormalization sees with the averaged weights
 STARTS = {"efficientnet_lite0_fpn": ("imagenet", "stride32")}
 # How the packaged file differs from what this program does from its beginning.
 MADE = (
-    "The packaged weights of efficientnet_lite0_fpn are those of the log below: the run began with weights of 1 for the center's "
+    "The packaged weights of efficientnet_lite0_fpn are those of the log below: the run began with weights of 1 for center "
     "losses and 0.3 for box_size, which became 5 and 2 at step 1150, and with a rate laid out for 4,500 steps, laid anew for "
     "3,200 at step 2200. Minutes from 1900 to 2150 hold a pause of eight; other programs ran beside it."
 )
@@ -210,7 +210,11 @@ def _format_page() -> str:
         "losses are means since the row of the log before. The scores are the averaged weights' on "
         f"{HELD} pictures that were not trained on. Core minutes are those of the processor, whatever else it did."
     )
-    parts = ["# Training on drawn pictures", paragraph("Written by `python benchmarks/pretrain.py`. " + settings), paragraph(MADE)]
+    parts = [
+        "# Training on drawn pictures",
+        paragraph("Written by `python benchmarks/pretrain.py`. " + settings),
+        paragraph(MADE),
+    ]
     for path in sorted(RUNS.glob("*/log.csv")):
         with open(path, newline="") as file:
             rows = list(csv.DictReader(file))

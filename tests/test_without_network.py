@@ -35,9 +35,9 @@ def test_train_and_infer_by_the_defaults(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=400)
     assert done.returncode == 0, done.stdout + done.stderr
     settings = folder.read_settings()
-    assert (settings.backbone, settings.weights, settings.freeze) == ("efficientnet_lite0_fpn", "imagenet", "filters")
+    assert (settings.backbone, settings.weights, settings.freeze) == ("efficientnet_lite0_fpn", "drawn", "filters")
     text = " ".join(done.stdout.split())
     for words in ("backbone: efficientnet_lite0_fpn, because there is no accelerator here", "precision: ",
-                  "weights: imagenet (by default)", "trunk 240 variables <- imagenet"):  # fmt: skip
+                  "weights: drawn (by default)", "weights: backbone 300/300 variables"):  # fmt: skip
         assert words in text, words
     assert (out / "predictions.json").exists()

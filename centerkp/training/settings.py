@@ -22,7 +22,7 @@ PATHS = (
 # Those of the data, which may be elsewhere when a run is resumed.
 DATA_PATHS = tuple(name for name in PATHS if name not in ("run", "weights"))
 # What a backbone starts from where nothing is said; the others start from random weights.
-STARTS = dict.fromkeys(COCO_ARCHIVES, "coco") | {"efficientnet_lite0_fpn": "imagenet"}
+STARTS = dict.fromkeys(COCO_ARCHIVES, "coco") | {"efficientnet_lite0_fpn": "drawn"}
 # Highest learning rates by what the weights are; a model of any kind counts as trained.
 RATES = {"none": 1e-3, "imagenet": 1e-3, "drawn": 1e-3, "trained": 2.5e-4}
 STARTING_WORDS = ("auto", "coco", *(word for word in RATES if word != "trained"))  # what --weights takes besides paths
@@ -67,8 +67,9 @@ class TrainSettings:
     weights: str = _setting(
         "auto",
         "what to start from: 'coco' (the model zoo's, fetched once into weights/), a .keras file or a COCO checkpoint, moved "
-        "by name; 'imagenet' (features of photographs, installed); 'none' for random weights; 'auto' is imagenet for "
-        "efficientnet_lite0_fpn, none for hourglass_10 to _52 and coco for the others, which the zoo has",
+        "by name; 'imagenet' (features of photographs, installed) or 'drawn' (those with a pyramid and heads that were trained "
+        "on drawn objects, installed); 'none' for random weights; 'auto' is drawn for efficientnet_lite0_fpn, none for "
+        "hourglass_10 to _52 and coco for the others, which the zoo has",
         name="FILE",
     )
     map_keypoint: str | None = _setting(

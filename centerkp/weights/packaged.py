@@ -1,7 +1,8 @@
 """What a light network learned on drawn objects (`demo/endless.py`): packaged weights that need no network and know no dataset.
 
 They hold the backbone with its pyramid, the hidden layers of all heads, and `center_offset` and `box_size` whole, as float16 by
-layer and variable. What belongs to single classes and keypoints is not in them. `benchmarks/pretrain.py` makes them.
+layer and variable. A trunk that knows photographs is not in them, as it does not train on drawings; nor is what belongs to
+single classes and keypoints. `benchmarks/pretrain.py` makes them.
 """
 
 from pathlib import Path
@@ -9,9 +10,11 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from centerkp.model.backbone import is_within
 from centerkp.model.backbones import name_backbone
 from centerkp.model.center_net import CenterNet
 from centerkp.model.transfer import TransferReport
+from centerkp.weights.imagenet import FILES, start_from_imagenet
 from centerkp.writing import replacing
 
 FOLDER = Path(__file__).parent / "drawn"
@@ -35,6 +38,7 @@ def start_from_drawn(model: CenterNet) -> TransferReport:
             f"Weights drawn: found backbone {name or 'of widths of its own'}, expected one of {list_drawn()}; train it on "
             "drawn pictures first (benchmarks/pretrain.py), or use --weights none."
         )
+    trunk = start_from_imagenet(model).trunk if name in FILES else 0
     variables = _shared_variables(model)
     with np.load(FOLDER / f"{name}.npz", allow_pickle=False) as arrays:
         for key, variable in variables.items():
@@ -46,7 +50,7 @@ def start_from_drawn(model: CenterNet) -> TransferReport:
                 )
         for key, variable in variables.items():
             variable.assign(arrays[key].astype(np.float32))
-    backbone = sum(model.find_head(key.split("/")[0]) is None for key in variables)
+    backbone = trunk + sum(model.find_head(key.split("/")[0]) is None for key in variables)
     schema = model.schema
     fresh = dict.fromkeys(schema.class_names), dict.fromkeys(schema.keypoint_names)
     return TransferReport(backbone, 0, *fresh, source="drawn")
@@ -63,9 +67,11 @@ def pack(model: CenterNet, path: Path) -> Path:
 
 def _shared_variables(model: CenterNet) -> dict:
     """`{"layer/variable": variable}` to be packaged: of all that no class and no keypoint owns."""
+    has_photographs = name_backbone(model.backbone) in FILES
     shared = {}
     for layer in model.layers:
         head = model.find_head(layer.name)
-        if layer.name != "normalise" and (not head or head[1] in WHOLE or layer.name.endswith("_hidden")):
+        is_trunk = has_photographs and is_within(layer.name, "stride32")
+        if layer.name != "normalise" and not is_trunk and (not head or head[1] in WHOLE or layer.name.endswith("_hidden")):
             shared |= {f"{layer.name}/{variable.name}": variable for variable in layer.weights}
     return shared

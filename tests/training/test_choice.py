@@ -28,7 +28,7 @@ def decide(**values):
     return (settings.backbone, settings.weights, settings.image_size, settings.batch_size), lines[0]
 
 
-LIGHT = ("efficientnet_lite0_fpn", "imagenet", 320, 4)
+LIGHT = ("efficientnet_lite0_fpn", "drawn", 320, 4)
 
 
 @pytest.mark.parametrize("accelerator, given, expected, why", [
@@ -39,7 +39,7 @@ LIGHT = ("efficientnet_lite0_fpn", "imagenet", 320, 4)
     (("gpu:0", 80.0), {}, ("hourglass_104", "coco", 512, 8), "it needs 36 for 8 images of 512"),
     (("gpu:0", 8.0), {"image_size": 256, "batch_size": 4}, ("hourglass_104", "coco", 256, 4), "it needs 7 for 4 images"),
     (("gpu:0", 80.0), {"batch_size": 64}, LIGHT[:3] + (64,), "needs 266 for 64 images of 512"),
-    (("gpu:0", 80.0), {"weights": "imagenet"}, LIGHT, "which --weights imagenet is for"),
+    (("gpu:0", 80.0), {"weights": "imagenet"}, (LIGHT[0], "imagenet", *LIGHT[2:]), "which --weights imagenet is for"),
     (None, {"weights": "coco"}, ("hourglass_104", "coco", 512, 8), "which --weights coco is for"),
     (None, {"weights": "none"}, ("efficientnet_lite0_fpn", "none", 320, 4), "no accelerator"),
 ])  # fmt: skip

@@ -105,7 +105,7 @@ def test_frozen_then_unfrozen_and_interrupted(demo, trained, tmp_path, monkeypat
             assert ours[name] == pytest.approx(theirs[name], rel=2e-3), (ours["epoch"], name)
 
 
-def test_from_imagenet_interrupted_and_resumed(demo, tmp_path, monkeypatch, capsys):
+def test_from_drawn_interrupted_and_resumed(demo, tmp_path, monkeypatch, capsys):
     """The light network by its defaults: filters and statistics of the trunk stay as packaged, its 1x1 convolutions train."""
     from centerkp.weights.imagenet import read_imagenet
 
@@ -113,7 +113,7 @@ def test_from_imagenet_interrupted_and_resumed(demo, tmp_path, monkeypatch, caps
     flags = ["--backbone", "efficientnet_lite0_fpn", "--epochs", "2", "--eval-every", "2"]
     assert train(demo, whole, *flags) == 0
     text = " ".join(capsys.readouterr().out.split())
-    for words in ("weights: imagenet (by default)", "trunk 240 variables <- imagenet", "frozen: filters"):
+    for words in ("weights: drawn (by default)", "box_size and center_offset whole", "frozen: filters"):
         assert words in text, words
     original = EpochEnd.on_epoch_end
 
@@ -252,10 +252,10 @@ def test_what_auto_means():
         ("coco", 3e-3, 64, 2, "stem", 4): (
             large | {"learning_rate": 3e-3, "image_size": 64, "batch_size": 2, "freeze": "stem", "vector_rate": 4.0},
         ),
-        ("imagenet", 1e-3, 320, 4, "filters", 8): (light,),
+        ("drawn", 1e-3, 320, 4, "filters", 8): (light,),
         ("none", 1e-3, 320, 4, "none", 1): (light | {"weights": "none"},),
         ("x.keras", 2.5e-4, 320, 4, "filters", 1): (light | {"weights": "x.keras"},),
-        ("imagenet", 1e-3, 320, 4, "none", 8): (light | {"freeze": "none"},),
+        ("imagenet", 1e-3, 320, 4, "none", 8): (light | {"freeze": "none", "weights": "imagenet"},),
     }
     for expected, given in decided.items():
         for values in given:

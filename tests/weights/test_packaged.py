@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from centerkp import Schema
+from centerkp.model.backbone import is_within
 from centerkp.weights import packaged
 from centerkp.weights.start import build_from_weights, build_model, load_weights
 
@@ -86,3 +87,15 @@ def test_files_fit_their_backbones(folder, monkeypatch):
         with np.load(file, allow_pickle=False) as arrays:
             assert set(packaged._shared_variables(model)) == set(arrays)
             assert all(arrays[key].dtype == np.float16 and np.isfinite(arrays[key]).all() for key in arrays)
+
+
+def test_a_trunk_that_knows_photographs_comes_with_them():
+    """The packaged file has what lies over EfficientNet-Lite0; its trunk is ImageNet's."""
+    features = build_model(SCHEMA, backbone="efficientnet_lite0_fpn", image_size=64, weights="imagenet")
+    model = build_model(SCHEMA, backbone="efficientnet_lite0_fpn", image_size=64, weights="drawn")
+    trunk = [layer.name for layer in model.layers if layer.weights and is_within(layer.name, "stride32")]
+    assert len(trunk) > 90
+    for name in trunk:
+        for ours, theirs in zip(numbers(model, name), numbers(features, name), strict=True):
+            assert np.array_equal(ours, theirs), name
+    assert not np.array_equal(numbers(model, "pyramid_top")[0], numbers(features, "pyramid_top")[0])

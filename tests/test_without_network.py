@@ -38,6 +38,6 @@ def test_train_and_infer_by_the_defaults(tmp_path):
     assert (settings.backbone, settings.weights, settings.freeze) == ("efficientnet_lite0_fpn", "drawn", "filters")
     text = " ".join(done.stdout.split())
     for words in ("backbone: efficientnet_lite0_fpn, because there is no accelerator here", "precision: ",
-                  "weights: drawn (by default)", "weights: backbone 300/300 variables"):  # fmt: skip
+                  "weights: drawn (by default)", "box_size and center_offset whole"):  # fmt: skip
         assert words in text, words
     assert (out / "predictions.json").exists()

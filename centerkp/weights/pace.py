@@ -4,6 +4,7 @@ import http.client
 import io
 import re
 import time
+import urllib.error
 import urllib.request
 from functools import partial
 from typing import Any
@@ -45,7 +46,11 @@ def open_at_pace(request: urllib.request.Request, pace: Pace) -> http.client.HTT
         URLError, HTTPException, TimeoutError, ConnectionError: as `urlopen`; also while reading.
     """
     before = pace.received
-    response = urllib.request.build_opener(_Handler(pace)).open(request, timeout=pace.next_timeout())
+    try:
+        response = urllib.request.build_opener(_Handler(pace)).open(request, timeout=pace.next_timeout())
+    except urllib.error.HTTPError as error:
+        error.close()  # an answer that nobody reads, and the connection with it
+        raise
     pace.received = before  # heads earn no time, or a server could end every answer behind its own
     return response
 

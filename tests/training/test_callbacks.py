@@ -8,6 +8,7 @@ from scored_objects import SCHEMA, random_records
 from centerkp.evaluation.evaluate import ground_truth_as_detections
 from centerkp.training import callbacks
 from centerkp.training.callbacks import EpochEnd, Forecast, format_duration
+from centerkp.training.run import Run
 from centerkp.training.settings import TrainSettings
 
 
@@ -41,7 +42,8 @@ def test_an_evaluation_tells_the_model_its_thresholds(monkeypatch):
     found = [[replace(d, score=0.1) for d in one] for one in ground_truth_as_detections(records, SCHEMA)]
     monkeypatch.setattr(callbacks, "detect_records", lambda *_: found)
     monkeypatch.setattr(callbacks, "digest_records", lambda _: "")
-    end = EpochEnd(None, records, None, TrainSettings(), 1, [], {}, None, None)
+    run = Run(None, records, records, TrainSettings(batch_size=2), None, started=0.0, console=None)
+    end = EpochEnd(run, validation_batches=None, rows=[], interruption=None)
     end.set_model(SimpleNamespace(evaluate=lambda *_, **__: {"loss": 2.0}, schema=SCHEMA, thresholds=None))
     assert end._evaluate_model()["box_ap"] == pytest.approx(1)
     assert end.model.thresholds.scores == pytest.approx((0.05, 0.05, 0.05)) and end.model.thresholds.objects[2] == 0

@@ -269,7 +269,8 @@ def test_what_auto_means():
 
 
 def test_settings_that_contradict_themselves():
-    for values in ({"unfreeze_at": 3}, {"freeze": "stem", "unfreeze_at": 100}, {"freeze": "stem", "unfreeze_at": -1}):
+    late = {"freeze": "stem", "unfreeze_at": 100, "epochs": 100}
+    for values in ({"unfreeze_at": 3}, late, {"freeze": "stem", "unfreeze_at": -1}):
         with pytest.raises(ValueError, match="unfreeze_at: found"):
             TrainSettings(backbone="hourglass_10", **values).resolve()
     with pytest.raises(ValueError, match="freeze: found 'all'"):

@@ -4,7 +4,6 @@ import http.client
 import io
 import re
 import time
-import urllib.error
 import urllib.request
 from functools import partial
 from typing import Any
@@ -46,10 +45,12 @@ def open_at_pace(request: urllib.request.Request, pace: Pace) -> http.client.HTT
         URLError, HTTPException, TimeoutError, ConnectionError: as `urlopen`; also while reading.
     """
     before = pace.received
+    handler = _Handler(pace)
     try:
-        response = urllib.request.build_opener(_Handler(pace)).open(request, timeout=pace.next_timeout())
-    except urllib.error.HTTPError as error:
-        error.close()  # an answer that nobody reads, and the connection with it
+        response = urllib.request.build_opener(handler).open(request, timeout=pace.next_timeout())
+    except BaseException:
+        for answer in handler.answers:  # errors and redirections that nobody reads to their end, with their connections
+            answer.close()
         raise
     pace.received = before  # heads earn no time, or a server could end every answer behind its own
     return response
@@ -62,19 +63,25 @@ def read_length(headers: http.client.HTTPMessage) -> int | None:
 
 
 class _Handler(urllib.request.HTTPSHandler, urllib.request.HTTPHandler):
-    """Opens http and https alike, in place of the handlers that `urlopen` has."""
+    """Opens http and https alike, in place of the handlers that `urlopen` has; keeps the `answers` of all servers."""
 
     def __init__(self, pace: Pace):
         super().__init__()
         self._pace = pace
+        self.answers: list[http.client.HTTPResponse] = []
 
     def http_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
         """Opens http for `urllib` by connections whose answers are read at the pace."""
-        return self.do_open(partial(self._connect, http.client.HTTPConnection), request)
+        return self._open(http.client.HTTPConnection, request)
 
     def https_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
         """Opens https for `urllib` by connections whose answers are read at the pace."""
-        return self.do_open(partial(self._connect, http.client.HTTPSConnection), request)
+        return self._open(http.client.HTTPSConnection, request)
+
+    def _open(self, kind: type[http.client.HTTPConnection], request: urllib.request.Request) -> http.client.HTTPResponse:
+        """A server's answer to a request, and one more of `answers`."""
+        self.answers.append(self.do_open(partial(self._connect, kind), request))
+        return self.answers[-1]
 
     def _connect(self, kind: type[http.client.HTTPConnection], host: str, **options: Any) -> http.client.HTTPConnection:
         """A connection to a server whose answers are read at the pace."""

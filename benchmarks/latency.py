@@ -21,9 +21,9 @@ import page
 RESULTS = Path(__file__).with_name("LATENCY.md")
 # Backbone, hourglasses kept of it (None: all), side of the image.
 CASES = [("hourglass_104", None, 512), ("hourglass_104", 1, 512)]
-LIGHTER = ("hourglass_52", "hourglass_32", "hourglass_20", "hourglass_10")
-ZOO = ("efficientnet_lite0_fpn", "mobilenetv2_fpn", "resnet50_v1_fpn", "resnet50_v2")
-CASES += [(name, None, 512) for name in LIGHTER + ZOO]
+HOURGLASSES = ("hourglass_52", "hourglass_32", "hourglass_20", "hourglass_10")
+TRUNKS = ("resnet50_v1_fpn", "resnet50_v2", "mobilenetv2_fpn", "efficientnet_lite0_fpn")
+CASES += [(name, None, 512) for name in HOURGLASSES + TRUNKS]
 KEYPOINTS, PICTURES, CALIBRATION = 17, 3, 4
 PAUSE = 0.03
 ROUNDS, SECONDS = 7, 30.0  # of every network: turns of everything, and how long they may take when there are three

@@ -42,7 +42,7 @@ LOG_EVERY, SAVE_EVERY = 50, 200  # steps
 SETTLE = 60  # batches that BatchNormalization sees with the averaged weights
 # What a backbone starts from, and what of it stays: features of photographs would only be worse after drawings.
 STARTS = {"efficientnet_lite0_fpn": ("imagenet", "stride32")}
-# How the packaged file differs from what this program does from its beginning.
+# How the packaged file differs from what this program does from its beginning; to be dropped with the next one.
 MADE = (
     "The packaged weights of efficientnet_lite0_fpn are those of the log below: the run began with weights of 1 for center "
     "losses and 0.3 for box_size, which became 5 and 2 at step 1150, and with a rate laid out for 4,500 steps, laid anew for "

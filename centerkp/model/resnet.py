@@ -17,29 +17,21 @@ EPSILON = 1.001e-5
 
 
 @dataclass(frozen=True)
-class ResNetV1(Backbone):
-    """Widths and depths of a network; the stride of a stage is in the first 1x1 convolution of its first block.
+class _ResNet(Backbone):
+    """What both versions have: a stem of stride 4 and stages of bottleneck blocks.
 
     Attributes:
         stem_channels: of the first 7x7 convolution, which has stride 2; a 3x3 maximum with stride 2 follows.
-        channels: of the 3x3 convolutions of each stage, at strides 4, 8, 16, ...; a block gives four times as many.
+        channels: of the 3x3 convolutions of each stage; a block gives four times as many.
         blocks: of each stage.
-        pyramid_channels: of the coarsest map and of each level, down to stride 4.
         head_channels, separable_heads: see `Backbone`.
     """
 
-    kind: ClassVar[str] = "resnet_v1"
-    mean: ClassVar[tuple] = (123.68, 116.779, 103.939)
-    std: ClassVar[tuple] = (1.0, 1.0, 1.0)
     stem_channels: int = 64
     channels: tuple[int, ...] = (64, 128, 256, 512)
     blocks: tuple[int, ...] = (3, 4, 6, 3)
-    pyramid_channels: tuple[int, ...] = (256, 128, 64, 64)
     head_channels: int | dict[str, int] = 256
     separable_heads: int | dict[str, int] = 0
-
-    def __post_init__(self) -> None:
-        _check_lengths(self, "channels", "blocks", "pyramid_channels")
 
     @property
     def multiple(self) -> int:
@@ -49,6 +41,24 @@ class ResNetV1(Backbone):
     def count_blocks(self) -> int:
         """Bottleneck blocks of the ResNet's stages."""
         return sum(self.blocks)
+
+
+@dataclass(frozen=True)
+class ResNetV1(_ResNet):
+    """Widths and depths of a network; the stride of a stage is in the first 1x1 convolution of its first block.
+
+    Attributes:
+        stem_channels, channels, blocks, head_channels, separable_heads: see `_ResNet`; stages compute at strides 4, 8, 16, ...
+        pyramid_channels: of the coarsest map and of each level, down to stride 4.
+    """
+
+    kind: ClassVar[str] = "resnet_v1"
+    mean: ClassVar[tuple] = (123.68, 116.779, 103.939)
+    std: ClassVar[tuple] = (1.0, 1.0, 1.0)
+    pyramid_channels: tuple[int, ...] = (256, 128, 64, 64)
+
+    def __post_init__(self) -> None:
+        _check_lengths(self, "channels", "blocks", "pyramid_channels")
 
     def build(self, x: Tensor, bn_momentum: float) -> list:
         """ResNet version 1 under its pyramid: (B, S, S, 3) normalised images -> [(B, S/4, S/4, channels)]."""
@@ -77,37 +87,23 @@ class ResNetV1(Backbone):
 
 
 @dataclass(frozen=True)
-class ResNetV2(Backbone):
+class ResNetV2(_ResNet):
     """Widths and depths of a network; the stride of a stage, the last one's excepted, is in the 3x3 of its last block.
 
     Attributes:
-        stem_channels, channels, blocks: as in `ResNetV1`; the last stage stays at the stride of the one before it.
+        stem_channels, channels, blocks, head_channels, separable_heads: see `_ResNet`; the last stage stays at the
+            stride of the one before it.
         upsample_channels: of each convolution and the transposed one behind it, down to stride 4.
-        head_channels, separable_heads: see `Backbone`.
     """
 
     kind: ClassVar[str] = "resnet_v2"
     mean: ClassVar[tuple] = (127.5, 127.5, 127.5)
     std: ClassVar[tuple] = (127.5, 127.5, 127.5)
-    stem_channels: int = 64
-    channels: tuple[int, ...] = (64, 128, 256, 512)
-    blocks: tuple[int, ...] = (3, 4, 6, 3)
     upsample_channels: tuple[int, ...] = (256, 128, 64)
-    head_channels: int | dict[str, int] = 256
-    separable_heads: int | dict[str, int] = 0
 
     def __post_init__(self) -> None:
         _check_lengths(self, "channels", "blocks")
         _check_lengths(self, "upsample_channels", fewer=1)
-
-    @property
-    def multiple(self) -> int:
-        """Sides of the ResNet's input must be multiples of this, the stride of its last stage."""
-        return 2 * 2 ** len(self.channels)
-
-    def count_blocks(self) -> int:
-        """Bottleneck blocks of the ResNet's stages."""
-        return sum(self.blocks)
 
     def build(self, x: Tensor, bn_momentum: float) -> list:
         """ResNet version 2 and its transposed convolutions: (B, S, S, 3) normalised images -> [(B, S/4, S/4, width)]."""
@@ -167,7 +163,7 @@ def _draw_pool(x: Tensor) -> Tensor:
     return layers.MaxPooling2D(3, 2, name="stem_pool")(layers.ZeroPadding2D(1, name="stem_pool_pad")(x))
 
 
-def _check_lengths(spec: "ResNetV1 | ResNetV2", *names: str, fewer: int = 0) -> None:
+def _check_lengths(spec: _ResNet, *names: str, fewer: int = 0) -> None:
     """Makes tuples of a ResNet's fields, and sees to it that they have one number for each of the stages."""
     stages = len(spec.blocks) - fewer
     for name in names:

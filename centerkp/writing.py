@@ -95,9 +95,14 @@ def says(path: Path, *words: str) -> bool:
     return any(word.encode() in text for word in words)
 
 
+def is_part(path: Path) -> bool:
+    """Whether a file has a temporary name, which it keeps when the process that writes it is killed."""
+    return _PART.match(path.name) is not None
+
+
 def is_result(path: Path) -> bool:
     """Whether a command wrote this picture or video, or a killed one left it half written."""
-    return bool(_PART.match(path.name)) or says(path, MARK)
+    return is_part(path) or says(path, MARK)
 
 
 class WriteGuard:

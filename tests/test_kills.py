@@ -180,23 +180,29 @@ def compare_train(folder, whole):
     same_bytes("run/metrics.json", "run/predictions.json", "run/schema.json")(folder, whole)
 
 
-# export: over an earlier one
+# export
 
 
 def prepare_export(folder):
     save_model(centerkp.build_model(Schema.generic(1, 2), backbone="hourglass_10", image_size=32), folder / "best.keras")
 
 
-def check_export(folder, whole):
+def check_export(name):
     """No artefact, or a whole one that the comparison had passed; its numbers are its own."""
-    path = folder / "best.onnx"
-    if path.exists():
-        centerkp.load_detector(path)
+
+    def check(folder, whole):
+        if (folder / name).exists():
+            centerkp.load_detector(folder / name)
+
+    return check
 
 
-def compare_export(folder, whole):
-    centerkp.load_detector(folder / "best.onnx")
-    assert json.loads((folder / "best.onnx.export.json").read_text())["passed"]
+def compare_export(name, report):
+    def compare(folder, whole):
+        centerkp.load_detector(folder / name)
+        assert json.loads((folder / report).read_text())["passed"]
+
+    return compare
 
 
 # download, by the parts of a checkpoint that is fetched, unpacked and ported
@@ -226,7 +232,16 @@ CASES = {
     "infer": Case(prepare_infer, INFER, check_infer, same_bytes("out/predictions.json", "out/predictions.csv"), few=3),
     "train": Case(prepare_train, TRAIN, check_train, compare_train, resume_train, few=2),
     "download": Case(lambda folder: None, ["download"], check_download, compare_download, few=1),
-    "export": Case(prepare_export, ["export", "best.keras", "--format", "onnx"], check_export, compare_export),
+}
+ARTEFACTS = {"onnx": "best.onnx", "openvino": "best.xml", "saved_model": "best_saved_model", "litert": "best.tflite"}
+CASES |= {
+    f"export-{format}": Case(
+        prepare_export,
+        ["export", "best.keras", "--format", format],
+        check_export(name),
+        compare_export(name, f"{name}/export.json" if format == "saved_model" else f"{name}.export.json"),
+    )
+    for format, name in ARTEFACTS.items()
 }
 
 

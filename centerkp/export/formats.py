@@ -30,7 +30,7 @@ from centerkp.inference.loading import load_detector
 from centerkp.inference.sources import find_images
 from centerkp.model.center_net import CenterNet
 from centerkp.runtimes.artefact import DESCRIPTION, UNVERIFIED, find_artefact
-from centerkp.writing import WriteGuard, mark, says, unwritable, write_json
+from centerkp.writing import WriteGuard, is_part, mark, says, unwritable, write_json
 
 REPORT = "export.json"
 EARLIER = "earlier"  # in the workplace: the artefact that is replaced
@@ -193,7 +193,7 @@ def _check_target(target: Path, kind: Format, guard: WriteGuard) -> None:
     }
     for folder, names in folders.items():
         own = folder == workplace or _is_export(folder / DESCRIPTION)
-        if folder.is_dir() and not (own and {p.name for p in folder.iterdir()} <= names):
+        if folder.is_dir() and not (own and {p.name for p in folder.iterdir() if not is_part(p)} <= names):
             raise FileExistsError(f"{folder}: already there and no exported model, expected a free name; choose another --out.")
     if kind.ending or not target.is_dir():
         guard.check([target, weights] if kind.ending == ".xml" else [target], lambda _: _is_export(target))

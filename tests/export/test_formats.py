@@ -2,6 +2,7 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from centerkp.model.center_net import CenterNet, load_model
 from centerkp.schema import Schema
 from centerkp.training.settings import TrainSettings
 from centerkp.training.train import read_records
-from centerkp.writing import write_json
+from centerkp.writing import part_path, write_json
 
 
 @pytest.fixture(scope="module")
@@ -195,6 +196,18 @@ def test_only_an_earlier_export_is_replaced_unasked(tmp_path, format, name, othe
         for overwrite in (False, True):
             with pytest.raises(FileExistsError, match="already there and no exported model"):
                 export("nowhere.keras", format, out=target, overwrite=overwrite)
+
+
+@pytest.mark.parametrize(
+    "format, name", [("onnx", "m.onnx"), ("openvino", "m.xml"), ("litert", "m.tflite"), ("saved_model", "m")]
+)
+def test_what_a_killed_export_left_is_no_strangers(tmp_path, format, name):
+    workplace = tmp_path / f"{name}.UNVERIFIED"
+    workplace.mkdir()
+    for left in (name, f"{name}.export.json", part_path(Path(name)).name, part_path(Path(f"{name}.export.json")).name):
+        (workplace / left).touch()
+    with pytest.raises(FileNotFoundError, match="nowhere.keras"):
+        export("nowhere.keras", format, out=tmp_path / name)
 
 
 def test_a_model_is_not_exported_onto_what_is_read(tmp_path):

@@ -54,9 +54,22 @@ def replacing(path: str | Path) -> Iterator[Path]:
             yield part
             os.replace(part, path)
         finally:
-            part.unlink(missing_ok=True)
+            remove_part(part)
     except OSError as error:
         raise unwritable(path, error) from None
+
+
+def remove_part(part: Path) -> None:
+    """Removes a temporary file or folder, if it is there; to its end, also when a signal interrupts that."""
+
+    def remove() -> None:
+        shutil.rmtree(part, ignore_errors=True) if part.is_dir() else part.unlink(missing_ok=True)
+
+    try:
+        remove()
+    except BaseException:
+        remove()
+        raise
 
 
 def unwritable(path: str | Path, error: OSError) -> OSError:
@@ -227,7 +240,7 @@ def part_folder(path: Path) -> Iterator[Path]:
     try:
         yield part
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        remove_part(part)
 
 
 @contextmanager
@@ -305,7 +318,7 @@ def write_jsons(contents: Mapping[Path, object]) -> None:
         raise unwritable(path, error) from None
     finally:
         for part in parts:
-            part.unlink(missing_ok=True)
+            remove_part(part)
 
 
 def _dump_json(path: Path, content: Any, indent: int | None = None) -> None:

@@ -1,8 +1,10 @@
 import json
 import multiprocessing
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +15,7 @@ from centerkp.writing import (
     hold_folder,
     is_result,
     mark,
+    part_folder,
     part_path,
     replacing,
     says,
@@ -38,6 +41,25 @@ def test_failure_leaves_what_stood_there(tmp_path):
     with pytest.raises(TypeError):
         write_json(path, {"new": [1, 2, object()]})
     assert json.loads(path.read_text()) == {"old": 1} and [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+@pytest.mark.parametrize("place, name, write", [(shutil, "rmtree", part_folder), (Path, "unlink", replacing)])
+def test_a_signal_while_it_is_cleared_away_leaves_nothing(place, name, write, tmp_path, monkeypatch):
+    """Sent right before the operation."""
+    calls, original = [], getattr(place, name)
+
+    def interrupted(*arguments, **options):
+        if arguments[0].exists():
+            calls.append(arguments)
+            if len(calls) == 1:
+                raise KeyboardInterrupt
+        original(*arguments, **options)
+
+    monkeypatch.setattr(place, name, interrupted)
+    with pytest.raises(KeyboardInterrupt), write(tmp_path / "a") as part:
+        part.exists() or part.touch()
+        raise ValueError
+    assert len(calls) == 2 and not list(tmp_path.iterdir())
 
 
 def test_json_is_readable_in_any_language_and_survives_half_characters(tmp_path):

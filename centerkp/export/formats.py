@@ -30,7 +30,7 @@ from centerkp.inference.loading import load_detector
 from centerkp.inference.sources import find_images
 from centerkp.model.center_net import CenterNet
 from centerkp.runtimes.artefact import DESCRIPTION, UNVERIFIED, find_artefact
-from centerkp.writing import WriteGuard, is_part, mark, says, unwritable, write_json
+from centerkp.writing import WriteGuard, is_part, mark, remove_part, says, unwritable, write_json
 
 REPORT = "export.json"
 EARLIER = "earlier"  # in the workplace: the artefact that is replaced
@@ -227,14 +227,14 @@ def _fold_and_check(model: CenterNet, dtype: str, picture: np.ndarray, console: 
 
 def _write_artefact(kind: Format, network: FoldedNetwork, place: Path, **options: Any) -> None:
     """Writes an artefact of one format into an empty folder, which is gone again when that fails."""
-    shutil.rmtree(place.parent, ignore_errors=True)
+    remove_part(place.parent)
     try:
         place.parent.mkdir(parents=True)
         with native_silence():
             kind.write(network, place, **options)
     except BaseException as error:
         is_full = place.parent.is_dir() and shutil.disk_usage(place.parent).free < FULL
-        shutil.rmtree(place.parent, ignore_errors=True)
+        remove_part(place.parent)
         if isinstance(error, OSError):
             raise unwritable(place, error) from None
         if is_full and isinstance(error, Exception):  # which every native library says in another way, if at all

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 from centerkp.results import ROW_COLUMNS, Detection, coco_dataset, to_annotation, to_rows
 from centerkp.schema import Schema
-from centerkp.writing import claim_part, mark
+from centerkp.writing import claim_part, mark, remove_part
 
 # As `results.to_rows`, and for videos the position and time of the frame, and the object's number through the video.
 COLUMNS = ("image", "frame", "seconds", "object", "track", *ROW_COLUMNS[2:])
@@ -73,7 +73,7 @@ class CocoFile:
                 file.write(_SEAL.format(mark("infer"), digest))
             os.replace(self.part, self.path)
         finally:
-            self.part.unlink(missing_ok=True)
+            remove_part(self.part)
         return self.path
 
 
@@ -120,5 +120,5 @@ class CsvFile:
             self._file.close()
             os.replace(self.part, self.path)
         finally:
-            self.part.unlink(missing_ok=True)
+            remove_part(self.part)
         return self.path

@@ -11,7 +11,7 @@ from threading import Condition, Event, Thread
 import cv2
 import numpy as np
 
-from centerkp.writing import claim_part, mark
+from centerkp.writing import claim_part, mark, remove_part
 
 # What FFmpeg and OpenCV print about every damaged byte would bury the one line that is ours.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # read when the first video is opened
@@ -207,7 +207,7 @@ class ClipWriter:
         codec = cv2.VideoWriter.fourcc(*"mp4v")
         self._writer = cv2.VideoWriter(_path_as_text(self.part), codec, self.fps, self.size)
         if not self._writer.isOpened():
-            self.part.unlink(missing_ok=True)
+            remove_part(self.part)
             raise ValueError(
                 f"{self.path}: no video of {width} x {height} pixels and {self.fps:g} frames a second could be begun, which "
                 "MPEG-4 cannot hold."
@@ -227,7 +227,7 @@ class ClipWriter:
         whole = check.isOpened() and check.get(cv2.CAP_PROP_FRAME_COUNT) == self.count and check.read()[0]
         check.release()
         if not whole:
-            self.part.unlink(missing_ok=True)
+            remove_part(self.part)
             raise OSError(f"{self.path}: the video could not be written whole; is the disk full?")
         with open(self.part, "ab") as file:  # a box of the format for what players shall skip
             file.write(struct.pack(">I4s", 8 + len(self.comment), b"free") + self.comment)

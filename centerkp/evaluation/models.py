@@ -94,7 +94,9 @@ def measure_models(
         for line in () if results else dataset.notes:
             console.print(f"{Path(coco).name}: {line}")
         if isinstance(source, PredictionFile):
-            detections, speed = source.match(dataset), None
+            (detections, notes), speed = source.match(dataset), None
+            for line in notes:
+                console.print(f"{name}: {line}")
         else:
             timed, started = TimedDetector(source), time.perf_counter()
             detections = detect_records(timed, dataset.records, batch_size, console, name)
@@ -173,7 +175,8 @@ def print_results(results: Sequence[ModelResult], console: Console) -> None:
     evaluations = {r.name: r.evaluation for r in results}
     first = results[0].evaluation
     say(f"{first.images} images, {sum(first.objects.values())} annotated objects")
-    say("Speed measured here, on " + describe_machine())
+    if any(r.speed for r in results):
+        say("Speed measured here, on " + describe_machine())
     for n, r in enumerate(results, 1):
         say(f"{n}: {r.name}, {r.describe()}")
     say()

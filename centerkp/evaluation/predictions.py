@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from centerkp.labels.annotations import Annotations, read_annotations
-from centerkp.labels.coco import load_json, read_schema, require_coco
+from centerkp.labels.coco import load_json, match_schema, read_schema, require_coco
 from centerkp.labels.faults import Remarks
-from centerkp.labels.records import Dataset, Record
+from centerkp.labels.records import Dataset, LeftOutImage, Record
 from centerkp.labels.tables import Table, is_number, read_images
 from centerkp.results import Detection
 from centerkp.schema import Schema
@@ -22,78 +22,107 @@ class PredictionFile:
     """A file of predictions whose content is loaded and whose classes are known, but whose objects are not yet looked at.
 
     `content` has the list `annotations`; `images` is not among it where the file is a list of COCO results, which has the
-    image and category ids of the annotated dataset, and nothing else.
+    image and category ids of the annotated dataset, and nothing else. `places` are category id -> class id, and the places of
+    the class's keypoints in the file's vectors.
     """
 
     path: Path
     content: dict
     schema: Schema
+    places: dict[int, tuple[int, list[int]]]
 
     @classmethod
     def read(cls, path: str | Path, coco: str | Path) -> "PredictionFile":
         """Loads a file of predictions; one without categories of its own has those of the dataset `coco`.
 
         Raises:
-            FileNotFoundError, ValueError: there is none, or it is something else.
+            FileNotFoundError, ValueError: there is none, it is something else, or its classes or keypoints are others.
         """
         path, content = Path(path), load_json(Path(path))
         if isinstance(content, list):
-            return cls(path, {"annotations": content}, read_schema(coco))
+            schema = read_schema(coco)
+            places = {c.category_id: (number, list(range(len(c.keypoints)))) for number, c in enumerate(schema.classes)}
+            return cls(path, {"annotations": content}, schema, places)
         content = require_coco(path, content)
-        return cls(path, content, read_schema(path, content))
+        own, theirs, of = read_schema(path, content), read_schema(coco), Path(coco).name
+        has_all = set(own.class_names) >= set(theirs.class_names)  # else it may be that not all classes were found
+        compared = [c for c in content["categories"] if not has_all or c["name"] in theirs.class_names]
+        match_schema(path, compared, theirs, of=of)
+        schema, places = match_schema(path, content["categories"], own if has_all else theirs, of=of)
+        return cls(path, content, schema, places)
 
-    def match(self, dataset: Dataset) -> list[list[Detection]]:
-        """The predicted objects of each of the dataset's records, in order; none where the file does not have the image.
+    def match(self, dataset: Dataset) -> tuple[list[list[Detection]], tuple[str, ...]]:
+        """The predicted objects of each of the dataset's records, in order, and notes.
+
+        There are none where the file does not have the image; those of images that the dataset had to leave out are, too.
 
         Raises:
-            ValueError: images or categories that the dataset does not have, objects without score or box, numbers that are
-                none; all of them, with their ids.
+            ValueError: images or categories that the dataset does not have, objects without score, box or keypoints, numbers
+                that are none; all of them, with their ids.
         """
         remarks = Remarks(self.path, f"predictions for the images of {dataset.path}")
-        names = [record.file_name for record in dataset.records]
-        rows = {record.image_id: row for row, record in enumerate(dataset.records)}
+        listed: list[Record | LeftOutImage] = [*dataset.records, *dataset.left_out]
+        rows = {image.image_id: row for row, image in enumerate(listed)}
         if "images" in self.content:
-            rows = _match_images(Table(self.content, "images", remarks), dataset)
+            rows = _match_images(Table(self.content, "images", remarks), dataset.path.name, listed)
             remarks.raise_faults()  # of which all the objects of these images would be others
         table = Table(self.content, "annotations", remarks)
-        for entry in table.entries:  # as for pycocotools every predicted point counts, whatever its third number
-            if isinstance(entry.get("keypoints"), list):
-                entry["keypoints"][2::3] = [2] * len(entry["keypoints"][2::3])
-        own = {c.category_id: (class_id, list(range(len(c.keypoints)))) for class_id, c in enumerate(self.schema.classes)}
-        columns = read_annotations(table, rows, names, own, self.schema)
+        _complete_entries(table.entries)
+        columns = read_annotations(table, rows, [image.file_name for image in listed], self.places, self.schema)
+        counts = np.array([*(len(c.keypoints) for c in self.schema.classes), 0])[columns.class_ids]
+        pointless = [row for row, entry in enumerate(table.entries) if counts[row] and not entry.get("keypoints")]
+        remedy = "write x, y, score for every keypoint, or evaluate with a JSON whose category names none"
+        table.fault_value(pointless, "keypoints", "no 'keypoints', though the class has them", remedy)
         scores = table.column("score")
         wrong = [row for row, score in enumerate(scores) if not (is_number(score) and 0 <= score <= 1)]
         table.fault_value(wrong, "score", "'score' missing or no number from 0 to 1", "name a file of predictions")
         boxless = np.flatnonzero(np.isnan(columns.boxes_xywh).any(1))
         table.fault_value(boxless, "bbox", "'bbox' missing", "write [x, y, width, height] in pixels")
         remarks.raise_faults()
-        return _collect_detections(columns, table, self.schema, len(names))
+        found = _collect_detections(columns, table, self.schema, len(listed))
+        usable = len(dataset.records)
+        lost = sum(map(len, found[usable:]))
+        remarks.add_note("object", lost, f"in images that {dataset.path.name} lists and that had to be left out, not counted")
+        return found[:usable], remarks.sentences
 
 
-def _match_images(table: Table, dataset: Dataset) -> dict[int, int]:
-    """Image id in the file of predictions -> the record of that image, which has the same name or lies under it.
+def _complete_entries(entries: Sequence[dict]) -> None:
+    """Gives predicted objects what annotations have and predictions need not; their points count whatever their third number.
+
+    As for pycocotools, which takes that for the score of the point, if for anything.
+    """
+    is_numbered = any("id" in entry for entry in entries)
+    for number, entry in enumerate(entries, 1):
+        entry |= {"iscrowd": 0} | ({} if is_numbered else {"id": number})
+        if isinstance(entry.get("keypoints"), list):
+            entry["num_keypoints"] = len(entry["keypoints"]) // 3
+            entry["keypoints"][2::3] = [2] * len(entry["keypoints"][2::3])
+
+
+def _match_images(table: Table, coco: str, listed: Sequence[Record | LeftOutImage]) -> dict[int, int]:
+    """Image id in the file of predictions -> the row of that image in the dataset, which has the same name or lies under it.
 
     `infer` numbers its images itself, and names them as they lie in the folder that it was given.
     """
     ids, names, _ = read_images(table)
-    same = {record.file_name: row for row, record in enumerate(dataset.records)}
+    same = {image.file_name: row for row, image in enumerate(listed)}
     by_end: dict[str, list[int]] = {}
-    for row, record in enumerate(dataset.records):
-        by_end.setdefault(Path(str(record.path)).name, []).append(row)
-    found = [same[name] if name in same else _find_by_path(Path(name), by_end, dataset.records) for name in names]
+    for row, image in enumerate(listed):
+        by_end.setdefault(Path(str(image.path)).name, []).append(row)
+    found = [same[name] if name in same else _find_by_path(Path(name), by_end, listed) for name in names]
     users = Counter(found)
     remedy = "predict the images of the dataset alone, or name the dataset that they are from"
     missing = [n for n, row in enumerate(found) if row is None and names[n]]
-    table.fault_value(missing, "file_name", f"images that {dataset.path.name} does not have", remedy)
+    table.fault_value(missing, "file_name", f"images that {coco} does not have", remedy)
     twice = [n for n, row in enumerate(found) if row is not None and users[row] > 1]
-    table.fault_value(twice, "file_name", f"images that are one in {dataset.path.name}", "leave one of them in the file")
+    table.fault_value(twice, "file_name", f"images that are one in {coco}", "leave one of them in the file")
     return {image_id: row for image_id, row in zip(ids, found, strict=True) if image_id is not None and row is not None}
 
 
-def _find_by_path(name: Path, by_end: dict[str, list[int]], records: Sequence[Record]) -> int | None:
-    """The one record whose image file's path ends in a predicted image's name; None where none or several do."""
+def _find_by_path(name: Path, by_end: dict[str, list[int]], listed: Sequence[Record | LeftOutImage]) -> int | None:
+    """The one image of a dataset whose image file's path ends in a predicted image's name; None where none or several do."""
     rows = by_end.get(name.name, ())
-    paths = {row: Path(str(records[row].path)) for row in rows}
+    paths = {row: Path(str(listed[row].path)) for row in rows}
     fits = [row for row in rows if name.parts in [p.parts[-len(name.parts) :] for p in (paths[row], paths[row].resolve())]]
     return fits[0] if len(fits) == 1 else None
 

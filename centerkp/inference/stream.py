@@ -192,7 +192,7 @@ class _Run:
             self.console.print(f"{kind:>8}: {path}", soft_wrap=True)
         if any(self.least.values):
             self.console.print(
-                "predictions.json has no objects below the least score: its average precision is lower than metrics.json says; "
+                "predictions.json has no objects below the least score: its average precision is lower than the model's; "
                 "--score 0 keeps all"
             )
 

@@ -100,9 +100,17 @@ def _require_categories(content: Mapping, remarks: Remarks) -> list[dict]:
 
 
 def match_schema(
-    path: Path, categories: Sequence[Mapping], schema: Schema | None, flip_pairs: FlipPairs, oks_sigmas: OksSigmas
+    path: Path,
+    categories: Sequence[Mapping],
+    schema: Schema | None,
+    flip_pairs: FlipPairs = None,
+    oks_sigmas: OksSigmas = None,
+    of: str = "the training data",
 ) -> tuple[Schema, dict[int, tuple[int, list[int]]]]:
-    """Fits a COCO file's categories to the training schema; without one they make the schema.
+    """Fits a COCO file's categories to a given schema; without one they make the schema.
+
+    Args:
+        of: whose the given schema is, for errors.
 
     Returns:
         The schema, and category id -> class id and the places of the class's keypoints in the file's vectors.
@@ -115,7 +123,7 @@ def match_schema(
     strangers = [name for name in own.class_names if name not in schema.class_names]
     if strangers:
         raise ValueError(
-            f"{path}: found the categories {strangers}, expected none but those of the training data "
+            f"{path}: found the categories {strangers}, expected none but those of {of} "
             f"{list(schema.class_names)}; rename them in the file, or delete them with their annotations."
         )
     places = {}
@@ -124,8 +132,8 @@ def match_schema(
         names = schema.classes[class_id].keypoints
         if set(names) != set(kind.keypoints):
             raise ValueError(
-                f"{path}: category '{kind.name}': found the keypoints {list(kind.keypoints)}, expected those of the training "
-                f"data {list(names)} in any order; rename them in the file."
+                f"{path}: category '{kind.name}': found the keypoints {list(kind.keypoints)}, expected those of {of} "
+                f"{list(names)} in any order; rename them in the file."
             )
         places[kind.category_id] = class_id, [kind.keypoints.index(name) for name in names]
     return schema, places

@@ -42,13 +42,26 @@ class Record:
 
 
 @dataclass(frozen=True, eq=False)
+class LeftOutImage:
+    """An image that a COCO file lists and that is no record: as its `Record` would name it."""
+
+    image_id: int
+    path: Path | PackedImage
+    file_name: str
+
+
+@dataclass(frozen=True, eq=False)
 class Dataset:
-    """What a COCO file holds: its schema, a record for each usable image, and a line for all that was mended or left out."""
+    """What a COCO file holds: its schema, a record for each usable image, and a line for all that was mended or left out.
+
+    `left_out` are the images without a record, since their files or sizes cannot be used.
+    """
 
     path: Path
     schema: Schema
     records: tuple[Record, ...]
     notes: tuple[str, ...]
+    left_out: tuple[LeftOutImage, ...] = ()
 
 
 @dataclass(eq=False)
@@ -73,7 +86,9 @@ def build_dataset(schema: Schema, images: Images, annotations: Annotations, rema
         found = "found no usable image, expected at least one; mend the images or their entries"
         raise ValueError("\n    ".join([f"{remarks.path}: {found}:", *remarks.sentences]))
     records = tuple(_build_records(images, sizes, scales, annotations, remarks))
-    return Dataset(remarks.path, schema, records, remarks.sentences)
+    unusable = np.flatnonzero(sizes[:, 0] <= 0).tolist()
+    left_out = tuple(LeftOutImage(images.ids[row], images.paths[row], images.names[row]) for row in unusable)
+    return Dataset(remarks.path, schema, records, remarks.sentences, left_out)
 
 
 def _build_records(

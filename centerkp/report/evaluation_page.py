@@ -79,9 +79,9 @@ def _add_overview(page: Page, results: Sequence[ModelResult]) -> None:
         ]
         page.add_table(("model", *headings), [(r.name, *row) for r, row in zip(results, cells, strict=True)], best=best)
     lines = [f"{r.name}: {r.describe()}" for r in results]
-    page.add_text(
-        f"Speed measured on the machine that made this page, {describe_machine()}.\n\n" + "\n\n".join(lines), muted=True
-    )
+    if any(r.speed for r in results):
+        lines.insert(0, f"Speed measured on the machine that made this page, {describe_machine()}.")
+    page.add_text("\n\n".join(lines), muted=True)
 
 
 def _headlines(e: Evaluation) -> list[str]:

@@ -66,6 +66,24 @@ def test_what_infer_left_out_is_not_found(coco, tmp_path):
     assert empty.evaluation.box["AP"] == 0 and "none.json, 0 objects in 0 images\n" in text
 
 
+def test_what_the_dataset_left_out_and_what_was_never_found_is_no_fault(coco, tmp_path):
+    """An image whose file cannot be read any more, and a class that the predictions do not name."""
+    path = predict(coco.parent, tmp_path / "found", 0)
+    content = json.loads(path.read_text())
+    content["categories"] = [c for c in content["categories"] if c["name"] == "red"]
+    content["annotations"] = [a for a in content["annotations"] if a["category_id"] == content["categories"][0]["id"]]
+    for entry in content["annotations"]:
+        for name in ("id", "iscrowd", "num_keypoints"):
+            entry.pop(name, None)
+    write_json(path, content)
+    (coco.parent / "one.png").write_bytes(b"no picture")
+    (file,), text = run([path], coco, tmp_path / "out")
+    assert file.evaluation.images == 2 and file.evaluation.box_per_class["green"] == 0
+    notes = [line for line in text.splitlines() if line.startswith("predictions.json: ")]
+    assert notes == ["predictions.json: 1 object: in images that val.json lists and that had to be left out, not counted"]
+    assert "Speed" not in text and "Speed" not in (tmp_path / "out" / "report.html").read_text()
+
+
 def test_a_list_of_coco_results_has_the_ids_of_the_dataset(coco, tmp_path):
     """As pycocotools takes it: no ids, and any number behind the coordinates of a point."""
     results = [
@@ -93,10 +111,17 @@ WRONG = {
     "no score": (change("annotations", score=None), "'score' missing or no number from 0 to 1 .* name a file of predictions"),
     "score of 2": (change("annotations", score=2), "'score' missing or no number from 0 to 1"),
     "no box": (change("annotations", bbox=None), "'bbox' missing"),
+    "no points": (change("annotations", keypoints=None), "no 'keypoints', though the class has them .* names none"),
     "no number": (change("annotations", bbox=[0, 0, float("nan"), 1]), "NaN, infinite or no numbers"),
     "points": (change("annotations", keypoints=[1, 2]), "'keypoints' whose length"),
-    "other classes": (change("categories", name="blue"), r"found the categories \['red'\], expected none but"),
-    "other keypoints": (change("categories", keypoints=["corner", "edge"]), r"category 'red': found the keypoints"),
+    "other classes": (
+        change("categories", name="blue"),
+        r"wrong\.json: found the categories \['blue'\], expected .* val\.json",
+    ),
+    "other keypoints": (
+        change("categories", keypoints=["corner", "edge"]),
+        r"wrong\.json: category 'red': found the keypoints",
+    ),
     "no dataset": (lambda content: content.pop("images"), "a JSON object without the list 'images'"),
 }
 

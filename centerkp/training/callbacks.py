@@ -64,9 +64,9 @@ class EpochEnd(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Mapping | None = None) -> None:
         """Notes the time; in an unfinished epoch takes up its steps and the sums of its metrics again."""
-        self.started, self.first_step = time.monotonic(), 0
+        self.started, self.first_step, self.was_due = time.monotonic(), 0, False
         if self.model.unfinished:
-            self.first_step = self.model.unfinished["steps"]
+            self.first_step, self.was_due = self.model.unfinished["steps"], self.model.unfinished.get("is_due", False)
             for variable, value in zip(self.model.metrics_variables, self.model.unfinished["metrics"], strict=True):
                 variable.assign(value)
         self.done = self.first_step
@@ -88,7 +88,7 @@ class EpochEnd(keras.callbacks.Callback):
         row["seconds"] = round(time.monotonic() - self.started, 1)
         is_due = self._is_due(epoch)
         if is_due:
-            self._save_unfinished(self.done)
+            self._save_unfinished(self.done, is_due=True)
         self.model.trained_epochs, self.model.unfinished = epoch + 1, None
         if is_due:
             with self.interruption.at_once(), averaged_weights(self.model):
@@ -100,9 +100,9 @@ class EpochEnd(keras.callbacks.Callback):
         self._end_early()
 
     def _is_due(self, epoch: int) -> bool:
-        """Whether the model is evaluated after an epoch; after the last one always."""
+        """Whether the model is evaluated after an epoch; always after the last one, and where that was interrupted."""
         run = self.run
-        if self.model.stop_training or epoch + 1 == run.settings.epochs:
+        if self.model.stop_training or epoch + 1 == run.settings.epochs or (self.was_due and self.done == self.first_step):
             return True
         return run.limit.is_due(epoch) if run.limit else (epoch + 1) % run.settings.eval_every == 0
 
@@ -128,12 +128,12 @@ class EpochEnd(keras.callbacks.Callback):
             run.console.print(f"no higher score in {times}: the run ends, epoch {best} was its best ({run.scores[best]:.3f})")
             self.model.stop_training = True
 
-    def _save_unfinished(self, steps: int) -> None:
-        """Saves the model after so many steps of an epoch, and what its metrics have summed up."""
+    def _save_unfinished(self, steps: int, *, is_due: bool = False) -> None:
+        """Saves the model after so many steps of an epoch, what its metrics have summed up, and if an evaluation is due."""
         if keras.backend.backend() == "jax":
             self.model.jax_state_sync()  # the state is with `fit` until somebody asks for it
         metrics = [float(keras.ops.convert_to_numpy(v)) for v in self.model.metrics_variables]
-        self.model.unfinished = {"steps": steps, "metrics": metrics}
+        self.model.unfinished = {"steps": steps, "metrics": metrics, "is_due": is_due}
         self._save_last()
 
     def _save_last(self) -> None:

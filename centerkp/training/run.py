@@ -50,7 +50,10 @@ class Run:
         return [row for row in self.folder.read_log() if row["epoch"] <= self.model.trained_epochs]
 
     def is_stale(self, rows: Sequence[Mapping[str, float]]) -> bool:
-        """Whether the run's score has not risen in as many evaluations as its patience allows, by these rows of the log."""
-        best = max(self.scores, default=0)
-        later = sum("score" in row and row["epoch"] > best for row in rows)
+        """Whether the run's score has not risen in as many evaluations as its patience allows, by these rows of the log.
+
+        Those while a part was frozen do not count: what comes after them has not yet been tried.
+        """
+        since = max(self.scores.keys() | {self.settings.unfreeze_at})
+        later = sum("score" in row and row["epoch"] > since for row in rows)
         return bool(self.settings.patience) and later >= self.settings.patience

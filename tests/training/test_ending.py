@@ -14,6 +14,7 @@ from centerkp.demo.scenes import write_demo
 from centerkp.model.center_net import CenterNet
 from centerkp.training import train as training
 from centerkp.training.callbacks import EpochEnd
+from centerkp.training.run import Run
 from centerkp.training.run_folder import RunFolder
 from centerkp.training.settings import TrainSettings
 from centerkp.training.time_limit import TimeLimit
@@ -59,13 +60,22 @@ def test_patience_ends_a_run_also_when_it_was_interrupted(make_settings, tmp_pat
     assert [row["epoch"] for row in folder.read_log()] == [1, 2, 3, 4] and json.loads(folder.metrics.read_text())
 
 
+def test_evaluations_while_a_part_was_frozen_wear_out_no_patience():
+    rows = [{"epoch": epoch, "score": 0.1} for epoch in range(1, 8)]
+    for unfreeze_at, stale in ((0, True), (5, False), (4, True)):
+        settings = TrainSettings(patience=3, unfreeze_at=unfreeze_at, freeze="backbone" if unfreeze_at else "auto")
+        run = Run(None, (), (), settings, None, 0.0, None, {1: 0.2})
+        assert run.is_stale(rows) == stale
+
+
 @pytest.fixture
 def clock(monkeypatch):
     """A clock that stands but for steps, two seconds each, evaluations, three, and the end of a run, two.
 
-    `progress` is that of every step; SIGTERM comes after step `kills_after`, and in the last evaluation if `kills_last`.
+    `progress` is that of every step; SIGTERM comes after step `kills_after`, in the first evaluation if `kills_first`, and in
+    the last if `kills_last`.
     """
-    clock = SimpleNamespace(now=1000.0, progress=[], kills_after=None, kills_last=False)
+    clock = SimpleNamespace(now=1000.0, progress=[], kills_after=None, kills_first=False, kills_last=False)
     for place in ("centerkp.cli.commands", "centerkp.training.train", "centerkp.training.time_limit"):
         monkeypatch.setattr(f"{place}.monotonic", lambda: clock.now)
     step, evaluate, finish = TimeLimit.on_train_batch_end, EpochEnd._evaluate_model, training.finish
@@ -78,8 +88,9 @@ def clock(monkeypatch):
             signal.raise_signal(signal.SIGTERM)
 
     def evaluate_model(self):
-        if clock.kills_last and self.run.limit.is_over:
-            clock.kills_last = False
+        name = "kills_last" if self.run.limit.is_over else "kills_first"
+        if getattr(clock, name):
+            setattr(clock, name, False)
             signal.raise_signal(signal.SIGTERM)
         clock.now += 3
         return evaluate(self)
@@ -127,15 +138,22 @@ def test_timed_run_ends_with_its_epochs(make_settings, tmp_path, clock):
 
 
 def test_interrupted_timed_run_has_what_was_left(make_settings, tmp_path, clock, capsys):
-    """By a signal between two steps, and by one in its last evaluation; a night passes after each."""
+    """By signals in its first evaluation, between two steps, and in its last evaluation; a night passes after each."""
     folder = RunFolder(tmp_path / "run")
     file = tmp_path / "settings.json"
     file.write_text(json.dumps(make_settings(time="1m").to_dict()))
-    clock.kills_after, clock.kills_last = 9, True
+    clock.kills_first, clock.kills_after, clock.kills_last = True, 14, True
     assert main(["train", "--settings", str(file), "--run", str(folder.path)]) == 143
-    last, used = centerkp.load_model(folder.last), clock.now - 1000
+    last = centerkp.load_model(folder.last)
+    assert last.unfinished["is_due"] and last.unfinished["steps"] == 4
+    interrupted = last.trained_epochs  # rows before that of the epoch whose evaluation it was
+    used = clock.now - 1000
+    clock.now = 20_000.0
+    assert main(["train", "--resume", str(folder.path)]) == 143
+    assert "score" in folder.read_log()[interrupted]
+    last, used = centerkp.load_model(folder.last), used + clock.now - 20_000
     assert last.timed["seconds"] == 60 - used and last.timed["progress"] == clock.progress[-1] < 1
-    assert last.unfinished["steps"] == 1 and last.trained_epochs == 2
+    assert last.unfinished["steps"] == 2 and last.trained_epochs == 3
 
     clock.now = 50_000.0
     assert main(["train", "--resume", str(folder.path), "--time", "2m"]) == 2

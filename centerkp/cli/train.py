@@ -37,7 +37,9 @@ def run(options: argparse.Namespace) -> None:
         train(TrainSettings.from_dict(saved.to_dict() | given), resume=options.resume, started=options.started)
         return
     if options.settings:
-        given = TrainSettings.read(options.settings).to_dict() | {"run": None} | given
+        # A run writes down the epochs and evaluations that suited its own length.
+        length = dict.fromkeys(("epochs", "eval_every") if "time" in given else ())
+        given = TrainSettings.read(options.settings).to_dict() | {"run": None} | length | given
     if not given.get("coco") and not given.get("tfrecord"):
         raise ValueError(
             "train: found no --coco; give the COCO JSON of your annotations, as in --coco ann.json, or TFRecords, as in "

@@ -26,6 +26,7 @@ MAX_CHANNELS = 8192
 MAX_BLOCKS = 256  # residual blocks in all; the largest of ours has 28
 MAX_RATIO = 20  # of the weights as they are to the weights as they are packed; Keras stores them as they are
 SLACK = 1 << 24
+MAX_STATE = 10**9  # of what counts a run's steps and seconds
 MAX_PAIRS = 10**9  # of objects and candidates of keypoints, which decoding compares
 # Of `DecodeOptions`: least and greatest.
 DECODE = {"max_objects": (1, 5000), "candidates": (1, 5000), "center_kernel": (1, 99), "keypoint_kernel": (1, 99)}
@@ -84,7 +85,7 @@ def _check_state(config: Mapping) -> None:
         if state is not None and not isinstance(state, Mapping):
             raise ValueError(f"{name}: found {quote(state)}, expected fields by name, or null")
         for field in fields if state else ():
-            _check_number(f"{name}, {field}", state.get(field), -(10**9), 10**9, float)
+            _check_number(f"{name}, {field}", state.get(field), -MAX_STATE, MAX_STATE, float)
 
 
 def _check_backbone(config: Any, schema: Schema, count_parameters: Callable[[Schema, Any], int], weight_bytes: int) -> None:

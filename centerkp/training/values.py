@@ -3,6 +3,8 @@
 import re
 from typing import Any
 
+from centerkp.model.bounds import MAX_STATE
+
 
 def read_flip_pairs(text: str | None) -> list[tuple[str, str]] | None:
     """The setting `"a:b,c:d"` as pairs of names; "none" as no pairs at all; None stays None."""
@@ -48,6 +50,8 @@ def read_time(text: str) -> float:
     found = re.fullmatch(rf"(?:{number}h)?(?:{number}m)?(?:{number}s)?", text.strip().lower())
     hours, minutes, seconds = (float(part or 0) for part in found.groups()) if found else (0.0, 0.0, 0.0)
     total = 3600 * hours + 60 * minutes + seconds
-    if not total:
-        raise ValueError(f"time: found '{text}', expected hours, minutes and seconds as 90s, 30m, 2h or 1h30m.")
+    if not 0 < total <= MAX_STATE:
+        raise ValueError(
+            f"time: found '{text}', expected hours, minutes and seconds as 90s, 30m, 2h or 1h30m, up to {MAX_STATE // 3600}h."
+        )
     return total

@@ -95,10 +95,20 @@ def test_pairs_and_sigmas():
 def test_times():
     times = {"90s": 90, "30m": 1800, "2h": 7200, "1h30m": 5400, " 1H1m1s ": 3661, "1.5h": 5400, "0.5s": 0.5}
     assert {text: read_time(text) for text in times} == times
-    for wrong in ("", "30", "m", "0s", "30m1h", "-5m", "1h 30m", "nan", "1e3s", "9999999h"):
+    for wrong in ("", "30", "m", "0s", "30m1h", "-5m", "1h 30m", "nan", "1e3s", "9999999h", "300000h"):
         with pytest.raises(ValueError, match=f"time: found '{wrong}', expected hours, minutes and seconds as 90s"):
             TrainSettings(time=wrong)
     assert TrainSettings().resolve().eval_every == 5 and TrainSettings(time="1h").resolve().eval_every is None
+
+
+def test_the_length_of_another_run_gives_way_to_a_time(tmp_path, monkeypatch):
+    """Its settings hold the epochs that were chosen for it."""
+    (tmp_path / "settings.json").write_text(json.dumps({"coco": "a.json", "epochs": 80, "eval_every": 5, "batch_size": 2}))
+    seen = []
+    monkeypatch.setattr("centerkp.training.train.train", lambda settings, **options: seen.append(settings))
+    for flags in ((), ("--time", "1h"), ("--time", "1h", "--epochs", "7")):
+        main(["train", "--settings", str(tmp_path / "settings.json"), *flags])
+    assert [(s.epochs, s.eval_every, s.batch_size) for s in seen] == [(80, 5, 2), (None, None, 2), (7, None, 2)]
 
 
 def test_no_command_shows_them_all(capsys):

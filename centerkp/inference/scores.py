@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from centerkp.inference.augmented import AugmentedDetector
 from centerkp.inference.detect import Detector
 from centerkp.results import DEFAULT_SCORE, Detection, Thresholds
 from centerkp.schema import Schema
@@ -38,7 +39,8 @@ def choose_least_scores(detector: Detector, given: float | None = None) -> Least
     if stored is None:
         why = "since none is stored with the model; centerkp eval finds its best, --score sets it"
         return LeastScores((DEFAULT_SCORE,) * schema.num_classes, f"least score {DEFAULT_SCORE:g}, {why}")
-    return LeastScores(stored.scores, _describe_stored(stored, schema))
+    sentence = _describe_stored(stored, schema)
+    return LeastScores(stored.scores, sentence + (", without --tta" if isinstance(detector, AugmentedDetector) else ""))
 
 
 def _describe_stored(stored: Thresholds, schema: Schema) -> str:

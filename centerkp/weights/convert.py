@@ -111,12 +111,15 @@ def port_checkpoint(
 def keep_stacks(model: CenterNet, stacks: int) -> CenterNet:
     """Converts a trained model into one of its first hourglasses alone, with their own heads: about half the cost.
 
+    Thresholds stay behind, unless all hourglasses do: they are those of the scores of the last one's heads.
+
     Raises:
         ValueError: the model does not have so many.
     """
     if not 1 <= stacks <= model.backbone.stacks:
         raise ValueError(f"stacks: found {stacks}, expected 1 to {model.backbone.stacks}, which is what the weights have.")
-    config = {k: v for k, v in model.get_config().items() if k not in ("name", "trainable", "dtype", "schema", "backbone")}
+    others = ["name", "trainable", "dtype", "schema", "backbone"] + ["thresholds"] * (stacks < model.backbone.stacks)
+    config = {k: v for k, v in model.get_config().items() if k not in others}
     smaller = CenterNet(model.schema, find_backbone(model.backbone, stacks=stacks), **config)
     transfer_weights(model, smaller)
     return smaller

@@ -1,9 +1,11 @@
 import pytest
 import squares
 
+from centerkp.inference.augmented import AugmentedDetector
 from centerkp.inference.scores import choose_least_scores
 from centerkp.results import Thresholds
 from centerkp.schema import Schema
+from centerkp.weights.start import build_model
 
 
 def detector(thresholds=None, schema=squares.SCHEMA):
@@ -34,3 +36,9 @@ def test_what_few_objects_decided_is_called_a_guess():
     many = choose_least_scores(detector(Thresholds(0.1, (0.05,) + (0.25,) * 8, (5,) * 9), Schema.generic(9)))
     assert many.sentence.startswith("least scores from 0.05 to 0.25 by class, stored")
     assert many.sentence.endswith("5 of class_5 and few of 3 classes more)")
+
+
+def test_stored_scores_are_not_those_of_several_passes():
+    model = build_model(Schema.generic(1), backbone="hourglass_10", image_size=32)
+    model.thresholds = Thresholds(0.1, (0.1,), (30,))
+    assert choose_least_scores(AugmentedDetector(model, flip=True)).sentence.endswith("validation images, without --tta")

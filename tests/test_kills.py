@@ -229,8 +229,8 @@ INFER = ["infer", "in", "--weights", "squares", "--csv", "--out", "out", "--batc
 CASES = {
     "split": Case(prepare_split, SPLIT, check_split, same_bytes(*(f"out/train_{name}.json" for name in PARTS)), few=3),
     "check": Case(prepare_check, CHECK, check_check, same_bytes("fixed.json"), few=2),
-    "infer": Case(prepare_infer, INFER, check_infer, same_bytes("out/predictions.json", "out/predictions.csv"), few=3),
-    "train": Case(prepare_train, TRAIN, check_train, compare_train, resume_train, few=2),
+    "infer": Case(prepare_infer, INFER, check_infer, same_bytes("out/predictions.json", "out/predictions.csv"), few=2),
+    "train": Case(prepare_train, TRAIN, check_train, compare_train, resume_train, few=1),
     "download": Case(lambda folder: None, ["download"], check_download, compare_download, few=1),
 }
 ARTEFACTS = {"onnx": "best.onnx", "openvino": "best.xml", "saved_model": "best_saved_model", "litert": "best.tflite"}

@@ -71,7 +71,7 @@ def test_start_from_a_model_with_a_part_frozen(demo, trained, tmp_path, capsys):
 def test_frozen_then_unfrozen_and_interrupted(demo, trained, tmp_path, monkeypatch):
     """Three epochs, the backbone frozen during the first two: every number of it stays, statistics too, and trains afterwards.
 
-    Interrupted while frozen and on the border, and resumed: the same run.
+    Interrupted on the border and resumed: the same run.
     """
     whole, folder = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "interrupted")
     flags = ["--weights", str(trained.best), "--freeze", "backbone", "--unfreeze-at", "2", "--epochs", "3", "--eval-every", "3"]
@@ -88,17 +88,16 @@ def test_frozen_then_unfrozen_and_interrupted(demo, trained, tmp_path, monkeypat
 
     def interrupted(self, index, logs=None):
         original(self, index, logs)
-        raise KeyboardInterrupt
+        if index == 1:
+            raise KeyboardInterrupt
 
     monkeypatch.setattr(EpochEnd, "on_epoch_end", interrupted)
     assert train(demo, folder, *flags) == 130
-    for epoch in (1, 2):
-        model = centerkp.load_model(folder.last)
-        assert model.frozen == "backbone" and int(model.optimizer.iterations) == 2 * epoch
-        assert not changed(read_backbone(trained.best), read_backbone(folder.last))
-        if epoch == 2:
-            monkeypatch.undo()
-        assert main(["train", "--resume", str(folder.path)]) == (130 if epoch < 2 else 0)
+    model = centerkp.load_model(folder.last)
+    assert model.frozen == "backbone" and int(model.optimizer.iterations) == 4
+    assert not changed(read_backbone(trained.best), read_backbone(folder.last))
+    monkeypatch.undo()
+    assert main(["train", "--resume", str(folder.path)]) == 0
     assert len(changed(read_backbone(trained.best), read_backbone(folder.last))) > 30
     for ours, theirs in zip(folder.read_log(), rows, strict=True):
         for name in ("epoch", "loss", "learning_rate", *(n for n in ("val_loss",) if n in theirs)):
@@ -135,24 +134,6 @@ def test_from_drawn_interrupted_and_resumed(demo, tmp_path, monkeypatch, capsys)
             assert (np.sort(ours.ravel()) == np.sort(tensors[theirs].ravel())).all() == same, name
     statistics = keras.ops.convert_to_numpy(model.get_layer("stride32_block4_project_bn").moving_mean)
     np.testing.assert_array_equal(statistics, tensors["_blocks.15._bn2.running_mean"])
-
-
-def test_unfreezing_on_jax(demo, tmp_path):
-    folder = RunFolder(tmp_path / "run")
-    command = [
-        sys.executable,
-        "train.py",
-        "--coco",
-        str(demo.train_json),
-        "--val",
-        str(demo.val_json),
-        "--run",
-        str(folder.path),
-    ]
-    flags = [*FLAGS, "--freeze", "backbone", "--unfreeze-at", "1", "--epochs", "2", "--eval-every", "1"]
-    done = subprocess.run([*command, *flags], env=os.environ | {"KERAS_BACKEND": "jax"}, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "frozen: backbone; " in done.stdout and [row["epoch"] for row in folder.read_log()] == [1, 2]
 
 
 def test_float16_keeps_the_average_and_resumes(demo, tmp_path):

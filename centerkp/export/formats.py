@@ -196,7 +196,10 @@ def _check_target(target: Path, kind: Format, guard: WriteGuard) -> None:
         if folder.is_dir() and not (own and {p.name for p in folder.iterdir() if not is_part(p)} <= names):
             raise FileExistsError(f"{folder}: already there and no exported model, expected a free name; choose another --out.")
     if kind.ending or not target.is_dir():
-        guard.check([target, weights] if kind.ending == ".xml" else [target], lambda _: _is_export(target))
+        guard.check([target], lambda _: _is_export(target))
+    if kind.ending == ".xml":  # whose weights stand there alone, where an export was killed while it moved them
+        alone = _is_export(workplace / target.name) and not (workplace / weights.name).exists()
+        guard.check([weights], lambda _: _is_export(target) or _is_export(workplace / EARLIER) or alone)
     if kind.ending:
         guard.check([_name_report(target)], lambda path: says(path, mark("export")))
 
@@ -266,18 +269,19 @@ def _read_sample(path: Path, size: tuple[int, int]) -> tuple[np.ndarray, tuple[i
 def _deliver_artefact(workplace: Path, target: Path, report: dict) -> Path:
     """Moves a verified artefact out of its workplace, over an earlier one.
 
-    What belongs to the earlier one goes first, and the file that says whose the others are comes first: killed in between,
-    never does one model stand with the weights or numbers of another, and the next export goes on.
+    What belongs to the earlier one goes first, and weights come before the file that they belong to, numbers after it: killed
+    in between, never does a model stand without its weights, or with the weights or numbers of another.
     """
-    made = workplace / target.name
+    made, weights = workplace / target.name, workplace / target.with_suffix(".bin").name
     write_json(_name_report(made), report, indent=2)
-    if target.is_dir():
-        target.rename(workplace / EARLIER)  # at once, and not file by file
-    files = sorted((file for file in workplace.iterdir() if file.name != EARLIER), key=lambda file: file.name != target.name)
-    for file in files[1:]:
+    if target.is_dir() or (weights.exists() and target.exists()):
+        target.replace(workplace / EARLIER)  # a folder at once, and not file by file
+    numbers = [file for file in workplace.iterdir() if file.name not in (EARLIER, made.name, weights.name)]
+    for file in numbers:
         target.with_name(file.name).unlink(missing_ok=True)
-    for file in files:
-        file.replace(target.with_name(file.name))
+    for file in (weights, made, *numbers):
+        if file.exists():
+            file.replace(target.with_name(file.name))
     shutil.rmtree(workplace)
     return target
 

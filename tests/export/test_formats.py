@@ -202,12 +202,22 @@ def test_only_an_earlier_export_is_replaced_unasked(tmp_path, format, name, othe
     "format, name", [("onnx", "m.onnx"), ("openvino", "m.xml"), ("litert", "m.tflite"), ("saved_model", "m")]
 )
 def test_what_a_killed_export_left_is_no_strangers(tmp_path, format, name):
+    """Half of a file under a temporary name, and weights that were delivered before what they belong to."""
     workplace = tmp_path / f"{name}.UNVERIFIED"
     workplace.mkdir()
     for left in (name, f"{name}.export.json", part_path(Path(name)).name, part_path(Path(f"{name}.export.json")).name):
         (workplace / left).touch()
     with pytest.raises(FileNotFoundError, match="nowhere.keras"):
         export("nowhere.keras", format, out=tmp_path / name)
+    if format == "openvino":
+        (tmp_path / "m.bin").touch()
+        with pytest.raises(FileExistsError, match=r"m\.bin: found a file"):
+            export("nowhere.keras", format, out=tmp_path / name)
+        for left in (name, "earlier"):
+            (workplace / left).write_bytes(b'"made_by": "centerkp 0.1"')
+            with pytest.raises(FileNotFoundError, match="nowhere.keras"):
+                export("nowhere.keras", format, out=tmp_path / name)
+            (workplace / left).write_bytes(b"")
 
 
 def test_a_model_is_not_exported_onto_what_is_read(tmp_path):

@@ -12,7 +12,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -61,14 +61,11 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 def remove_part(part: Path) -> None:
     """Removes a temporary file or folder, if it is there; to its end, also when a signal interrupts that."""
-
-    def remove() -> None:
-        shutil.rmtree(part, ignore_errors=True) if part.is_dir() else part.unlink(missing_ok=True)
-
+    remove = partial(shutil.rmtree, ignore_errors=True) if part.is_dir() else partial(Path.unlink, missing_ok=True)
     try:
-        remove()
+        remove(part)
     except BaseException:
-        remove()
+        remove(part)
         raise
 
 
@@ -199,7 +196,7 @@ def clear_parts(folder: Path, *, alone: bool = False) -> None:
         match = _PART.match(entry.name)
         if match and (alone or (match[1] == _digest_machine() and not _is_alive(int(match[2])))):
             with suppress(OSError):  # another process may clear away the same
-                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+                remove_part(entry)
 
 
 @cache
@@ -289,11 +286,7 @@ def _describe_holder(holder: Path) -> str:
 
 
 def write_json(path: str | Path, content: Any, indent: int | None = None) -> Path:
-    """Writes a JSON file in UTF-8, whole or not at all.
-
-    Half a character (a lone surrogate, which JSON can escape and no text can hold) stays an escape, and so does then every
-    other letter beyond ASCII.
-    """
+    """Writes a JSON file in UTF-8, whole or not at all."""
     path = Path(path)
     with replacing(path) as part:
         _dump_json(part, content, indent)
@@ -322,10 +315,6 @@ def write_jsons(contents: Mapping[Path, object]) -> None:
 
 
 def _dump_json(path: Path, content: Any, indent: int | None = None) -> None:
-    """Writes content as JSON under a temporary name; in ASCII where it holds half a character."""
-    try:
-        with open(path, "w", encoding="utf-8") as file:
-            json.dump(content, file, indent=indent, ensure_ascii=False)
-    except UnicodeEncodeError:
-        with open(path, "w", encoding="ascii") as file:
-            json.dump(content, file, indent=indent)
+    """Writes content as JSON under a temporary name; half a character, which no text can hold, as its escape."""
+    with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:
+        json.dump(content, file, indent=indent, ensure_ascii=False)

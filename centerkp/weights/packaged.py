@@ -27,7 +27,7 @@ def list_drawn() -> list[str]:
 
 
 def start_from_drawn(model: CenterNet) -> TransferReport:
-    """Gives a model the packaged weights of its backbone; class and keypoint channels stay fresh.
+    """Gives a model the packaged weights of its backbone; class and keypoint channels are fresh, with kernels of zeros.
 
     Raises:
         ValueError: there are none for this backbone or its widths.
@@ -50,6 +50,10 @@ def start_from_drawn(model: CenterNet) -> TransferReport:
                 )
         for key, variable in variables.items():
             variable.assign(arrays[key].astype(np.float32))
+    for layer in model.layers:
+        # Random numbers times features as large as these would be a loss of 60 that goes back into them.
+        if model.find_head(layer.name) and f"{layer.name}/kernel" not in variables and not layer.name.endswith("_hidden"):
+            layer.kernel.assign(np.zeros(layer.kernel.shape))
     backbone = trunk + sum(model.find_head(key.split("/")[0]) is None for key in variables)
     schema = model.schema
     fresh = dict.fromkeys(schema.class_names), dict.fromkeys(schema.keypoint_names)

@@ -42,7 +42,9 @@ def test_all_moves_but_what_classes_and_keypoints_own(trained, folder):
         if not layer.weights or layer.name == "normalise":
             continue
         if head and head[1] not in ("center_offset", "box_size") and not layer.name.endswith("_hidden"):
-            # Fresh: a bias as it begins, kernels of their own shape.
+            # Fresh: a bias as it begins, a kernel of its own shape.
+            assert numbers(model, layer.name)[0].shape == numbers(fresh, layer.name)[0].shape
+            assert not numbers(model, layer.name)[0].any()
             assert np.array_equal(numbers(model, layer.name)[1], numbers(fresh, layer.name)[1])
             continue
         for ours, theirs in zip(numbers(model, layer.name), numbers(trained, layer.name), strict=True):

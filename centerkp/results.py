@@ -16,7 +16,7 @@ DEFAULT_SCORE = 0.3  # least score of an object where nothing says which is bett
 # Objects below which a threshold is a guess: one object more or less then moves the recall by over 5 points, which is more than
 # neighbouring thresholds differ by.
 ENOUGH_OBJECTS = 20
-MAX_COUNT = 10**9  # of objects that a file may claim
+MAX_COUNT = 10**9  # of objects, steps or seconds that a file may claim
 
 
 @dataclass(frozen=True)

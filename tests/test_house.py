@@ -106,6 +106,18 @@ def test_import_is_light():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_commands_know_their_flags_without_keras():
+    """It is imported after that, quietly."""
+    code = (
+        "import argparse, importlib, sys\n"
+        "from centerkp.cli.commands import COMMANDS\n"
+        "for name in COMMANDS:\n"
+        "    importlib.import_module(f'centerkp.cli.{name}').add_arguments(argparse.ArgumentParser())\n"
+        "    assert not {'tensorflow', 'keras', 'jax'} & set(sys.modules), name\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_albumentations_is_imported_without_the_network():
     code = (
         "import urllib.request\n"

@@ -15,7 +15,7 @@ import h5py
 from centerkp.heads import MAX_SIDE
 from centerkp.model.backbone import Backbone
 from centerkp.model.backbones import find_backbone, name_backbone
-from centerkp.results import Thresholds
+from centerkp.results import MAX_COUNT, Thresholds
 from centerkp.schema import Schema
 from centerkp.wording import quote
 
@@ -26,7 +26,6 @@ MAX_CHANNELS = 8192
 MAX_BLOCKS = 256  # residual blocks in all; the largest of ours has 28
 MAX_RATIO = 20  # of the weights as they are to the weights as they are packed; Keras stores them as they are
 SLACK = 1 << 24
-MAX_STATE = 10**9  # of what counts a run's steps and seconds
 MAX_PAIRS = 10**9  # of objects and candidates of keypoints, which decoding compares
 # Of `DecodeOptions`: least and greatest.
 DECODE = {"max_objects": (1, 5000), "candidates": (1, 5000), "center_kernel": (1, 99), "keypoint_kernel": (1, 99)}
@@ -85,7 +84,7 @@ def _check_state(config: Mapping) -> None:
         if state is not None and not isinstance(state, Mapping):
             raise ValueError(f"{name}: found {quote(state)}, expected fields by name, or null")
         for field in fields if state else ():
-            _check_number(f"{name}, {field}", state.get(field), -MAX_STATE, MAX_STATE, float)
+            _check_number(f"{name}, {field}", state.get(field), -MAX_COUNT, MAX_COUNT, float)
 
 
 def _check_backbone(config: Any, schema: Schema, count_parameters: Callable[[Schema, Any], int], weight_bytes: int) -> None:

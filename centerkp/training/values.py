@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from centerkp.model.bounds import MAX_STATE
+from centerkp.results import MAX_COUNT
 
 
 def read_flip_pairs(text: str | None) -> list[tuple[str, str]] | None:
@@ -50,8 +50,8 @@ def read_time(text: str) -> float:
     found = re.fullmatch(rf"(?:{number}h)?(?:{number}m)?(?:{number}s)?", text.strip().lower())
     hours, minutes, seconds = (float(part or 0) for part in found.groups()) if found else (0.0, 0.0, 0.0)
     total = 3600 * hours + 60 * minutes + seconds
-    if not 0 < total <= MAX_STATE:
+    if not 0 < total <= MAX_COUNT:
         raise ValueError(
-            f"time: found '{text}', expected hours, minutes and seconds as 90s, 30m, 2h or 1h30m, up to {MAX_STATE // 3600}h."
+            f"time: found '{text}', expected hours, minutes and seconds as 90s, 30m, 2h or 1h30m, up to {MAX_COUNT // 3600}h."
         )
     return total

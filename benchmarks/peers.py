@@ -29,6 +29,14 @@ OURS = ("efficientnet_lite0_fpn", "mobilenetv2_fpn", "hourglass_10")
 SIZES = (320, 512)
 PRECISIONS = ("fp32", "int8")
 CALIBRATION, ROUNDS = 4, 41
+# Beginnings of the names that nodes of our networks have in OpenVINO.
+PARTS = {
+    "letterbox": ("letterbox/",),
+    "trunk": ("network/stem", "network/stride"),
+    "pyramid": ("network/pyramid",),
+    "heads": ("network/stack",),
+    "decoding": ("decode/", "TopK"),
+}
 # Runs in the peers' environment: a network with random weights from its own description, as ONNX.
 WRITE_PEER = """
 import os, sys
@@ -46,6 +54,10 @@ on this machine's processor, in one process in which all networks take turns. Ou
 decoded objects; the peers' start from the same bytes (scaled to 0..1 inside) and end where their ONNX files do: YOLO26 with its
 objects, YOLO11 with raw boxes, so that its non-maximum suppression is not in its time. One class of 17 keypoints, random
 weights, NNCF's int8 for all."""
+
+PROFILE = """\
+Where the time of ours goes, by OpenVINO's own profile: medians of what the nodes of each part take. "Other" are nodes that
+belong to no layer, as normalisation, conversions from and to int8, and changes of layout."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -75,6 +87,8 @@ def main(arguments: list[str] | None = None) -> int:
             lines.append(line)
         header = ["", "weights", *(h for p in PRECISIONS for h in (p, "range", "times the fastest peer's"))]
         parts += [f"## {row['size']}x{row['size']}", page.table(header, lines)]
+        lines = [[name, *(f"{spent[part]:.2g} ms" for part in (*PARTS, "other"))] for name, spent in row["profiles"].items()]
+        parts += [PROFILE, page.table(["", *PARTS, "other"], lines)]
     options.output.write_text("\n\n".join(parts) + f"\n\n{(time.monotonic() - started) / 60:.1f} minutes.\n", encoding="utf-8")
     print(f"wrote {options.output}")
     return 0
@@ -107,12 +121,14 @@ def measure_size(size: int) -> dict:
 
     rng = np.random.default_rng(0)
     pictures = [draw_scene(rng, (size, size), 6)[0] for _ in range(CALIBRATION)]
-    calls, parameters, rates = {}, {}, measure.sample_rates()
+    calls, parameters, profiles, rates = {}, {}, {}, measure.sample_rates()
     with tempfile.TemporaryDirectory() as folder:
         for name in OURS:
             model = latency.build_network(name, None, size, pictures[:2])
             parameters[name] = model.count_params()
-            calls |= {f"{name} {way}": call for way, call in open_ours(model, pictures, Path(folder)).items()}
+            calls |= {f"{name} {way}": call for way, call in open_ours(model, pictures, Path(folder) / name).items()}
+            for precision in PRECISIONS if name.endswith("_fpn") else ():  # an hourglass has no such parts
+                profiles[f"{name} {precision}"] = profile(Path(folder) / name / f"{precision}.xml", pictures[0][None])
         for name in PEERS:
             parameters[name], ways = open_peer(peer_file(name, size), pictures)
             calls |= {f"{name} {way}": call for way, call in ways.items()}
@@ -125,7 +141,8 @@ def measure_size(size: int) -> dict:
                 if turn:
                     times[name].append(time.perf_counter() - before)
     rates += measure.sample_rates()
-    return {"size": size, "times": times, "parameters": parameters, "rates": rates, "backend": keras.backend.backend()}
+    row = {"size": size, "times": times, "parameters": parameters, "profiles": profiles, "rates": rates}
+    return row | {"backend": keras.backend.backend()}
 
 
 def open_ours(model, pictures: list, folder: Path) -> dict:
@@ -133,11 +150,31 @@ def open_ours(model, pictures: list, folder: Path) -> dict:
     from centerkp.export.openvino import write_openvino
     from centerkp.inference.loading import load_detector
 
+    folder.mkdir()  # of its own: files in use must not be written over
     network, samples, ways = fold(model), [(picture, model.image_size) for picture in pictures], {}
     for precision in PRECISIONS:
-        path = write_openvino(network, folder / f"{len(ways)}_{precision}.xml", precision=precision, samples=samples)
+        path = write_openvino(network, folder / f"{precision}.xml", precision=precision, samples=samples)
         ways[precision] = load_detector(path).run_images
     return ways
+
+
+def profile(path: Path, images) -> dict[str, float]:
+    """Milliseconds that each part of one of our networks takes."""
+    import openvino
+
+    hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32", "PERF_COUNT": True}
+    request = openvino.Core().compile_model(path, "CPU", hints).create_infer_request()
+    spent: dict[str, list[float]] = {part: [] for part in (*PARTS, "other")}
+    for _ in range(ROUNDS):
+        request.infer({0: images})
+        sums = dict.fromkeys(spent, 0.0)
+        for node in request.profiling_info:
+            is_change = node.node_type in ("Reorder", "Convert")
+            part = next((p for p, starts in PARTS.items() if node.node_name.startswith(starts) and not is_change), "other")
+            sums[part] += 1e3 * node.real_time.total_seconds()
+        for part, milliseconds in sums.items():
+            spent[part].append(milliseconds)
+    return {part: page.median(values) for part, values in spent.items()}
 
 
 def open_peer(path: Path, pictures: list) -> tuple[int, dict]:

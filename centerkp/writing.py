@@ -11,7 +11,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -299,19 +299,19 @@ def write_jsons(contents: Mapping[Path, object]) -> None:
     Of a process that is killed while it renames them, some may be missing.
     """
     parts = {part_path(path): path for path in contents}
-    try:
-        for part, path in parts.items():
-            claim_part(path)
-            _dump_json(part, contents[path])
-        for path in list(contents)[1:]:
-            path.unlink(missing_ok=True)
-        for part, path in parts.items():
-            os.replace(part, path)
-    except OSError as error:
-        raise unwritable(path, error) from None
-    finally:
+    with ExitStack() as clearing:  # which goes on with the others when a signal comes in between
         for part in parts:
-            remove_part(part)
+            clearing.callback(remove_part, part)
+        try:
+            for part, path in parts.items():
+                claim_part(path)
+                _dump_json(part, contents[path])
+            for path in list(contents)[1:]:
+                path.unlink(missing_ok=True)
+            for part, path in parts.items():
+                os.replace(part, path)
+        except OSError as error:
+            raise unwritable(path, error) from None
 
 
 def _dump_json(path: Path, content: Any, indent: int | None = None) -> None:

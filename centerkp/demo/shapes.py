@@ -76,7 +76,7 @@ def sketch_pliers(rng: np.random.Generator) -> Sketch:
         Part((circle(0.038),), steel * 0.82, 0.012, 0.5),
         Part((circle(0.02),), steel * 1.08, 0.012, 0.7),
     ]
-    sketch = _centered(Sketch(0, (*lower, *upper, *rivet), points))
+    sketch = _center_shape(Sketch(0, (*lower, *upper, *rivet), points))
     return mirrored(sketch) if rng.random() < 0.5 else sketch
 
 
@@ -230,8 +230,8 @@ def _mirrored_part(part: Part) -> Part:
     return _moved_part(part, np.array([[-1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]))
 
 
-def _centered(sketch: Sketch) -> Sketch:
-    """Moves and scales a tool's sketch so that it is 1 long and centered on the origin."""
+def _center_shape(sketch: Sketch) -> Sketch:
+    """Moves and scales the sketch of a shape so that it is 1 long and centered on the origin."""
     corners = np.concatenate([outline for part in sketch.parts for outline in part.outlines])
     low, high = corners.min(0), corners.max(0)
     scale = 1 / float((high - low).max())

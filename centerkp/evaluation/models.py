@@ -167,7 +167,7 @@ def _curve_points(model: str, curve: str, name: str, x: Sequence[float], y: Sequ
 
 
 def print_results(results: Sequence[ModelResult], console: Console) -> None:
-    """Prints the evaluations of several models side by side on the terminal."""
+    """Prints what several measured models gave, side by side, on the terminal: all tables and notes."""
 
     def say(line: str = "") -> None:
         console.print(line)

@@ -103,7 +103,7 @@ def _letterbox_in_tensorflow(image: Any, size: tuple[int, int]) -> tuple[Any, An
 
 
 def require_tensorflow(name: str) -> None:
-    """Raises ValueError unless Keras runs on TensorFlow, whose graph the formats of TensorFlow are made from."""
+    """Raises ValueError unless Keras runs on TensorFlow, whose SavedModel this format is or is made from."""
     if keras.backend.backend() != "tensorflow":
         raise ValueError(
             f"{name}: found Keras running on {keras.backend.backend()}, expected TensorFlow, which writes this format; set "

@@ -206,6 +206,6 @@ def _read_json_object(pairs: list[tuple[str, object]]) -> dict:
 
 
 def _not_coco(path: Path, found: str, remedy: str) -> NotCoco:
-    """The error for a file that is something else than a COCO JSON, as it seems to be."""
+    """The error of reading a COCO JSON when the file seems to be something else."""
     expected = "a COCO dataset (a JSON object with the lists 'images', 'annotations' and 'categories')"
     return NotCoco(path, f"found what seems to be {found}, expected {expected}", remedy)

@@ -61,7 +61,7 @@ class Checkpoint:
             ) from None
         if not any(key.startswith((f"{NETWORK}/hourglass_network/0/encoder", TRUNK)) for key in self._keys):
             raise ValueError(
-                f"{self.path}: found {_describe_foreign(shapes)} with {len(shapes)} variables such as {min(shapes, key=len)}, "
+                f"{self.path}: found {_describe_keys(shapes)} with {len(shapes)} variables such as {min(shapes, key=len)}, "
                 f"expected a CenterNet-Hourglass with variables such as "
                 f"{NETWORK}/hourglass_network/0/encoder_block1/0/conv/kernel, or a CenterNet of a ResNet or MobileNet with "
                 f"variables such as {TRUNK}0/kernel; give an archive whose name begins with centernet_hg104, "
@@ -160,8 +160,8 @@ def _describe_other(key: str) -> str:
     return "optimizer state" if ".OPTIMIZER_SLOT" in key or key.startswith("optimizer/") else key.split("/")[0]
 
 
-def _describe_foreign(keys: Collection[str]) -> str:
-    """What kind of model a checkpoint's keys are of, for the error."""
+def _describe_keys(keys: Collection[str]) -> str:
+    """What kind of model a checkpoint seems to be by its keys, for the error of one that is none of ours."""
     return next((text for part, text in _OTHER_MODELS.items() if any(part in key for key in keys)), "an unknown model")
 
 

@@ -271,7 +271,7 @@ def _lists_to_tuples(value: Any) -> Any:
 
 
 def _read_category(category: Mapping, flip_override: FlipPairs) -> ObjectClass:
-    """A COCO category as a class of the schema, with its flip pairs, skeleton and OKS sigmas."""
+    """A class of the schema, read from a COCO category, with its flip pairs, skeleton and OKS sigmas."""
     name = str(category["name"])
     keypoints = tuple(str(k) for k in category.get("keypoints") or ())
     pairs, flip_source = choose_flip_pairs(name, keypoints, category, flip_override)
@@ -297,7 +297,7 @@ def _read_skeleton(edges: Iterable, count: int) -> tuple[tuple[int, int], ...]:
 
 
 def _choose_sigmas(keypoints: tuple[str, ...], category: Mapping) -> tuple[tuple[float, ...], str]:
-    """A class's OKS sigmas and their source: its COCO category, COCO's own keypoints, or a guess."""
+    """For the schema: a class's OKS sigmas and their source: its COCO category, COCO's own keypoints, or a guess."""
     given = category.get("oks_sigmas")
     if given is not None and keypoints:
         given = [given] * len(keypoints) if isinstance(given, int | float) else given

@@ -11,6 +11,7 @@ NEEDS_KERAS = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `centerkp check`."""
     parser.add_argument("coco", metavar="ANN.json", help="COCO-format JSON with the annotations")
     parser.add_argument("--images", metavar="DIR", help="folder of the images (default: found beside the JSON)")
     parser.add_argument("--val", metavar="VAL.json", help="COCO JSON for validation, examined too and compared")

@@ -6,6 +6,7 @@ HELP = "port an Object Detection API CenterNet-Hourglass checkpoint"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `centerkp convert`."""
     parser.add_argument(
         "checkpoint", metavar="CHECKPOINT", help="archive, extracted folder, checkpoint prefix, or SavedModel folder"
     )

@@ -15,6 +15,7 @@ SETTINGS = TrainSettings(image_size=256, eval_every=10)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `centerkp demo`."""
     parser.add_argument("--data", default="data/demo", metavar="DIR", help="where the dataset is drawn (default: data/demo)")
     parser.add_argument("--run", default=None, metavar="DIR", help="run folder (default: runs/demo, numbered)")
     parser.add_argument("--epochs", type=int, default=30, help="times to go through the images (default: 30)")

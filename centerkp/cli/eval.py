@@ -11,12 +11,13 @@ from centerkp.console import make_console
 from centerkp.writing import WriteGuard, mark, says
 
 if TYPE_CHECKING:
-    from centerkp.evaluation.models import ModelResult
+    from centerkp.evaluation.compared_models import ModelResult
 
 HELP = "score models, or files of predictions, on annotated images"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `centerkp eval`."""
     parser.add_argument(
         "models",
         nargs="+",
@@ -85,13 +86,13 @@ def evaluate_models(
     Args:
         html: writes report.html beside metrics.json and curves.csv.
         overwrite: replaces files of these names that no earlier evaluation wrote.
-        options: those of `evaluation.models.measure_models`.
+        options: those of `evaluation.compared_models.measure_models`.
 
     Raises:
         ValueError, FileNotFoundError: as `measure_models`.
         OSError: `out` cannot be written to, or holds such files, see `WriteGuard`.
     """
-    from centerkp.evaluation.models import CURVE_COLUMNS, measure_models, print_results, write_curves, write_metrics
+    from centerkp.evaluation.compared_models import CURVE_COLUMNS, measure_models, print_results, write_curves, write_metrics
     from centerkp.report.evaluation_page import write_evaluation_page
 
     console, out = console or make_console(), Path(out)

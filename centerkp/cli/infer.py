@@ -7,6 +7,7 @@ HELP = "find objects and keypoints in images and videos"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `centerkp infer`."""
     parser.add_argument(
         "sources",
         nargs="+",

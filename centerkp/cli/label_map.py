@@ -13,6 +13,7 @@ NEEDS_KERAS = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `centerkp label-map`."""
     parser.add_argument("coco", metavar="JSON", help="COCO JSON to read")
     parser.add_argument("out", nargs="?", default="label_map.pbtxt", metavar="OUT", help="file to write (default: %(default)s)")
     parser.add_argument("--overwrite", action="store_true", help="replace a file that exists")

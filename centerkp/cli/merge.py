@@ -7,6 +7,7 @@ NEEDS_KERAS = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `centerkp merge`."""
     parser.add_argument("coco", nargs="+", metavar="JSON", help="two or more COCO JSONs; they stay as they are")
     parser.add_argument("--out", required=True, metavar="JSON", help="file to write")
     parser.add_argument(

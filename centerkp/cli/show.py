@@ -8,6 +8,7 @@ NEEDS_KERAS = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `centerkp show`."""
     parser.add_argument("coco", metavar="JSON", help="COCO JSON with the annotations")
     parser.add_argument("--images", metavar="DIR", help="folder of the images (default: found beside the JSON)")
     parser.add_argument("--augment", action="store_true", help="as training sees them: moved, turned, mirrored, recoloured")

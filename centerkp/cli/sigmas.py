@@ -13,6 +13,7 @@ NEEDS_KERAS = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `centerkp sigmas`."""
     parser.add_argument(
         "coco", nargs="+", metavar="JSON", help="two or more COCO JSONs of the same images, one from each annotator"
     )

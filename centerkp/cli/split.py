@@ -13,6 +13,7 @@ NEEDS_KERAS = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `centerkp split`."""
     parser.add_argument("coco", metavar="JSON", help="COCO JSON to split; it stays as it is")
     parser.add_argument("--val", type=float, default=0.2, metavar="SHARE", help="share for validation (default: 0.2)")
     parser.add_argument("--test", type=float, default=0.0, metavar="SHARE", help="share for a test file (default: 0, none)")

@@ -6,6 +6,7 @@ HELP = "write a COCO dataset as TFRecords of the Object Detection API"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `centerkp tfrecord`."""
     parser.add_argument("action", choices=("write",), help="what to do")
     parser.add_argument("coco", metavar="JSON", help="COCO JSON to read")
     parser.add_argument(

@@ -11,6 +11,7 @@ HELP = "train a detector on a COCO JSON"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `centerkp train`."""
     parser.add_argument(
         "--resume",
         metavar="RUN",

@@ -75,7 +75,7 @@ def _lay_object(
     upright: bool,
     seen: list[_Seen],
 ) -> None:
-    """Draws an object of a kind where it is inside enough and hides no other too much; nothing if no place is found."""
+    """Lays an object of a kind into an endless picture, inside enough and hiding no other too much; nothing without a place."""
     figure = KINDS[class_id].sketch(rng)
     size = len(picture)
     for _ in range(3):

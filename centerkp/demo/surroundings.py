@@ -87,5 +87,5 @@ def take_picture(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
 
 
 def draw_color(rng: np.random.Generator) -> np.ndarray:
-    """A random colour (3,) from 0 to 255, now gray, now vivid, for drawn objects and what surrounds them."""
+    """A random colour (3,) from 0 to 255, now gray, now vivid, for what surrounds drawn objects and for them."""
     return np.clip(rng.uniform(10, 245) + rng.normal(0, rng.choice([4, 30, 70]), 3), 0, 255)

@@ -6,8 +6,8 @@ import numpy as np
 
 from centerkp import geometry
 from centerkp.doctor.findings import Finding
-from centerkp.doctor.labels import Labels, make_object_finding
 from centerkp.doctor.reader import Reading
+from centerkp.doctor.settled_labels import Labels, make_object_finding
 from centerkp.wording import quote
 
 FAR_OVER = 0.25  # share of the box outside the image from which a clipped box is not rounding any more

@@ -8,14 +8,14 @@ from centerkp.doctor.boxes import check_boxes
 from centerkp.doctor.findings import Finding, exit_code, find_same_kind, sort_findings
 from centerkp.doctor.images import check_images
 from centerkp.doctor.keypoints import check_keypoints, check_labelled
-from centerkp.doctor.labels import Frames, Labels, settle_labels
 from centerkp.doctor.look import Images, look_at_images
 from centerkp.doctor.mend import Mending
-from centerkp.doctor.mend_labels import mend_labels, name_images
 from centerkp.doctor.reader import Reading, read_with_findings
+from centerkp.doctor.settled_labels import Frames, Labels, settle_labels
 from centerkp.doctor.statistics import Statistics, check_statistics, measure_labels
 from centerkp.doctor.structure import check_categories, check_negatives, check_structure
 from centerkp.doctor.twins import check_neighbours, check_twins
+from centerkp.doctor.write_back import mend_labels, name_images
 from centerkp.labels.coco import NotCoco, read_coco_json
 from centerkp.labels.image_files import image_folders
 from centerkp.schema import Schema
@@ -155,7 +155,7 @@ def _compare_categories(train: Checkup, val: Checkup) -> list[Finding]:
 
 
 def write_mended(checkup: Checkup, out: str | Path, *, boxes_from_keypoints: bool = False, drop: bool = False) -> list[Finding]:
-    """Writes a mended copy of the file that was checked, all at once; the file itself is never changed.
+    """What `check --fix` writes: a mended copy of the file, all at once; the file itself is never changed.
 
     Args:
         out: the new JSON; image names are written so that they lead to the files from there.

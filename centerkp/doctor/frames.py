@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from centerkp.doctor.findings import Finding, make_finding
-from centerkp.doctor.labels import Frames
 from centerkp.doctor.look import Look
 from centerkp.doctor.reader import Reading
+from centerkp.doctor.settled_labels import Frames
 from centerkp.labels.image_files import compare_image_sizes
 
 # What can be the matter with an image's size: the level, the words, and what happens to its labels.

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from centerkp.doctor.findings import PICTURES, Finding, make_finding
 from centerkp.doctor.frames import check_frames, settle_frames
-from centerkp.doctor.labels import Frames
 from centerkp.doctor.look import Images, Look
 from centerkp.doctor.reader import Reading
+from centerkp.doctor.settled_labels import Frames
 
 
 def check_images(reading: Reading, images: Images, folders: Sequence[Path]) -> tuple[list[Finding], Frames]:

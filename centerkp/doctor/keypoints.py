@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from centerkp.doctor.findings import Finding
-from centerkp.doctor.labels import Labels, make_object_finding
 from centerkp.doctor.reader import Reading
+from centerkp.doctor.settled_labels import Labels, make_object_finding
 from centerkp.labels.annotations import HIDDEN_POINTS
 from centerkp.wording import count_of
 
@@ -143,7 +143,7 @@ def _check_side_order(labels: Labels, class_id: int, reading: Reading) -> list[F
 
 
 def pair_sides(points: np.ndarray, labelled: np.ndarray, pairs: Sequence[tuple[int, int]]) -> np.ndarray:
-    """On which side of the object's own axis each left/right pair's first keypoint is, whatever way the object is turned.
+    """On which side of an object's own axis the first keypoint of each left/right pair is, which the findings compare.
 
     The axis runs from the middle of the pair to the middle of the keypoints that have no partner; where the class has none, to
     that of the other pairs; where it has no others, straight down the image.

@@ -219,7 +219,7 @@ def read_number(value: Any) -> Any:
 
 
 def read_skeleton_edges(edges: list) -> tuple[list[tuple[int, int]], bool]:
-    """The lines of a skeleton counted from 0, and whether the file counted so; entries that are no pairs are left out."""
+    """A skeleton to be mended: its lines counted from 0, and whether the file counted so; entries that are no pairs go."""
     pairs = [tuple(read_integer(index) for index in edge) for edge in edges if isinstance(edge, list)]
     pairs = [pair for pair in pairs if len(pair) == 2 and None not in pair]
     is_zero_based = any(0 in pair for pair in pairs)
@@ -227,7 +227,7 @@ def read_skeleton_edges(edges: list) -> tuple[list[tuple[int, int]], bool]:
 
 
 def is_dummy_category(category: Mapping, used: set, parents: set) -> bool:
-    """Whether a category stands for the whole dataset, as Roboflow writes one with id 0: nobody's label, the others' parent."""
+    """Whether a category to be mended stands for the whole dataset, as Roboflow's with id 0: no label, the others' parent."""
     if _id_key(category.get("id")) in used or category.get("keypoints"):
         return False
     name = category.get("name")

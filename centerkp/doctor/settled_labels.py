@@ -31,7 +31,7 @@ class Frames:
 
     @classmethod
     def as_written(cls, reading: Reading) -> "Frames":
-        """The frames of labels where no image was looked at: the JSON's own sizes, nothing scaled or turned."""
+        """The frames to settle labels in where no image was looked at: the JSON's own sizes, nothing scaled or turned."""
         count = reading.num_images
         return cls(reading.sizes.copy(), np.ones((count, 2)), np.ones(count, np.int64), np.zeros(count, bool))
 
@@ -92,7 +92,7 @@ def make_object_finding(
     detail: Callable[[int], str] | None = None,
     **more: Any,
 ) -> list[Finding]:
-    """A list of one finding about some of the N labels, or of none when there are none; `more` as in `make_finding`.
+    """A list of one finding about some of the N settled labels, or of none when there are none; `more` as in `make_finding`.
 
     Args:
         objects: their numbers 0 to N - 1; one may stand repeatedly.
@@ -169,7 +169,7 @@ def _boxes_as_corners(reading: Reading, rows: np.ndarray, limits: np.ndarray) ->
 
 
 def _turn_labels(boxes: np.ndarray, points: np.ndarray, turns: np.ndarray, sizes: np.ndarray) -> None:
-    """Turns labels, in place, that were made on stored pictures; `sizes` are those of the upright ones."""
+    """Settles, in place, labels that were made on stored pictures: turns them; `sizes` are those of the upright ones."""
     for turn in np.unique(turns[turns > 1]):
         own = turns == turn
         stored = (sizes[own][:, ::-1] if turn >= 5 else sizes[own])[:, None]
@@ -179,7 +179,7 @@ def _turn_labels(boxes: np.ndarray, points: np.ndarray, turns: np.ndarray, sizes
 
 
 def _are_boxes_corners(boxes: np.ndarray, areas: np.ndarray, sizes: np.ndarray) -> bool:
-    """Whether labels' boxes hold corners: as sizes they would exceed every position and overshoot the image.
+    """Whether boxes of labels to be settled hold corners: as sizes they would exceed every position and overshoot.
 
     Read as width and height, corners are greater than the first two numbers without exception, never leave the image on
     their own, and reach over its border when added; and an `area` that the exporter wrote tells at once.
@@ -204,7 +204,7 @@ def _are_boxes_corners(boxes: np.ndarray, areas: np.ndarray, sizes: np.ndarray) 
 
 
 def turn_points(points: np.ndarray, stored_size: np.ndarray, orientation: int) -> np.ndarray:
-    """Moves labels' points (..., 2) of the stored picture to where they are in the upright one of EXIF orientation 1 to 8."""
+    """Settles labels' points (..., 2) of a stored picture: where they are in the upright one of EXIF orientation 1 to 8."""
     x, y = points[..., 0], points[..., 1]
     right, down = stored_size[..., 0] - x, stored_size[..., 1] - y
     pairs = {1: (x, y), 2: (right, y), 3: (right, down), 4: (x, down), 5: (y, x), 6: (down, x), 7: (down, right), 8: (y, right)}

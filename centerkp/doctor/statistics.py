@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from centerkp.doctor.findings import Finding
-from centerkp.doctor.labels import Labels, make_object_finding
 from centerkp.doctor.reader import Reading
+from centerkp.doctor.settled_labels import Labels, make_object_finding
 from centerkp.heads import STRIDE
 from centerkp.wording import count_of
 

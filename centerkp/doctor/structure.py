@@ -4,9 +4,9 @@ import numpy as np
 
 from centerkp.doctor import mend
 from centerkp.doctor.findings import Finding, find_same_kind
-from centerkp.doctor.labels import Labels
 from centerkp.doctor.mend import DUMMY, NESTED, OUT_OF_RANGE, PAIRS, ZERO_BASED
 from centerkp.doctor.reader import Reading
+from centerkp.doctor.settled_labels import Labels
 from centerkp.labels.annotations import HIDDEN_POINTS, NO_POINTS, NUMBERS, UNNAMED_POINTS, WRONG_LENGTH
 from centerkp.labels.tables import REPEATED_IDS
 from centerkp.schema import ObjectClass
@@ -110,7 +110,7 @@ def _check_sides(kind: ObjectClass) -> list[Finding]:
 
 
 def check_negatives(reading: Reading, labels: Labels | None, lost: np.ndarray) -> list[Finding]:
-    """Findings about images without objects: right unless they are most of the file; not those `lost` anyway (n,)."""
+    """Findings about the images in a file's list without objects: right unless most are; not those `lost` anyway (n,)."""
     if labels is None or not reading.num_images:
         return []
     has = np.bincount(labels.image_rows, minlength=reading.num_images) > 0

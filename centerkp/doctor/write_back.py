@@ -8,9 +8,9 @@ import numpy as np
 
 from centerkp import geometry
 from centerkp.doctor.findings import Finding
-from centerkp.doctor.labels import Frames, Labels, settle_labels
 from centerkp.doctor.look import Images
 from centerkp.doctor.reader import Reading, faultless_rows
+from centerkp.doctor.settled_labels import Frames, Labels, settle_labels
 from centerkp.labels.relocate import relocate_names
 
 

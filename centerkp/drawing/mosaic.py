@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from centerkp.drawing.pictures import draw_record, draw_training_sample, make_mosaic
+from centerkp.drawing.grid import make_mosaic
+from centerkp.drawing.pictures import draw_record, draw_training_sample
 from centerkp.heads import STRIDE
 from centerkp.images.reading import read_image
 from centerkp.labels.records import Record

@@ -11,8 +11,9 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from centerkp.drawing.lettering import draw_plate, draw_title, find_plate_place, font_size
-from centerkp.geometry import clip_boxes, letterbox
+from centerkp.drawing.grid import make_mosaic
+from centerkp.drawing.lettering import draw_plate, find_plate_place, font_size
+from centerkp.geometry import clip_boxes
 from centerkp.images.saving import copy_checked
 from centerkp.results import Detection
 from centerkp.schema import Schema
@@ -20,7 +21,6 @@ from centerkp.schema import Schema
 # Okabe and Ito's colours, which stay apart for colour-blind readers.
 CLASS_PALETTE = ((86, 180, 233), (230, 159, 0), (0, 158, 115), (240, 228, 66), (204, 121, 167), (213, 94, 0), (0, 114, 178))
 LONE_HUES = (0.36, 0.86, 0.22, 0.93, 0.43, 0.79)  # between green and pink, apart from blue and orange
-PAPER = (24, 26, 30)  # behind the cells of a mosaic
 EDGE = (16, 16, 16)  # around lines and dots, so that they show on any ground
 SUB_BITS = 4  # OpenCV takes coordinates in 1/16 pixel
 
@@ -69,7 +69,7 @@ def keypoint_colors(schema: Schema) -> np.ndarray:
 
 
 def _is_left(name: str, partner: str) -> bool:
-    """Whether the first of two partners is drawn as the left one: they differ first in the l and r of their sides."""
+    """Whether the first of two partners is drawn in the left one's colour: they differ first in the l and r of their sides."""
     first = next(((a, b) for a, b in zip(name.lower(), partner.lower(), strict=False) if a != b), ("l", "r"))
     return first[0] != "r"
 
@@ -180,58 +180,6 @@ def draw_training_sample(
     return make_mosaic(list(panels.values()), len(panels), list(panels))
 
 
-def make_mosaic(
-    images: Sequence[np.ndarray],
-    columns: int | None = None,
-    titles: Sequence[str] | None = None,
-    width: int | None = None,
-) -> np.ndarray:
-    """Sets pictures into a grid of equal cells, row by row; each keeps its aspect and stands in the middle of its cell.
-
-    Args:
-        images: of any sizes, at least one.
-        columns: as many as make the grid square unless given.
-        titles: one above each image.
-        width: of the whole picture in pixels; the cells fit the largest image unless given.
-
-    Raises:
-        ValueError: there are no images, titles and images differ in number, or the columns find no room.
-    """
-    images = [copy_checked(image) for image in images]
-    columns = min(columns or int(np.ceil(np.sqrt(len(images)))), len(images))
-    if not images or columns < 1 or (titles is not None and len(titles) != len(images)):
-        found = f"{len(images)} images, {columns} columns, {'no' if titles is None else len(titles)} titles"
-        raise ValueError(
-            f"make_mosaic: found {found}, expected at least one image and one title each; pass lists of one length."
-        )
-    gap, cell_w, cell_h = _size_cells(images, columns, width)
-    bar = 0 if titles is None else 2 * font_size(cell_w, cell_h)
-    rows = -(-len(images) // columns)
-    total_w = width or columns * (cell_w + gap) + gap
-    canvas = np.full((rows * (cell_h + bar + gap) + gap, total_w, 3), PAPER, np.uint8)
-    for index, image in enumerate(images):
-        x, y = gap + index % columns * (cell_w + gap), gap + index // columns * (cell_h + bar + gap)
-        if titles is not None:
-            canvas[y : y + bar, x : x + cell_w] = draw_title(titles[index], cell_w, bar, PAPER)
-        fitted = _fit_cell(image, cell_w, cell_h)
-        h, w = fitted.shape[:2]
-        y, x = y + bar + (cell_h - h) // 2, x + (cell_w - w) // 2
-        canvas[y : y + h, x : x + w] = fitted
-    return canvas
-
-
-def _size_cells(images: Sequence[np.ndarray], columns: int, width: int | None) -> tuple[int, int, int]:
-    """The gap between cells of a grid of pictures, and their width and height."""
-    cell_h, cell_w = np.max([image.shape[:2] for image in images], axis=0).tolist()
-    gap = max(cell_w // 80, 2)
-    if width is None:
-        return gap, cell_w, cell_h
-    room = (width - gap * (columns + 1)) // columns
-    if room < 1:
-        raise ValueError(f"make_mosaic: found width {width} for {columns} columns, expected more; make it wider.")
-    return gap, room, max(round(cell_h * room / cell_w), 1)
-
-
 class _Pen:
     """A copy of an image, and lines, dots and letters in proportion to it."""
 
@@ -279,10 +227,3 @@ class _Pen:
             x, y = find_plate_place(plate_w, plate_h, clip_boxes(np.asarray(box), width, height), (width, height), taken)
             taken.append((x, y, x + plate_w, y + plate_h))
             self.canvas[y : y + plate_h, x : x + plate_w] = plate
-
-
-def _fit_cell(image: np.ndarray, width: int, height: int) -> np.ndarray:
-    """A picture resized into a cell of the grid, keeping its aspect."""
-    _, size = letterbox(image.shape[1], image.shape[0], (width, height))
-    shrinks = size[0] < image.shape[1]
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)

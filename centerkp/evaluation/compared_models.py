@@ -132,14 +132,14 @@ def name_models(paths: Sequence[str | Path]) -> list[str]:
 
 
 def write_metrics(results: Sequence[ModelResult], coco: str | Path, out: Path) -> Path:
-    """Writes metrics.json: all numbers of each model but the curves."""
+    """Writes the compared models' metrics.json: all numbers of each but the curves."""
     models = {r.name: {"model": r.path, "speed": r.speed and asdict(r.speed), **r.evaluation.to_dict()} for r in results}
     content = {"made_by": mark("eval"), "coco": str(coco), "machine": describe_machine(), "models": models}
     return write_json(out / "metrics.json", content, indent=2)
 
 
 def write_curves(results: Sequence[ModelResult], out: Path) -> Path:
-    """Writes curves.csv: model, curve, class, x, y of every point of every curve."""
+    """Writes the compared models' curves.csv: model, curve, class, x, y of every point."""
     path = out / "curves.csv"
     with replacing(path) as part, open(part, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -149,7 +149,7 @@ def write_curves(results: Sequence[ModelResult], out: Path) -> Path:
 
 
 def _curve_rows(result: ModelResult) -> Iterator[tuple]:
-    """The rows of one model in curves.csv."""
+    """The rows of one of the compared models in curves.csv."""
     curves = result.evaluation.curves
     for kind in ("boxes", "keypoints"):
         for name, values in curves[kind]["precision_at_recall"].items():
@@ -162,7 +162,7 @@ def _curve_rows(result: ModelResult) -> Iterator[tuple]:
 
 
 def _curve_points(model: str, curve: str, name: str, x: Sequence[float], y: Sequence[float | None] | None) -> list[tuple]:
-    """The points of one model's curve as rows of curves.csv; none where nothing decides it."""
+    """The points of a curve of one of the compared models as rows of curves.csv; none where nothing decides it."""
     return [(model, curve, name, *point) for point in zip(x, y, strict=True)] if y else []
 
 
@@ -193,7 +193,7 @@ def print_results(results: Sequence[ModelResult], console: Console) -> None:
 
 
 def _divide_models(evaluations: Mapping[str, Evaluation]) -> Iterator[dict[str, Evaluation]]:
-    """Evaluated models in groups, of which each fits the width of a terminal."""
+    """The compared models in groups, of which each fits the width of a terminal."""
     items = iter(evaluations.items())
     while part := dict(islice(items, TERMINAL_MODELS)):
         yield part

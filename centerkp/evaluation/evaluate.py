@@ -185,7 +185,7 @@ def _find_best_f1(precision: Precision) -> dict[str, dict[str, float | None]]:
 
 
 def _list_curves(precision: Precision) -> dict[str, dict]:
-    """Precision-recall and score curves of the evaluation, by class and for all."""
+    """The curves of an `Evaluation`, by class and for all: precision-recall and scores."""
     scores = {name: score_curve(ranking) for name, ranking in _rank_classes(precision).items()}
     return {"precision_at_recall": precision.precision, "score": scores}
 

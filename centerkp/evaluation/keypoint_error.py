@@ -89,7 +89,7 @@ def match_objects(record: Record, found: Sequence[Detection]) -> np.ndarray:
 
 
 def match_greedily(ious: np.ndarray, scores: Sequence[float]) -> np.ndarray:
-    """For each of N objects the index of the detection it overlaps, best scores first, -1 without one; (N,) int.
+    """To measure keypoint errors: the detection that each of N objects overlaps, best scores first, -1 for none; (N,) int.
 
     Args:
         ious: (N, D), N at least 1; 0 between those that must not be matched.

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from centerkp.demo.scenes import draw_scene
-from centerkp.images.reading import PackedImage, read_image
+from centerkp.images.reading import PackedImage, letterbox_image, read_image
 from centerkp.labels.coco import read_coco
 from centerkp.labels.relocate import follow
 from centerkp.labels.splitting import split_records
@@ -73,3 +73,9 @@ def _find_kept(folder: Path) -> list[Path | PackedImage]:
     except (OSError, ValueError, TypeError, KeyError):
         return []
     return [path for path in paths if path.is_file()]
+
+
+def read_sample(path: Path, size: tuple[int, int]) -> tuple[np.ndarray, tuple[int, int]]:
+    """A calibration image from its file for an int8 export: the network's canvas, and (width, height) of the picture on it."""
+    canvas, _, valid_size = letterbox_image(read_image(path), size)
+    return canvas, valid_size

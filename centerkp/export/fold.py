@@ -6,11 +6,15 @@ from typing import Any
 import keras
 import numpy as np
 from keras import layers
+from rich.console import Console
 
 from centerkp.codec.decode import decode
 from centerkp.heads import Tensor, head_channels
+from centerkp.images.reading import letterbox_image
 from centerkp.model.center_net import CenterNet
 from centerkp.model.cost import CONVOLUTIONS
+
+FOLD_TOLERANCE = 1e-4  # of the largest number of a map
 
 
 class FoldedNetwork(keras.Model):
@@ -108,3 +112,24 @@ def scale_and_shift(norm: layers.BatchNormalization) -> tuple[np.ndarray, np.nda
         factor = factor * keras.ops.convert_to_numpy(norm.gamma)
     shift = -mean * factor
     return factor, shift + keras.ops.convert_to_numpy(norm.beta) if norm.center else shift
+
+
+def fold_and_check(model: CenterNet, dtype: str, picture: np.ndarray, console: Console) -> FoldedNetwork:
+    """The folded network to export, after its maps were found equal to the model's."""
+    network = fold(model)
+    canvas = letterbox_image(picture, model.image_size)[0][None].astype(np.float32)
+    ours, theirs = network(canvas), model(canvas, training=False)[-1]
+    difference = max(_relative_difference(*map(keras.ops.convert_to_numpy, (ours[head], theirs[head]))) for head in theirs)
+    if not difference <= FOLD_TOLERANCE:
+        raise ValueError(
+            f"folding: found maps that differ by {difference:.1e} of their largest number, expected at most "
+            f"{FOLD_TOLERANCE:g}; the model holds numbers that are not finite or far out of range, train it again with a lower "
+            "learning rate."
+        )
+    console.print(f"batch normalisation folded into convolutions; largest difference of a map {difference:.0e}")
+    return network if dtype == "float32" else fold(model, dtype)
+
+
+def _relative_difference(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """Largest difference between two maps, folded and not, as a share of the largest number."""
+    return float(np.abs(ours - theirs).max() / max(np.abs(theirs).max(), 1e-6))

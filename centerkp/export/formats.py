@@ -12,20 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 from rich.console import Console
 
 from centerkp.console import make_console, native_silence
 from centerkp.evaluation.speed import describe_machine
 from centerkp.export.accuracy import Accuracy, measure_accuracy
-from centerkp.export.calibration import find_pictures, spread
-from centerkp.export.fold import FoldedNetwork, fold
+from centerkp.export.calibration import find_pictures, read_sample, spread
+from centerkp.export.fold import FoldedNetwork, fold_and_check
 from centerkp.export.litert import LITERT_PRECISIONS, write_litert
 from centerkp.export.onnx_file import ONNX_PRECISIONS, write_onnx
 from centerkp.export.openvino import OPENVINO_PRECISIONS, write_openvino
 from centerkp.export.saved_model import SAVED_MODEL_PRECISIONS, write_saved_model
 from centerkp.export.verify import Verification, print_comparison, verify
-from centerkp.images.reading import letterbox_image, read_image
 from centerkp.inference.loading import load_detector
 from centerkp.inference.sources import find_images
 from centerkp.model.center_net import CenterNet
@@ -38,7 +36,6 @@ SAVED_MODEL_FILES = {"saved_model.pb", "fingerprint.pb", "schema.json", "variabl
 CALIBRATION_IMAGES = 64  # more make int8 slower to write and hardly better
 VERIFIED_IMAGES = 8
 FULL = 1_000_000  # free bytes below which a disk is full
-FOLD_TOLERANCE = 1e-4  # of the largest number of a map
 
 
 @dataclass(frozen=True)
@@ -123,8 +120,8 @@ def export(
     pictures, origin = find_pictures(weights, coco, named, VERIFIED_IMAGES)
     workplace = target.with_name(target.name + UNVERIFIED)
     place = workplace / target.name
-    network = _fold_and_check(model, FOLDED_TYPES.get((format, precision), "float32"), pictures[0], console)
-    samples = {"samples": [_read_sample(path, model.image_size) for path in named]} if precision == "int8" else {}
+    network = fold_and_check(model, FOLDED_TYPES.get((format, precision), "float32"), pictures[0], console)
+    samples = {"samples": [read_sample(path, model.image_size) for path in named]} if precision == "int8" else {}
     _write_artefact(kind, network, place, precision=precision, batch=rows, **samples)
     del network, samples
     gc.collect()
@@ -212,22 +209,6 @@ def _is_export(path: Path) -> bool:
         return re.search(rb'made_by(": "|&quot;: &quot;)centerkp ', content) is not None
 
 
-def _fold_and_check(model: CenterNet, dtype: str, picture: np.ndarray, console: Console) -> FoldedNetwork:
-    """The folded network to export, after its maps were found equal to the model's."""
-    network = fold(model)
-    canvas = letterbox_image(picture, model.image_size)[0][None].astype(np.float32)
-    ours, theirs = network(canvas), model(canvas, training=False)[-1]
-    difference = max(_relative_difference(*map(keras.ops.convert_to_numpy, (ours[head], theirs[head]))) for head in theirs)
-    if not difference <= FOLD_TOLERANCE:
-        raise ValueError(
-            f"folding: found maps that differ by {difference:.1e} of their largest number, expected at most "
-            f"{FOLD_TOLERANCE:g}; the model holds numbers that are not finite or far out of range, train it again with a lower "
-            "learning rate."
-        )
-    console.print(f"batch normalisation folded into convolutions; largest difference of a map {difference:.0e}")
-    return network if dtype == "float32" else fold(model, dtype)
-
-
 def _write_artefact(kind: Format, network: FoldedNetwork, place: Path, **options: Any) -> None:
     """Writes an artefact of one format into an empty folder, which is gone again when that fails."""
     remove_part(place.parent)
@@ -247,23 +228,12 @@ def _write_artefact(kind: Format, network: FoldedNetwork, place: Path, **options
         raise
 
 
-def _relative_difference(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """Largest difference between two maps, folded and not, as a share of the largest number."""
-    return float(np.abs(ours - theirs).max() / max(np.abs(theirs).max(), 1e-6))
-
-
 def _name_target(weights: str | Path, format: str, precision: str, kind: Format) -> Path:
     """Where an artefact goes by default: beside the weights, named after them, the precision and the format."""
     path = Path(weights)
     stem = path.stem if path.suffix == ".keras" else path.name
     words = [stem, *([] if kind.ending else [format]), *([] if precision == "fp32" else [precision])]
     return path.with_name("_".join(words) + kind.ending)
-
-
-def _read_sample(path: Path, size: tuple[int, int]) -> tuple[np.ndarray, tuple[int, int]]:
-    """A calibration image from its file for an int8 export: the network's canvas, and (width, height) of the picture on it."""
-    canvas, _, valid_size = letterbox_image(read_image(path), size)
-    return canvas, valid_size
 
 
 def _deliver_artefact(workplace: Path, target: Path, report: dict) -> Path:

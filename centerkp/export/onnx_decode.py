@@ -1,94 +1,14 @@
-"""What stands before and behind the network in an ONNX file: letterboxing, and maps -> objects.
+"""What stands behind the network in an ONNX file: maps -> objects.
 
-The same steps in the same order as `centerkp.images.reading.letterbox_image` and `centerkp.codec.decode`, in ONNX operators.
+The same steps in the same order as `centerkp.codec.decode`, in ONNX operators.
 Layout is (B, channels, cells) here, because the maps come as (B, channels, H, W).
 """
-
-from dataclasses import dataclass
 
 import numpy as np
 
 from centerkp.codec.decode import FAR, DecodeOptions
-from centerkp.export.onnx_graph import Graph
+from centerkp.export.onnx_layers import Graph
 from centerkp.heads import HEATMAP_HEADS, STRIDE
-
-
-@dataclass(frozen=True)
-class Letterboxed:
-    """Names of tensors.
-
-    Attributes:
-        image: (B, 3, S_h, S_w) float32, whole numbers 0..255, black where the picture does not reach.
-        valid_size: (2,) float32, width and height of the picture inside the canvas.
-        to_source: (2,) float32, source pixels per pixel of the canvas, in x and y.
-    """
-
-    image: str
-    valid_size: str
-    to_source: str
-
-
-def write_letterbox(graph: Graph, image: str, size: tuple[int, int]) -> Letterboxed:
-    """Writes ONNX nodes that fit images (B, H, W, 3) uint8 of any size into the network's (width, height)."""
-    graph.scope = "letterbox"
-    old = graph("Gather", graph("Shape", image), np.array([2, 1]))  # (2,) width, height
-    new = _fit_sides(graph, old, image, size)
-    columns = _sample_axis(graph, old, new, 0, size[0])
-    rows = _sample_axis(graph, old, new, 1, size[1])
-    # Pixels are picked as bytes, before anything becomes float: a large photo costs no more than a small one.
-    upper, lower = (_blend_columns(graph, graph("Gather", image, index, axis=1), columns) for index in (rows.low, rows.high))
-    share = graph("Unsqueeze", rows.share, np.array([1, 2]))  # (S_h, 1, 1)
-    blended = graph("Round", graph("Add", upper, graph("Mul", graph("Sub", lower, upper), share)))
-    inside = graph("Mul", graph("Unsqueeze", rows.inside, np.array([1, 2])), graph("Unsqueeze", columns.inside, np.array([1])))
-    canvases = graph("Transpose", graph("Mul", blended, inside), perm=[0, 3, 1, 2])
-    old_sides, new_sides = (graph.cast(sides, "float") for sides in (old, new))
-    return Letterboxed(canvases, new_sides, graph("Div", old_sides, new_sides))
-
-
-def _fit_sides(graph: Graph, old: str, image: str, size: tuple[int, int]) -> str:
-    """ONNX nodes for the sides (2,) of the picture inside the canvas, as `geometry.letterbox` rounds them.
-
-    In whole numbers: a runtime that computes in bfloat16 knows no 341.
-    """
-    canvas = np.array(size)
-    other = graph("Gather", graph("Shape", image), np.array([1, 2]))  # height, width
-    scaled = graph("Mul", old, canvas[::-1])
-    whole = graph("Div", scaled, other)
-    rest = graph("Sub", scaled, graph("Mul", whole, other))
-    twice = graph("Add", graph("Add", rest, rest), graph("Mod", whole, np.array(2)))  # halves go to the even number
-    rounded = graph("Add", whole, graph.cast(graph("Greater", twice, other), "int64"))
-    return graph("Min", graph("Max", rounded, np.array(1)), canvas)
-
-
-@dataclass(frozen=True)
-class _Axis:
-    """Names, each (S,): the two source pixels of every pixel, the second one's share, and 1 inside the picture, else 0."""
-
-    low: str
-    high: str
-    share: str
-    inside: str
-
-
-def _sample_axis(graph: Graph, old: str, new: str, axis: int, side: int) -> _Axis:
-    """ONNX nodes that resize along one axis: source = target * old / new, in whole numbers, exact in every runtime."""
-    old, new = (graph("Gather", sides, np.array([axis])) for sides in (old, new))
-    target = np.arange(side)
-    scaled = graph("Mul", old, target)
-    source = graph("Div", scaled, new)
-    rest = graph("Sub", scaled, graph("Mul", source, new))
-    last = graph("Sub", old, np.array([1]))
-    low = graph("Min", source, last)
-    high = graph("Min", graph("Add", low, np.array([1])), last)
-    share = graph("Div", graph.cast(rest, "float"), graph.cast(new, "float"))
-    return _Axis(low, high, share, graph.cast(graph("Less", target, new), "float"))
-
-
-def _blend_columns(graph: Graph, rows: str, columns: _Axis) -> str:
-    """ONNX nodes that mix two columns of source pixels for each column of the canvas."""
-    left, right = (graph.cast(graph("Gather", rows, index, axis=2), "float") for index in (columns.low, columns.high))
-    share = graph("Unsqueeze", columns.share, np.array([1]))  # (S_w, 1)
-    return graph("Add", left, graph("Mul", graph("Sub", right, left), share))
 
 
 def write_decode(
@@ -105,7 +25,7 @@ def write_decode(
     Args:
         map_size: (H, W).
         keypoint_mask: (C, K) bool.
-        valid_size, to_source: see `Letterboxed`.
+        valid_size, to_source: see `onnx_letterbox.Letterboxed`.
 
     Returns:
         Names by output: boxes (B, M, 4), scores (B, M), class_ids (B, M) int32, and with K > 0 keypoints (B, M, K, 2),

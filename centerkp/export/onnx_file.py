@@ -6,8 +6,9 @@ from typing import Any
 
 from centerkp import __version__
 from centerkp.export.fold import FoldedNetwork
-from centerkp.export.onnx_decode import write_decode, write_letterbox
-from centerkp.export.onnx_graph import OPSET, Graph, write_network
+from centerkp.export.onnx_decode import write_decode
+from centerkp.export.onnx_layers import OPSET, Graph, write_network
+from centerkp.export.onnx_letterbox import write_letterbox
 from centerkp.heads import STRIDE
 from centerkp.runtimes.artefact import Description
 from centerkp.runtimes.extras import import_extra

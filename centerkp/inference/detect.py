@@ -212,7 +212,7 @@ def _load_batches(
 
 
 def _count_bytes(item: Any) -> int:
-    """Bytes of a picture on its way to the detector, as it will be in memory; 0 for what cannot be read."""
+    """Bytes that a picture to detect objects in will take in memory; 0 for what cannot be read."""
     image = item.image if isinstance(item, Frame) else item
     try:
         if isinstance(image, str | os.PathLike | PackedImage):
@@ -249,7 +249,7 @@ def _detect_batches(
 def _detect_batch(
     detector: Detector, loaded: Sequence[_Loaded], rows: int, min_score: float | Sequence[float]
 ) -> list[ImageResult]:
-    """Runs the detector once on a batch; items that could not be read give results with their error."""
+    """Detects the objects of one batch; items that could not be read give results with their error."""
     readable = [one for one in loaded if not one.error]
     if readable:
         canvases = np.zeros((rows, *readable[0].canvas.shape), np.uint8)

@@ -91,11 +91,11 @@ class Predictions(list[ImageResult]):
         return coco_dataset(images, [r.detections for r in readable], self.schema)
 
     def to_rows(self) -> list[dict]:
-        """What was found in all images, one row per object and keypoint, see `results.to_rows`."""
+        """The results of all images, one row per object and keypoint, see `results.to_rows`."""
         return [row for result in self for row in result.to_rows()]
 
     def to_dataframe(self) -> "pandas.DataFrame":
-        """What was found in all images as a pandas DataFrame; ImportError where pandas is not installed."""
+        """The results of all images as a pandas DataFrame; ImportError where pandas is not installed."""
         try:
             import pandas
         except ImportError:

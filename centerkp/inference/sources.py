@@ -105,7 +105,7 @@ def read_items(
 
 
 def _read_clip(clip: Clip, report: Callable[[str], None], count: Callable[[int], None], stop: Event) -> Iterator[Item]:
-    """The frames of a video source as items; one that cannot be opened is reported."""
+    """Reads a source that is a video: its frames as items; one that cannot be opened is reported."""
     try:
         reader = open_clip(clip)
     except (ValueError, OSError) as error:

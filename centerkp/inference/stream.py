@@ -90,7 +90,7 @@ def predict_sources(
         raise ValueError(f"batch_size: found {batch_size}, expected 1 or more.")
     batch_size = 1 if any(isinstance(s, Clip) and s.live for s in sources) else batch_size
     names = OutputNames(out, sources, choice, overwrite)
-    run = _Run(detector, sources, selection, batch_size, console)
+    run = _Stream(detector, sources, selection, batch_size, console)
     screen = _open_screen(console) if choice.show else None
     outputs = Outputs(names, detector.schema, choice, screen, run.report)
     console.print(run.least.sentence)
@@ -118,7 +118,7 @@ def predict_sources(
     return outputs.paths["objects"]
 
 
-class _Run:
+class _Stream:
     """Reading, detecting, selecting and tracking, with the progress and the faults on the console."""
 
     def __init__(
@@ -179,7 +179,7 @@ class _Run:
         self.progress.update(self._task, total=self._total)
 
     def print_summary(self, outputs: Outputs) -> None:
-        """Prints how many objects and images an infer run had, and where its outputs lie."""
+        """Prints how many objects and images a stream had, and where its outputs lie."""
         if not outputs.image_count:
             return
         seconds = max(self._ended - self._started, 1e-9)
@@ -201,12 +201,12 @@ class _Rate(ProgressColumn):
     """A column of the progress bar: images per second."""
 
     def render(self, task: Task) -> Text:
-        """The rate beside the progress bar of `infer`, "12.3 images/s", as rich asks for it."""
+        """The rate beside the progress bar of the stream, "12.3 images/s", as rich asks for it."""
         return Text(f"{task.completed / (task.finished_time or task.elapsed or 1):.1f} images/s")
 
 
 def _check_choices(sources: Sequence[Picture | Clip], choice: OutputChoice, selection: Selection) -> None:
-    """Refuses choices for `infer` that do not go with its sources or its terminal."""
+    """Refuses choices for a stream that do not go with its sources or its terminal."""
     if any(isinstance(source, Clip) or isinstance(source.address, str) for source in sources):
         return  # an address may turn out to be a video
     for flag, given in (("--save-video", choice.video), ("--track", selection.track)):
@@ -215,7 +215,7 @@ def _check_choices(sources: Sequence[Picture | Clip], choice: OutputChoice, sele
 
 
 def _open_screen(console: Console) -> Screen:
-    """Opens the page for `infer --show`, and says on the console where it is."""
+    """Opens the page that shows a stream for `infer --show`, and says on the console where it is."""
     screen = Screen()
     console.print(f"showing at {screen.address}")
     if not screen.opened:

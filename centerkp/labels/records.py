@@ -154,7 +154,7 @@ def _make_record_arrays(
 
 
 def _note_left_out(ids: np.ndarray, boxes: np.ndarray, kept: np.ndarray, remarks: Remarks) -> None:
-    """Notes the annotations that no record holds since their box cannot be used, with their ids."""
+    """Notes the annotations that are in no record since their box cannot be used, with their ids."""
     missing, flat = np.isnan(boxes).any(1), (boxes[:, 2:] <= boxes[:, :2]).any(1)
     for why, mask in (("missing", missing), ("of zero or negative size", flat), ("outside the image", ~missing & ~flat)):
         left_out = ids[mask & ~kept]

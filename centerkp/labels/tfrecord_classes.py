@@ -99,7 +99,7 @@ def read_record_labels(
 
 
 def _list_categories(schema: Schema) -> list[dict]:
-    """A schema's classes as the categories that `read_label_map` gives for its label map."""
+    """The classes of TFRecords that `schema` wrote, as categories such as `read_label_map` gives."""
     return [
         {
             "id": number,

@@ -19,7 +19,7 @@ from centerkp.labels.annotations import Annotations
 from centerkp.labels.faults import Remarks
 from centerkp.labels.records import Dataset, Images, build_dataset
 from centerkp.labels.tfrecord import StoredImage, import_tensorflow, open_tfrecord
-from centerkp.labels.tfrecord_labels import RecordLabels, Unusable, read_record_labels
+from centerkp.labels.tfrecord_classes import RecordLabels, Unusable, read_record_labels
 from centerkp.schema import OksSigmas, Schema
 from centerkp.sides import FlipPairs
 from centerkp.wording import quote

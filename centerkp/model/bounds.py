@@ -141,7 +141,7 @@ def check_weights(archive: zipfile.ZipFile, name: str) -> int:
             "as Keras stores them, which hardly shrink"
         )
     stored = info.compress_type == zipfile.ZIP_STORED
-    with _Member(archive, info) if stored else io.BytesIO(archive.read(info)) as file, h5py.File(file, "r") as weights:
+    with _BoundedMember(archive, info) if stored else io.BytesIO(archive.read(info)) as file, h5py.File(file, "r") as weights:
         total, pending, seen = 0, [weights], set()
         while pending:
             group = pending.pop()
@@ -167,7 +167,7 @@ def check_weights(archive: zipfile.ZipFile, name: str) -> int:
     return total
 
 
-class _Member(io.RawIOBase):
+class _BoundedMember(io.RawIOBase):
     """A stored member of a zip, of which any part can be read at once; zipfile's own reader can only go on."""
 
     def __init__(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo):
@@ -178,7 +178,7 @@ class _Member(io.RawIOBase):
         self._size, self._at = info.file_size, 0
 
     def readable(self) -> bool:
-        """Always True: `io` asks before it reads the zip's member."""
+        """Always True: `io` asks before it reads the bounded member."""
         return True
 
     def seekable(self) -> bool:
@@ -199,6 +199,6 @@ class _Member(io.RawIOBase):
         return len(data)
 
     def close(self) -> None:
-        """Closes the zip file under the member, too."""
+        """Closes the zip file under the bounded member, too."""
         self._file.close()
         super().close()

@@ -86,7 +86,7 @@ class MobileNet(Backbone):
         return strides
 
     def list_blocks(self) -> list[list[tuple[str, dict]]]:
-        """The MobileNet's blocks of every stage in order: name, and the arguments that `_Drawing.block` takes."""
+        """The MobileNet's blocks of every stage in order: name, and the arguments that `_MobileNetLayers.block` takes."""
         stages, counts = [], {}
         for (kernel, blocks, channels, expansion, first), stride in zip(self.stages, self._list_strides(), strict=True):
             stage = []
@@ -105,7 +105,7 @@ class MobileNet(Backbone):
 
     def build_trunk(self, x: Tensor, bn_momentum: float) -> list:
         """The trunk alone: (B, S, S, 3) normalised images -> tapped maps from the finest on, and the trunk's end."""
-        draw = _Drawing(bn_momentum)
+        draw = _MobileNetLayers(bn_momentum)
         x = draw.conv_bn(x, self.stem_channels, "stem", kernel=3, stride=2)
         ends = []
         for stage in self.list_blocks():
@@ -117,7 +117,7 @@ class MobileNet(Backbone):
         return [*(ends[tap] for tap in self.taps), x]
 
 
-class _Drawing:
+class _MobileNetLayers:
     """Draws on symbolic tensors; a class only because every layer needs the BatchNormalization momentum.
 
     The trunk computes in float32 also under mixed precision: gradients of depthwise convolutions take up to ten times as long

@@ -62,7 +62,7 @@ class ResNetV1(_ResNet):
 
     def build(self, x: Tensor, bn_momentum: float) -> list:
         """ResNet version 1 under its pyramid: (B, S, S, 3) normalised images -> [(B, S/4, S/4, channels)]."""
-        draw = _Drawing(bn_momentum)
+        draw = _ResNetLayers(bn_momentum)
         x = draw.pad_conv(x, self.stem_channels, "stem", kernel=7, stride=2)
         x = _draw_pool(draw.norm_relu(x, "stem", EPSILON))
         taps = []
@@ -73,7 +73,7 @@ class ResNetV1(_ResNet):
             taps.append(x)
         return [draw_pyramid(taps[::-1], self.pyramid_channels, bn_momentum, separable=False)]
 
-    def _draw_block(self, draw: "_Drawing", x: Tensor, width: int, name: str, stride: int, skip: bool) -> Tensor:
+    def _draw_block(self, draw: "_ResNetLayers", x: Tensor, width: int, name: str, stride: int, skip: bool) -> Tensor:
         """A bottleneck block of version 1: 1x1, 3x3 and 1x1 convolutions, normalised, beside a shortcut."""
         y = layers.Conv2D(width, 1, stride, name=f"{name}_1_conv")(x)
         y = draw.norm_relu(y, f"{name}_1", EPSILON)
@@ -107,7 +107,7 @@ class ResNetV2(_ResNet):
 
     def build(self, x: Tensor, bn_momentum: float) -> list:
         """ResNet version 2 and its transposed convolutions: (B, S, S, 3) normalised images -> [(B, S/4, S/4, width)]."""
-        draw = _Drawing(bn_momentum)
+        draw = _ResNetLayers(bn_momentum)
         # Without a normalisation there are negative values, and the zeros of the padding count.
         x = _draw_pool(draw.pad_conv(x, self.stem_channels, "stem", kernel=7, stride=2))
         last = len(self.channels) - 1
@@ -123,7 +123,7 @@ class ResNetV2(_ResNet):
             x = draw.norm_relu(x, f"{name}_2", 1e-3)
         return [x]
 
-    def _draw_block(self, draw: "_Drawing", x: Tensor, width: int, name: str, stride: int, skip: bool) -> Tensor:
+    def _draw_block(self, draw: "_ResNetLayers", x: Tensor, width: int, name: str, stride: int, skip: bool) -> Tensor:
         """A bottleneck block of version 2, which normalises before its convolutions, beside a shortcut."""
         before = draw.norm_relu(x, f"{name}_before", EPSILON)
         y = layers.Conv2D(width, 1, use_bias=False, name=f"{name}_1_conv")(before)
@@ -138,7 +138,7 @@ class ResNetV2(_ResNet):
         return layers.Add(name=f"{name}_add")([x, y])
 
 
-class _Drawing:
+class _ResNetLayers:
     """Draws on symbolic tensors; a class only because every layer needs the BatchNormalization momentum."""
 
     def __init__(self, bn_momentum: float):

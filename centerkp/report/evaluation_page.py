@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from centerkp.drawing.pictures import draw_detections, draw_record
+from centerkp.evaluation.compared_models import ModelResult
 from centerkp.evaluation.curves import ALL_CLASSES, RECALLS, SCORES
 from centerkp.evaluation.evaluate import Evaluation
 from centerkp.evaluation.image_quality import measure_image
 from centerkp.evaluation.keypoint_error import PCK_SHARES
-from centerkp.evaluation.models import ModelResult
 from centerkp.evaluation.speed import describe_machine
 from centerkp.evaluation.tables import (
     GUESS,

@@ -14,6 +14,9 @@ from centerkp.labels.records import Record
 from centerkp.model.center_net import CenterNet, map_size
 from centerkp.results import Detection, split_objects
 from centerkp.samples.sample import Sampler
+from centerkp.schema import Schema
+from centerkp.training.settings import TrainSettings
+from centerkp.weights.start import build_model
 
 
 def dry_run(model: CenterNet, records: Sequence[Record]) -> list[str]:
@@ -80,3 +83,9 @@ def _count_shared_cells(record: Record, image_size: tuple[int, int]) -> tuple[in
     boxes = geometry.apply_to_boxes(affine, record.boxes_xyxy[single])
     points = geometry.apply_to_points(affine, record.keypoints_xy[single])
     return count_shared_cells(boxes, points, record.visibility[single])
+
+
+def build_probe(schema: Schema, settings: TrainSettings) -> CenterNet:
+    """The smallest model with a run's schema and input size: all that the dry run needs of one."""
+    tiny = {"stem_channels": 1, "channels": (1, 1), "blocks": (1, 1), "stacks": 1}
+    return build_model(schema, backbone=tiny, image_size=settings.image_size)

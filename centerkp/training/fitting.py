@@ -159,7 +159,7 @@ def finish_epoch(model: CenterNet, batches: Any, callbacks: Sequence[keras.callb
 
 
 def start_from_average(model: CenterNet) -> None:
-    """Gives a model the moving average of its weights, from which the next part of the fitting starts."""
+    """Gives a model the average of its weights, from which the next part of the fitting starts."""
     model.optimizer.finalize_variable_values(model.trainable_variables)
 
 
@@ -186,6 +186,6 @@ def make_training_batches(run: Run, start_epoch: int, skip: int = 0) -> tuple[An
 
 
 def draw_first_batch(batch: tuple[Any, Mapping[str, Any]], model: CenterNet, folder: RunFolder) -> None:
-    """Draws the first training batch with its targets, as the network will meet it, into the run folder."""
+    """Before the fitting, draws its first batch with the targets into the run folder."""
     images, truth = np.asarray(batch[0])[:4], {k: np.asarray(v)[:4] for k, v in batch[1].items()}
     write_image(folder.pictures / "first_batch.jpg", draw_targets_of_batch(images, truth, model.schema), "train")

@@ -24,9 +24,10 @@ from centerkp.results import coco_dataset
 from centerkp.schema import Schema
 from centerkp.training.callbacks import draw_validation, format_duration
 from centerkp.training.choice import choose, choose_epochs
-from centerkp.training.dry_run import dry_run
+from centerkp.training.dry_run import build_probe, dry_run
 from centerkp.training.fitting import fit
-from centerkp.training.records import KeptImages, digest_records, read_records
+from centerkp.training.records import KeptImages, read_records
+from centerkp.training.resumed import check_begun, find_scores, load_last
 from centerkp.training.run import Run
 from centerkp.training.run_folder import RunFolder
 from centerkp.training.settings import TrainSettings
@@ -128,23 +129,6 @@ def _fit_and_finish(run: Run) -> TrainResult:
         raise
 
 
-def check_begun(folder: RunFolder, console: Console) -> bool:
-    """Whether a run to be resumed has saved something to go on from.
-
-    Raises:
-        FileNotFoundError: last.keras was taken away.
-    """
-    if folder.last.exists():
-        return True
-    if folder.best.exists():
-        raise FileNotFoundError(
-            f"{folder.last}: no such file, expected it beside {folder.best.name}; copy it back, or start a new run with "
-            f"--weights {folder.best}."
-        )
-    console.print(f"{folder.path}: the run had not come to its first save, it starts from its beginning", soft_wrap=True)
-    return False
-
-
 def _prepare_records(
     settings: TrainSettings, kept: KeptImages | None, console: Console
 ) -> tuple[TrainSettings, Schema, list[Record], list[Record]]:
@@ -167,42 +151,8 @@ def _prepare_records(
     return settings, schema, train_records, val_records
 
 
-def load_last(folder: RunFolder, schema: Schema, settings: TrainSettings) -> CenterNet:
-    """The last.keras that a resumed run goes on with; ValueError when the data have become others."""
-    model = load_model(folder.last)
-    if model.schema != schema:
-        raise ValueError(
-            f"{settings.coco or settings.tfrecord}: its classes or keypoints differ from those {folder.last} was trained on; "
-            "start a new run."
-        )
-    return model
-
-
-def find_scores(
-    folder: RunFolder, val_records: Sequence[Record], settings: TrainSettings, epochs: int, console: Console
-) -> dict[int, float]:
-    """Scores of a run's best models until so many epochs; that of best.keras anew where they are not known."""
-    if not folder.best.exists():
-        return {}
-    validation = digest_records(val_records)
-    scores = folder.read_best(validation, epochs)
-    if scores is None:
-        model = load_model(folder.best)
-        detections = detect_records(model, val_records, settings.batch_size)
-        scores = {model.trained_epochs: evaluate(val_records, detections, model.schema).score(settings.monitor)}
-        console.print(f"best.keras scored again on the validation images: {scores[model.trained_epochs]:.3f}")
-        folder.write_best(scores, validation)
-    return scores
-
-
-def build_probe(schema: Schema, settings: TrainSettings) -> CenterNet:
-    """The smallest model with a run's schema and input size: all that the dry run needs of one."""
-    tiny = {"stem_channels": 1, "channels": (1, 1), "blocks": (1, 1), "stacks": 1}
-    return build_model(schema, backbone=tiny, image_size=settings.image_size)
-
-
 def start_model(schema: Schema, settings: TrainSettings, console: Console) -> CenterNet:
-    """The model that training starts with: fresh weights, or those of `settings.weights` moved by name."""
+    """The model that `train` starts with: fresh weights, or those of `settings.weights` moved by name."""
     options: dict[str, Any] = {
         "backbone": settings.backbone,
         "image_size": settings.image_size,
@@ -223,7 +173,7 @@ def start_model(schema: Schema, settings: TrainSettings, console: Console) -> Ce
 
 
 def finish(folder: RunFolder, val_records: Sequence[Record], settings: TrainSettings, console: Console) -> TrainResult:
-    """Ends a run: evaluates best.keras and writes its numbers, predictions and pictures."""
+    """The end of `train`: evaluates best.keras and writes its numbers, predictions and pictures."""
     model = load_model(folder.best)
     detections = detect_records(model, val_records, settings.batch_size)
     evaluation = evaluate(val_records, detections, model.schema)

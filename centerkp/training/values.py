@@ -27,7 +27,7 @@ def read_keypoint_map(text: str | None) -> dict[str, str]:
 
 
 def read_sigmas(text: str | None) -> float | dict[str, float] | None:
-    """The setting `"0.05"` as a number, `"nose=0.03,tail=0.1"` as a mapping; None stays None."""
+    """The value of the setting `"0.05"` as a number, `"nose=0.03,tail=0.1"` as a mapping; None stays None."""
     if text is None or "=" in text:
         return read_numbers(text, "oks_sigmas") or None
     try:

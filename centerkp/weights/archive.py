@@ -82,7 +82,7 @@ def _find_prefix(folder: Path) -> Path | None:
 
 
 def _find_pipeline(prefix: Path) -> Path | None:
-    """The pipeline.config near a checkpoint on disk, None without one."""
+    """The pipeline.config among the files of an archive, or near a checkpoint on disk; None without one."""
     folders = list(prefix.parents)[: 3 if prefix.parent.name == "variables" else 2]
     return next((f / "pipeline.config" for f in folders if (f / "pipeline.config").is_file()), None)
 

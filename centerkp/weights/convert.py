@@ -13,11 +13,12 @@ from centerkp.model.center_net import CenterNet, save_model
 from centerkp.model.cost import describe_cost
 from centerkp.model.transfer import transfer_weights
 from centerkp.schema import Schema
-from centerkp.weights.checkpoint import Checkpoint, Structure, check_complete, describe_use, open_checkpoint, read_structure
+from centerkp.weights.checkpoint import Checkpoint, open_checkpoint
+from centerkp.weights.checkpoint_structure import Structure, check_complete, describe_use, read_structure
 from centerkp.weights.coco_schema import unused_classes
 from centerkp.weights.naming import name_channels, read_names
 from centerkp.weights.pipeline_config import read_pipeline
-from centerkp.weights.zoo import Task, port_weights, weight_sources
+from centerkp.weights.zoo_sources import Task, port_weights, weight_sources
 from centerkp.writing import WriteGuard, mark, says
 
 DEFAULT_SIZE = 512
@@ -109,7 +110,7 @@ def port_checkpoint(
 
 
 def keep_stacks(model: CenterNet, stacks: int) -> CenterNet:
-    """Converts a trained model into one of its first hourglasses alone, with their own heads: about half the cost.
+    """What `convert --stacks` makes of a trained model: its first hourglasses alone, with their own heads: about half the cost.
 
     Thresholds stay behind, unless all hourglasses do: they are those of the scores of the last one's heads.
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from centerkp.labels.label_map import read_label_map
 from centerkp.schema import ObjectClass, Schema
-from centerkp.weights.checkpoint import Structure, escape
+from centerkp.weights.checkpoint import escape
+from centerkp.weights.checkpoint_structure import Structure
 from centerkp.weights.coco_schema import UNUSED, coco_schema, unused_classes
 from centerkp.weights.pipeline_config import Pipeline
-from centerkp.weights.zoo import Task
+from centerkp.weights.zoo_sources import Task
 
 COCO_SHAPE = 90, (17,)  # class channels, keypoints of the tasks
 PERSON_SHAPE = 1, (17,)  # the zoo's MobileNet knows people alone; its task is called as in all COCO models
@@ -94,7 +95,7 @@ def name_channels(
 
 
 def is_coco(structure: Structure) -> bool:
-    """Whether a checkpoint's channels are as many as the zoo's COCO models have, all classes or the person alone."""
+    """Whether a checkpoint's channels can have COCO's names: as many as the zoo's models have, all or the person's."""
     shape = structure.num_classes, tuple(task.keypoints for task in structure.tasks)
     return shape == COCO_SHAPE or (shape == PERSON_SHAPE and structure.tasks[0].name == PERSON_TASK)
 
@@ -136,7 +137,7 @@ def _find_class(
 
 
 def _name_keypoints(kind: ObjectClass, task: Task, where: str) -> ObjectClass:
-    """A class with the names of its checkpoint task's keypoints, numbers where no file has them."""
+    """Names a class's keypoints, those of its checkpoint task, numbers where no file has them."""
     if not kind.keypoints:
         return replace(kind, keypoints=tuple(f"point_{i}" for i in range(task.keypoints)), oks_sigmas=(), sigma_source="guess")
     if len(kind.keypoints) != task.keypoints:

@@ -19,7 +19,8 @@ from centerkp.model.transfer import TransferReport, transfer_weights
 from centerkp.schema import Schema
 from centerkp.weights.addresses import find_archive
 from centerkp.weights.archive import ARCHIVE_SUFFIXES, is_archive
-from centerkp.weights.checkpoint import describe_use, open_checkpoint, read_structure
+from centerkp.weights.checkpoint import open_checkpoint
+from centerkp.weights.checkpoint_structure import describe_use, read_structure
 from centerkp.weights.convert import keep_stacks, port_checkpoint
 from centerkp.weights.download import check_digest, compute_digest, download, record_digest
 from centerkp.weights.imagenet import TrunkReport, start_from_imagenet

@@ -9,7 +9,7 @@ from doctor import found, write
 from PIL import Image
 
 from centerkp.doctor.check import check_dataset, write_mended
-from centerkp.doctor.labels import turn_points
+from centerkp.doctor.settled_labels import turn_points
 from centerkp.images.reading import read_image
 
 WIDTH, HEIGHT = 160, 120

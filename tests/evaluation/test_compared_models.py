@@ -9,8 +9,8 @@ from squares import SCHEMA, SQUARES, SquareDetector, write_dataset
 
 from centerkp.cli import main
 from centerkp.cli.eval import evaluate_models
-from centerkp.evaluation import models
-from centerkp.evaluation.models import name_models
+from centerkp.evaluation import compared_models as models
+from centerkp.evaluation.compared_models import name_models
 from centerkp.model.center_net import save_model
 from centerkp.model.hourglass import Hourglass
 from centerkp.schema import ObjectClass, Schema

@@ -8,7 +8,7 @@ from rich.console import Console
 from squares import SquareDetector, write_dataset
 
 from centerkp.cli.eval import evaluate_models
-from centerkp.evaluation import models
+from centerkp.evaluation import compared_models as models
 from centerkp.inference.sources import find_sources
 from centerkp.inference.stream import Selection, predict_sources
 from centerkp.writing import write_json

@@ -101,7 +101,7 @@ def test_padding_of_same_is_tensorflows(how, tmp_path):
     """At odd and even sides: more behind than before where the sum is odd."""
     import onnxruntime
 
-    from centerkp.export.onnx_graph import OPSET, Graph, write_network
+    from centerkp.export.onnx_layers import OPSET, Graph, write_network
 
     image = keras.Input((13, 10, 3), name="image")
     maps = {"center_heatmap": layers.Conv2D(4, padding="same", name="conv", **how)(image)}

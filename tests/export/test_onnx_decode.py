@@ -8,8 +8,9 @@ import reference
 from keras import ops
 
 from centerkp.codec.decode import DecodeOptions, decode
-from centerkp.export.onnx_decode import write_decode, write_letterbox
-from centerkp.export.onnx_graph import OPSET, Graph
+from centerkp.export.onnx_decode import write_decode
+from centerkp.export.onnx_layers import OPSET, Graph
+from centerkp.export.onnx_letterbox import write_letterbox
 from centerkp.images.reading import letterbox_image
 from centerkp.schema import Schema
 

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from centerkp.schema import Schema
-from centerkp.training.dry_run import dry_run
+from centerkp.training.dry_run import build_probe, dry_run
 from centerkp.training.settings import TrainSettings
-from centerkp.training.train import build_probe
 
 SCHEMA = Schema.generic(2, [2, 0])
 

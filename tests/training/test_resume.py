@@ -20,9 +20,9 @@ from centerkp.schema import Schema
 from centerkp.training.callbacks import EpochEnd, ProgressBar
 from centerkp.training.interruption import Interruption
 from centerkp.training.records import digest_records, read_records
+from centerkp.training.resumed import find_scores
 from centerkp.training.run_folder import RunFolder
 from centerkp.training.settings import TrainSettings
-from centerkp.training.train import find_scores
 from centerkp.writing import hold_folder
 
 FLAGS = ["--backbone", "hourglass_10", "--image-size", "32", "--batch-size", "2", "--eval-every", "1", "--threads", "1",

@@ -14,10 +14,11 @@ import weights_recipe
 
 from centerkp.model.hourglass import Hourglass
 from centerkp.schema import Schema
-from centerkp.weights.checkpoint import check_complete, open_checkpoint, read_structure
+from centerkp.weights.checkpoint import open_checkpoint
+from centerkp.weights.checkpoint_structure import check_complete, read_structure
 from centerkp.weights.convert import port_checkpoint
 from centerkp.weights.start import build_model
-from centerkp.weights.zoo import Task, weight_sources
+from centerkp.weights.zoo_sources import Task, weight_sources
 
 TASKS = {0: Task("task_a", 5), 1: Task("task_b", 3)}
 

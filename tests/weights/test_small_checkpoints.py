@@ -14,9 +14,10 @@ from training_step import run_training_step
 from centerkp.model.backbones import name_backbone
 from centerkp.model.hourglass import Hourglass
 from centerkp.model.losses import DEFAULT_WEIGHTS
-from centerkp.weights.checkpoint import open_checkpoint, read_structure
+from centerkp.weights.checkpoint import open_checkpoint
+from centerkp.weights.checkpoint_structure import read_structure
 from centerkp.weights.convert import port_checkpoint
-from centerkp.weights.zoo import weight_sources
+from centerkp.weights.zoo_sources import weight_sources
 
 TASKS = ("task_a", "task_b")
 STACKS = {"small_hg10": 1, "small_tiny2": 2}

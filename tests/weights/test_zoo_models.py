@@ -30,12 +30,13 @@ from centerkp.model.resnet import ResNetV1, ResNetV2
 from centerkp.model.transfer import transfer_weights
 from centerkp.schema import ObjectClass, Schema
 from centerkp.weights import addresses
-from centerkp.weights.checkpoint import describe_use, open_checkpoint, read_structure
+from centerkp.weights.checkpoint import open_checkpoint
+from centerkp.weights.checkpoint_structure import describe_use, read_structure
 from centerkp.weights.coco_schema import coco_schema
 from centerkp.weights.convert import port_checkpoint
 from centerkp.weights.start import load_weights
-from centerkp.weights.zoo import Task, port_weights, weight_sources
 from centerkp.weights.zoo_layers import spare_keys
+from centerkp.weights.zoo_sources import Task, port_weights, weight_sources
 
 PERSON = {0: Task("human_pose", 17)}
 TASKS = {0: Task("task_a", 5), 1: Task("task_b", 3)}

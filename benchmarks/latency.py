@@ -155,7 +155,7 @@ def open_ways(model, pictures: list, folder: Path) -> tuple[dict, dict]:
     from centerkp.export.onnx_file import write_onnx
     from centerkp.export.openvino import write_openvino
     from centerkp.export.verify import measure_size
-    from centerkp.inference.loading import load_detector
+    from centerkp.inference.model_loading import load_detector
 
     network = fold(model)
     samples = [(picture, model.image_size) for picture in pictures]
@@ -211,7 +211,7 @@ def measure_loss(weights: str, coco: str, calibrate: list[str]) -> dict:
     from centerkp.export.fold import fold
     from centerkp.export.openvino import write_openvino
     from centerkp.images.reading import letterbox_image, read_image
-    from centerkp.inference.loading import load_detector
+    from centerkp.inference.model_loading import load_detector
     from centerkp.inference.sources import find_images
     from centerkp.model.backbones import name_backbone
     from centerkp.model.center_net import load_model

@@ -148,7 +148,7 @@ def measure_size(size: int) -> dict:
 def open_ours(model, pictures: list, folder: Path) -> dict:
     from centerkp.export.fold import fold
     from centerkp.export.openvino import write_openvino
-    from centerkp.inference.loading import load_detector
+    from centerkp.inference.model_loading import load_detector
 
     folder.mkdir()  # of its own: files in use must not be written over
     network, samples, ways = fold(model), [(picture, model.image_size) for picture in pictures], {}

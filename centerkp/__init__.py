@@ -22,7 +22,7 @@ _HOMES = {
     "CenterNet": "centerkp.model.center_net",
     "build_model": "centerkp.weights.start",
     "load_model": "centerkp.model.center_net",
-    "load_detector": "centerkp.inference.loading",
+    "load_detector": "centerkp.inference.model_loading",
     "predict": "centerkp.inference.predict",
     "detect": "centerkp.inference.detect",
     "Frame": "centerkp.inference.detect",
@@ -36,7 +36,7 @@ if TYPE_CHECKING:  # the same for those who read types and run nothing
     from centerkp.inference.detect import Frame as Frame
     from centerkp.inference.detect import detect as detect
     from centerkp.inference.image_result import ImageResult as ImageResult
-    from centerkp.inference.loading import load_detector as load_detector
+    from centerkp.inference.model_loading import load_detector as load_detector
     from centerkp.inference.predict import predict as predict
     from centerkp.model.center_net import CenterNet as CenterNet
     from centerkp.model.center_net import load_model as load_model

@@ -46,9 +46,9 @@ def run(arguments: list[str]) -> int:
         import squares
 
         from centerkp.cli import commands
-        from centerkp.inference import loading
+        from centerkp.inference import model_loading
 
-        loading.load_for_use = lambda *a, **k: squares.SquareDetector(seconds=0.02)
+        model_loading.load_for_use = lambda *a, **k: squares.SquareDetector(seconds=0.02)
         commands.import_quietly = lambda *a: None
     return main(arguments)
 

@@ -67,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int | None:
     """The command `centerkp infer`: finds the objects in images and videos."""
     from centerkp.console import make_console
-    from centerkp.inference.loading import find_newest_model, load_for_use
+    from centerkp.inference.model_loading import find_newest_model, load_for_use
     from centerkp.inference.outputs import OutputChoice, OutputNames
     from centerkp.inference.sources import find_sources
     from centerkp.inference.stream import Selection, predict_sources

@@ -12,7 +12,7 @@ from centerkp.images.saving import copy_checked
 PAPER = (24, 26, 30)  # behind the cells of a mosaic
 
 
-def make_mosaic(
+def make_grid(
     images: Sequence[np.ndarray],
     columns: int | None = None,
     titles: Sequence[str] | None = None,
@@ -33,9 +33,7 @@ def make_mosaic(
     columns = min(columns or int(np.ceil(np.sqrt(len(images)))), len(images))
     if not images or columns < 1 or (titles is not None and len(titles) != len(images)):
         found = f"{len(images)} images, {columns} columns, {'no' if titles is None else len(titles)} titles"
-        raise ValueError(
-            f"make_mosaic: found {found}, expected at least one image and one title each; pass lists of one length."
-        )
+        raise ValueError(f"make_grid: found {found}, expected at least one image and one title each; pass lists of one length.")
     gap, cell_w, cell_h = _size_cells(images, columns, width)
     bar = 0 if titles is None else 2 * font_size(cell_w, cell_h)
     rows = -(-len(images) // columns)
@@ -60,7 +58,7 @@ def _size_cells(images: Sequence[np.ndarray], columns: int, width: int | None) -
         return gap, cell_w, cell_h
     room = (width - gap * (columns + 1)) // columns
     if room < 1:
-        raise ValueError(f"make_mosaic: found width {width} for {columns} columns, expected more; make it wider.")
+        raise ValueError(f"make_grid: found width {width} for {columns} columns, expected more; make it wider.")
     return gap, room, max(round(cell_h * room / cell_w), 1)
 
 

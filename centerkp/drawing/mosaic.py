@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from centerkp.drawing.grid import make_mosaic
+from centerkp.drawing.grid import make_grid
 from centerkp.drawing.pictures import draw_record, draw_training_sample
 from centerkp.heads import STRIDE
 from centerkp.images.reading import read_image
@@ -88,10 +88,10 @@ def draw_targets_of_batch(
         draw_training_sample(image, {k: v[i] for k, v in truth.items()}, {k: v[i] for k, v in maps.items()}, schema)
         for i, image in enumerate(images)
     ]
-    return make_mosaic(rows, columns=1, width=width or min(rows[0].shape[1], WIDEST))
+    return make_grid(rows, columns=1, width=width or min(rows[0].shape[1], WIDEST))
 
 
 def _arrange_square(pictures: Sequence[np.ndarray], titles: Sequence[str], width: int | None) -> np.ndarray:
     """Pictures of a dataset in a mosaic as wide as high, with titles."""
     columns = int(np.ceil(np.sqrt(len(pictures))))
-    return make_mosaic(pictures, columns, titles, width or min(columns * CELL, WIDEST))
+    return make_grid(pictures, columns, titles, width or min(columns * CELL, WIDEST))

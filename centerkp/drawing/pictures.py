@@ -11,7 +11,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from centerkp.drawing.grid import make_mosaic
+from centerkp.drawing.grid import make_grid
 from centerkp.drawing.lettering import draw_plate, find_plate_place, font_size
 from centerkp.geometry import clip_boxes
 from centerkp.images.saving import copy_checked
@@ -130,7 +130,7 @@ def draw_record(
 def draw_comparison(image_rgb: np.ndarray, truth: Truth, detections: Sequence[Detection], schema: Schema) -> np.ndarray:
     """A picture of the labelled objects beside one of the detected objects, with titles."""
     labelled = draw_record(image_rgb, truth.boxes_xyxy, truth.class_ids, truth.keypoints_xy, truth.visibility, schema)
-    return make_mosaic([labelled, draw_detections(image_rgb, detections, schema)], 2, ("ground truth", "prediction"))
+    return make_grid([labelled, draw_detections(image_rgb, detections, schema)], 2, ("ground truth", "prediction"))
 
 
 def draw_targets(image_rgb: np.ndarray, heatmap: np.ndarray, colors: np.ndarray) -> np.ndarray:
@@ -177,7 +177,7 @@ def draw_training_sample(
     for name, colors in (("center_heatmap", class_colors(schema)), ("keypoint_heatmap", keypoint_colors(schema))):
         if len(colors) and name in targets:
             panels[name] = draw_targets(image_rgb, targets[name], colors)
-    return make_mosaic(list(panels.values()), len(panels), list(panels))
+    return make_grid(list(panels.values()), len(panels), list(panels))
 
 
 class _Pen:

@@ -26,7 +26,7 @@ from centerkp.evaluation.tables import (
     threshold_table,
 )
 from centerkp.inference.detect import Detector, detect_records
-from centerkp.inference.loading import load_for_use
+from centerkp.inference.model_loading import load_for_use
 from centerkp.labels.coco import read_coco
 from centerkp.labels.records import Record
 from centerkp.results import Detection

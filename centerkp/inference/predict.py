@@ -13,7 +13,7 @@ from PIL import Image
 
 from centerkp.inference.detect import Detector, Frame, detect
 from centerkp.inference.image_result import Predictions
-from centerkp.inference.loading import load_detector
+from centerkp.inference.model_loading import load_detector
 from centerkp.inference.scores import choose_least_scores
 from centerkp.inference.sources import find_images
 from centerkp.wording import printable
@@ -30,8 +30,7 @@ def predict(
     """Finds objects and their keypoints in images of any kind: `for d in predict(model, "photos/")[0]: print(d.keypoints)`.
 
     Args:
-        model: a `CenterNet`, another detector, or what `inference.loading.load_detector` takes: a `.keras` file, "coco", an
-            exported artefact.
+        model: a `CenterNet`, another detector, or what `load_detector` takes: a `.keras` file, "coco", an exported artefact.
         source: one of these, or an iterable of them (a list, a generator):
             a path of an image file, of a folder (searched with all its sub-folders), or a glob pattern; an image as an array or
             as a Pillow image, whose types and ranges `images.pixels.to_rgb` says (uint8 0..255, floats 0..1, ...); a batch of

@@ -21,9 +21,9 @@ from centerkp.model.center_net import CenterNet, save_model
 from centerkp.results import Detection
 from centerkp.training.interruption import Interruption
 from centerkp.training.optimizer import averaged_weights
-from centerkp.training.records import digest_records
 from centerkp.training.run import Run
 from centerkp.training.run_folder import RunFolder
+from centerkp.training.run_images import digest_records
 from centerkp.training.time_limit import TimeLimit
 from centerkp.wording import count_of
 

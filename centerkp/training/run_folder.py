@@ -13,7 +13,7 @@ import keras
 
 from centerkp.labels.records import Record
 from centerkp.schema import Schema
-from centerkp.training.records import KeptImages, read_images, write_images
+from centerkp.training.run_images import KeptImages, read_images, write_images
 from centerkp.training.settings import TrainSettings
 from centerkp.writing import WriteGuard, hold_folder, refuse_place, replacing, write_json
 

@@ -26,10 +26,10 @@ from centerkp.training.callbacks import draw_validation, format_duration
 from centerkp.training.choice import choose, choose_epochs
 from centerkp.training.dry_run import build_probe, dry_run
 from centerkp.training.fitting import fit
-from centerkp.training.records import KeptImages, read_records
 from centerkp.training.resumed import check_begun, find_scores, load_last
 from centerkp.training.run import Run
 from centerkp.training.run_folder import RunFolder
+from centerkp.training.run_images import KeptImages, read_records
 from centerkp.training.settings import TrainSettings
 from centerkp.training.summary import print_dataset, warn_of_labels, warn_of_reach
 from centerkp.training.values import read_keypoint_map, read_numbers

@@ -13,7 +13,7 @@ import squares
 from centerkp.cli import commands
 from centerkp.cli.exhaustion import explain_exhaustion
 from centerkp.inference import detect as detecting
-from centerkp.inference import loading
+from centerkp.inference import model_loading
 
 HUGE = 1 << 20
 
@@ -79,7 +79,7 @@ def infer(tmp_path, monkeypatch, capsys):
                 work()
                 return super().predict_on_batch(inputs)
 
-        monkeypatch.setattr(loading, "load_for_use", lambda *_, **__: Failing())
+        monkeypatch.setattr(model_loading, "load_for_use", lambda *_, **__: Failing())
         code = commands.main(["infer", str(tmp_path / "a.png"), "--weights", "x", "--out", str(tmp_path / "out")])
         return code, capsys.readouterr().err.strip()
 

@@ -6,7 +6,7 @@ import pytest
 import squares
 
 from centerkp.cli import commands
-from centerkp.inference import loading
+from centerkp.inference import model_loading
 
 
 @pytest.fixture()
@@ -18,7 +18,7 @@ def asked(monkeypatch):
         asked.weights, asked.options = str(weights), options
         return squares.SquareDetector()
 
-    monkeypatch.setattr(loading, "load_for_use", load)
+    monkeypatch.setattr(model_loading, "load_for_use", load)
     monkeypatch.setattr(commands, "import_quietly", lambda name: None)
     return asked
 
@@ -80,7 +80,7 @@ def test_interrupted_while_loading(tmp_path, monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(loading, "load_for_use", interrupt)
+    monkeypatch.setattr(model_loading, "load_for_use", interrupt)
     monkeypatch.setattr(commands, "import_quietly", lambda name: None)
     squares.write_png(tmp_path / "a.png")
     assert commands.main(["infer", str(tmp_path / "a.png"), "--weights", "m.keras", "--out", str(tmp_path / "o")]) == 130

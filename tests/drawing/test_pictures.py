@@ -258,14 +258,14 @@ def test_comparison_sets_truth_left_and_prediction_right():
 
 def test_mosaic_cells_are_where_they_should_be():
     images = [gray(20, 10, level) for level in (50, 100, 150)]
-    drawn = grid.make_mosaic(images, columns=2)
+    drawn = grid.make_grid(images, columns=2)
     assert drawn.shape == (26, 46, 3)
     assert (drawn[2:12, 2:22] == 50).all() and (drawn[2:12, 24:44] == 100).all() and (drawn[14:24, 2:22] == 150).all()
     assert (drawn[14:24, 24:44] == grid.PAPER).all() and (drawn[:2] == grid.PAPER).all()
 
 
 def test_mosaic_of_different_sizes_keeps_aspects_and_fills_the_width():
-    drawn = grid.make_mosaic([gray(100, 50, 200), gray(10, 10, 100)], titles=("wide", "square"), columns=2, width=206)
+    drawn = grid.make_grid([gray(100, 50, 200), gray(10, 10, 100)], titles=("wide", "square"), columns=2, width=206)
     assert drawn.shape[1] == 206
     cells = drawn[-52:-2]
     assert (cells[:, 2:102] == 200).all()
@@ -279,5 +279,5 @@ def test_mosaic_of_different_sizes_keeps_aspects_and_fills_the_width():
     "images, options", [([], {}), ([gray()], {"titles": ("a", "b")}), ([gray()], {"columns": -1}), ([gray()] * 9, {"width": 5})]
 )
 def test_mosaic_refuses_what_it_cannot_lay_out(images, options):
-    with pytest.raises(ValueError, match="make_mosaic: found"):
-        grid.make_mosaic(images, **options)
+    with pytest.raises(ValueError, match="make_grid: found"):
+        grid.make_grid(images, **options)

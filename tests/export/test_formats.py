@@ -16,7 +16,7 @@ from centerkp.export import formats
 from centerkp.export.accuracy import measure_accuracy
 from centerkp.export.calibration import find_pictures, spread
 from centerkp.export.formats import FORMATS, export
-from centerkp.inference.loading import load_detector
+from centerkp.inference.model_loading import load_detector
 from centerkp.model.center_net import CenterNet, load_model
 from centerkp.schema import Schema
 from centerkp.training.settings import TrainSettings

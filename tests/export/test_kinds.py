@@ -14,7 +14,7 @@ from centerkp.export.fold import fold
 from centerkp.export.litert import write_litert
 from centerkp.export.onnx_file import write_onnx
 from centerkp.export.openvino import write_openvino
-from centerkp.inference.loading import load_detector
+from centerkp.inference.model_loading import load_detector
 
 # How far an object may be off, in pixels and in score.
 ALLOWED = {"fp32": (2e-3, 1e-4), "fp16": (0.5, 0.02), "bf16": (2.0, 0.05), "int8": (8.0, 0.15)}

@@ -6,7 +6,7 @@ import pytest
 
 from centerkp.export.fold import fold
 from centerkp.export.litert import write_litert
-from centerkp.inference.loading import load_detector
+from centerkp.inference.model_loading import load_detector
 from centerkp.runtimes.artefact import OUTPUTS
 
 PIXELS = {"fp32": 1e-2, "fp16": 0.5, "int8": 8.0}

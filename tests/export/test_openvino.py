@@ -5,7 +5,7 @@ import openvino
 import pytest
 
 from centerkp.export.openvino import write_openvino
-from centerkp.inference.loading import load_detector
+from centerkp.inference.model_loading import load_detector
 from centerkp.runtimes.artefact import OUTPUTS
 
 SIZE = (96, 64)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from centerkp.inference.detect import detect
-from centerkp.inference.loading import find_newest_model, load_detector, load_for_use
+from centerkp.inference.model_loading import find_newest_model, load_detector, load_for_use
 from centerkp.model.hourglass import Hourglass
 from centerkp.schema import ObjectClass, Schema
 from centerkp.weights.start import build_model

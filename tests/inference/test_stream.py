@@ -237,10 +237,10 @@ INTERRUPTED = """
     import sys
     from pathlib import Path
     import squares
-    from centerkp.inference import loading
+    from centerkp.inference import model_loading
     from centerkp.cli import commands
 
-    loading.load_for_use = lambda *a, **k: squares.SquareDetector(seconds=0.05)
+    model_loading.load_for_use = lambda *a, **k: squares.SquareDetector(seconds=0.05)
     commands.import_quietly = lambda name: None
     sys.exit(commands.main(["infer", *sys.argv[1:]]))
 """

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from centerkp.inference.loading import load_detector
+from centerkp.inference.model_loading import load_detector
 from centerkp.results import Thresholds
 from centerkp.runtimes.artefact import ArtefactDetector, Description, find_artefact, in_batches
 from centerkp.schema import ObjectClass, Schema

@@ -19,9 +19,9 @@ from centerkp.demo.scenes import write_demo
 from centerkp.schema import Schema
 from centerkp.training.callbacks import EpochEnd, ProgressBar
 from centerkp.training.interruption import Interruption
-from centerkp.training.records import digest_records, read_records
 from centerkp.training.resumed import find_scores
 from centerkp.training.run_folder import RunFolder
+from centerkp.training.run_images import digest_records, read_records
 from centerkp.training.settings import TrainSettings
 from centerkp.writing import hold_folder
 

@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 
 import centerkp
-from centerkp.inference.loading import load_for_use
+from centerkp.inference.model_loading import load_for_use
 from centerkp.weights import addresses
 from centerkp.weights.coco_schema import coco_schema
 from centerkp.weights.start import load_weights

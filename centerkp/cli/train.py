@@ -8,10 +8,24 @@ from typing import Any, get_args
 from centerkp.training.settings import DATA_PATHS, TrainSettings
 
 HELP = "train a detector on a COCO JSON"
+HEAD = """Train a detector on a COCO JSON. Most runs need no more than some of these:
+
+  --coco JSON          your annotations, the only thing that has to be given
+  --images DIR         their images, where they are not found beside the JSON
+  --val JSON           other ones to validate on; else a fifth is kept back
+  --run DIR            where the run goes; else to runs/NAME-OF-THE-JSON
+  --time 30m           how long it may take in all; else what suits the data
+  --backbone NAME      the network; else the large one on a GPU, or a light one
+  --weights FILE       a model of yours to start from; else a trained one
+  --image-size PIXELS  more for small objects, less to be done sooner
+  --batch-size N       less where the memory does not suffice
+  --resume RUN         go on with a run that was interrupted"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `centerkp train`."""
+    parser.usage, parser.description = "centerkp train --coco JSON [options]", HEAD
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument(
         "--resume",
         metavar="RUN",
@@ -51,21 +65,24 @@ def run(options: argparse.Namespace) -> None:
 
 def _add_settings(parser: argparse.ArgumentParser, settings: type) -> None:
     """A flag of `centerkp train` per field of a settings dataclass; one not given stays out, and a file's value can hold."""
+    groups = {name: parser.add_argument_group(name) for name in dict.fromkeys(f.metadata["group"] for f in fields(settings))}
     for one in fields(settings):
+        group = groups[one.metadata["group"]]
         flag = "--" + one.name.replace("_", "-")
         default = ",".join(map(str, one.default)) if isinstance(one.default, tuple) else one.default
         text = one.metadata["help"].replace("%", "%%") + ("" if default in (None, "") else f" (default: {default})")
         common = {"dest": one.name, "default": argparse.SUPPRESS, "help": text}
         if one.type is bool:
-            parser.add_argument(flag, action=argparse.BooleanOptionalAction, **common)
+            group.add_argument(flag, action=argparse.BooleanOptionalAction, **common)
             continue
-        kind = get_args(one.type)[0] if isinstance(one.type, UnionType) else one.type
+        kinds = get_args(one.type) if isinstance(one.type, UnionType) else (one.type,)
+        kind = str if str in kinds else kinds[0]  # the digits of a number become one where the settings are made
         convert = _read_range if isinstance(one.default, tuple) else kind
         choices = one.metadata["choices"] or None
         metavar = None if choices else one.metadata["name"] or ("N" if kind is int else "X")
         if one.metadata["repeat"]:
             common["action"] = _Join
-        parser.add_argument(flag, type=convert, choices=choices, metavar=metavar, **common)
+        group.add_argument(flag, type=convert, choices=choices, metavar=metavar, **common)
 
 
 class _Join(argparse.Action):

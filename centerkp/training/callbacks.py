@@ -24,7 +24,7 @@ from centerkp.training.optimizer import averaged_weights
 from centerkp.training.run import Run
 from centerkp.training.run_folder import RunFolder
 from centerkp.training.run_images import digest_records
-from centerkp.training.time_limit import TimeLimit
+from centerkp.training.time_limit import TimeLimit, is_turn
 from centerkp.wording import count_of
 
 SHORT = 300  # seconds of a run that nobody wants to shorten
@@ -61,6 +61,7 @@ class EpochEnd(keras.callbacks.Callback):
         self.run, self.validation_batches, self.rows = run, validation_batches, rows
         self.validation, self.interruption = digest_records(run.val_records), interruption
         self.detections: list[list[Detection]] = []
+        self.evaluated = time.monotonic()
 
     def on_epoch_begin(self, epoch: int, logs: Mapping | None = None) -> None:
         """Notes the time; in an unfinished epoch takes up its steps and the sums of its metrics again."""
@@ -104,7 +105,7 @@ class EpochEnd(keras.callbacks.Callback):
         run = self.run
         if self.model.stop_training or epoch + 1 == run.settings.epochs or (self.was_due and self.done == self.first_step):
             return True
-        return run.limit.is_due(epoch) if run.limit else (epoch + 1) % run.settings.eval_every == 0
+        return run.limit.is_due(epoch) if run.limit else is_turn(run.settings.eval_every, epoch, self.evaluated)
 
     def _judge(self, epoch: int, row: dict[str, float]) -> None:
         """Evaluates the model into the epoch's row of the log, and saves it if it is the best until now."""
@@ -115,6 +116,7 @@ class EpochEnd(keras.callbacks.Callback):
             scores[epoch + 1] = row["score"]
             self.run.folder.write_best(scores, self.validation)
             row["best"] = 1
+        self.evaluated = time.monotonic()
         if self.run.limit:
             self.run.limit.note_evaluation()
 

@@ -44,7 +44,8 @@ def fit(run: Run) -> None:
     current = [part.frozen for part in parts].index(model.frozen)
     epochs = count_of(settings.epochs, "epoch") if settings.epochs else "epochs"
     limit = f"{settings.time}: " if settings.time else ""
-    often = f", every {count_of(settings.eval_every, 'epoch')}" if settings.eval_every else ""
+    every = settings.eval_every
+    often = f", every {every if isinstance(every, str) else count_of(every, 'epoch')}" if every else ""
     console.print(
         f"{limit}{epochs} of {count_of(run.steps, 'step')}, learning rate up to {settings.learning_rate:g}; "
         f"best.keras: highest {MONITORS[settings.monitor]}{often} (*)"

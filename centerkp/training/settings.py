@@ -6,14 +6,14 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
-from types import UnionType
-from typing import Any, get_args, get_origin
+from typing import Any
 
 from centerkp.evaluation.monitors import MONITORS
 from centerkp.heads import FREEZABLE
-from centerkp.training.values import read_keypoint_map, read_time
-from centerkp.weights.addresses import COCO_ARCHIVES
+from centerkp.training.defaults import LIGHT_LOSSES, STARTING_WORDS, find_defaults
+from centerkp.training.values import check_type, read_keypoint_map, read_time
 from centerkp.wording import quote, suggest
 
 PATHS = (
@@ -21,20 +21,18 @@ PATHS = (
 )  # fmt: skip
 # Those of the data, which may be elsewhere when a run is resumed.
 DATA_PATHS = tuple(name for name in PATHS if name not in ("run", "weights"))
-# What a backbone starts from where nothing is said; the others start from random weights.
-STARTS = dict.fromkeys(COCO_ARCHIVES, "coco") | {"efficientnet_lite0_fpn": "drawn"}
-# Highest learning rates by what the weights are; a model of any kind counts as trained.
-RATES = {"none": 1e-3, "imagenet": 1e-3, "drawn": 1e-3, "trained": 2.5e-4}
-STARTING_WORDS = ("auto", "coco", *(word for word in RATES if word != "trained"))  # what --weights takes besides paths
-VECTOR_RATE = 8.0
-# At the zoo's 0.1 the vectors of an object that is mirrored at random stay at their mean, which is nothing, until the network
-# knows which way it faces, and it has little reason to find out; and boxes get exact three times as slowly.
-LIGHT_LOSSES = "box_size=0.3,keypoint_regression=0.4"
 
 
-def _setting(default: Any, text: str, *, choices: tuple = (), name: str = "", repeat: bool = False) -> Any:
+def _setting(group: str, default: Any, text: str, *, choices: tuple = (), name: str = "", repeat: bool = False) -> Any:
     """A field of the settings with its help text; `name` is its value's in the help, a `repeat` flag joins by commas."""
-    return field(default=default, metadata={"help": text, "choices": choices, "name": name, "repeat": repeat})
+    about = {"group": group, "help": text, "choices": choices, "name": name, "repeat": repeat}
+    return field(default=default, metadata=about)
+
+
+# What a setting is about: the groups of `train --help`, in the order in which the fields first name them.
+_data, _start, _length, _machine = (partial(_setting, group) for group in ("data", "start", "length", "machine"))
+_learning, _augmentation = partial(_setting, "learning"), partial(_setting, "augmentation")
+_evaluation, _output = partial(_setting, "evaluation"), partial(_setting, "output")
 
 
 @dataclass(frozen=True)
@@ -44,27 +42,32 @@ class TrainSettings:
     The same names are the flags of `train.py` (with dashes) and the keys of `settings.json`.
     """
 
-    coco: str = _setting("", "COCO-format JSON with the training annotations", name="JSON")
-    images: str | None = _setting(None, "folder of the training images; by default found beside the JSON", name="DIR")
-    val: str | None = _setting(None, "COCO JSON for validation; by default a share of --coco is kept back", name="JSON")
-    val_images: str | None = _setting(None, "folder of the validation images; by default as for training", name="DIR")
-    tfrecord: str | None = _setting(
+    coco: str = _data("", "COCO-format JSON with the training annotations", name="JSON")
+    images: str | None = _data(None, "folder of the training images; by default found beside the JSON", name="DIR")
+    val: str | None = _data(None, "COCO JSON for validation; by default a share of --coco is kept back", name="JSON")
+    val_images: str | None = _data(None, "folder of the validation images; by default as for training", name="DIR")
+    tfrecord: str | None = _data(
         None, "in place of --coco: TFRecords of the Object Detection API, as 'train.record-?????-of-00010'", name="PATTERN"
     )
-    label_map: str | None = _setting(
+    label_map: str | None = _data(
         None, "label_map.pbtxt of the records, or the COCO JSON, which also has flip pairs and OKS sigmas", name="FILE"
     )
-    val_tfrecord: str | None = _setting(None, "in place of --val: TFRecords for validation", name="PATTERN")
-    val_fraction: float = _setting(0.2, "share of images kept back for validation when there is no --val")
-    run: str | None = _setting(None, "run folder to write; by default runs/NAME-OF-THE-JSON, numbered", name="DIR")
+    val_tfrecord: str | None = _data(None, "in place of --val: TFRecords for validation", name="PATTERN")
+    val_fraction: float = _data(0.2, "share of images kept back for validation when there is no --val")
+    check_images: bool = _data(True, "decode every image once at the start, to find unreadable ones")
+    flip_pairs: str | None = _data(
+        None, "keypoints that swap in a mirror, as left_ear:right_ear,l_paw:r_paw ('none': nothing swaps)", name="PAIRS"
+    )
+    oks_sigmas: str | None = _data(None, "OKS sigmas of keypoints: one number, or name=0.05,other=0.1", name="SIGMAS")
+    seed: int = _data(0, "of the split, the weights, the order of images and the augmentation")
 
-    backbone: str = _setting(
+    backbone: str = _start(
         "auto",
         "network: hourglass_104 (two stacks), _52, _32, _20 or _10, efficientnet_lite0_fpn, mobilenetv2_fpn, resnet50_v1_fpn "
         "or resnet50_v2; 'auto' is hourglass_104 where an accelerator has the memory for it, else efficientnet_lite0_fpn",
         name="NAME",
     )
-    weights: str = _setting(
+    weights: str = _start(
         "auto",
         "what to start from: 'coco' (the model zoo's, fetched once into weights/), a .keras file or a COCO checkpoint, moved "
         "by name; 'imagenet' (features of photographs, installed) or 'drawn' (those with a pyramid and heads that were trained "
@@ -72,105 +75,103 @@ class TrainSettings:
         "hourglass_10 to _52 and coco for the others, which the zoo has",
         name="FILE",
     )
-    map_keypoint: str | None = _setting(
+    map_keypoint: str | None = _start(
         None, "keypoints that take the weights of others, as snout=nose,paw=left_wrist", name="OWN=THEIRS", repeat=True
     )
-    stacks: int | None = _setting(None, "use the first so many hourglasses alone, with their own trained heads", name="N")
-    image_size: int | None = _setting(
+    stacks: int | None = _start(None, "use the first so many hourglasses alone, with their own trained heads", name="N")
+    image_size: int | None = _start(
         None, "side of the square network input in pixels; by default 320 for efficientnet_lite0_fpn, else 512", name="PIXELS"
     )
-    epochs: int | None = _setting(
+
+    epochs: int | None = _length(
         None,
         "times to go through the training images; by default what 2,000 steps come to, more of them for more than 100 images "
         "(4,000 for 400, 20,000 for 10,000), and 12 to 300 in all; with --time as many as fit",
         name="EPOCHS",
     )
-    time: str | None = _setting(
+    time: str | None = _length(
         None,
         "how long the command takes, as 90s, 30m or 1h30m, all from its start to its last picture; learning rate and "
         "evaluations are laid out for what fits, the last epoch may stay unfinished, --epochs may end it before; --resume goes "
         "on for the time that was left at the last save, and takes no other",
         name="TIME",
     )
-    batch_size: int | None = _setting(None, "images per step; by default 4 for efficientnet_lite0_fpn, else 8")
-    precision: str = _setting(
+    patience: int | None = _length(
+        None,
+        "evaluations in a row without a higher score after which the run ends; by default it goes on to its last epoch",
+        name="N",
+    )
+
+    batch_size: int | None = _machine(None, "images per step; by default 4 for efficientnet_lite0_fpn, else 8")
+    precision: str = _machine(
         "auto",
         "number format of the computation; 'auto' is mixed_bfloat16 where the machine is faster in it",
         choices=("auto", "float32", "mixed_bfloat16", "mixed_float16"),
     )
+    threads: int | None = _machine(None, "threads that prepare images; by default one per core")
 
-    learning_rate: float | None = _setting(
+    learning_rate: float | None = _learning(
         None,
         "highest learning rate (AdamW), reached after warm-up, then cosine to 2 %; by default 0.001 from random weights or "
         "installed ones and 0.00025 from trained models",
     )
-    vector_rate: float | None = _setting(
+    vector_rate: float | None = _learning(
         None,
         "factor of the learning rate for the last layers of the heads that give lengths (box_size, keypoint_regression), whose "
         "numbers of up to 50 would take a thousand steps to grow; by default 8 from installed weights, else 1",
     )
-    warmup: float = _setting(0.1, "share of all steps over which the learning rate rises")
-    weight_decay: float = _setting(1e-3, "AdamW weight decay, not applied to biases and normalisation")
-    clip_norm: float = _setting(10.0, "largest norm of the gradient")
-    ema: float = _setting(0.99, "decay of the moving average of the weights that is evaluated and kept; 0 turns it off")
-    bn_momentum: float = _setting(0.9, "share of old statistics BatchNormalization keeps each step (the zoo has 0.1)")
-    loss_weights: str | None = _setting(
+    warmup: float = _learning(0.1, "share of all steps over which the learning rate rises")
+    weight_decay: float = _learning(1e-3, "AdamW weight decay, not applied to biases and normalisation")
+    clip_norm: float = _learning(10.0, "largest norm of the gradient")
+    ema: float = _learning(0.99, "decay of the moving average of the weights that is evaluated and kept; 0 turns it off")
+    bn_momentum: float = _learning(0.9, "share of old statistics BatchNormalization keeps each step (the zoo has 0.1)")
+    loss_weights: str | None = _learning(
         None,
         "weights of loss terms that differ from the zoo's, as box_size=0.2,keypoint_regression=0.1; by default "
         f"{LIGHT_LOSSES} for efficientnet_lite0_fpn and none for the others",
         name="WEIGHTS",
     )
-    freeze: str = _setting(
+    freeze: str = _learning(
         "auto",
         "what does not train: all of the trunk down to a stride, 'filters' for all of it but the 1x1 convolutions below stride "
         "8, 'backbone' for everything but the heads; 'auto' is filters for trained efficientnet_lite0_fpn, else none",
         choices=("auto", *FREEZABLE),
     )
-    freeze_bn: bool = _setting(False, "train no BatchNormalization and keep its statistics, also after --unfreeze-at")
-    unfreeze_at: int = _setting(
+    freeze_bn: bool = _learning(False, "train no BatchNormalization and keep its statistics, also after --unfreeze-at")
+    unfreeze_at: int = _learning(
         0, "epochs after which what is frozen trains as well, with a warm-up and cosine of its own; 0 for never", name="EPOCHS"
     )
 
-    flip: bool = _setting(True, "mirror images, swapping left and right keypoints")
-    flip_pairs: str | None = _setting(
-        None, "keypoints that swap in a mirror, as left_ear:right_ear,l_paw:r_paw ('none': nothing swaps)", name="PAIRS"
-    )
-    scale: tuple[float, float] = _setting((0.6, 1.4), "range of random size relative to the fitted image", name="A,B")
-    rotation: float = _setting(15.0, "largest random turn in degrees")
-    translation: float = _setting(0.1, "largest random shift as a share of the image")
-    color: bool = _setting(True, "vary brightness, contrast, hue and saturation")
-    augmentation: str | None = _setting(
+    flip: bool = _augmentation(True, "mirror images, swapping left and right keypoints")
+    scale: tuple[float, float] = _augmentation((0.6, 1.4), "range of random size relative to the fitted image", name="A,B")
+    rotation: float = _augmentation(15.0, "largest random turn in degrees")
+    translation: float = _augmentation(0.1, "largest random shift as a share of the image")
+    color: bool = _augmentation(True, "vary brightness, contrast, hue and saturation")
+    augmentation: str | None = _augmentation(
         None, "Albumentations pipeline saved by albumentations.save, in place of --color", name="FILE"
     )
 
-    oks_sigmas: str | None = _setting(None, "OKS sigmas of keypoints: one number, or name=0.05,other=0.1", name="SIGMAS")
-    monitor: str = _setting(
+    monitor: str = _evaluation(
         "mean", "what best.keras is chosen by; mean is that of box AP and keypoint AP", choices=tuple(MONITORS)
     )
-    eval_every: int | None = _setting(
+    eval_every: int | str | None = _evaluation(
         None,
-        "epochs between evaluations on the validation images; by default 5, with --time as many as take a tenth of it, but 3 "
-        "to 20 of them where so many epochs end in it",
+        "epochs between evaluations on the validation images, or the time, as 10m, that is over at the end of an epoch; by "
+        "default 5 epochs, with --time as many as take a tenth of it, but 3 to 20 evaluations where so many epochs end in it",
         name="EPOCHS",
     )
-    patience: int | None = _setting(
-        None,
-        "evaluations in a row without a higher score after which the run ends; by default it goes on to its last epoch",
-        name="N",
-    )
-    seed: int = _setting(0, "of the split, the weights, the order of images and the augmentation")
-    threads: int | None = _setting(None, "threads that prepare images; by default one per core")
-    check_images: bool = _setting(True, "decode every image once at the start, to find unreadable ones")
-    tensorboard: bool = _setting(False, "write scalars and pictures for TensorBoard into the run folder")
+
+    run: str | None = _output(None, "run folder to write; by default runs/NAME-OF-THE-JSON, numbered", name="DIR")
+    tensorboard: bool = _output(False, "write scalars and pictures for TensorBoard into the run folder")
 
     def __post_init__(self) -> None:
         for one in fields(self):
-            object.__setattr__(self, one.name, _check_type(one.name, one.type, getattr(self, one.name)))
+            object.__setattr__(self, one.name, check_type(one.name, one.type, getattr(self, one.name)))
             choices = one.metadata["choices"]
             if choices and getattr(self, one.name) not in choices:
                 raise ValueError(f"{one.name}: found '{getattr(self, one.name)}', expected one of {list(choices)}.")
         for name in ("image_size", "epochs", "batch_size", "eval_every", "patience"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
+            if isinstance(getattr(self, name), int) and getattr(self, name) < 1:
                 raise ValueError(f"{name}: found {getattr(self, name)}, expected 1 or more.")
         for name in ("val_fraction", "warmup", "ema", "bn_momentum"):
             if not 0 <= getattr(self, name) < 1:
@@ -178,8 +179,9 @@ class TrainSettings:
         for name in ("learning_rate", "vector_rate"):
             if getattr(self, name) is not None and not getattr(self, name) > 0:
                 raise ValueError(f"{name}: found {getattr(self, name)}, expected a number above 0.")
-        if self.time is not None:
-            read_time(self.time)
+        for name in ("time", "eval_every"):
+            if isinstance(getattr(self, name), str):
+                read_time(getattr(self, name), name)
         if self.unfreeze_at and (self.freeze == "none" or not 0 < self.unfreeze_at < (self.epochs or math.inf)):
             raise ValueError(
                 f"unfreeze_at: found {self.unfreeze_at} with freeze '{self.freeze}' and epochs {self.epochs}, expected an "
@@ -226,21 +228,8 @@ class TrainSettings:
 
         What depends on the machine is decided by `choice.choose`, and what depends on the data by `choice.choose_epochs`.
         """
-        light = self.backbone == "efficientnet_lite0_fpn"
-        weights = STARTS.get(self.backbone, "none") if self.weights == "auto" else self.weights
-        kind = weights if weights in RATES else "trained"
-        freeze = "filters" if light and weights != "none" else "none"
-        return replace(
-            self,
-            weights=weights,
-            image_size=self.image_size or (320 if light else 512),
-            batch_size=self.batch_size or (4 if light else 8),
-            learning_rate=self.learning_rate or RATES[kind],
-            vector_rate=self.vector_rate or (VECTOR_RATE if kind in ("imagenet", "drawn") else 1.0),
-            loss_weights=LIGHT_LOSSES if self.loss_weights is None and light else self.loss_weights,
-            freeze=freeze if self.freeze == "auto" else self.freeze,
-            eval_every=self.eval_every or (None if self.time else 5),
-        )
+        defaults = find_defaults(self.backbone, self.weights, timed=bool(self.time))
+        return replace(self, **{name: value for name, value in defaults.items() if getattr(self, name) in (None, "auto")})
 
     def anchor(self) -> "TrainSettings":
         """The settings with absolute paths, as a run keeps them: they lead to the data from any folder."""
@@ -258,30 +247,3 @@ class TrainSettings:
     def to_dict(self) -> dict:
         """The settings by name as JSON has them, pairs as lists, for settings.json."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
-
-
-_KINDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", tuple: "two numbers"}
-
-
-def _check_type(name: str, kind: Any, value: Any) -> Any:
-    """A setting's value as the type of its field; raises ValueError when it is another, as after a slip in settings.json."""
-    optional = isinstance(kind, UnionType)
-    kind = get_args(kind)[0] if optional else get_origin(kind) or kind
-    if value is None and optional:
-        return None
-    if kind is str and isinstance(value, os.PathLike):
-        value = os.fspath(value)
-    if kind is tuple:
-        fits = isinstance(value, list | tuple) and len(value) == 2 and all(_is_number(v) for v in value)
-    elif kind is float:
-        fits = _is_number(value)
-    else:
-        fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
-    if fits:
-        return tuple(value) if kind is tuple else value
-    raise ValueError(f"{name}: found {quote(value)}, expected {_KINDS[kind]}{' or null' if optional else ''}.")
-
-
-def _is_number(value: Any) -> bool:
-    """Whether a setting's value is a finite int or float, and no bool."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -18,6 +18,11 @@ OFTEN, SELDOM, COST = 1 / 20, 1 / 4, 9
 NOTICEABLE = 0.01  # change of the learning rate: on JAX, giving the step another one costs a walk through all variables
 
 
+def is_turn(every: int | str, epoch: int, evaluated: float) -> bool:
+    """Whether the epochs or the time between evaluations have gone by, after an epoch and since a moment of `monotonic`."""
+    return (epoch + 1) % every == 0 if isinstance(every, int) else monotonic() - evaluated >= read_time(every)
+
+
 class TimeLimit(keras.callbacks.Callback):
     """Ends training when the time is up, and until then sets the learning rate by `progress`, the share that is over.
 
@@ -65,7 +70,7 @@ class TimeLimit(keras.callbacks.Callback):
         """Whether a timed run is evaluated after an epoch: not too often, not too seldom, and not shortly before its end."""
         left, took = self.count_left(), self.list_evaluations()[-1]
         if self.settings.eval_every:
-            return (epoch + 1) % self.settings.eval_every == 0 and left > took
+            return is_turn(self.settings.eval_every, epoch, self.evaluated) and left > took
         pause = min(max(OFTEN * self.span, COST * took), SELDOM * self.span)
         return monotonic() - self.evaluated > pause and left > max(pause / 2, took)
 

@@ -1,9 +1,42 @@
-"""Settings that are written as one text -> the names and numbers that they stand for."""
+"""The values of settings as somebody wrote them: of the right type, and texts -> the names and numbers that they stand for."""
 
+import math
+import os
 import re
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin
 
 from centerkp.results import MAX_COUNT
+from centerkp.wording import quote
+
+_KINDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", tuple: "two numbers"}
+
+
+def check_type(name: str, kind: Any, value: Any) -> Any:
+    """A setting's value as the type of its field; raises ValueError when it is another, as after a slip in settings.json.
+
+    In a field that takes numbers and texts, the digits of a whole number are one, as a flag has them.
+    """
+    kinds = [get_origin(one) or one for one in (get_args(kind) if isinstance(kind, UnionType) else (kind,))]
+    if value is None and type(None) in kinds:
+        return None
+    if str in kinds and isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if str in kinds and int in kinds and isinstance(value, str) and value.isdecimal():
+        return int(value)
+    if any(_fits(one, value) for one in kinds):
+        return tuple(value) if tuple in kinds else value
+    expected = " or ".join(_KINDS.get(one, "null") for one in kinds)
+    raise ValueError(f"{name}: found {quote(value)}, expected {expected}.")
+
+
+def _fits(kind: type, value: Any) -> bool:
+    """Whether a setting's value is of a type, where numbers are finite and no bools."""
+    if kind is tuple:
+        return isinstance(value, list | tuple) and len(value) == 2 and all(_fits(float, v) for v in value)
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
 
 
 def read_flip_pairs(text: str | None) -> list[tuple[str, str]] | None:
@@ -44,14 +77,15 @@ def read_numbers(text: str | None, setting: str) -> dict[str, float]:
         raise ValueError(f"{setting}: found '{text}', expected names with numbers, as name=0.05,other=0.1.") from None
 
 
-def read_time(text: str) -> float:
-    """The setting `"1h30m"` as seconds, also `"90s"` or `"1.5h"`."""
+def read_time(text: str, setting: str = "time") -> float:
+    """A setting such as `"1h30m"` as seconds, also `"90s"` or `"1.5h"`."""
     number = r"(\d{1,6}(?:\.\d{1,6})?)"
     found = re.fullmatch(rf"(?:{number}h)?(?:{number}m)?(?:{number}s)?", text.strip().lower())
     hours, minutes, seconds = (float(part or 0) for part in found.groups()) if found else (0.0, 0.0, 0.0)
     total = 3600 * hours + 60 * minutes + seconds
     if not 0 < total <= MAX_COUNT:
         raise ValueError(
-            f"time: found '{text}', expected hours, minutes and seconds as 90s, 30m, 2h or 1h30m, up to {MAX_COUNT // 3600}h."
+            f"{setting}: found '{text}', expected hours, minutes and seconds as 90s, 30m, 2h or 1h30m, up to "
+            f"{MAX_COUNT // 3600}h."
         )
     return total

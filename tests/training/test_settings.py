@@ -34,6 +34,21 @@ def test_every_setting_is_a_flag_with_help(capsys):
     assert "(default: 0.6,1.4)" in text and "--no-flip" in text
 
 
+def test_help_begins_with_what_most_need_and_goes_by_groups(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80 and lines[0] == "usage: centerkp train --coco JSON [options]"
+    head = [line.split()[0] for line in lines[4 : lines.index("options:")] if line]
+    known = build_parser().parse_args(["train"]).parser._option_string_actions
+    assert len(head) == 10 and set(head) <= known.keys()
+    titles = [line.removesuffix(":") for line in lines if line and line[0] != " " and line.endswith(":")]
+    groups = ["data", "start", "length", "machine", "learning", "augmentation", "evaluation", "output"]
+    assert [title for title in titles if title in groups] == groups
+    start = lines[lines.index("start:") : lines.index("length:")]
+    assert [line.split()[0] for line in start if line[:4] == "  --"][:2] == ["--backbone", "--weights"]
+
+
 def test_flags_have_the_right_types():
     options = build_parser().parse_args(
         [
@@ -98,6 +113,13 @@ def test_times():
     for wrong in ("", "30", "m", "0s", "30m1h", "-5m", "1h 30m", "nan", "1e3s", "9999999h", "300000h"):
         with pytest.raises(ValueError, match=f"time: found '{wrong}', expected hours, minutes and seconds as 90s"):
             TrainSettings(time=wrong)
+    with pytest.raises(ValueError, match="eval_every: found '10x', expected hours"):
+        TrainSettings(eval_every="10x")
+    assert TrainSettings(eval_every="10m").eval_every == "10m" and TrainSettings(eval_every="7").eval_every == 7
+    with pytest.raises(ValueError, match="eval_every: found 0"):
+        TrainSettings(eval_every="0")
+    with pytest.raises(ValueError, match="eval_every: found 1.5, expected a whole number or text or null"):
+        TrainSettings(eval_every=1.5)
     assert TrainSettings().resolve().eval_every == 5 and TrainSettings(time="1h").resolve().eval_every is None
 
 

@@ -60,6 +60,8 @@ def test_dear_evaluations_are_few_but_three(monkeypatch):
     assert 3 <= len(machine.evaluations) <= 4 and machine.now < 600 - 40 + 1
     machine = Machine(monkeypatch, time="10m", eval_every=3).train(lambda now: 0.5)
     assert len(machine.evaluations) == 8  # every 75 s, and at the end
+    machine = Machine(monkeypatch, time="10m", eval_every="90s").train(lambda now: 0.5)
+    assert len(machine.evaluations) == 6  # after four epochs of 25 s, and at the end
 
 
 def test_too_little_time_is_for_one_step(monkeypatch):

@@ -212,7 +212,7 @@ def measure_loss(weights: str, coco: str, calibrate: list[str]) -> dict:
     from centerkp.export.openvino import write_openvino
     from centerkp.images.reading import letterbox_image, read_image
     from centerkp.inference.model_loading import load_detector
-    from centerkp.inference.sources import find_images
+    from centerkp.inference.search import find_images
     from centerkp.model.backbones import name_backbone
     from centerkp.model.center_net import load_model
 

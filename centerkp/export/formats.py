@@ -25,7 +25,7 @@ from centerkp.export.openvino import OPENVINO_PRECISIONS, write_openvino
 from centerkp.export.saved_model import SAVED_MODEL_PRECISIONS, write_saved_model
 from centerkp.export.verify import Verification, print_comparison, verify
 from centerkp.inference.model_loading import load_detector
-from centerkp.inference.sources import find_images
+from centerkp.inference.search import find_images
 from centerkp.model.center_net import CenterNet
 from centerkp.runtimes.artefact import DESCRIPTION, UNVERIFIED, find_artefact
 from centerkp.writing import WriteGuard, is_part, mark, remove_part, says, unwritable, write_json

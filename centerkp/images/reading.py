@@ -11,6 +11,8 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from centerkp import geometry
+from centerkp.images.kinds import HEIC, RAW, RAW_SUFFIXES, START, FileKind, tell_kind
+from centerkp.images.orientation import find_orientation, turn_upright
 from centerkp.images.pixels import flatten_pillow, to_rgb
 
 # A file of 1 kB can claim 17000 x 17000 pixels; this many (537 MB of RGB) is where Pillow, too, calls it an attack.
@@ -19,9 +21,8 @@ MAX_PIXELS = 178_956_970
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM", "TGA", "ICO")
 
 _END_MARKERS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND"}
-# EXIF orientation -> (quarter turns counter-clockwise, then mirrored left to right).
-_UPRIGHT = {2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False)}
-_ORIENTATION_TAG = 0x0112
+_DNG_TAG = 0xC612
+_EXPECTED = "JPEG, PNG, WebP, TIFF or the like"
 _PILLOW_ERRORS = (OSError, RuntimeError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, struct.error)
 
 
@@ -58,16 +59,17 @@ def read_image(path: str | os.PathLike | PackedImage) -> np.ndarray:
     """
     path = _to_path(path)
     data = _read_bytes(path)
-    with _open_header(path, BytesIO(data)) as header:
-        orientation = _orientation_of(header)
+    file = BytesIO(data)
+    with _open_header(path, file) as header:
+        orientation = find_orientation(header, file)
         if header.format in _END_MARKERS and not _is_complete(data, header.format):
             raise _truncated_error(path, header)
         if header.format in _END_MARKERS and header.mode in ("RGB", "L") and "transparency" not in header.info:
             image = _decode_opencv(data)
             # Both decoders know the size: a disagreement means that OpenCV read another picture of the file.
             if image is not None and image.shape[1::-1] == header.size:
-                return _turn_upright(image, orientation)
-        return _turn_upright(_decode_pillow(path, header, data), orientation)
+                return turn_upright(image, orientation)
+        return turn_upright(_decode_pillow(path, header, data), orientation)
 
 
 def read_image_size(path: str | os.PathLike | PackedImage) -> tuple[int, int]:
@@ -82,7 +84,7 @@ def read_image_size(path: str | os.PathLike | PackedImage) -> tuple[int, int]:
     path = _to_path(path)
     with _open_bytes(path) as file, _open_header(path, file) as header:
         width, height = header.size
-        turned = _orientation_of(header) >= 5
+        turned = find_orientation(header, file) >= 5
         if header.format in _END_MARKERS:
             file.seek(-min(file.seek(0, os.SEEK_END), 16), os.SEEK_END)
             if _END_MARKERS[header.format] not in file.read() and not _is_complete(path.read_bytes(), header.format):
@@ -98,7 +100,7 @@ def read_orientation(path: str | os.PathLike | PackedImage) -> int:
     """
     path = _to_path(path)
     with _open_bytes(path) as file, _open_header(path, file) as header:
-        return _orientation_of(header)
+        return find_orientation(header, file)
 
 
 def plain_format(path: str | os.PathLike | PackedImage) -> str | None:
@@ -112,7 +114,7 @@ def plain_format(path: str | os.PathLike | PackedImage) -> str | None:
     path = _to_path(path)
     with _open_bytes(path) as file, _open_header(path, file) as header:
         name = {"JPEG": "jpeg", "MPO": "jpeg", "PNG": "png"}.get(header.format)
-        plain = header.mode in ("RGB", "L") and "transparency" not in header.info and _orientation_of(header) == 1
+        plain = header.mode in ("RGB", "L") and "transparency" not in header.info and find_orientation(header, file) == 1
         # Pillow opens 16 bits per colour as RGB too; the depth stands behind the size in the first chunk.
         file.seek(24)
         return name if plain and (name != "png" or file.read(1) == b"\x08") else None
@@ -173,12 +175,17 @@ def _read_bytes(path: Path | PackedImage) -> bytes:
 def _open_header(path: Path | PackedImage, file: BinaryIO) -> Image.Image:
     """Opens an image file by Pillow, which reads the header only and decodes later, on `load`."""
     try:
-        header = Image.open(file, formats=FORMATS)
+        header = _open_any(file)
     except Image.DecompressionBombError:
         raise _too_large_error(path, f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels") from None
     except _PILLOW_ERRORS as error:
         file.seek(0)
-        raise _unreadable_error(path, error, file.read(4096)) from None
+        raise _unreadable_error(path, error, file.read(START)) from None
+    if header.format == "TIFF" and (
+        _DNG_TAG in getattr(header, "tag_v2", ()) or Path(path.name).suffix.lower() in RAW_SUFFIXES
+    ):
+        header.close()
+        raise _foreign_error(path, RAW)
     width, height = header.size
     if width * height > MAX_PIXELS:
         header.close()
@@ -186,27 +193,19 @@ def _open_header(path: Path | PackedImage, file: BinaryIO) -> Image.Image:
     return header
 
 
-def _orientation_of(header: Image.Image) -> int:
-    """The EXIF orientation 1..8 of an opened image file; a damaged EXIF block counts as none."""
-    # Read here rather than by `header.getexif()`, which decodes the whole picture of a PNG, warns about damaged blocks
-    # and also believes XMP, which viewers do not. A TIFF is turned upright by Pillow itself.
-    block = header.info.get("exif")
-    if not isinstance(block, bytes) or header.format == "TIFF":
-        return 1
-    block = block.removeprefix(b"Exif\0\0")
-    order = {b"II": "<", b"MM": ">"}.get(block[:2])
-    if order is None:
-        return 1
+def _open_any(file: BinaryIO) -> Image.Image:
+    """Opens an image file of one of the `FORMATS`, or HEIC where the package for it is installed."""
     try:
-        (start,) = struct.unpack_from(f"{order}I", block, 4)
-        (count,) = struct.unpack_from(f"{order}H", block, start)
-        for entry in range(start + 2, start + 2 + 12 * count, 12):
-            tag, kind, _, value = struct.unpack_from(f"{order}HHIH", block, entry)
-            if tag == _ORIENTATION_TAG and kind == 3:
-                return value if value in _UPRIGHT else 1
-    except struct.error:
-        pass
-    return 1
+        return Image.open(file, formats=FORMATS)
+    except UnidentifiedImageError:
+        file.seek(0)
+        if tell_kind(file.read(START)) != HEIC:
+            raise
+    import pillow_heif  # only now, since hardly anybody needs it
+
+    pillow_heif.register_heif_opener()
+    file.seek(0)
+    return Image.open(file, formats=("HEIF",))
 
 
 def _decode_opencv(data: bytes) -> np.ndarray | None:
@@ -232,13 +231,6 @@ def _decode_pillow(path: Path | PackedImage, header: Image.Image, data: bytes) -
     if header.mode.startswith("I"):  # 16 bits; Pillow's own conversion would clip at 255
         return to_rgb(np.asarray(header).astype(np.uint16))
     return flatten_pillow(header)
-
-
-def _turn_upright(image: np.ndarray, orientation: int) -> np.ndarray:
-    """Turns the decoded pixels of an image file as its EXIF orientation says."""
-    turns, mirrored = _UPRIGHT.get(orientation, (0, False))
-    image = np.rot90(image, turns)
-    return np.ascontiguousarray(image[:, ::-1] if mirrored else image)
 
 
 def _is_complete(data: bytes, file_format: str) -> bool:
@@ -280,6 +272,9 @@ def _too_large_error(path: Path | PackedImage, found: str) -> ValueError:
 
 def _unreadable_error(path: Path | PackedImage, error: Exception, start: bytes) -> ValueError:
     """The error for a file that is no image, with what it seems to be; `start` holds its first bytes."""
+    kind = tell_kind(start, Path(path.name).suffix)
+    if kind and kind.role != "picture":
+        return _foreign_error(path, kind)
     if start[4:8] == b"ftyp":  # AVIF and HEIC: the decoder refuses large pictures and does not say why
         at = start.find(b"ispe")
         width, height = struct.unpack(">II", start[at + 8 : at + 16]) if 0 <= at <= len(start) - 16 else (0, 0)
@@ -288,10 +283,16 @@ def _unreadable_error(path: Path | PackedImage, error: Exception, start: bytes) 
         found = f"a {start[8:12].decode('latin-1').strip()} picture that cannot be decoded"
     elif not start:
         found = "no bytes at all"
-    elif isinstance(error, UnidentifiedImageError) and start.startswith((b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF")):
+    elif isinstance(error, UnidentifiedImageError) and (kind or start.startswith(b"RIFF")):
         found = "a damaged image (its header cannot be read)"
     elif isinstance(error, UnidentifiedImageError):
         found = f"no image format that is known (the file starts with {start[:8]!r})"
     else:
         found = f"a damaged image ({error})"
-    return ValueError(f"{path}: found {found}, expected JPEG, PNG, WebP, TIFF or the like; save it again as JPEG or PNG.")
+    return ValueError(f"{path}: found {found}, expected {_EXPECTED}; save it again as JPEG or PNG.")
+
+
+def _foreign_error(path: Path | PackedImage, kind: FileKind) -> ValueError:
+    """The error for a file that may be whole, but is no image of a kind that is read."""
+    remedy = kind.remedy or "centerkp infer takes videos"
+    return ValueError(f"{path}: found another kind of file ({kind.name}), expected {_EXPECTED}; {remedy}.")

@@ -15,7 +15,7 @@ from centerkp.inference.detect import Detector, Frame, detect
 from centerkp.inference.image_result import Predictions
 from centerkp.inference.model_loading import load_detector
 from centerkp.inference.scores import choose_least_scores
-from centerkp.inference.sources import find_images
+from centerkp.inference.search import find_images
 from centerkp.wording import printable
 
 

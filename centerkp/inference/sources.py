@@ -1,25 +1,19 @@
 """What a user names on the command line -> images and frames, one after another: files, folders, lists, addresses, videos."""
 
-import os
 import re
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
-from glob import glob, has_magic
 from pathlib import Path
 from threading import Event
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from centerkp.inference.addresses import STREAM_SCHEMES, IsVideo, check_address, read_address
+from centerkp.images.kinds import VIDEO_SUFFIXES
+from centerkp.inference.addresses import STREAM_SCHEMES, IsVideo, read_address
 from centerkp.inference.detect import Frame
+from centerkp.inference.search import Fault, Search
 from centerkp.inference.video import Clip, open_clip
-from centerkp.wording import count_of
-from centerkp.writing import is_result
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".jp2", ".ppm", ".pgm")
-VIDEO_SUFFIXES = tuple(".mp4 .avi .mov .mkv .webm .m4v .mpg .mpeg .wmv .flv .3gp .ogv .mts .m2ts .mjpg .mjpeg .m3u8".split())
 
 
 @dataclass(frozen=True)
@@ -55,23 +49,21 @@ def find_sources(sources: Iterable[str | Path], report: Callable[[str], None] = 
 
     A source is an image or video file, a folder (searched with all its sub-folders), a glob pattern, a text file with one
     source per line (relative to the current folder or to the list's own; "#" begins a comment), the http address of an image
-    or a video, the number of a camera, or the address of a stream such as rtsp://host/path. Folders and patterns are searched
-    without what the commands themselves have written there; a file that is named is always taken.
+    or a video, the number of a camera, or the address of a stream such as rtsp://host/path. What is a picture or a video is
+    decided by the content of files. Folders and patterns are searched without what the commands themselves have written there;
+    a file that is named is always taken.
 
     Args:
-        report: called with one sentence when results of earlier runs were left out.
+        report: called with one sentence when a search left out files: results of earlier runs, and what cannot be read.
 
     Raises:
         FileNotFoundError: a source names nothing. A line of a list that names nothing is kept, to be reported in its turn.
         ValueError: an address of an unknown kind, or a list that is not text.
     """
-    addresses: dict[object, Path | str | int | Picture] = {}
-    search = _Search()
-    for source in map(str, sources):
-        for address in search.expand(source):
-            addresses.setdefault(os.path.abspath(address) if isinstance(address, Path) else address, address)
+    search = Search(("picture", "video"))
+    addresses = search.expand_all(map(str, sources))
     search.tell(report)
-    return _name_sources(list(addresses.values()))
+    return _name_sources(addresses, search.videos)
 
 
 def read_items(
@@ -118,81 +110,12 @@ def _read_clip(clip: Clip, report: Callable[[str], None], count: Callable[[int],
             yield Item(f"{clip.name}/{index:06d}.jpg", frame, clip, index, seconds, reader.fps)
 
 
-class _Search:
-    """Expands sources; `results` gathers the files that a search came upon and left out, since earlier runs made them."""
+def _name_sources(addresses: Sequence[Path | str | int | Fault], videos: Set[Path]) -> list[Picture | Clip]:
+    """Names of sources for the outputs, below the deepest folder that holds all files; numbered where they are the same.
 
-    def __init__(self) -> None:
-        self.results: set[Path] = set()
-
-    def expand(self, source: str, inside_list: bool = False) -> list[Path | str | int | Picture]:
-        """The files, addresses and camera numbers that one source names."""
-        path = Path(source)
-        if re.match(r"[a-z][a-z0-9+.-]+://", source, re.IGNORECASE):
-            check_address(source)
-            return [source]
-        if os.path.isfile(path) and path.suffix.lower() == ".txt" and not inside_list:
-            return self._read_list(path)
-        if source.isascii() and source.isdigit() and not os.path.exists(path):
-            return [int(source)]
-        found = self.match(source, IMAGE_SUFFIXES + VIDEO_SUFFIXES)
-        if not found:
-            raise FileNotFoundError(
-                f"{source}: found no image or video{self.mention()}, expected a file, a folder with such, a pattern, a list "
-                "(.txt), an http or rtsp address, or the number of a camera."
-            )
-        return [*found]
-
-    def match(self, source: str, suffixes: Sequence[str]) -> list[Path]:
-        """The file that a source names, those with an ending in a folder and all below it, or those that fit a pattern."""
-        path = Path(source)
-        if os.path.isfile(path):
-            return [path]
-        if os.path.isdir(path):
-            found = sorted(p for p in path.rglob("*") if p.suffix.lower() in suffixes and os.path.isfile(p))
-        else:
-            found = sorted(Path(p) for p in glob(source, recursive=True) if os.path.isfile(p)) if has_magic(source) else []
-        with ThreadPoolExecutor(8) as pool:
-            results = {p for p, known in zip(found, pool.map(is_result, found), strict=True) if known}
-        self.results |= results
-        return [p for p in found if p not in results]
-
-    def mention(self) -> str:
-        """ " but 3 results of earlier runs" for the error about a source that names nothing else; "" without any."""
-        return f" but {count_of(len(self.results), 'result')} of earlier runs" if self.results else ""
-
-    def tell(self, report: Callable[[str], None]) -> None:
-        """Reports which files were left out of the sources since earlier runs made them."""
-        if self.results:
-            report(f"left out: {count_of(len(self.results), 'result')} of earlier runs, such as {min(self.results)}")
-
-    def _read_list(self, path: Path) -> list[Path | str | int | Picture]:
-        """The sources that a text file lists, one per line."""
-        data = path.read_bytes()
-        if b"\0" in data:
-            raise ValueError(f"{path}: found bytes that are not text, expected one image per line; save it as UTF-8.")
-        # Names of files may be bytes that are no letters, and may hold what other texts end lines with.
-        lines = [line.strip() for line in data.decode("utf-8-sig", "surrogateescape").split("\n")]
-        found: list[Path | str | int | Picture] = []
-        for number, line in enumerate(lines, 1):
-            if not line or line.startswith("#"):
-                continue
-            fault = None
-            # "ls photos/* > list.txt" writes paths from here, labelling tools write them from the list's folder.
-            for place in (line, str(path.parent / line)):
-                try:
-                    found += self.expand(place, inside_list=True)
-                    break
-                except (ValueError, OSError) as error:
-                    fault = fault or error
-            else:
-                found.append(Picture(line, Path(line), f"{path}, line {number}: {fault}"))
-        if not found:
-            raise FileNotFoundError(f"{path}: found no line with a source, expected one image per line.")
-        return found
-
-
-def _name_sources(addresses: Sequence[Path | str | int | Picture]) -> list[Picture | Clip]:
-    """Names of sources for the outputs, below the deepest folder that holds all files; numbered where they are the same."""
+    Args:
+        videos: which of the paths are videos, by their content.
+    """
     folders = [p.resolve().parent for p in addresses if isinstance(p, Path)]
     common = folders[0] if folders else None
     while common and not all(folder.is_relative_to(common) for folder in folders):
@@ -200,8 +123,8 @@ def _name_sources(addresses: Sequence[Path | str | int | Picture]) -> list[Pictu
     taken: dict[str, int] = {}
     named: list[Picture | Clip] = []
     for address in addresses:
-        if isinstance(address, Picture):
-            named.append(address)
+        if isinstance(address, Fault):
+            named.append(Picture(address.line, Path(address.line), address.reason))
             continue
         if isinstance(address, int):
             named.append(Clip(_find_free_name(f"camera{address}", taken), address, live=True))
@@ -214,7 +137,7 @@ def _name_sources(addresses: Sequence[Path | str | int | Picture]) -> list[Pictu
             last = unquote(Path(parts.path).name).strip(".") or parts.hostname or parts.scheme
             name, scheme = Path(re.sub(r"[^\w.-]", "_", last)), parts.scheme
         suffix = name.suffix.lower()
-        if suffix in VIDEO_SUFFIXES or scheme.lower() in STREAM_SCHEMES:
+        if address in videos or (scheme and suffix in VIDEO_SUFFIXES) or scheme.lower() in STREAM_SCHEMES:
             live = scheme.lower() in STREAM_SCHEMES or (bool(scheme) and suffix in (".m3u8", ".mjpg", ".mjpeg"))
             stem = name.with_suffix("") if suffix in VIDEO_SUFFIXES else name
             named.append(Clip(_find_free_name(stem.as_posix(), taken), str(address), live))
@@ -231,24 +154,3 @@ def _find_free_name(name: str, taken: dict[str, int]) -> str:
         free = path.with_name(f"{path.stem}-{taken[name]}{path.suffix}").as_posix()
     taken[free] = 1
     return free
-
-
-def find_images(sources: Iterable[str | Path], report: Callable[[str], None] = warnings.warn) -> list[Path]:
-    """The image files alone that sources (paths, folders with all below them, patterns) name, without repetition.
-
-    Searches leave out what commands have written, as in `find_sources`.
-
-    Raises:
-        FileNotFoundError: a source that names nothing.
-    """
-    found: dict[Path, None] = {}
-    search = _Search()
-    for source in map(str, sources):
-        paths = search.match(source, IMAGE_SUFFIXES)
-        if not paths:
-            raise FileNotFoundError(
-                f"{source}: found no image{search.mention()}, expected an image file, a folder with images, or a pattern."
-            )
-        found |= dict.fromkeys(paths)
-    search.tell(report)
-    return list(found)

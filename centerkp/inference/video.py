@@ -20,6 +20,8 @@ cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 TIMEOUT = 10  # seconds without a frame after which a stream has ended
 DEFAULT_FPS = 25.0  # where a camera or file does not say
 MAX_TICKS = 65535  # MPEG-4 counts the parts of a second in 16 bits
+# Codecs that every build of OpenCV decodes: where it finds no picture of such, the file is at fault.
+DECODED = set("avc1 fmp4 h264 hev1 hevc hvc1 mjpg mp4v mpg1 mpg2 vp08 vp09 vp80 vp90 xvid".split())
 FRUITLESS = 30  # frames in a row that cannot be read, after which nothing more is expected of a file
 
 
@@ -80,12 +82,17 @@ def round_rate(fps: float) -> float:
 
 
 class ClipReader:
-    """An open video. `fps` is its frames per second, `frame_count` what its header says, None where nobody knows."""
+    """An open video. `fps` is its frames per second, `frame_count` what its header says, None where nobody knows.
+
+    `codec` is the four letters for how its pictures are coded, empty where nobody knows.
+    """
 
     def __init__(self, clip: Clip, capture: cv2.VideoCapture):
         self.clip, self.capture = clip, capture
         self._grabber: Thread | None = None
         fps, count = capture.get(cv2.CAP_PROP_FPS), int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        letters = int(capture.get(cv2.CAP_PROP_FOURCC)) & 0xFFFFFFFF
+        self.codec = letters.to_bytes(4, "little").decode("ascii", "ignore").strip("\0 ")
         self.fps = fps if 0 < fps <= 1000 else DEFAULT_FPS
         self.frame_count = count if count > 0 and not clip.live else None
 
@@ -123,6 +130,12 @@ class ClipReader:
             position, broken, fruitless = position + fruitless, broken + fruitless, 0
             yield position, position / self.fps, image
             position += 1
+        if not position and not stop.is_set() and self.codec.lower() not in DECODED:
+            report(
+                f"{self.clip.address}: found {self.codec or 'unknown'} video, which OpenCV cannot decode on this computer; "
+                "convert it, as with ffmpeg -i IN -c:v libx264 OUT.mp4."
+            )
+            return
         if broken:
             report(f"{self.clip.address}: found {broken} frames that cannot be decoded; they are left out.")
         # Some headers only estimate the count, from the length and the rate.

@@ -1,12 +1,14 @@
 """What a file that is no COCO dataset seems to be, and what to do about it: each answer is (found, remedy)."""
 
+import json
 import re
 from collections.abc import Mapping
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 _EXPORT_AGAIN = "export the labels again in COCO format"
+_COMMENTS = ("//", "/*", "#")
 _SIGNATURES = (
     (b"PK\x03\x04", "a zip archive", "unpack it and give the JSON inside"),
     (b"\x1f\x8b", "a gzip archive", "unpack it and give the JSON inside"),
@@ -36,9 +38,37 @@ def recognise_bytes(path: Path, data: bytes, error: Exception) -> tuple[str, str
         return "a YOLO label file (one line of numbers an object)", _EXPORT_AGAIN
     if text[0] in "{[" and isinstance(error, UnicodeDecodeError):
         return f"JSON in another encoding than UTF-8 ({error})", "save it as UTF-8, in Python with open(..., encoding='utf-8')"
-    if text[0] in "{[":
-        return f"JSON that is cut off or damaged ({error})", "export or copy it again"
+    if isinstance(error, json.JSONDecodeError) and (text[0] in "{[" or text.startswith(_COMMENTS)):
+        return _recognise_dialect(error)
+    if isinstance(error, RecursionError):
+        return f"JSON that is cut off or nested too deeply ({error})", "export or copy it again"
     return f"no JSON at all ({error})", _EXPORT_AGAIN
+
+
+def _recognise_dialect(error: json.JSONDecodeError) -> tuple[str, str]:
+    """What a foreign text that only looks like JSON is, and what to do; it is called cut off only where it just ends."""
+    before, rest = error.doc[: error.pos].rstrip(), error.doc[error.pos :].lstrip("\ufeff \t\r\n")
+    line = f"line {error.lineno}"
+    if _holds_json_lines(error.doc):
+        return "JSON lines, one object in each line", _EXPORT_AGAIN
+    if rest.startswith(_COMMENTS):
+        return f"JSON with a comment ({line})", "delete the comments"
+    if re.match(r",\s*[}\]]", rest) or (before.endswith(",") and rest.startswith(("}", "]"))):
+        return f"JSON with a comma behind the last entry ({line})", "delete that comma"
+    if rest.startswith("'") or re.match(r"(True|False|None|array\(|nan)\b", rest):
+        return f"a printed Python object ({line})", "write it as JSON, in Python with json.dump"
+    if not rest or error.msg.startswith("Unterminated string"):
+        return f"JSON that is cut off ({error})", "export or copy it again"
+    return f"JSON with a mistake ({error})", "mend that line, or export the labels again"
+
+
+def _holds_json_lines(text: str) -> bool:
+    """Whether a foreign text holds one JSON object or list in each line."""
+    lines = [line for line in islice(text.splitlines(), 20) if line.strip()][:2]
+    try:
+        return len(lines) == 2 and all(isinstance(json.loads(line), dict | list) for line in lines)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _is_label_studio(item: Any) -> bool:

@@ -16,6 +16,7 @@ import numpy as np
 from rich.progress import track
 
 from centerkp.console import make_console
+from centerkp.images.kinds import walk_folder
 from centerkp.images.reading import read_image, read_image_size
 from centerkp.labels.faults import Remarks
 from centerkp.labels.tables import Table
@@ -86,7 +87,7 @@ def _index_folders(folders: Sequence[Path]) -> dict[str, list[Path]]:
     """Every image file below the folders by its folded name, to find those that labels name; hidden folders left out."""
     tree: dict[str, list[Path]] = {}
     for root in folders:
-        for folder, subfolders, files in os.walk(root):
+        for folder, subfolders, files in walk_folder(root):
             subfolders[:] = [s for s in subfolders if not s.startswith(".")]
             for file in files:
                 tree.setdefault(_fold_case(file), []).append(Path(folder, file))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps, TiffImagePlugin
 
-from centerkp.images.reading import letterbox_image, plain_format, read_image, read_image_size
+from centerkp.images.reading import letterbox_image, plain_format, read_image, read_image_size, read_orientation
 
 
 def _picture(width=32, height=24):
@@ -51,6 +51,20 @@ def test_exif_orientation_is_applied(tmp_path, file_format, orientation):
     assert image.dtype == np.uint8 and image.flags.c_contiguous
     assert np.abs(image - expected).max() <= 2
     assert read_image_size(path) == (image.shape[1], image.shape[0])
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_behind_the_pixels_of_a_png(tmp_path, orientation):
+    exif, buffer = Image.Exif(), BytesIO()
+    exif[0x0112] = orientation
+    Image.fromarray(_picture()).save(buffer, "PNG")
+    plain, block = buffer.getvalue(), exif.tobytes().removeprefix(b"Exif\0\0")
+    (tmp_path / "a.png").write_bytes(plain[:-12] + _png_chunk(b"eXIf", block) + plain[-12:])
+    Image.fromarray(_picture()).save(tmp_path / "b.png", exif=exif)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), read_image(tmp_path / "b.png"))
+    assert read_image_size(tmp_path / "a.png") == read_image_size(tmp_path / "b.png")
+    assert read_orientation(tmp_path / "a.png") == orientation
+    assert plain_format(tmp_path / "a.png") == ("png" if orientation == 1 else None)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
@@ -269,7 +283,7 @@ def test_what_is_no_image(tmp_path):
     _refused(path, "empty", "0 bytes")
     path = tmp_path / "page.jpg"
     path.write_bytes(b"<html>404</html>")
-    _refused(path, "format", "<html>")
+    _refused(path, "another kind of file (web page)")
     _refused(tmp_path, "folder")
     for read in (read_image, read_image_size):
         with pytest.raises(FileNotFoundError, match="nowhere.png"):

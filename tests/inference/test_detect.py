@@ -7,7 +7,7 @@ from pycocotools.coco import COCO
 
 from centerkp.geometry import letterbox
 from centerkp.inference.detect import detect, to_source
-from centerkp.inference.sources import find_images
+from centerkp.inference.search import find_images
 from centerkp.model.hourglass import Hourglass
 from centerkp.results import coco_dataset, split_objects
 from centerkp.schema import ObjectClass, Schema

@@ -2,13 +2,15 @@ import time
 from pathlib import Path
 from threading import Event
 
+import cv2
 import numpy as np
 import pytest
 import squares
 
 from centerkp.images.saving import write_image
 from centerkp.inference.detect import Frame
-from centerkp.inference.sources import Picture, find_images, find_sources, read_items
+from centerkp.inference.search import find_images
+from centerkp.inference.sources import Picture, find_sources, read_items
 from centerkp.inference.video import Clip, ClipWriter
 
 
@@ -52,10 +54,46 @@ def test_results_of_earlier_runs_are_left_out_and_counted(folder, monkeypatch):
         assert names(find_sources([source], notes.append)) == kept
         assert len(notes) == 1 and f"left out: {count} result" in notes[0] and "of earlier runs, such as" in notes[0]
     assert names(find_sources([folder / "predictions/images/a.png"], pytest.fail)) == ["a.png"]
-    with pytest.raises(FileNotFoundError, match="images: found no image or video but 2 results of earlier runs, expected"):
+    with pytest.raises(
+        FileNotFoundError, match="images: found no image or video but 2 results of earlier runs, such as .*, expected"
+    ):
         find_sources([folder / "predictions/images"])
     notes = []
-    assert len(find_images([folder], notes.append)) == 4 and "left out: 4 results" in notes[0]
+    assert len(find_images([folder], notes.append)) == 4 and "left out: 5 results" in notes[0]
+
+
+def test_content_decides_and_what_is_left_out_is_named(tmp_path):
+    """Pictures and videos of any ending, in linked folders too; the rest in one line with counts, by folder and pattern."""
+    (tmp_path / "in").mkdir()
+    jpeg = cv2.imencode(".jpg", squares.draw())[1].tobytes()
+    for name in ("a.jfif", "b", "c.dat"):
+        (tmp_path / "in" / name).write_bytes(jpeg)
+    squares.write_png(tmp_path / "store" / "d.jpe")
+    (tmp_path / "in" / "linked").symlink_to(tmp_path / "store")
+    (tmp_path / "store" / "loop").symlink_to(tmp_path / "in")
+    squares.write_clip(tmp_path / "clip.mp4", squares.moving_square(3), "mp4v").rename(tmp_path / "in" / "film")
+    for name, content in (
+        ("e.dng", b"II*\0"),
+        ("f.dng", b"MM\0*"),
+        ("g.md", b"text"),
+        ("i.bin", b"\0\7"),
+        (".DS_Store", b"\0"),
+        ("h.jpg", b"%PDF"),
+    ):
+        (tmp_path / "in" / name).write_bytes(content)
+    for source in (f"{tmp_path}/in", f"{tmp_path}/in/**/*"):
+        notes = []
+        found = find_sources([source], notes.append)
+        assert sorted(Path(s.address).name for s in found) == ["a.jfif", "b", "c.dat", "d.jpe", "film"]
+        assert [type(s) for s in found if s.name == "film" or s.name.endswith("/film")] == [Clip]
+        (note,) = notes
+        for words in ("2 camera raw pictures, such as", "e.dng (develop", "1 PDF document", "h.jpg", "1 other file (.bin 1)"):
+            assert words in note
+    assert [type(s) for s in find_sources([tmp_path / "in" / "film", tmp_path / "in" / "b"])] == [Clip, Picture]
+    notes = []
+    assert len(find_images([tmp_path / "in"], notes.append)) == 4 and "1 MP4 video, such as" in notes[0]
+    with pytest.raises(FileNotFoundError, match="found no image or video but 2 camera raw pictures, .*develop.*, expected"):
+        find_sources([f"{tmp_path}/in/*.dng"])
 
 
 @pytest.mark.parametrize("nothing", ["no.jpg", "*.gif", "empty", "clip_07"])

@@ -1,4 +1,5 @@
 from threading import Event
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -49,6 +50,18 @@ def test_broken_frame_in_the_middle_keeps_the_positions_of_the_others(tmp_path):
     np.testing.assert_allclose(left_edges(frames), [4 + 2 * i for i in range(30) if i != 10], atol=1.5)
 
 
+@pytest.mark.parametrize("codec", ["AV01", "zzzz"])
+def test_a_codec_that_is_not_known_is_no_damage(codec):
+    """A whole file of 6 frames, of which this OpenCV decodes none."""
+    properties = {cv2.CAP_PROP_FPS: 10.0, cv2.CAP_PROP_FRAME_COUNT: 6.0}
+    properties[cv2.CAP_PROP_FOURCC] = cv2.VideoWriter.fourcc(*codec)
+    capture = SimpleNamespace(get=properties.__getitem__, read=lambda: (False, None), grab=lambda: False, release=lambda: None)
+    reader, faults = video.ClipReader(Clip("c", "whole.mp4"), capture), []
+    assert list(reader.read_frames(faults.append, Event())) == []
+    (fault,) = faults
+    assert fault.startswith(f"whole.mp4: found {codec} video, which OpenCV cannot decode") and "ffmpeg -i" in fault
+
+
 def test_nothing_to_play(tmp_path, monkeypatch):
     data = squares.write_clip(tmp_path / "a.mp4", squares.moving_square(10), "mp4v").read_bytes()
     (tmp_path / "cut.mp4").write_bytes(data[: len(data) // 2])  # its index stands at the end
@@ -70,7 +83,7 @@ def test_live_leaves_out_what_it_has_no_time_for(tmp_path, monkeypatch):
 
     class Camera:
         def get(self, what):
-            return {cv2.CAP_PROP_FPS: 20.0, cv2.CAP_PROP_FRAME_COUNT: -1.0}[what]
+            return {cv2.CAP_PROP_FPS: 20.0, cv2.CAP_PROP_FRAME_COUNT: -1.0, cv2.CAP_PROP_FOURCC: -1.0}[what]
 
         def read(self):
             Event().wait(0.05)

@@ -93,6 +93,13 @@ class TestFinding:
         dataset = read_coco(write_json(tmp_path / "set", coco(image(1, "a.png"))))
         assert dataset.records[0].path == tmp_path / "set" / "images" / "deep" / "a.png"
 
+    def test_linked_folders_below_are_searched_to_an_end(self, tmp_path):
+        write_image(tmp_path / "disk" / "deep" / "a.png")
+        (tmp_path / "set" / "day1").mkdir(parents=True)
+        (tmp_path / "set" / "day2").symlink_to(tmp_path / "disk", target_is_directory=True)
+        (tmp_path / "disk" / "up").symlink_to(tmp_path / "set", target_is_directory=True)
+        assert locate_images(["A.png"], [tmp_path / "set"]) == [[tmp_path / "set" / "day2" / "deep" / "a.png"]]
+
     def test_hidden_folders_are_not_searched(self, tmp_path):
         (tmp_path / ".trash").mkdir()
         (tmp_path / ".trash" / "a.png").touch()

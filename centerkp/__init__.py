@@ -12,6 +12,9 @@ __version__ = "0.1.0"
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 # ONNX Runtime sends the name, size and hashes of every model it opens, on Linux from 1.29 on;
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+# MLflow counts how it is used, and Weights & Biases sends its errors to its makers, whatever they are asked to log;
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+os.environ["WANDB_ERROR_REPORTING"] = "false"
 # OpenVINO and NNCF report their use and leave ~/intel behind, but not where the package that does so is not to be found.
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 

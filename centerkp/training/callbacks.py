@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Mapping, Sequence
-from itertools import islice
 from typing import Any
 
 import keras
@@ -60,7 +59,6 @@ class EpochEnd(keras.callbacks.Callback):
         super().__init__()
         self.run, self.validation_batches, self.rows = run, validation_batches, rows
         self.validation, self.interruption = digest_records(run.val_records), interruption
-        self.detections: list[list[Detection]] = []
         self.evaluated = time.monotonic()
 
     def on_epoch_begin(self, epoch: int, logs: Mapping | None = None) -> None:
@@ -83,7 +81,7 @@ class EpochEnd(keras.callbacks.Callback):
         self.done = self.first_step + batch + 1
         self.on_train_batch_begin(batch + 1)
 
-    def on_epoch_end(self, epoch: int, logs: Mapping | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Evaluates when it is time, saves the best and the last model, writes log.csv, prints the epoch's line."""
         row = {"epoch": epoch + 1, "learning_rate": float(self.model.optimizer.learning_rate), **(logs or {})}
         row["seconds"] = round(time.monotonic() - self.started, 1)
@@ -99,6 +97,18 @@ class EpochEnd(keras.callbacks.Callback):
         self._save_last()
         self.run.console.print(format_row(row))
         self._end_early()
+        if logs is not None:
+            logs.update(row)  # callbacks after this one are given all numbers
+
+    def evaluate_late(self, epoch: int) -> dict[str, float]:
+        """Evaluates after an epoch that became the last one when its line was printed already; its row of the log."""
+        row = self.rows[-1]
+        with self.interruption.at_once(), averaged_weights(self.model):
+            self._judge(epoch, row)
+        self.run.folder.write_log(self.rows)
+        self._save_last()
+        self.run.console.print(format_row(row))
+        return row
 
     def _is_due(self, epoch: int) -> bool:
         """Whether the model is evaluated after an epoch; always after the last one, and where that was interrupted."""
@@ -148,12 +158,25 @@ class EpochEnd(keras.callbacks.Callback):
         """Evaluates the model in training on the validation images, and tells it its thresholds; the numbers for the log."""
         records, settings = self.run.val_records, self.run.settings
         losses = self.model.evaluate(self.validation_batches, verbose=0, return_dict=True)
-        self.detections = detect_records(self.model, records, settings.batch_size)
-        evaluation = evaluate(records, self.detections, self.model.schema)
+        self.run.detections[:] = detect_records(self.model, records, settings.batch_size)
+        evaluation = evaluate(records, self.run.detections, self.model.schema)
         self.model.thresholds = evaluation.find_thresholds()
         numbers = {"box_ap": evaluation.box["AP"], "keypoint_ap": evaluation.keypoints["AP"], "pck": evaluation.pck}
         numbers["score"] = evaluation.score(settings.monitor)
         return {f"val_{k}": v for k, v in losses.items()} | {k: v for k, v in numbers.items() if v is not None}
+
+
+class LateEvaluation(keras.callbacks.Callback):
+    """Evaluates the epoch after which somebody's own callback has ended the run, as the last one always is."""
+
+    def __init__(self, epoch_end: EpochEnd) -> None:
+        super().__init__()
+        self.epoch_end = epoch_end
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Evaluates after the epoch's end where that has not been done and there is no further epoch."""
+        if self.model.stop_training and "score" not in logs:
+            logs.update(self.epoch_end.evaluate_late(epoch))
 
 
 class OwnWeights(keras.callbacks.Callback):
@@ -204,41 +227,6 @@ def format_duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
-
-
-class TensorBoardLog(keras.callbacks.Callback):
-    """The rows of the log as scalars, and after every evaluation validation images beside their predictions."""
-
-    def __init__(self, epoch_end: EpochEnd, pictures: int = 4):
-        super().__init__()
-        try:
-            from tensorboardX import SummaryWriter
-        except ImportError:
-            raise ValueError(
-                "--tensorboard: found no package tensorboardX; install it with pip install 'centerkp[tensorboard]'."
-            ) from None
-        self.epoch_end, self.pictures = epoch_end, pictures
-        self.open_writer: type = SummaryWriter
-        self.writer: Any = None
-
-    def on_epoch_end(self, epoch: int, logs: Mapping | None = None) -> None:
-        """Writes the epoch's row as scalars and, after an evaluation, validation pictures for TensorBoard."""
-        self.writer = self.writer or self.open_writer(str(self.epoch_end.run.folder.tensorboard))
-        row = self.epoch_end.rows[-1]
-        for name, value in row.items():
-            self.writer.add_scalar(name, value, epoch + 1)
-        if "score" in row:
-            pairs = zip(self.epoch_end.run.val_records, self.epoch_end.detections, strict=True)
-            for i, (record, found) in enumerate(islice(pairs, self.pictures)):
-                picture = draw_validation(record, found, self.model)
-                self.writer.add_image(f"validation/{i}", picture, epoch + 1, dataformats="HWC")
-        self.writer.flush()
-
-    def on_train_end(self, logs: Mapping | None = None) -> None:
-        """Closes TensorBoard's log at the end of training."""
-        if self.writer:
-            self.writer.close()
-            self.writer = None
 
 
 def format_header(heads: Sequence[str]) -> str:

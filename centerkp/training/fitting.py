@@ -17,8 +17,9 @@ from centerkp.model.center_net import CenterNet
 from centerkp.samples.augment import Augmentation, read_compose
 from centerkp.samples.pipeline import make_batches
 from centerkp.samples.sample import Sampler
-from centerkp.training.callbacks import EpochEnd, Forecast, OwnWeights, ProgressBar, TensorBoardLog, format_header
+from centerkp.training.callbacks import EpochEnd, Forecast, LateEvaluation, OwnWeights, ProgressBar, format_header
 from centerkp.training.interruption import Interruption
+from centerkp.training.loggers import RunLog
 from centerkp.training.optimizer import make_optimizer, own_optimizer
 from centerkp.training.run import Run
 from centerkp.training.run_folder import RunFolder
@@ -51,14 +52,15 @@ def fit(run: Run) -> None:
         f"best.keras: highest {MONITORS[settings.monitor]}{often} (*)"
     )
     started = time.monotonic()
-    for part in parts[current:]:
-        if model.frozen != part.frozen:
-            compile_part(run, part)
-        # Not part of what Keras saves with an optimizer, so a resumed one has to be told as well.
-        own_optimizer(model).exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-        fit_part(run, part)
-        if model.stop_training:
-            break
+    with RunLog(run) as run_log:
+        for part in parts[current:]:
+            if model.frozen != part.frozen:
+                compile_part(run, part)
+            # Not part of what Keras saves with an optimizer, so a resumed one has to be told as well.
+            own_optimizer(model).exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+            fit_part(run, part, run_log)
+            if model.stop_training:
+                break
     console.print(f"trained for {(time.monotonic() - started) / 60:.1f} minutes")
 
 
@@ -91,7 +93,7 @@ def compile_part(run: Run, part: Part) -> None:
         run.limit.progress = 0.0
 
 
-def fit_part(run: Run, part: Part) -> None:
+def fit_part(run: Run, part: Part, run_log: RunLog) -> None:
     """Fits to the end of one part; nothing happens when the model has got there already."""
     model, settings, steps, folder, console = run.model, run.settings, run.steps, run.folder, run.console
     first_epoch, optimizer = model.trained_epochs, own_optimizer(model)
@@ -121,13 +123,12 @@ def fit_part(run: Run, part: Part) -> None:
         left = steps * (part.end - first_epoch) - first_step
         forecast = Forecast(left, settings.image_size, run.limit, console)
         bar = ProgressBar(settings.epochs, steps, folder, console)
-        callbacks = [bar, epoch_end, forecast]
+        late = [LateEvaluation(epoch_end)] if run.callbacks else []
+        callbacks = [bar, epoch_end, forecast, *run.callbacks, *late, run_log]
         if run.limit:
             run.limit.steps_left = left
             callbacks.insert(1, run.limit)  # what it decides after a step, the end of the epoch is to know
             model.stop_training = run.limit.is_over  # interrupted in its last evaluation
-        if settings.tensorboard:
-            callbacks.append(TensorBoardLog(epoch_end))
         console.print(format_header(list(head_channels(model.schema))), style="bold")
         try:
             if model.unfinished:
@@ -153,6 +154,7 @@ def finish_epoch(model: CenterNet, batches: Any, callbacks: Sequence[keras.callb
         return
     for callback in callbacks:
         callback.set_model(model)
+        callback.on_train_begin()
         callback.on_epoch_begin(epoch)
     logs = {name: float(value) for name, value in model.get_metrics_result().items()}
     for callback in callbacks:

@@ -5,10 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import keras
 from rich.console import Console
 
 from centerkp.labels.records import Record
 from centerkp.model.center_net import CenterNet
+from centerkp.results import Detection
 from centerkp.training.run_folder import RunFolder
 from centerkp.training.settings import TrainSettings
 from centerkp.training.time_limit import TimeLimit
@@ -21,6 +23,8 @@ class Run:
     Args:
         started: when the command began, by `time.monotonic`.
         scores: of the models that were best until now, by epoch; those to come are added.
+        callbacks: of the user, for the epochs and steps of `fit`.
+        detections: on the validation images, as the last evaluation found them.
     """
 
     model: CenterNet
@@ -31,6 +35,8 @@ class Run:
     started: float
     console: Console
     scores: dict[int, float] = field(default_factory=dict)
+    callbacks: Sequence[keras.callbacks.Callback] = ()
+    detections: list[list[Detection]] = field(default_factory=list)
 
     @property
     def steps(self) -> int:

@@ -19,6 +19,7 @@ from centerkp.wording import quote, suggest
 PATHS = (
     "coco", "images", "val", "val_images", "tfrecord", "label_map", "val_tfrecord", "run", "weights", "augmentation",
 )  # fmt: skip
+LOGGERS = ("tensorboard", "wandb", "mlflow")
 # Those of the data, which may be elsewhere when a run is resumed.
 DATA_PATHS = tuple(name for name in PATHS if name not in ("run", "weights"))
 
@@ -162,7 +163,14 @@ class TrainSettings:
     )
 
     run: str | None = _output(None, "run folder to write; by default runs/NAME-OF-THE-JSON, numbered", name="DIR")
-    tensorboard: bool = _output(False, "write scalars and pictures for TensorBoard into the run folder")
+    log: str | None = _output(
+        None,
+        "show numbers and pictures of the run in tensorboard, wandb (offline, unless WANDB_MODE=online is set) or mlflow (a "
+        "database in the run folder, unless MLFLOW_TRACKING_URI names a server); may be given several times, by default none",
+        name="LOGGER",
+        repeat=True,
+    )
+    tensorboard: bool = _output(False, "the same as --log tensorboard")
 
     def __post_init__(self) -> None:
         for one in fields(self):
@@ -193,6 +201,8 @@ class TrainSettings:
         if self.label_map and not (self.tfrecord or self.val_tfrecord):
             raise ValueError("settings: found label_map without tfrecord, expected both; a COCO JSON names its classes itself.")
         read_keypoint_map(self.map_keypoint)
+        for name in set(self.loggers) - set(LOGGERS):
+            raise ValueError(f"log: found '{name}', expected one or more of {', '.join(LOGGERS)}{suggest(name, LOGGERS)}.")
 
     @classmethod
     def from_dict(cls, values: Mapping, where: str = "settings") -> "TrainSettings":
@@ -237,6 +247,12 @@ class TrainSettings:
         is_path = {n: v for n, v in given.items() if v and "://" not in v and not (n == "weights" and v in STARTING_WORDS)}
         absolute: dict[str, Any] = {name: os.path.abspath(value) for name, value in is_path.items()}
         return replace(self, **absolute)
+
+    @property
+    def loggers(self) -> list[str]:
+        """Names of the loggers that the settings ask for, each once."""
+        named = [name.strip() for name in (self.log or "").split(",") if name.strip()]
+        return list(dict.fromkeys(["tensorboard"] * self.tensorboard + named))
 
     @property
     def data_name(self) -> str:

@@ -26,6 +26,7 @@ from centerkp.training.callbacks import draw_validation, format_duration
 from centerkp.training.choice import choose, choose_epochs
 from centerkp.training.dry_run import build_probe, dry_run
 from centerkp.training.fitting import fit
+from centerkp.training.loggers import require_loggers
 from centerkp.training.resumed import check_begun, find_scores, load_last
 from centerkp.training.run import Run
 from centerkp.training.run_folder import RunFolder
@@ -53,6 +54,7 @@ def train(
     resume: str | Path | None = None,
     started: float | None = None,
     console: Console | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> TrainResult:
     """Trains a detector and leaves everything in its run folder.
 
@@ -60,6 +62,9 @@ def train(
         resume: the folder of an interrupted run, continued with its own settings (but `settings.epochs` may be raised) and
             its own images from its last whole epoch, or the step at which a signal interrupted it.
         started: from when on `settings.time` counts, by `time.monotonic`; by default from now on.
+        callbacks: Keras callbacks of your own. At the end of an epoch they are given its whole row of the log, after an
+            evaluation with `score`, `box_ap` and the like; one that sets `model.stop_training` ends the run as its last epoch
+            would. A resumed run, and one with `settings.unfreeze_at`, begins training more than once.
 
     Raises:
         ValueError, FileNotFoundError, FileExistsError: something in the data or the settings would waste the run; says what.
@@ -70,6 +75,7 @@ def train(
     folder = RunFolder(resume) if resume else RunFolder.name(settings)
     if not resume:  # before anything is measured, which may take a while
         folder.refuse_taken(path for path in (settings.coco, settings.val, settings.label_map, settings.augmentation) if path)
+    require_loggers(settings)
     settings, choices = choose(settings)
     for line in choices:
         console.print(line)
@@ -78,14 +84,15 @@ def train(
     try:
         if resume:
             with folder.hold():
-                return _resume_run(settings, folder, by_default, started, console)
+                return _resume_run(settings, folder, by_default, started, console, callbacks)
         settings, schema, train_records, val_records = _prepare_records(settings, None, console)
         model = _build_new_model(schema, train_records, settings, by_default, console)
         folder = RunFolder.create(settings)
         with folder.hold():
             folder.refuse_taken()  # by a run that began in the meantime
             folder.write_start(settings, schema, train_records, val_records)
-            return _fit_and_finish(Run(model, train_records, val_records, settings, folder, started, console))
+            run = Run(model, train_records, val_records, settings, folder, started, console, callbacks=callbacks)
+            return _fit_and_finish(run)
     finally:
         keras.config.set_dtype_policy(before)
 
@@ -100,7 +107,14 @@ def _build_new_model(
     return model
 
 
-def _resume_run(settings: TrainSettings, folder: RunFolder, by_default: bool, started: float, console: Console) -> TrainResult:
+def _resume_run(
+    settings: TrainSettings,
+    folder: RunFolder,
+    by_default: bool,
+    started: float,
+    console: Console,
+    callbacks: Sequence[keras.callbacks.Callback],
+) -> TrainResult:
     """Goes on with a run from its last.keras; one that ended before anything was saved starts from its beginning."""
     has_begun = check_begun(folder, console)
     kept = folder.read_images() if has_begun else None
@@ -110,7 +124,7 @@ def _resume_run(settings: TrainSettings, folder: RunFolder, by_default: bool, st
     else:
         model = _build_new_model(schema, train_records, settings, by_default, console)
     folder.write_start(settings, schema, train_records, val_records)
-    return _fit_and_finish(Run(model, train_records, val_records, settings, folder, started, console))
+    return _fit_and_finish(Run(model, train_records, val_records, settings, folder, started, console, callbacks=callbacks))
 
 
 def _fit_and_finish(run: Run) -> TrainResult:

@@ -38,7 +38,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """The command `centerkp train`: trains a model on a dataset."""
     from centerkp.training.run_folder import RunFolder
-    from centerkp.training.train import train
 
     given = {f.name: getattr(options, f.name) for f in fields(TrainSettings) if hasattr(options, f.name)}
     if options.resume:
@@ -49,7 +48,7 @@ def run(options: argparse.Namespace) -> None:
                 f"--resume: found {ignored} beside it, expected none but --threads and where the data are now; a resumed run "
                 "keeps its settings, leave them out."
             )
-        train(TrainSettings.from_dict(saved.to_dict() | given), resume=options.resume, started=options.started)
+        _train(TrainSettings.from_dict(saved.to_dict() | given), options)
         return
     if options.settings:
         # A run writes down the epochs and evaluations that suited its own length.
@@ -60,7 +59,17 @@ def run(options: argparse.Namespace) -> None:
             "train: found no --coco; give the COCO JSON of your annotations, as in --coco ann.json, or TFRecords, as in "
             "--tfrecord 'train.record-?????-of-00010'."
         )
-    train(TrainSettings.from_dict(given), started=options.started)
+    _train(TrainSettings.from_dict(given), options)
+
+
+def _train(settings: TrainSettings, options: argparse.Namespace) -> None:
+    """Trains or resumes one model, or one for each fold."""
+    from centerkp.training.folds import cross_validate
+    from centerkp.training.train import train
+
+    (cross_validate if settings.folds and not settings.fold else train)(
+        settings, resume=options.resume, started=options.started
+    )
 
 
 def _add_settings(parser: argparse.ArgumentParser, settings: type) -> None:

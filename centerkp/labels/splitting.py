@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import compress
 from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -82,7 +83,7 @@ def split_coco(
     counts = count_objects_by_image(source)
     remarks = Remarks(source.path)
     groups = group_images(source, group_by, remarks, phash_distance)
-    group_parts = assign_groups(_sum_groups(counts, groups), fractions, seed)
+    group_parts = assign_groups(sum_groups(counts, groups), fractions, seed)
     part_ids = group_parts[groups]
     write_jsons({file: _select_images(source, part_ids == number, file) for number, file in enumerate(files.values())})
     for number, name in enumerate(names):
@@ -115,12 +116,20 @@ def count_objects_by_image(source: LabelFile) -> np.ndarray:
 
 def group_images(source: LabelFile, group_by: str | None, remarks: Remarks, phash_distance: int = PHASH_DISTANCE) -> np.ndarray:
     """Which images must stay on one side of a split: (images,) group numbers from 0 on; `group_by` as in `split_coco`."""
-    names, paths = [image["file_name"] for image in source.content["images"]], source.images.paths
+    names = [image["file_name"] for image in source.content["images"]]
+    return group_files(names, source.images.paths, group_by, remarks, phash_distance)
+
+
+def group_files(
+    names: Sequence[str], paths: Sequence[Any], group_by: str | None, remarks: Remarks, phash_distance: int = PHASH_DISTANCE
+) -> np.ndarray:
+    """As `group_images`, of images with these names and files to be split, each a `Path` or a `PackedImage`."""
     if not group_by:
-        return _number_groups([path.resolve() for path in paths])
+        return _number_groups([_find_file(path) for path in paths])
     alone, why = [], ""
-    if group_by == "folder":
-        groups = _number_groups([path.parent.resolve() for path in paths])  # of the name, where links lead elsewhere
+    if group_by == "folder":  # of the name, where links lead elsewhere
+        folders = [p.parent.resolve() if isinstance(p, Path) else Path(n).parent for n, p in zip(names, paths, strict=True)]
+        groups = _number_groups(folders)
     elif group_by == "phash":
         (groups, alone), why = _group_by_looks(names, paths, phash_distance), "unreadable"
     else:
@@ -131,7 +140,7 @@ def group_images(source: LabelFile, group_by: str | None, remarks: Remarks, phas
     return groups
 
 
-def _group_by_pattern(names: Sequence[str], paths: Sequence[Path], pattern: str) -> tuple[np.ndarray, list[str]]:
+def _group_by_pattern(names: Sequence[str], paths: Sequence[Any], pattern: str) -> tuple[np.ndarray, list[str]]:
     """Groups of images to split, by what a pattern finds in their names, and the names that it does not fit."""
     try:
         matches = [re.search(pattern, name.replace("\\", "/")) for name in names]
@@ -145,10 +154,16 @@ def _group_by_pattern(names: Sequence[str], paths: Sequence[Path], pattern: str)
             f"--group-by: found no file name that '{pattern}' fits, expected some; the first name is '{names[0]}'."
         )
     strangers = [name for name, match in zip(names, matches, strict=True) if not match]
-    return _number_groups([(m.groups() or m[0]) if m else p.resolve() for m, p in zip(matches, paths, strict=True)]), strangers
+    keys = [(m.groups() or m[0]) if m else _find_file(p) for m, p in zip(matches, paths, strict=True)]
+    return _number_groups(keys), strangers
 
 
-def _group_by_looks(names: Sequence[str], paths: Sequence[Path], distance: int) -> tuple[np.ndarray, list[str]]:
+def _find_file(path: Any) -> Any:
+    """What two images to be split share if they are one file; a packed image has none."""
+    return path.resolve() if isinstance(path, Path) else id(path)
+
+
+def _group_by_looks(names: Sequence[str], paths: Sequence[Any], distance: int) -> tuple[np.ndarray, list[str]]:
     """Groups of images to split that look alike, and the names of the unreadable ones."""
     hashes = map_image_files(_hash_image_file, paths, "Comparing images")
     readable = np.array([value is not None for value in hashes])
@@ -173,7 +188,7 @@ def _number_groups(keys: Sequence) -> np.ndarray:
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)
 
 
-def _sum_groups(counts: np.ndarray, groups: np.ndarray) -> np.ndarray:
+def sum_groups(counts: np.ndarray, groups: np.ndarray) -> np.ndarray:
     """What is to be shared out of each group, (G, C + 2): objects of each class, images without objects, images."""
     columns = np.column_stack([counts, counts.sum(1) == 0, np.ones(len(counts), int)])
     table = np.zeros((groups.max() + 1, columns.shape[1]), np.int64)

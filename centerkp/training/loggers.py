@@ -43,7 +43,8 @@ class TensorBoard:
         from tensorboardX import SummaryWriter
 
         self.place = str(run.folder.tensorboard)
-        self.writer = SummaryWriter(self.place)
+        # A name of its own: that of a file has the second in it, and a file of the same second would be written over.
+        self.writer = SummaryWriter(self.place, filename_suffix=f".{uuid4().hex[:8]}")
 
     def write(self, numbers: Mapping[str, float], pictures: Mapping[str, np.ndarray], epoch: int) -> None:
         """Writes an epoch's scalars and pictures for TensorBoard."""
@@ -64,7 +65,8 @@ class WeightsAndBiases:
     def __init__(self, run: Run) -> None:
         import wandb
 
-        folder, mode = run.folder.path / "wandb", os.environ.get("WANDB_MODE", "offline")
+        folder = run.folder.path / "wandb"
+        mode: Any = os.environ.get("WANDB_MODE", "offline")
         self.run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", PROJECT), name=run.folder.path.name, dir=str(folder.parent), mode=mode,
             id=_keep_id(folder, lambda: uuid4().hex), resume="allow", reinit="create_new", config=run.settings.to_dict(),

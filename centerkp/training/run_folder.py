@@ -116,6 +116,10 @@ class RunFolder:
         write_json(self.path / "schema.json", schema.get_config(), indent=2)
         if not (self.path / "versions.json").exists():  # a resumed run keeps those it began with
             write_json(self.path / "versions.json", _find_versions(), indent=2)
+        self.write_settings(settings)
+
+    def write_settings(self, settings: TrainSettings) -> None:
+        """Writes the settings of a run, by which it counts as begun; their paths lead to the data from any folder."""
         write_json(self.settings, replace(settings, run=str(self.path)).anchor().to_dict(), indent=2)
 
     def read_images(self) -> KeptImages | None:

@@ -12,7 +12,8 @@ import numpy as np
 
 from centerkp.labels.coco import read_coco
 from centerkp.labels.faults import Remarks
-from centerkp.labels.records import Record
+from centerkp.labels.folds import deal_folds
+from centerkp.labels.records import Dataset, Record
 from centerkp.labels.splitting import split_records
 from centerkp.labels.tfrecord_reader import read_tfrecords
 from centerkp.schema import Schema
@@ -31,6 +32,22 @@ class KeptImages:
     val: Mapping[tuple[int, str], str]
 
 
+def read_dataset(settings: TrainSettings) -> Dataset:
+    """All images of a run but those of a validation file.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_coco`.
+    """
+    options: dict[str, Any] = {
+        "check_images": settings.check_images,
+        "flip_pairs": read_flip_pairs(settings.flip_pairs),
+        "oks_sigmas": read_sigmas(settings.oks_sigmas),
+    }
+    if settings.tfrecord:
+        return read_tfrecords(settings.tfrecord, settings.label_map, **options)
+    return read_coco(settings.coco, images_dir=settings.images, **options)
+
+
 def read_records(
     settings: TrainSettings, kept: KeptImages | None = None
 ) -> tuple[Schema, list[Record], list[Record], list[str]]:
@@ -42,15 +59,8 @@ def read_records(
     Raises:
         FileNotFoundError, ValueError: as `read_coco`; or images of the run are gone.
     """
-    overrides: dict[str, Any] = {
-        "flip_pairs": read_flip_pairs(settings.flip_pairs),
-        "oks_sigmas": read_sigmas(settings.oks_sigmas),
-    }
     check: dict[str, Any] = {"check_images": settings.check_images}
-    if settings.tfrecord:
-        dataset = read_tfrecords(settings.tfrecord, settings.label_map, **check, **overrides)
-    else:
-        dataset = read_coco(settings.coco, images_dir=settings.images, **check, **overrides)
+    dataset = read_dataset(settings)
     notes, held = list(dataset.notes), None
     if settings.val:
         held = read_coco(settings.val, images_dir=settings.val_images, schema=dataset.schema, **check)
@@ -58,16 +68,26 @@ def read_records(
         held = read_tfrecords(settings.val_tfrecord, settings.label_map, schema=dataset.schema, **check)
     if held:
         notes += [f"validation: {note}" for note in held.notes]
-    elif not kept:
+    elif not kept and not settings.folds:
         notes.append(f"validation: {settings.val_fraction:g} of the images, drawn with seed {settings.seed}")
     if kept:
         train, val, remarks = choose_kept(kept, dataset.records, held.records if held else None, dataset.path)
         notes += remarks.sentences
     elif held:
         train, val = list(dataset.records), list(held.records)
+    elif settings.folds:
+        folds, remarks = deal_settings(dataset, settings)
+        notes += [*remarks, f"validation: fold {settings.fold} of {settings.folds}, dealt with seed {settings.seed}"]
+        val = folds.pop(settings.fold - 1)
+        train = [record for fold in folds for record in fold]
     else:
         train, val = split_records(dataset.records, settings.val_fraction, settings.seed)
     return dataset.schema, train, val, notes
+
+
+def deal_settings(dataset: Dataset, settings: TrainSettings) -> tuple[list[list[Record]], tuple[str, ...]]:
+    """The folds into which a run's images are dealt, and notes."""
+    return deal_folds(dataset.records, settings.folds, settings.seed, settings.group_by or "phash", dataset.path)
 
 
 def choose_kept(
@@ -82,8 +102,8 @@ def choose_kept(
         ValueError: images are gone; without them the steps would be others, and the scores not comparable.
     """
     remarks = Remarks(path)
-    pool = {_image_key(record): record for record in records}
-    val_pool = pool if held is None else {_image_key(record): record for record in held}
+    pool = {image_key(record): record for record in records}
+    val_pool = pool if held is None else {image_key(record): record for record in held}
     lost = [key[1] for side, there in ((kept.train, pool), (kept.val, val_pool)) for key in side if key not in there]
     if lost:
         number = len(kept.train) + len(kept.val)
@@ -94,7 +114,7 @@ def choose_kept(
         )
     train, val = [pool[key] for key in kept.train], [val_pool[key] for key in kept.val]
     for noun, chosen, digests in (("training image", train, kept.train), ("validation image", val, kept.val)):
-        changed = [r.file_name for r in chosen if digest_labels(r) != digests[_image_key(r)]]
+        changed = [r.file_name for r in chosen if digest_labels(r) != digests[image_key(r)]]
         remarks.add_note(noun, len(changed), "with other labels than when the run began", changed)
     added = [key[1] for key in pool if key not in kept.train and (held is not None or key not in kept.val)]
     if held is not None:
@@ -113,7 +133,7 @@ def digest_labels(record: Record) -> str:
 
 def digest_records(records: Sequence[Record]) -> str:
     """16 hexadecimal digits for a whole set of images and labels, in any order, to tell validation sets apart."""
-    rows = sorted((*_image_key(record), digest_labels(record)) for record in records)
+    rows = sorted((*image_key(record), digest_labels(record)) for record in records)
     return hashlib.blake2b(repr(rows).encode(errors="replace"), digest_size=8).hexdigest()
 
 
@@ -142,13 +162,13 @@ def read_images(path: Path) -> KeptImages | None:
     return KeptImages(*sides)
 
 
-def _image_key(record: Record) -> tuple[int, str]:
+def image_key(record: Record) -> tuple[int, str]:
     """What a resumed run knows an image by: id and name without folder, as neither is enough alone."""
     return int(record.image_id), Path(record.file_name).name
 
 
 def _image_row(record: Record) -> dict:
     """An image as a run keeps it in its list of images."""
-    number, name = _image_key(record)
+    number, name = image_key(record)
     file = os.path.abspath(record.path) if isinstance(record.path, Path) else None  # an image in a TFRecord has none
     return {"id": number, "name": name, "labels": digest_labels(record), "file": file}

@@ -1,7 +1,6 @@
 """Settings of a training run: defaults < file < flags; an unknown name is an error with a suggestion."""
 
 import json
-import math
 import os
 import re
 from collections.abc import Mapping
@@ -12,14 +11,13 @@ from typing import Any
 
 from centerkp.evaluation.monitors import MONITORS
 from centerkp.heads import FREEZABLE
+from centerkp.training.checks import check_combinations, check_ranges, check_type
 from centerkp.training.defaults import LIGHT_LOSSES, STARTING_WORDS, find_defaults
-from centerkp.training.values import check_type, read_keypoint_map, read_time
 from centerkp.wording import quote, suggest
 
 PATHS = (
     "coco", "images", "val", "val_images", "tfrecord", "label_map", "val_tfrecord", "run", "weights", "augmentation",
 )  # fmt: skip
-LOGGERS = ("tensorboard", "wandb", "mlflow")
 # Those of the data, which may be elsewhere when a run is resumed.
 DATA_PATHS = tuple(name for name in PATHS if name not in ("run", "weights"))
 
@@ -162,6 +160,20 @@ class TrainSettings:
         name="EPOCHS",
     )
 
+    folds: int | None = _evaluation(
+        None,
+        "train so many models (5 is usual), each without a share of the images and judged on it: mean and spread of every "
+        "number, and predictions for all images; by default one model",
+        name="N",
+    )
+    fold: int | None = _evaluation(None, "train only the model without this share, of 1 to --folds; by default all", name="N")
+    group_by: str | None = _evaluation(
+        None,
+        "what keeps images in one fold, as for 'centerkp split': 'folder' or a regular expression; by default 'phash', images "
+        "that look alike",
+        name="RULE",
+    )
+
     run: str | None = _output(None, "run folder to write; by default runs/NAME-OF-THE-JSON, numbered", name="DIR")
     log: str | None = _output(
         None,
@@ -174,35 +186,13 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         for one in fields(self):
-            object.__setattr__(self, one.name, check_type(one.name, one.type, getattr(self, one.name)))
+            value = check_type(one.name, one.type, getattr(self, one.name))
             choices = one.metadata["choices"]
-            if choices and getattr(self, one.name) not in choices:
-                raise ValueError(f"{one.name}: found '{getattr(self, one.name)}', expected one of {list(choices)}.")
-        for name in ("image_size", "epochs", "batch_size", "eval_every", "patience"):
-            if isinstance(getattr(self, name), int) and getattr(self, name) < 1:
-                raise ValueError(f"{name}: found {getattr(self, name)}, expected 1 or more.")
-        for name in ("val_fraction", "warmup", "ema", "bn_momentum"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name}: found {getattr(self, name)}, expected a number from 0 to below 1.")
-        for name in ("learning_rate", "vector_rate"):
-            if getattr(self, name) is not None and not getattr(self, name) > 0:
-                raise ValueError(f"{name}: found {getattr(self, name)}, expected a number above 0.")
-        for name in ("time", "eval_every"):
-            if isinstance(getattr(self, name), str):
-                read_time(getattr(self, name), name)
-        if self.unfreeze_at and (self.freeze == "none" or not 0 < self.unfreeze_at < (self.epochs or math.inf)):
-            raise ValueError(
-                f"unfreeze_at: found {self.unfreeze_at} with freeze '{self.freeze}' and epochs {self.epochs}, expected an "
-                "epoch between the first and the last, and something frozen until then (--freeze backbone or stem)."
-            )
-        for one, other in (("coco", "tfrecord"), ("val", "val_tfrecord")):
-            if getattr(self, one) and getattr(self, other):
-                raise ValueError(f"settings: found {one} and {other}, expected one of the two; both name the same images.")
-        if self.label_map and not (self.tfrecord or self.val_tfrecord):
-            raise ValueError("settings: found label_map without tfrecord, expected both; a COCO JSON names its classes itself.")
-        read_keypoint_map(self.map_keypoint)
-        for name in set(self.loggers) - set(LOGGERS):
-            raise ValueError(f"log: found '{name}', expected one or more of {', '.join(LOGGERS)}{suggest(name, LOGGERS)}.")
+            if choices and value not in choices:
+                raise ValueError(f"{one.name}: found '{value}', expected one of {list(choices)}.")
+            object.__setattr__(self, one.name, value)
+        check_ranges(self)
+        check_combinations(self)
 
     @classmethod
     def from_dict(cls, values: Mapping, where: str = "settings") -> "TrainSettings":

@@ -1,42 +1,9 @@
-"""The values of settings as somebody wrote them: of the right type, and texts -> the names and numbers that they stand for."""
+"""Settings that are written as one text -> the names and numbers that they stand for."""
 
-import math
-import os
 import re
-from types import UnionType
-from typing import Any, get_args, get_origin
+from typing import Any
 
 from centerkp.results import MAX_COUNT
-from centerkp.wording import quote
-
-_KINDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", tuple: "two numbers"}
-
-
-def check_type(name: str, kind: Any, value: Any) -> Any:
-    """A setting's value as the type of its field; raises ValueError when it is another, as after a slip in settings.json.
-
-    In a field that takes numbers and texts, the digits of a whole number are one, as a flag has them.
-    """
-    kinds = [get_origin(one) or one for one in (get_args(kind) if isinstance(kind, UnionType) else (kind,))]
-    if value is None and type(None) in kinds:
-        return None
-    if str in kinds and isinstance(value, os.PathLike):
-        value = os.fspath(value)
-    if str in kinds and int in kinds and isinstance(value, str) and value.isdecimal():
-        return int(value)
-    if any(_fits(one, value) for one in kinds):
-        return tuple(value) if tuple in kinds else value
-    expected = " or ".join(_KINDS.get(one, "null") for one in kinds)
-    raise ValueError(f"{name}: found {quote(value)}, expected {expected}.")
-
-
-def _fits(kind: type, value: Any) -> bool:
-    """Whether a setting's value is of a type, where numbers are finite and no bools."""
-    if kind is tuple:
-        return isinstance(value, list | tuple) and len(value) == 2 and all(_fits(float, v) for v in value)
-    if kind is float:
-        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
 
 
 def read_flip_pairs(text: str | None) -> list[tuple[str, str]] | None:

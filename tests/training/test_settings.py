@@ -80,7 +80,7 @@ def test_defaults_then_file_then_flags(tmp_path, monkeypatch):
     path = tmp_path / "settings.json"
     path.write_text(json.dumps(TrainSettings(coco="a.json", run="runs/old", epochs=7, rotation=3).to_dict()))
     got = []
-    monkeypatch.setattr("centerkp.training.train.train", lambda settings, started: got.append(settings))
+    monkeypatch.setattr("centerkp.training.train.train", lambda settings, **options: got.append(settings))
     assert main(["train", "--settings", str(path), "--epochs", "9"]) == 0
     assert got == [TrainSettings(coco="a.json", epochs=9, rotation=3)]
 

@@ -1,0 +1,83 @@
+"""Checks of settings, before anything is done with them: types, ranges, and what does not go together."""
+
+import math
+import os
+from types import UnionType
+from typing import TYPE_CHECKING, Any, get_args, get_origin
+
+from centerkp.training.values import read_keypoint_map, read_time
+from centerkp.wording import quote, suggest
+
+if TYPE_CHECKING:
+    from centerkp.training.settings import TrainSettings
+
+LOGGERS = ("tensorboard", "wandb", "mlflow")
+_KINDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", tuple: "two numbers"}
+
+
+def check_type(name: str, kind: Any, value: Any) -> Any:
+    """A setting's value as the type of its field; raises ValueError when it is another, as after a slip in settings.json.
+
+    In a field that takes numbers and texts, the digits of a whole number are one, as a flag has them.
+    """
+    kinds = [get_origin(one) or one for one in (get_args(kind) if isinstance(kind, UnionType) else (kind,))]
+    if value is None and type(None) in kinds:
+        return None
+    if str in kinds and isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if str in kinds and int in kinds and isinstance(value, str) and value.isdecimal():
+        return int(value)
+    if any(_fits(one, value) for one in kinds):
+        return tuple(value) if tuple in kinds else value
+    expected = " or ".join(_KINDS.get(one, "null") for one in kinds)
+    raise ValueError(f"{name}: found {quote(value)}, expected {expected}.")
+
+
+def _fits(kind: type, value: Any) -> bool:
+    """Whether a setting's value is of a type, where numbers are finite and no bools."""
+    if kind is tuple:
+        return isinstance(value, list | tuple) and len(value) == 2 and all(_fits(float, v) for v in value)
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+
+
+def check_ranges(settings: "TrainSettings") -> None:
+    """Raises ValueError where the value of one of the settings is out of its range, or not written as it should be."""
+    for name in ("image_size", "epochs", "batch_size", "eval_every", "patience", "folds", "fold"):
+        value = getattr(settings, name)
+        if isinstance(value, int) and value < 1:
+            raise ValueError(f"{name}: found {value}, expected 1 or more.")
+    for name in ("val_fraction", "warmup", "ema", "bn_momentum"):
+        if not 0 <= getattr(settings, name) < 1:
+            raise ValueError(f"{name}: found {getattr(settings, name)}, expected a number from 0 to below 1.")
+    for name in ("learning_rate", "vector_rate"):
+        if getattr(settings, name) is not None and not getattr(settings, name) > 0:
+            raise ValueError(f"{name}: found {getattr(settings, name)}, expected a number above 0.")
+    for name in ("time", "eval_every"):
+        if isinstance(getattr(settings, name), str):
+            read_time(getattr(settings, name), name)
+    read_keypoint_map(settings.map_keypoint)
+    for name in settings.loggers:
+        if name not in LOGGERS:
+            raise ValueError(f"log: found '{name}', expected one or more of {', '.join(LOGGERS)}{suggest(name, LOGGERS)}.")
+
+
+def check_combinations(settings: "TrainSettings") -> None:
+    """Raises ValueError where settings are given together that exclude each other, or one without what it needs."""
+    if settings.unfreeze_at and (settings.freeze == "none" or not 0 < settings.unfreeze_at < (settings.epochs or math.inf)):
+        raise ValueError(
+            f"unfreeze_at: found {settings.unfreeze_at} with freeze '{settings.freeze}' and epochs {settings.epochs}, expected "
+            "an epoch between the first and the last, and something frozen until then (--freeze backbone or stem)."
+        )
+    for one, other in (("coco", "tfrecord"), ("val", "val_tfrecord")):
+        if getattr(settings, one) and getattr(settings, other):
+            raise ValueError(f"settings: found {one} and {other}, expected one of the two; both name the same images.")
+    if settings.label_map and not (settings.tfrecord or settings.val_tfrecord):
+        raise ValueError("settings: found label_map without tfrecord, expected both; a COCO JSON names its classes itself.")
+    if not settings.folds and (settings.fold or settings.group_by):
+        raise ValueError("settings: found fold or group_by without folds, expected how many there are, as in --folds 5.")
+    if settings.folds and (settings.val or settings.val_tfrecord):
+        raise ValueError("settings: found folds and validation images, expected one of the two; folds are held out in turn.")
+    if settings.folds and not (settings.folds > 1 and (settings.fold or 1) <= settings.folds):
+        raise ValueError(f"settings: found fold {settings.fold} of {settings.folds} folds, expected one of two or more.")

@@ -15,36 +15,49 @@ OBJECTS, KEYPOINTS = 5, 17
 FILES = 64
 
 METHOD = f"""\
-{FILES} JPEG files of {WIDTH}x{HEIGHT} pixels, written by the program itself (gradients, blotches and noise, so that
-they decode like photographs of their size), each with {OBJECTS} objects of {KEYPOINTS} keypoints, become batches of
-{BATCH} at {SIZE}x{SIZE} through `make_batches`, the road that training takes. "affine and colour" is a training sample
-(flip, scale, rotation, translation, colours), "letterbox" a validation sample. A pass over {{images}} images, the files
-in turn and already in the system's file cache, is one measurement, after one pass that is not counted; the range is
-that of the slowest and the fastest pass. "GFLOP an image" is the time of one image multiplied with the matrix-product
-rate of all cores measured in the same process: what the machine could have multiplied meanwhile."""
+{FILES} JPEG files of {WIDTH}x{HEIGHT} pixels (16 of 4032x2268), written by the program itself (gradients, blotches and
+noise, so that they decode like photographs of their size), each with {OBJECTS} objects of {KEYPOINTS} keypoints, become
+batches of {BATCH} at {SIZE}x{SIZE} through `make_batches`, the road that training takes. "affine and colour" is a training
+sample (flip, scale, rotation, translation, colours), "letterbox" a validation sample. A pass over {{images}} images (64
+of the large ones), the files in turn and already in the system's file cache, is one measurement, after one pass that is
+not counted, in which the cache "ram" keeps what it decodes; the range is that of the slowest and the fastest pass.
+"GFLOP an image" is the time of one image multiplied with the matrix-product rate of all cores measured in the same
+process: what the machine could have multiplied meanwhile."""
 
 
 def list_cases(quick: bool) -> list[dict]:
     if quick:
         return [{"sample": "affine and colour", "threads": 2, "images": 32}]
     samples = ("affine and colour", "letterbox")
-    return [{"sample": sample, "threads": threads, "images": 256} for sample in samples for threads in (1, 2)]
+    cases = [{"sample": sample, "threads": threads, "images": 256} for sample in samples for threads in (1, 2)]
+    # What `--cache ram` is for: pictures as telephones take them, and small ones beside them.
+    large = {"sample": "affine and colour", "threads": 2, "images": 64, "width": 4032, "height": 2268, "files": 16}
+    return cases + [case | {"cache": "ram"} for case in cases if case["threads"] == 2] + [large, large | {"cache": "ram"}]
 
 
 def name_case(case: dict) -> str:
-    return f"{case['sample']}, threads: {case['threads']}"
+    return f"{case['sample']}, {_name_size(case)}, threads: {case['threads']}, cache: {case.get('cache', 'none')}"
 
 
-def measure_case(sample: str, threads: int, images: int) -> dict:
+def _name_size(case: dict) -> str:
+    return f"{case.get('width', WIDTH)}x{case.get('height', HEIGHT)}"
+
+
+def measure_case(
+    sample: str, threads: int, images: int, width: int = WIDTH, height: int = HEIGHT, files: int = FILES, cache: str = "none"
+) -> dict:
+    from centerkp.images.reading import read_image
     from centerkp.samples.augment import Augmentation
+    from centerkp.samples.cache import ImageCache
     from centerkp.samples.pipeline import make_batches
     from centerkp.samples.sample import Sampler
     from centerkp.schema import Schema
 
     augmentation = Augmentation() if sample == "affine and colour" else None
-    sampler = Sampler(Schema.generic(1, KEYPOINTS), (SIZE, SIZE), augmentation=augmentation)
+    read = ImageCache() if cache == "ram" else read_image
+    sampler = Sampler(Schema.generic(1, KEYPOINTS), (SIZE, SIZE), augmentation=augmentation, read=read)
     with tempfile.TemporaryDirectory() as folder:
-        records = write_records(Path(folder))
+        records = write_records(Path(folder), width, height, files)
         kilobytes = sum(record.path.stat().st_size for record in records) / len(records) / 1e3
         records = [records[i % len(records)] for i in range(images)]
         batches = make_batches(records, sampler, BATCH, seed=0, shuffle=True, threads=threads)
@@ -60,7 +73,7 @@ def measure_case(sample: str, threads: int, images: int) -> dict:
     return {"seconds": [t / images for t in times], "rates": rates, "kilobytes": kilobytes}
 
 
-def write_records(folder: Path) -> list:
+def write_records(folder: Path, width: int = WIDTH, height: int = HEIGHT, files: int = FILES) -> list:
     """Writes the JPEG files and returns one record for each."""
     import cv2
     import numpy as np
@@ -68,27 +81,27 @@ def write_records(folder: Path) -> list:
     from centerkp.labels.records import Record
 
     rng = np.random.default_rng(0)
-    rows, columns = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)
+    rows, columns = np.mgrid[:height, :width].astype(np.float32)
     records = []
-    for i in range(FILES):
+    for i in range(files):
         slope = rng.uniform(-80, 80, 2)
-        gradient = slope[0] * (columns / WIDTH - 0.5) + slope[1] * (rows / HEIGHT - 0.5)
-        blotches = cv2.resize(rng.normal(0, 40, (12, 20, 3)), (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
+        gradient = slope[0] * (columns / width - 0.5) + slope[1] * (rows / height - 0.5)
+        blotches = cv2.resize(rng.normal(0, 40, (12, 20, 3)), (width, height), interpolation=cv2.INTER_CUBIC)
         noise = rng.normal(0, 9, blotches.shape)
         image = np.clip(128 + gradient[..., None] + blotches + noise, 0, 255).astype(np.uint8)
         path = folder / f"{i:03d}.jpg"
         if not cv2.imwrite(str(path), image, [cv2.IMWRITE_JPEG_QUALITY, 90]):
             raise OSError(f"{path}: the image could not be written; is the disk full?")
-        low = rng.uniform((0, 0), (WIDTH / 2, HEIGHT / 2), (OBJECTS, 2))
-        extent = rng.uniform((30, 30), (WIDTH / 2, HEIGHT / 2), (OBJECTS, 2))
+        low = rng.uniform((0, 0), (width / 2, height / 2), (OBJECTS, 2))
+        extent = rng.uniform((30, 30), (width / 2, height / 2), (OBJECTS, 2))
         points = low[:, None] + rng.uniform(0, 1, (OBJECTS, KEYPOINTS, 2)) * extent[:, None]
         records.append(
             Record(
                 image_id=i,
                 path=path,
                 file_name=path.name,
-                width=WIDTH,
-                height=HEIGHT,
+                width=width,
+                height=height,
                 boxes_xyxy=np.concatenate([low, low + extent], axis=1).astype(np.float32),
                 class_ids=np.zeros(OBJECTS, np.int32),
                 keypoints_xy=points.astype(np.float32),
@@ -106,10 +119,10 @@ def describe(row: dict) -> str:
 
 
 def write_section(rows: list[dict]) -> str:
-    header = ["sample", "threads", "images/s", "range", "ms an image", "GFLOP an image", "kB a file"]
+    header = ["sample", "pixels a file", "cache", "threads", "images/s", "range", "ms an image", "GFLOP an image", "kB a file"]
     lines = []
     for row in rows:
-        start = [row["sample"], row["threads"]]
+        start = [row["sample"], _name_size(row), row.get("cache", "none"), row["threads"]]
         if "error" in row:
             lines.append([*start, row["error"]])
             continue

@@ -12,7 +12,7 @@ from centerkp.doctor.look import Images, look_at_images
 from centerkp.doctor.mend import Mending
 from centerkp.doctor.reader import Reading, read_with_findings
 from centerkp.doctor.settled_labels import Frames, Labels, settle_labels
-from centerkp.doctor.statistics import Statistics, check_statistics, measure_labels
+from centerkp.doctor.statistics import Statistics, check_rare_classes, check_statistics, measure_labels
 from centerkp.doctor.structure import check_categories, check_negatives, check_structure
 from centerkp.doctor.twins import check_neighbours, check_twins
 from centerkp.doctor.write_back import mend_labels, name_images
@@ -130,6 +130,7 @@ def _check_one(
         findings += check_labelled(labels) if for_training else []
         findings += check_boxes(labels, reading) + check_keypoints(labels, reading)
         statistics = measure_labels(labels, image_size)
+        findings += check_rare_classes(labels.schema, statistics) if for_training else []
         findings += check_statistics(labels, reading, statistics) + check_negatives(reading, labels, frames.lost)
     changes = mending.changes + [note for note in raw.notes if not find_same_kind(reading.notes, note)]
     return Checkup(path, sort_findings(findings), reading, images, frames, labels, statistics, changes)

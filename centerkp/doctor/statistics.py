@@ -8,6 +8,9 @@ from centerkp.doctor.findings import Finding
 from centerkp.doctor.reader import Reading
 from centerkp.doctor.settled_labels import Labels, make_object_finding
 from centerkp.heads import STRIDE
+from centerkp.labels.faults import SHOWN
+from centerkp.labels.rarity import repeat_factors
+from centerkp.schema import Schema
 from centerkp.wording import count_of
 
 SMALL_CELLS = 2  # an object smaller than so many cells has hardly a place on the grid
@@ -96,6 +99,19 @@ def check_statistics(labels: Labels, reading: Reading, statistics: Statistics) -
         title = f"large at {image_size}x{image_size}, and nearly all still {WELL_CELLS} cells or more at {suggested}"
         findings.append(Finding("note", title, measured, "object", remedy))
     return findings
+
+
+def check_rare_classes(schema: Schema, statistics: Statistics) -> list[Finding]:
+    """A finding about classes on so few images, beside the commonest, that training should show those more often."""
+    factors, images = repeat_factors(statistics.images), statistics.images
+    rare = np.flatnonzero(factors > 1)
+    if not len(rare):
+        return []
+    common = int(images.argmax())
+    title = f"rare: on less than a quarter of the images that '{schema.class_names[common]}' is on ({images[common]})"
+    places = tuple(f"'{schema.class_names[i]}' on {count_of(int(images[i]), 'image')}" for i in rare[:SHOWN])
+    remedy = f"label more, or train with --weight-classes, which shows theirs up to {factors.max():.1f} times as often"
+    return [Finding("advice", title, len(rare), "category", remedy, places)]
 
 
 def input_sides(labels: Labels, image_size: int) -> np.ndarray:

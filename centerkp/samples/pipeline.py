@@ -25,6 +25,7 @@ def make_batches(
     threads: int | None = None,
     start_epoch: int = 0,
     skip: int = 0,
+    weights: np.ndarray | None = None,
 ) -> Any:
     """Batches for `fit(..., shuffle=False)` and `evaluate`: tf.data on TensorFlow, a `SamplePyDataset` on other backends.
 
@@ -32,7 +33,7 @@ def make_batches(
     """
     make = make_dataset if keras.backend.backend() == "tensorflow" else SamplePyDataset
     options: dict[str, Any] = {"repeat": repeat, "threads": threads, "start_epoch": start_epoch, "skip": skip}
-    return make(records, sampler, batch_size, seed=seed, shuffle=shuffle, **options)
+    return make(records, sampler, batch_size, seed=seed, shuffle=shuffle, weights=weights, **options)
 
 
 def make_dataset(
@@ -46,6 +47,7 @@ def make_dataset(
     threads: int | None = None,
     start_epoch: int = 0,
     skip: int = 0,
+    weights: np.ndarray | None = None,
 ) -> Any:
     """A `tf.data.Dataset` of batches (image (B, height, width, 3) uint8, truth as `Sampler` with a leading B).
 
@@ -63,13 +65,14 @@ def make_dataset(
         threads: samples made at the same time; None takes one for each processor.
         start_epoch: where a resumed run goes on, so that it sees what it would have seen.
         skip: the first batches of each epoch that are left out, since they have been seen.
+        weights: (n,) how often each record is seen in comparison, when shuffled; an epoch has as many samples as without.
 
     Raises:
         ValueError: no records, or a batch size below 1.
     """
     import tensorflow as tf
 
-    plan = _Plan(records, sampler, batch_size, seed, shuffle, skip)
+    plan = _Plan(records, sampler, batch_size, seed, shuffle, skip, weights)
     epochs = itertools.count(start_epoch)
 
     def next_epoch() -> Iterator[tuple[int, np.ndarray]]:
@@ -115,10 +118,11 @@ class SamplePyDataset(keras.utils.PyDataset):
         threads: int | None = None,
         start_epoch: int = 0,
         skip: int = 0,
+        weights: np.ndarray | None = None,
     ):
         # Two workers: with one, Keras makes batches between the training steps instead of during them.
         super().__init__(workers=2, max_queue_size=2)
-        self._plan = _Plan(records, sampler, batch_size, seed, shuffle, skip)
+        self._plan = _Plan(records, sampler, batch_size, seed, shuffle, skip, weights)
         self._pool = ThreadPoolExecutor(threads or os.cpu_count() or 1)
         self._repeat = repeat
         self._epoch, self._is_running = start_epoch, False
@@ -162,7 +166,16 @@ class SamplePyDataset(keras.utils.PyDataset):
 class _Plan:
     """Which sample stands where in which epoch: what both kinds of dataset share."""
 
-    def __init__(self, records: Sequence[Record], sampler: Sampler, batch_size: int, seed: int, shuffle: bool, skip: int):
+    def __init__(
+        self,
+        records: Sequence[Record],
+        sampler: Sampler,
+        batch_size: int,
+        seed: int,
+        shuffle: bool,
+        skip: int,
+        weights: np.ndarray | None,
+    ):
         if not records:
             raise ValueError(
                 "Found no records to make batches of, expected at least one image; check the dataset and its split."
@@ -170,7 +183,7 @@ class _Plan:
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}, expected 1 or more.")
         self._records, self._sampler = list(records), sampler
-        self._seed, self._shuffle = seed, shuffle
+        self._seed, self._shuffle, self._weights = seed, shuffle, weights
         self.batch_size = batch_size
         self.skipped = skip * batch_size  # samples
         full, rest = divmod(len(self._records), batch_size)
@@ -199,7 +212,12 @@ class _Plan:
         count = len(self._records)
         if not self._shuffle:
             return np.arange(count)
-        order = np.random.default_rng([self._seed, epoch]).permutation(count)
+        rng = np.random.default_rng([self._seed, epoch])
+        order = rng.permutation(count)
+        if self._weights is not None:
+            # Even steps along the weights laid end to end: each record comes as often as it should, rounded up or down.
+            ends = np.cumsum(self._weights[order])
+            order = rng.permutation(order[np.searchsorted(ends, (np.arange(count) + rng.random()) * ends[-1] / count)])
         # Batch normalisation wants full batches: a tiny dataset fills one by repetition.
         return np.resize(order, self._all_batches * self.batch_size)
 

@@ -1,13 +1,15 @@
 """One record -> one training or validation sample: pixels and points through the same affine, once."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from centerkp import geometry
-from centerkp.images.reading import letterbox_image, read_image
+from centerkp.images.reading import PackedImage, letterbox_image, read_image
 from centerkp.labels.records import Record
 from centerkp.samples.augment import Augmentation, change_pixels, draw_affine
 from centerkp.schema import Schema
@@ -44,12 +46,14 @@ class Sampler:
         size: (width, height) of the canvas.
         max_objects: M; of more objects the largest are kept, crowds last.
         augmentation: None for validation.
+        read: gives the image of a path, as `read_image` does.
     """
 
     schema: Schema
     size: tuple[int, int]
     max_objects: int = 100
     augmentation: Augmentation | None = None
+    read: Callable[[Path | PackedImage], np.ndarray] = read_image
 
     def __call__(self, record: Record, rng: np.random.Generator) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """The image and the truth of one sample; see `sample` for the errors."""
@@ -62,7 +66,7 @@ class Sampler:
         Raises:
             FileNotFoundError, ValueError: the image cannot be read, or has another size than the record; names the file.
         """
-        image = read_image(record.path)
+        image = self.read(record.path)
         height, width = image.shape[:2]
         if (width, height) != (record.width, record.height):
             raise ValueError(

@@ -12,11 +12,14 @@ import numpy as np
 from centerkp.drawing.mosaic import draw_targets_of_batch
 from centerkp.evaluation.monitors import MONITORS
 from centerkp.heads import head_channels
+from centerkp.images.reading import read_image
 from centerkp.images.saving import write_image
+from centerkp.labels.rarity import weigh_images
 from centerkp.model.center_net import CenterNet
 from centerkp.samples.augment import Augmentation, read_compose
 from centerkp.samples.pipeline import make_batches
 from centerkp.samples.sample import Sampler
+from centerkp.training.caching import CacheWhenSlow
 from centerkp.training.callbacks import EpochEnd, Forecast, LateEvaluation, OwnWeights, ProgressBar, format_header
 from centerkp.training.interruption import Interruption
 from centerkp.training.loggers import RunLog
@@ -51,6 +54,8 @@ def fit(run: Run) -> None:
         f"{limit}{epochs} of {count_of(run.steps, 'step')}, learning rate up to {settings.learning_rate:g}; "
         f"best.keras: highest {MONITORS[settings.monitor]}{often} (*)"
     )
+    if settings.cache == "ram":
+        console.print(f"cache: {run.cache.describe(run.train_records)}")
     started = time.monotonic()
     with RunLog(run) as run_log:
         for part in parts[current:]:
@@ -124,7 +129,8 @@ def fit_part(run: Run, part: Part, run_log: RunLog) -> None:
         forecast = Forecast(left, settings.image_size, run.limit, console)
         bar = ProgressBar(settings.epochs, steps, folder, console)
         late = [LateEvaluation(epoch_end)] if run.callbacks else []
-        callbacks = [bar, epoch_end, forecast, *run.callbacks, *late, run_log]
+        caching = [CacheWhenSlow(run, run.cache)] if settings.cache == "auto" else []
+        callbacks = [bar, epoch_end, forecast, *caching, *run.callbacks, *late, run_log]
         if run.limit:
             run.limit.steps_left = left
             callbacks.insert(1, run.limit)  # what it decides after a step, the end of the epoch is to know
@@ -179,11 +185,12 @@ def make_training_batches(run: Run, start_epoch: int, skip: int = 0) -> tuple[An
     )
     busiest = max(len(r.boxes_xyxy) for r in [*run.train_records, *run.val_records])
     max_objects = min(max(busiest, 1), MAX_OBJECTS)
-    sampler = Sampler(run.model.schema, run.model.image_size, max_objects, augmentation)
+    sampler = Sampler(run.model.schema, run.model.image_size, max_objects, augmentation, run.cache or read_image)
+    weights = weigh_images(run.train_records, run.model.schema.num_classes) if settings.weight_classes else None
     common: dict[str, Any] = {"threads": settings.threads, "seed": settings.seed}
-    options = common | {"start_epoch": start_epoch, "skip": skip}
+    options = common | {"start_epoch": start_epoch, "skip": skip, "weights": weights}
     batches = make_batches(run.train_records, sampler, settings.batch_size, shuffle=True, **options)
-    plain = replace(sampler, augmentation=None)
+    plain = replace(sampler, augmentation=None, read=read_image)
     val_batches = make_batches(run.val_records, plain, settings.batch_size, shuffle=False, **common)
     return batches, val_batches
 

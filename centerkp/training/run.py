@@ -11,6 +11,7 @@ from rich.console import Console
 from centerkp.labels.records import Record
 from centerkp.model.center_net import CenterNet
 from centerkp.results import Detection
+from centerkp.samples.cache import ImageCache
 from centerkp.training.run_folder import RunFolder
 from centerkp.training.settings import TrainSettings
 from centerkp.training.time_limit import TimeLimit
@@ -50,6 +51,11 @@ class Run:
             return None
         validation_steps = math.ceil(len(self.val_records) / self.settings.batch_size)
         return TimeLimit(self.settings, self.model.timed, self.started, validation_steps)
+
+    @cached_property
+    def cache(self) -> ImageCache | None:
+        """What reads the run's training images, and may keep them; None where they are to be decoded anew each time."""
+        return None if self.settings.cache == "none" else ImageCache(is_active=self.settings.cache == "ram")
 
     def read_rows(self) -> list[dict[str, float]]:
         """The rows of the run's log, of the epochs that its model has seen to the end."""

@@ -107,6 +107,12 @@ class TrainSettings:
         "number format of the computation; 'auto' is mixed_bfloat16 where the machine is faster in it",
         choices=("auto", "float32", "mixed_bfloat16", "mixed_float16"),
     )
+    cache: str = _machine(
+        "auto",
+        "'ram' keeps decoded images in memory, as many as fit into half of what is free, 'none' decodes them anew each time; "
+        "'auto' keeps them once reading takes a fifth of a step's time",
+        choices=("auto", "ram", "none"),
+    )
     threads: int | None = _machine(None, "threads that prepare images; by default one per core")
 
     learning_rate: float | None = _learning(
@@ -129,6 +135,11 @@ class TrainSettings:
         "weights of loss terms that differ from the zoo's, as box_size=0.2,keypoint_regression=0.1; by default "
         f"{LIGHT_LOSSES} for efficientnet_lite0_fpn and none for the others",
         name="WEIGHTS",
+    )
+    weight_classes: bool = _learning(
+        False,
+        "show images of rare classes more often: of one on a 16th as many images as the commonest, twice as often, and so on "
+        "with the square root, from a quarter on",
     )
     freeze: str = _learning(
         "auto",

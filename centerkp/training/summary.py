@@ -10,6 +10,8 @@ from rich.text import Text
 
 from centerkp.doctor.check import check_dataset
 from centerkp.labels.counts import LabelCounts, count_labels
+from centerkp.labels.faults import SHOWN
+from centerkp.labels.rarity import repeat_factors
 from centerkp.labels.records import Record
 from centerkp.schema import ObjectClass, Schema
 
@@ -82,6 +84,16 @@ def warn_of_reach(console: Console, records: Sequence[Record], image_size: int, 
             f"is {np.median(lengths):.0f}): take a deeper --backbone or a smaller --image-size.",
             style="yellow",
         )  # fmt: skip
+
+
+def tell_rare_classes(console: Console, records: Sequence[Record], schema: Schema, are_weighted: bool) -> None:
+    """Before training, a line on classes that are on few images: how much more often these are shown, or could be."""
+    factors = repeat_factors(count_labels(records, schema).images)
+    rare = [f"{name} x{factor:.1f}" for name, factor in zip(schema.class_names, factors, strict=True) if factor > 1]
+    if rare:
+        some = ", ".join(rare[:SHOWN]) + (", ..." if len(rare) > SHOWN else "")
+        does = "shows" if are_weighted else "would show"
+        console.print(f"rare classes: --weight-classes {does} their images more often: {some}", soft_wrap=True)
 
 
 def _class_table(schema: Schema, counts: LabelCounts, held: LabelCounts) -> Table:

@@ -32,7 +32,7 @@ from centerkp.training.run import Run
 from centerkp.training.run_folder import RunFolder
 from centerkp.training.run_images import KeptImages, read_records
 from centerkp.training.settings import TrainSettings
-from centerkp.training.summary import print_dataset, warn_of_labels, warn_of_reach
+from centerkp.training.summary import print_dataset, tell_rare_classes, warn_of_labels, warn_of_reach
 from centerkp.training.values import read_keypoint_map, read_numbers
 from centerkp.weights.start import build_from_weights, build_model
 from centerkp.writing import write_json
@@ -157,6 +157,7 @@ def _prepare_records(
     if settings.coco:
         warn_of_labels(console, settings.coco, settings.val)
     require_labels(train_records, schema)
+    tell_rare_classes(console, train_records, schema, settings.weight_classes)
     settings, choices = choose_epochs(settings, len(train_records))
     for line in choices:
         console.print(line)

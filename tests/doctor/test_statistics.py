@@ -54,6 +54,21 @@ def test_crowds_are_not_measured(tmp_path):
     assert not found(checkup, "share the cell") and not found(checkup, "smaller than 2 cells")
 
 
+def test_rare_classes(tmp_path):
+    """Bolts are on twenty images; nuts on four are rare, on five no more; a class without any is missing and not rare."""
+    content = dataset([(0, 0, 100, 100)] * 20)
+    content["images"] = [dict(content["images"][0], id=i + 1, file_name=f"{i}.png") for i in range(20)]
+    content["categories"] += [{"id": 2, "name": "nut"}, {"id": 3, "name": "none"}]
+    for i, entry in enumerate(content["annotations"]):
+        entry["image_id"] = i + 1
+    content["annotations"] += [dict(content["annotations"][i], id=100 + i, category_id=2) for i in range(4)]
+    (finding,) = found(check(tmp_path, content), "rare")
+    assert (finding.level, finding.count, finding.places) == ("advice", 1, ("'nut' on 4 images",))
+    assert "'bolt' is on (20)" in finding.title and "up to 1.1 times" in finding.remedy
+    content["annotations"].append(dict(content["annotations"][4], id=104, category_id=2))
+    assert not found(check(tmp_path / "five", content), "rare")
+
+
 class TestSuggestedSize:
     def test_small_objects_need_a_larger_one(self, tmp_path):
         """24 pixels of 1024 must become 16: 16 / 24 * 1024 = 683, the next multiple of 128 is 768."""

@@ -116,6 +116,21 @@ def test_both_kinds_agree_bit_for_bit_however_many_threads(records):
 
 
 @KINDS
+def test_weights_say_how_often_each_record_is_seen(records, make):
+    """Rounded up or down in every epoch, exact over many, in another order each time, and the same in every run."""
+    weights = np.array([1, 1, 1, 1, 1, 2, 7.0])
+    dataset = make(records, PLAIN, 7, seed=3, shuffle=True, weights=weights)
+    epochs = [_numbers(_epoch(dataset)[0]) for _ in range(16)]
+    counts = np.array([np.bincount(epoch, minlength=7) for epoch in epochs])
+    expected = 7 * weights / weights.sum()
+    assert (counts >= np.floor(expected)).all() and (counts <= np.ceil(expected)).all()
+    assert counts.mean(0) == pytest.approx(expected, abs=0.4)
+    assert epochs[0] != epochs[1] and epochs[0] != sorted(epochs[0])
+    again = make(records, PLAIN, 7, seed=3, shuffle=True, weights=weights, start_epoch=5)
+    assert _numbers(_epoch(again)[0]) == epochs[5]
+
+
+@KINDS
 def test_fewer_records_than_a_batch_fill_one(records, make):
     dataset = make(records[:3], TRAIN, 8, seed=0, shuffle=True)
     (batch,) = _epoch(dataset)

@@ -1,0 +1,72 @@
+"""Decoded images kept in memory for the samples of later epochs, as many as fit into a bound."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Lock
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from centerkp.images.reading import PackedImage, read_image
+from centerkp.labels.records import Record
+from centerkp.wording import count_of
+
+SHARE = 0.5  # of the free memory
+
+
+class ImageCache:
+    """Reads images in the place of `read_image`, and keeps those that it reads while `is_active`, until the bound is reached.
+
+    Those that came first stay: every epoch shows each image about once, so that none is worth more than another. Samples are
+    the same with and without it. It may be called from several threads.
+
+    Args:
+        bound: bytes of pixels that it keeps at most; by default half of the memory that is free.
+        is_active: False to read only, and measure for how long; may be set later.
+    """
+
+    def __init__(self, bound: int | None = None, is_active: bool = True) -> None:
+        self.bound = int(SHARE * find_free_memory()) if bound is None else bound
+        self.is_active = is_active
+        self.size, self.reads, self.seconds = 0, 0, 0.0  # bytes kept; images read from their files, and how long that took
+        self._kept: dict[Any, np.ndarray] = {}
+        self._lock = Lock()
+
+    def __call__(self, path: Path | PackedImage) -> np.ndarray:
+        """The image as `read_image` gives it; not to be written into."""
+        if (kept := self._kept.get(path)) is not None:
+            return kept
+        started = perf_counter()
+        image = read_image(path)
+        took = perf_counter() - started
+        image.flags.writeable = False
+        with self._lock:
+            self.reads, self.seconds = self.reads + 1, self.seconds + took
+            if self.is_active and path not in self._kept and self.size + image.nbytes <= self.bound:
+                self._kept[path] = image
+                self.size += image.nbytes
+        return image
+
+    def describe(self, records: Sequence[Record]) -> str:
+        """How many of the images stay in memory decoded, and what they take there, in words."""
+        whole = sum(3 * record.width * record.height for record in records)
+        if whole <= self.bound:
+            return f"{count_of(len(records), 'decoded image')} in memory, {whole / 1e9:.2g} GB"
+        return f"decoded images in memory up to {self.bound / 1e9:.2g} GB, about {self.bound / whole:.0%} of {len(records)}"
+
+
+def find_free_memory() -> int:
+    """Bytes of memory that a cache could take: what the system has left, and the container that this process runs in."""
+    free = []
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        free += [1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
+        group = Path("/sys/fs/cgroup")
+        free.append(int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
+    except (OSError, ValueError):  # no Linux, no container, or one without a limit ("max")
+        pass
+    if not free and hasattr(os, "sysconf"):
+        free = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2]
+    return max(min(free, default=2**31), 0)

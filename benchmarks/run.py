@@ -12,14 +12,15 @@ import time
 from pathlib import Path
 
 import measure
+import memory
 import network
 import page
 import pipeline
 import targets
 import training
 
-PARTS = {"pipeline": pipeline, "targets": targets, "network": network, "training": training}
-PAGES = {"training": "TRAINING.md"}  # of parts that are measured by themselves, with --only
+PARTS = {"pipeline": pipeline, "targets": targets, "network": network, "training": training, "memory": memory}
+PAGES = {"training": "TRAINING.md", "memory": "MEMORY.md"}  # of parts that are measured by themselves, with --only
 RESULTS = Path(__file__).with_name("RESULTS.md")
 
 START = """\
@@ -70,7 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
 def read_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measures this machine and writes a page of tables.", allow_abbrev=False)
     parser.add_argument("--quick", action="store_true", help="a few tiny cases, to see that all works")
-    parser.add_argument("--only", choices=list(PARTS), help="one part of the page; training has a page of its own")
+    parser.add_argument("--only", choices=list(PARTS), help="one part of the page; training and memory have pages of their own")
     parser.add_argument(
         "--output", type=Path, help=f"file to write (default: {RESULTS.name} beside this program; --quick and --only print)"
     )

@@ -5,19 +5,25 @@ import re
 from argparse import Namespace
 from collections.abc import Sequence
 
-# Said by TensorFlow, JAX, CUDA, OpenCV, OpenVINO and ONNX Runtime; NumPy and Python raise a MemoryError, which keeps its name
-# where TensorFlow passes it on as text. A full disk has the same class in TensorFlow, so that the text decides.
-_MEMORY = re.compile(
-    r"OOM when allocating|RESOURCE_EXHAUSTED|MemoryError|out of memory|OUT_OF_MEMORY|Insufficient memory|bad_alloc"
-    r"|Dst tensor is not initialized|Failed to allocate memory",
-    re.IGNORECASE,
-)
+from centerkp.training.memory import MEMORY_ERRORS
+
+# NumPy and Python raise a MemoryError, which keeps its name where TensorFlow passes it on as text. A full disk has the same
+# class in TensorFlow as full memory, so that the text decides.
 _DISK = re.compile(r"No space left on device|Disk quota exceeded|File too large|not enough space on the disk", re.IGNORECASE)
 _SHAPE = re.compile(r"shape ?[\[(]([0-9, ]+)[\])]")
 _BYTES = re.compile(r"(?:allocate|allocating|allocation of) (?:([0-9]+) ?bytes|([0-9.]+ ?[KMGT]i?B))", re.IGNORECASE)
 # The flags that make a command's work smaller, the most effective first; and what else does.
 _SMALLER = {
-    "train": ("--batch-size", "--image-size", "--stacks", "--backbone", "--threads"),
+    "train": (
+        "--batch-size auto",
+        "--batch-size",
+        "--accumulate",
+        "--remat",
+        "--image-size",
+        "--stacks",
+        "--backbone",
+        "--threads",
+    ),
     "infer": ("--batch-size", "--image-size", "--stacks", "--tta"),
     "eval": ("--batch-size", "--image-size", "--tta"),
     "export": ("--image-size", "--stacks", "--calibrate"),
@@ -40,7 +46,7 @@ def explain_exhaustion(error: BaseException, options: Namespace) -> str | None:
     if _DISK.search(text):
         flag = f" with {_OUT[command]}" if command in _OUT else ""
         return f"{_find_file(causes, text)}: found the disk full, expected room; free some or write to another disk{flag}."
-    if not any(isinstance(one, MemoryError) for one in causes) and not _MEMORY.search(text):
+    if not any(isinstance(one, MemoryError) for one in causes) and not MEMORY_ERRORS.search(text):
         return None
     smaller = [_name_flag(flag, options) for flag in _SMALLER.get(command, ())]
     remedy = f"make it smaller with {', '.join(smaller)}" if smaller else "close other programs or use a machine with more"
@@ -83,4 +89,5 @@ def _name_option(flag: str) -> str:
 def _name_flag(flag: str, options: Namespace) -> str:
     """A flag that makes the work fit the memory, with its present value: "--batch-size (now 8)"."""
     value = getattr(options, _name_option(flag), None)
-    return f"{flag} (now {value})" if isinstance(value, int | float | str) and value != "" else flag
+    said = isinstance(value, int | float | str) and not isinstance(value, bool) and value != ""
+    return f"{flag} (now {value})" if said else flag

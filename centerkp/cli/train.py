@@ -1,6 +1,7 @@
 """`centerkp train`."""
 
 import argparse
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from types import UnionType
 from typing import Any, get_args
@@ -86,7 +87,7 @@ def _add_settings(parser: argparse.ArgumentParser, settings: type) -> None:
             continue
         kinds = get_args(one.type) if isinstance(one.type, UnionType) else (one.type,)
         kind = str if str in kinds else kinds[0]  # the digits of a number become one where the settings are made
-        convert = _read_range if isinstance(one.default, tuple) else kind
+        convert = _read_range if isinstance(one.default, tuple) else _read_words(one.metadata["words"], kind)
         choices = one.metadata["choices"] or None
         metavar = None if choices else one.metadata["name"] or ("N" if kind is int else "X")
         if one.metadata["repeat"]:
@@ -102,6 +103,15 @@ class _Join(argparse.Action):
     ) -> None:
         before = getattr(namespace, self.dest, None)
         setattr(namespace, self.dest, f"{before},{value}" if before else value)
+
+
+def _read_words(words: Mapping, kind: Any) -> Callable[[str], Any]:
+    """What reads the value of a flag of `centerkp train` that may be a word, as in --batch-size auto."""
+
+    def number(text: str) -> Any:
+        return words[text] if text in words else kind(text)
+
+    return number if words else kind
 
 
 def _read_range(text: str) -> tuple[float, float]:

@@ -16,10 +16,12 @@ import centerkp.model.averaging  # noqa: F401  by its name Keras finds the optim
 from centerkp.codec.decode import DecodeOptions, decode
 from centerkp.codec.targets import MASK_RULES, render_targets
 from centerkp.heads import HEATMAP_HEADS, STRIDE, Tensor, head_channels
+from centerkp.model.accumulation import train_in_parts
 from centerkp.model.backbone import Backbone, is_within
 from centerkp.model.backbones import find_backbone
 from centerkp.model.keras_file import UNREADABLE, check_keras_file
 from centerkp.model.losses import DEFAULT_WEIGHTS, compute_losses
+from centerkp.model.remat import rematerialise
 from centerkp.results import Thresholds
 from centerkp.schema import Schema
 from centerkp.writing import mark, replacing
@@ -89,6 +91,16 @@ class CenterNet(keras.Model):
         self.timed = timed  # of a run with a limit: the "progress" of its schedule, the "seconds" left, whether it "is_over"
         self.loss_trackers = {head: keras.metrics.Mean(name=head) for head in head_channels(schema)}
         self.freeze(frozen, frozen_bn)
+        self.save_memory()
+
+    def save_memory(self, parts: int = 1, remat: bool = False) -> None:
+        """Says how a CenterNet trains in less memory, until it is loaded again; compile the model afterwards.
+
+        Args:
+            parts: of a batch, which is computed so many images at a time (`accumulation`); it must be a multiple of them.
+            remat: whether most of what a layer gives is computed a second time instead of kept (`remat`).
+        """
+        self.parts, self.rematerialised = parts, rematerialise(self) if remat else None
 
     def freeze(self, part: str = "none", batch_norm: bool = False) -> None:
         """Says which part of the CenterNet does not train: "none", "stem", the trunk to "stride8", ..., "backbone".
@@ -124,7 +136,8 @@ class CenterNet(keras.Model):
 
     def call(self, image: Tensor, training: bool | None = None, mask: Any = None) -> list[dict[str, Tensor]]:
         """Images (B, H, W, 3) from 0 to 255 -> one `{head: map}` per stack, a list also of one stack."""
-        outputs = super().call(keras.ops.cast(image, "float32"), training=training, mask=mask)
+        image = keras.ops.cast(image, "float32")
+        outputs = self.rematerialised(image) if self.rematerialised and training else super().call(image, training, mask)
         # Keras unwraps a list of one output; one stack and two should look alike.
         return outputs if isinstance(outputs, list) else [outputs]
 
@@ -139,9 +152,21 @@ class CenterNet(keras.Model):
         map_size = y_pred[0]["center_heatmap"].shape[1:3]
         targets = render_targets(y, self.schema, map_size, mask_rule=self.mask_rule)
         terms = compute_losses(y_pred, targets, self.schema.keypoint_mask)
+        return self.note_terms(terms)
+
+    def weigh_terms(self, terms: Mapping[str, Tensor]) -> Tensor:
+        """The loss of a CenterNet: the weighted sum of its terms by head."""
+        return sum(self.loss_weights[head] * value for head, value in terms.items())
+
+    def note_terms(self, terms: Mapping[str, Tensor]) -> Tensor:
+        """Shows the terms of a step's loss, unweighted by head, and returns their weighted sum."""
         for head, value in terms.items():
             self.loss_trackers[head].update_state(value)
-        return sum(self.loss_weights[head] * value for head, value in terms.items())
+        return self.weigh_terms(terms)
+
+    def train_step(self, *args: Any) -> Any:
+        """What `fit` does with a batch: Keras's own step, or one in parts."""
+        return super().train_step(*args) if self.parts == 1 else train_in_parts(self, *args)
 
     def predict_step(self, *args: Any) -> Any:
         """What `predict` gives: objects instead of maps; the data come last, behind the state on the JAX backend."""

@@ -38,8 +38,28 @@ def sparse_l1(values: Tensor, target: Mapping) -> Tensor:
     return ops.sum(ops.abs(take_pairs(values, target["index"]) - target["value"]), axis=-1) * target["weight"]
 
 
+def count_labels(targets: Mapping, keypoint_mask: np.ndarray) -> dict:
+    """What the losses of a batch are divided by, `{head: count}`: its objects, or (C,) labelled keypoints by class; 1 at least.
+
+    Args:
+        targets, keypoint_mask: as for `compute_losses`.
+    """
+    groups = ops.convert_to_tensor(keypoint_mask.astype("float32"))
+    objects = ops.sum(ops.cast(targets["box_size"]["weight"] > 0, "float32"))
+    counts = dict.fromkeys(("center_heatmap", "center_offset", "box_size"), objects)
+    if "keypoint_heatmap" in targets:
+        counts["keypoint_heatmap"] = ops.matmul(groups, ops.sum(targets["keypoint_counts"], axis=0))
+        for head in ("keypoint_offset", "keypoint_regression"):
+            counts[head] = ops.matmul(groups, _sum_points(targets[head]["weight"], keypoint_mask))
+    return {head: ops.maximum(count, 1.0) for head, count in counts.items()}
+
+
 def compute_losses(
-    stacks: Sequence[Mapping], targets: Mapping, keypoint_mask: np.ndarray, class_weights: Sequence[float] | None = None
+    stacks: Sequence[Mapping],
+    targets: Mapping,
+    keypoint_mask: np.ndarray,
+    class_weights: Sequence[float] | None = None,
+    counts: Mapping | None = None,
 ) -> dict:
     """All losses of a step as `{head: scalar}`, averaged over stacks, not yet weighted.
 
@@ -49,27 +69,23 @@ def compute_losses(
         keypoint_mask: (C, K) bool. The keypoint terms are normalised class by class, so that a class with few labelled
             points counts as much as one with many, and then summed.
         class_weights: (C,) factors for the keypoint terms of each class; 1 by default.
+        counts: what the losses are divided by, from `count_labels`; by default that of these targets. With that of a larger
+            batch, the losses of its parts sum up to its own.
     """
     groups = ops.convert_to_tensor(keypoint_mask.astype("float32"))
     class_weights = ops.convert_to_tensor(np.ones(len(keypoint_mask)) if class_weights is None else class_weights, "float32")
-    objects = ops.sum(ops.cast(targets["box_size"]["weight"] > 0, "float32"))
-
-    def by_class(per_keypoint: Tensor, counts: Tensor) -> Tensor:
-        """(K,) sums and (K,) counts -> one number."""
-        sums, counts = ops.matmul(groups, per_keypoint), ops.matmul(groups, counts)
-        return ops.sum(class_weights * sums / ops.maximum(counts, 1.0))
+    counts = counts or count_labels(targets, keypoint_mask)
 
     def loss_of(head: str, values: Tensor) -> Tensor:
         if head == "center_heatmap":
-            total = ops.sum(focal_loss(values, targets[head]) * targets["center_mask"])
-            return total / ops.maximum(objects, 1.0)
+            return ops.sum(focal_loss(values, targets[head]) * targets["center_mask"]) / counts[head]
         if head == "keypoint_heatmap":
-            total = ops.sum(focal_loss(values, targets[head]) * targets["keypoint_mask"], axis=(0, 1, 2))
-            return by_class(total, ops.sum(targets["keypoint_counts"], axis=0))
-        loss = sparse_l1(values, targets[head])
-        if head in ("center_offset", "box_size"):
-            return ops.sum(loss) / ops.maximum(objects, 1.0)
-        return by_class(_sum_points(loss, keypoint_mask), _sum_points(targets[head]["weight"], keypoint_mask))
+            points = ops.sum(focal_loss(values, targets[head]) * targets["keypoint_mask"], axis=(0, 1, 2))
+        elif head in ("center_offset", "box_size"):
+            return ops.sum(sparse_l1(values, targets[head])) / counts[head]
+        else:
+            points = _sum_points(sparse_l1(values, targets[head]), keypoint_mask)
+        return ops.sum(class_weights * ops.matmul(groups, points) / counts[head])
 
     heads = stacks[0].keys()
     return {head: sum(loss_of(head, ops.cast(stack[head], "float32")) for stack in stacks) / len(stacks) for head in heads}

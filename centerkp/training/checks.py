@@ -11,6 +11,7 @@ from centerkp.wording import quote, suggest
 if TYPE_CHECKING:
     from centerkp.training.settings import TrainSettings
 
+AUTO = 0  # the batch size that is still to be found
 LOGGERS = ("tensorboard", "wandb", "mlflow")
 _KINDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", tuple: "two numbers"}
 
@@ -44,9 +45,9 @@ def _fits(kind: type, value: Any) -> bool:
 
 def check_ranges(settings: "TrainSettings") -> None:
     """Raises ValueError where the value of one of the settings is out of its range, or not written as it should be."""
-    for name in ("image_size", "epochs", "batch_size", "eval_every", "patience", "folds", "fold"):
+    for name in ("image_size", "epochs", "batch_size", "accumulate", "eval_every", "patience", "folds", "fold"):
         value = getattr(settings, name)
-        if isinstance(value, int) and value < 1:
+        if isinstance(value, int) and value < 1 and (name, value) != ("batch_size", AUTO):
             raise ValueError(f"{name}: found {value}, expected 1 or more.")
     for name in ("val_fraction", "warmup", "ema", "bn_momentum"):
         if not 0 <= getattr(settings, name) < 1:

@@ -13,6 +13,8 @@ from keras import ops
 
 from centerkp.model.backbones import name_backbone
 from centerkp.model.center_net import load_model
+from centerkp.training.batch_search import share_accelerator
+from centerkp.training.checks import AUTO
 from centerkp.training.settings import TrainSettings
 from centerkp.weights.start import PACKAGED
 from centerkp.wording import count_of
@@ -28,6 +30,8 @@ LEAST_GAIN = 1.3  # of a convolution in bfloat16: casts and the rest of the step
 def choose(settings: TrainSettings) -> tuple[TrainSettings, list[str]]:
     """Chooses what a run's settings leave "auto", for this machine; a line for each choice: what, why, what else."""
     lines = []
+    if settings.batch_size == AUTO:
+        share_accelerator()
     if settings.backbone == "auto":
         settings, line = _choose_backbone(settings)
         lines.append(f"backbone: {line}")
@@ -45,9 +49,9 @@ def choose_epochs(settings: TrainSettings, images: int) -> tuple[TrainSettings, 
     if settings.epochs or settings.time:
         return settings, []
     steps = STEPS * math.sqrt(max(images / FEW_IMAGES, 1))
-    wanted = round(steps * settings.batch_size / images)
+    wanted = round(steps * settings.step_images / images)
     epochs = min(max(wanted, FEWEST_EPOCHS), MOST_EPOCHS)
-    why = f"{count_of(images, 'image')} in batches of {settings.batch_size} are to be trained on for {steps:.0f} steps"
+    why = f"{count_of(images, 'image')} in batches of {settings.step_images} are to be trained on for {steps:.0f} steps"
     bound = "" if epochs == wanted else f", within {FEWEST_EPOCHS} to {MOST_EPOCHS} epochs"
     return replace(settings, epochs=epochs), [f"epochs: {epochs}, because {why}{bound} (--epochs or --time decide otherwise)"]
 
@@ -87,6 +91,7 @@ def _choose_by_memory(settings: TrainSettings) -> tuple[TrainSettings, str]:
         return replace(settings, backbone=LIGHT), f"{LIGHT}, because {why} (less with a smaller --batch-size or --image-size)"
     why = f"{device} has {memory:.0f} GB and it needs {needed:.0f} for {batch} images of {size}"
     line = f"{LARGE}, because {why} (--backbone {LIGHT} trains many times as fast)"
+    batch = AUTO if settings.batch_size == AUTO else batch
     return replace(settings, backbone=LARGE, batch_size=batch, image_size=size), line
 
 

@@ -23,6 +23,7 @@ from centerkp.training.caching import CacheWhenSlow
 from centerkp.training.callbacks import EpochEnd, Forecast, LateEvaluation, OwnWeights, ProgressBar, format_header
 from centerkp.training.interruption import Interruption
 from centerkp.training.loggers import RunLog
+from centerkp.training.memory_guard import MemoryGuard
 from centerkp.training.optimizer import make_optimizer, own_optimizer
 from centerkp.training.run import Run
 from centerkp.training.run_folder import RunFolder
@@ -61,8 +62,9 @@ def fit(run: Run) -> None:
         for part in parts[current:]:
             if model.frozen != part.frozen:
                 compile_part(run, part)
-            # Not part of what Keras saves with an optimizer, so a resumed one has to be told as well.
+            # Not part of what Keras saves with a model and its optimizer, so resumed ones have to be told as well.
             own_optimizer(model).exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+            model.save_memory(settings.accumulate, settings.remat)
             fit_part(run, part, run_log)
             if model.stop_training:
                 break
@@ -130,7 +132,7 @@ def fit_part(run: Run, part: Part, run_log: RunLog) -> None:
         bar = ProgressBar(settings.epochs, steps, folder, console)
         late = [LateEvaluation(epoch_end)] if run.callbacks else []
         caching = [CacheWhenSlow(run, run.cache)] if settings.cache == "auto" else []
-        callbacks = [bar, epoch_end, forecast, *caching, *run.callbacks, *late, run_log]
+        callbacks = [bar, epoch_end, forecast, MemoryGuard(settings, console), *caching, *run.callbacks, *late, run_log]
         if run.limit:
             run.limit.steps_left = left
             callbacks.insert(1, run.limit)  # what it decides after a step, the end of the epoch is to know
@@ -189,7 +191,7 @@ def make_training_batches(run: Run, start_epoch: int, skip: int = 0) -> tuple[An
     weights = weigh_images(run.train_records, run.model.schema.num_classes) if settings.weight_classes else None
     common: dict[str, Any] = {"threads": settings.threads, "seed": settings.seed}
     options = common | {"start_epoch": start_epoch, "skip": skip, "weights": weights}
-    batches = make_batches(run.train_records, sampler, settings.batch_size, shuffle=True, **options)
+    batches = make_batches(run.train_records, sampler, settings.step_images, shuffle=True, **options)
     plain = replace(sampler, augmentation=None, read=read_image)
     val_batches = make_batches(run.val_records, plain, settings.batch_size, shuffle=False, **common)
     return batches, val_batches

@@ -18,6 +18,7 @@ from centerkp.evaluation.tables import print_notes, print_tables
 from centerkp.labels.counts import require_labels
 from centerkp.labels.records import Dataset, Record
 from centerkp.schema import Schema
+from centerkp.training.batch_search import choose_batch_size
 from centerkp.training.choice import choose
 from centerkp.training.loggers import require_loggers
 from centerkp.training.run_folder import RunFolder
@@ -70,6 +71,11 @@ def cross_validate(
     for note in [*dataset.notes, *notes]:
         console.print(f"  {note}", style="yellow")
     _check_folds(folds, dataset.schema, settings)
+    records = [record for fold in folds for record in fold]
+    images = len(records) - max(map(len, folds))
+    settings, choices = choose_batch_size(settings, dataset.schema, records, images, console)
+    for line in choices:
+        console.print(line)
     if not resume:
         folder = RunFolder.create(settings)
     with folder.hold():

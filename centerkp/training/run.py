@@ -42,7 +42,7 @@ class Run:
     @property
     def steps(self) -> int:
         """Steps of an epoch of the run."""
-        return max(len(self.train_records) // self.settings.batch_size, 1)
+        return max(len(self.train_records) // self.settings.step_images, 1)
 
     @cached_property
     def limit(self) -> TimeLimit | None:

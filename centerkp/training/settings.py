@@ -11,7 +11,7 @@ from typing import Any
 
 from centerkp.evaluation.monitors import MONITORS
 from centerkp.heads import FREEZABLE
-from centerkp.training.checks import check_combinations, check_ranges, check_type
+from centerkp.training.checks import AUTO, check_combinations, check_ranges, check_type
 from centerkp.training.defaults import LIGHT_LOSSES, STARTING_WORDS, find_defaults
 from centerkp.wording import quote, suggest
 
@@ -22,10 +22,13 @@ PATHS = (
 DATA_PATHS = tuple(name for name in PATHS if name not in ("run", "weights"))
 
 
-def _setting(group: str, default: Any, text: str, *, choices: tuple = (), name: str = "", repeat: bool = False) -> Any:
-    """A field of the settings with its help text; `name` is its value's in the help, a `repeat` flag joins by commas."""
-    about = {"group": group, "help": text, "choices": choices, "name": name, "repeat": repeat}
-    return field(default=default, metadata=about)
+def _setting(group: str, default: Any, text: str, *, choices: tuple = (), name: str = "", **about: Any) -> Any:
+    """A field of the settings with its help text; `name` is its value's in the help.
+
+    A `repeat` flag joins by commas, and `words` stand for some of the values.
+    """
+    about = {"repeat": False, "words": {}} | about
+    return field(default=default, metadata=about | {"group": group, "help": text, "choices": choices, "name": name})
 
 
 # What a setting is about: the groups of `train --help`, in the order in which the fields first name them.
@@ -101,7 +104,23 @@ class TrainSettings:
         name="N",
     )
 
-    batch_size: int | None = _machine(None, "images per step; by default 4 for efficientnet_lite0_fpn, else 8")
+    batch_size: int | None = _machine(
+        None,
+        "images that are computed at once; by default 4 for efficientnet_lite0_fpn, else 8; 'auto' tries which most fit the "
+        "memory and leave 10 steps an epoch, and takes the learning rate times the square root of how many times the default "
+        "they are, 2 times at most",
+        words={"auto": AUTO},
+    )
+    accumulate: int = _machine(
+        1,
+        "batches that make one step, for batches that do not fit: equal to one so many times as large, but that "
+        "BatchNormalization sees each by itself",
+    )
+    remat: bool = _machine(
+        False,
+        "train in less memory and more time: most of what layers give is computed a second time instead of kept; it helps with "
+        "TensorFlow, and with JAX on accelerators",
+    )
     precision: str = _machine(
         "auto",
         "number format of the computation; 'auto' is mixed_bfloat16 where the machine is faster in it",
@@ -197,7 +216,9 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         for one in fields(self):
-            value = check_type(one.name, one.type, getattr(self, one.name))
+            value = getattr(self, one.name)
+            value = one.metadata["words"].get(value, value) if isinstance(value, str) else value
+            value = check_type(one.name, one.type, value)
             choices = one.metadata["choices"]
             if choices and value not in choices:
                 raise ValueError(f"{one.name}: found '{value}', expected one of {list(choices)}.")
@@ -237,9 +258,12 @@ class TrainSettings:
     def resolve(self) -> "TrainSettings":
         """The settings with every default that depends on others decided, as a run keeps them in settings.json.
 
-        What depends on the machine is decided by `choice.choose`, and what depends on the data by `choice.choose_epochs`.
+        What depends on the machine is decided by `choice.choose`, and what depends on the data by `choice.choose_epochs`. A
+        batch size of `AUTO` stays, and the learning rate that depends on it.
         """
         defaults = find_defaults(self.backbone, self.weights, timed=bool(self.time))
+        if self.batch_size == AUTO:
+            del defaults["learning_rate"]
         return replace(self, **{name: value for name, value in defaults.items() if getattr(self, name) in (None, "auto")})
 
     def anchor(self) -> "TrainSettings":
@@ -254,6 +278,11 @@ class TrainSettings:
         """Names of the loggers that the settings ask for, each once."""
         named = [name.strip() for name in (self.log or "").split(",") if name.strip()]
         return list(dict.fromkeys(["tensorboard"] * self.tensorboard + named))
+
+    @property
+    def step_images(self) -> int:
+        """Images of a training step, which may have several batches."""
+        return self.batch_size * self.accumulate
 
     @property
     def data_name(self) -> str:

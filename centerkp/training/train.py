@@ -22,6 +22,7 @@ from centerkp.model.center_net import CenterNet, check_image_size, load_model
 from centerkp.model.cost import describe_cost, measure_reach
 from centerkp.results import coco_dataset
 from centerkp.schema import Schema
+from centerkp.training.batch_search import choose_batch_size
 from centerkp.training.callbacks import draw_validation, format_duration
 from centerkp.training.choice import choose, choose_epochs
 from centerkp.training.dry_run import build_probe, dry_run
@@ -158,8 +159,10 @@ def _prepare_records(
         warn_of_labels(console, settings.coco, settings.val)
     require_labels(train_records, schema)
     tell_rare_classes(console, train_records, schema, settings.weight_classes)
-    settings, choices = choose_epochs(settings, len(train_records))
-    for line in choices:
+    records = [*train_records, *val_records]
+    settings, choices = choose_batch_size(settings, schema, records, len(train_records), console)
+    settings, more = choose_epochs(settings, len(train_records))
+    for line in choices + more:
         console.print(line)
     # Raises now, and not at the first evaluation, when the validation images cannot decide what to choose the best model by.
     evaluate(val_records, ground_truth_as_detections(val_records, schema), schema).score(settings.monitor)

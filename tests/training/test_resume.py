@@ -25,8 +25,8 @@ from centerkp.training.run_images import digest_records, read_records
 from centerkp.training.settings import TrainSettings
 from centerkp.writing import hold_folder
 
-FLAGS = ["--backbone", "hourglass_10", "--image-size", "32", "--batch-size", "2", "--eval-every", "1", "--threads", "1",
-         "--precision", "float32"]  # fmt: skip
+FLAGS = ["--backbone", "hourglass_10", "--image-size", "32", "--eval-every", "1", "--threads", "1",
+         "--batch-size", "1", "--accumulate", "2", "--precision", "float32"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")

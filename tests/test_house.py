@@ -19,6 +19,7 @@ LADDER = (
     ("evaluation",),
     ("report",),
     ("training", "export"),
+    ("trials",),
     ("cli",),
 )
 RUNG = {room: rung for rung, rooms in enumerate(LADDER) for room in rooms} | {"__main__": len(LADDER)}

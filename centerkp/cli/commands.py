@@ -19,6 +19,7 @@ from centerkp.wording import printable, suggest
 # Each is a module beside this one with HELP, add_arguments(parser) and run(options) -> exit code or None.
 COMMANDS = (
     "train",
+    "tune",
     "infer",
     "eval",
     "export",

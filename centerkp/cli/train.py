@@ -32,16 +32,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="RUN",
         help="continue the interrupted run in this folder; its settings hold, --coco, --images and the like name moved data",
     )
-    parser.add_argument("--settings", metavar="FILE", help="settings.json of another run to start from; flags win over it")
-    _add_settings(parser, TrainSettings)
+    add_settings(parser)
 
 
 def run(options: argparse.Namespace) -> None:
     """The command `centerkp train`: trains a model on a dataset."""
     from centerkp.training.run_folder import RunFolder
 
-    given = {f.name: getattr(options, f.name) for f in fields(TrainSettings) if hasattr(options, f.name)}
     if options.resume:
+        given = _list_given(options)
         saved = RunFolder(options.resume).read_settings()
         ignored = sorted(set(given) - {"threads", *DATA_PATHS})
         if ignored:
@@ -50,7 +49,18 @@ def run(options: argparse.Namespace) -> None:
                 "keeps its settings, leave them out."
             )
         _train(TrainSettings.from_dict(saved.to_dict() | given), options)
-        return
+    else:
+        _train(read_settings(options), options)
+
+
+def _list_given(options: argparse.Namespace) -> dict[str, Any]:
+    """The settings that the flags of `centerkp train` name."""
+    return {one.name: getattr(options, one.name) for one in fields(TrainSettings) if hasattr(options, one.name)}
+
+
+def read_settings(options: argparse.Namespace) -> TrainSettings:
+    """The settings of a new training: those of its flags, and of the file of --settings where there are none."""
+    given = _list_given(options)
     if options.settings:
         # A run writes down the epochs and evaluations that suited its own length.
         length = dict.fromkeys(("epochs", "eval_every") if "time" in given else ())
@@ -60,23 +70,25 @@ def run(options: argparse.Namespace) -> None:
             "train: found no --coco; give the COCO JSON of your annotations, as in --coco ann.json, or TFRecords, as in "
             "--tfrecord 'train.record-?????-of-00010'."
         )
-    _train(TrainSettings.from_dict(given), options)
+    return TrainSettings.from_dict(given)
 
 
 def _train(settings: TrainSettings, options: argparse.Namespace) -> None:
     """Trains or resumes one model, or one for each fold."""
-    from centerkp.training.folds import cross_validate
     from centerkp.training.train import train
+    from centerkp.trials.folds import cross_validate
 
     (cross_validate if settings.folds and not settings.fold else train)(
         settings, resume=options.resume, started=options.started
     )
 
 
-def _add_settings(parser: argparse.ArgumentParser, settings: type) -> None:
-    """A flag of `centerkp train` per field of a settings dataclass; one not given stays out, and a file's value can hold."""
-    groups = {name: parser.add_argument_group(name) for name in dict.fromkeys(f.metadata["group"] for f in fields(settings))}
-    for one in fields(settings):
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """A flag of `centerkp train` per field of the settings; one not given stays out, and the value of --settings can hold."""
+    parser.add_argument("--settings", metavar="FILE", help="settings.json of another run to start from; flags win over it")
+    names = dict.fromkeys(one.metadata["group"] for one in fields(TrainSettings))
+    groups = {name: parser.add_argument_group(name) for name in names}
+    for one in fields(TrainSettings):
         group = groups[one.metadata["group"]]
         flag = "--" + one.name.replace("_", "-")
         default = ",".join(map(str, one.default)) if isinstance(one.default, tuple) else one.default

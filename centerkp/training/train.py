@@ -71,7 +71,7 @@ def train(
         ValueError, FileNotFoundError, FileExistsError: something in the data or the settings would waste the run; says what.
     """
     if settings.folds and not settings.fold:
-        raise ValueError("train: found folds without fold, expected one of them; centerkp.training.folds has cross_validate.")
+        raise ValueError("train: found folds without fold, expected one of them; centerkp.trials.folds has cross_validate.")
     started = monotonic() if started is None else started
     console = console or make_console()
     by_default = settings.weights == "auto"

@@ -83,6 +83,10 @@ def commands(own: Path, out: Path, models) -> dict[str, list]:
         "infer video": ["infer", own / "videos", "--weights", models.keras, "--out", out],
         "train": ["train", "--coco", ann, "--val", own / "val" / "val.json", "--run", out / "run", "--weights", "none",
                   "--backbone", "hourglass_10", "--image-size", 32, "--epochs", 1, "--batch-size", 2],
+        "train folds": ["train", "--coco", ann, "--folds", 2, "--group-by", r"(\d)", "--run", out / "run", "--weights", "none",
+                        "--backbone", "hourglass_10", "--image-size", 32, "--epochs", 1, "--batch-size", 2],
+        "tune": ["tune", "--coco", ann, "--val", own / "val" / "val.json", "--run", out / "tune", "--weights", "none",
+                 "--trials", 1, "--backbone", "hourglass_10", "--image-size", 32, "--epochs", 1, "--batch-size", 2],
         "demo": ["demo", "--data", out / "demo", "--run", out / "run", "--epochs", 1],
     }  # fmt: skip
 
@@ -189,6 +193,7 @@ OWN_INPUTS = {
     "export": ["export", "{keras}", "--format", "onnx", "--coco", "a.onnx", "--out", "a.onnx"],
     "eval": ["eval", "{keras}", "--coco", "metrics.json", "--out", "."],
     "train annotations": ["train", "--coco", "metrics.json", "--run", "."],
+    "train folds": ["train", "--coco", "metrics.json", "--folds", "2", "--run", "."],
     "train validation": ["train", "--coco", "a.json", "--val", "schema.json", "--run", "."],
     "infer folder": ["infer", "images", "--weights", "{keras}", "--out", "."],
     "infer picture": ["infer", "images/1.png", "--weights", "{keras}", "--out", "."],
@@ -215,7 +220,8 @@ FOREIGN = {
     "check": "fixed.json", "check html": "r.html", "show": "s.png", "split": "a_val.json", "merge": "all.json",
     "sigmas": "s.json", "label_map": "map.pbtxt", "tfrecord": "x.record", "convert": "m.keras", "export onnx": "m.onnx",
     "export openvino": "m.bin", "export litert": "m.tflite", "export saved_model": "m", "eval": "report.html",
-    "infer": "images/1.png", "infer video": "videos/c.mp4", "train": "run/settings.json", "demo": "demo/notes.txt",
+    "infer": "images/1.png", "infer video": "videos/c.mp4", "train": "run/settings.json", "train folds": "run/settings.json",
+    "demo": "demo/notes.txt", "tune": "tune/trials.json",
 }  # fmt: skip
 
 
@@ -227,7 +233,7 @@ def test_over_a_file_that_nobody_but_the_user_wrote(own, tmp_path, models, name,
     path.write_text("precious")
     before = digests(tmp_path)
     missing = SimpleNamespace(keras=own / "none.keras", checkpoint=own / "none")
-    if name != "train":  # which has its settings, but no network to read
+    if not name.startswith("train"):  # which has its settings, but no network to read
         assert str(path) in refused(commands(own, tmp_path / "out", missing)[name], capsys) or name == "demo"
     else:
         refused(commands(own, tmp_path / "out", models)[name], capsys)

@@ -26,6 +26,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--drop", action="store_true", help="with --fix: leave out what cannot be mended or used")
     parser.add_argument("--overwrite", action="store_true", help="replace files of these names that no earlier check wrote")
+    parser.add_argument(
+        "--stretch",
+        nargs="?",
+        const="auto",
+        metavar="LOW,HIGH",
+        help="which numbers are black and white in pictures of more than 8 bits; without them the range that the pictures use "
+        "(default: all of it, 0,65535 for 16 bits)",
+    )
     parser.add_argument("--no-images", action="store_true", help="examine the JSON alone; images may be elsewhere")
 
 
@@ -48,6 +56,7 @@ def run(options: argparse.Namespace) -> int:
         val_images_dir=options.val_images,
         image_size=options.image_size,
         open_images=not options.no_images,
+        stretch=options.stretch,
     )
     console = make_console()
     print_checkup(console, checkup)

@@ -37,6 +37,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("float32", "mixed_bfloat16", "mixed_float16"),
         help="number format of the network; bfloat16 is for GPUs and processors with matrix units",
     )
+    model.add_argument(
+        "--stretch",
+        nargs="?",
+        const="auto",
+        metavar="LOW,HIGH",
+        help="which numbers are black and white in pictures of more than 8 bits; without them the range that the pictures use "
+        "(default: as in the model's training)",
+    )
     model.add_argument("--batch-size", type=int, default=8, metavar="N", help="images per step (default: 8)")
     objects = parser.add_argument_group("objects")
     objects.add_argument(
@@ -67,9 +75,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int | None:
     """The command `centerkp infer`: finds the objects in images and videos."""
     from centerkp.console import make_console
+    from centerkp.images.reading import choose_levels
     from centerkp.inference.model_loading import find_newest_model, load_for_use
     from centerkp.inference.outputs import OutputChoice, OutputNames
-    from centerkp.inference.sources import find_sources
+    from centerkp.inference.sources import Picture, find_sources
     from centerkp.inference.stream import Selection, predict_sources
 
     console = make_console()
@@ -84,7 +93,7 @@ def run(options: argparse.Namespace) -> int | None:
             min_keypoint_score=options.keypoint_score,
         )
         OutputNames(options.out, sources, choice, options.overwrite)  # refuses what must not be, before the network loads
-        detector = load_for_use(
+        detector: Any = load_for_use(
             options.weights or find_newest_model(),
             image_size=options.image_size,
             stacks=options.stacks,
@@ -94,6 +103,11 @@ def run(options: argparse.Namespace) -> int | None:
             precision=options.precision,
             console=console,
         )
+        if options.stretch:
+            files = [s.address for s in sources if isinstance(s, Picture) and not isinstance(s.address, str)]
+            detector.levels = choose_levels(options.stretch, files)
+        if levels := getattr(detector, "levels", None):
+            console.print(f"in pictures of more than 8 bits {levels.black:.7g} is black and {levels.white:.7g} white")
         selection = Selection(
             min_score=options.score,
             classes=[name.strip() for names in options.classes or () for name in names.split(",")],

@@ -102,6 +102,8 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         convert = _read_range if isinstance(one.default, tuple) else _read_words(one.metadata["words"], kind)
         choices = one.metadata["choices"] or None
         metavar = None if choices else one.metadata["name"] or ("N" if kind is int else "X")
+        if one.metadata["alone"]:
+            common |= {"nargs": "?", "const": one.metadata["alone"]}
         if one.metadata["repeat"]:
             common["action"] = _Join
         group.add_argument(flag, type=convert, choices=choices, metavar=metavar, **common)

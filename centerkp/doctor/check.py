@@ -59,6 +59,7 @@ def check_dataset(
     val_images_dir: str | Path | None = None,
     image_size: int = 512,
     open_images: bool = True,
+    stretch: str | None = None,
 ) -> Checkup:
     """Examines a COCO dataset for training: calls every check of the doctor, and never stops at the first fault.
 
@@ -67,6 +68,7 @@ def check_dataset(
         val: a COCO JSON for validation, examined too and compared with the other; `val_images_dir` as `images_dir`.
         image_size: side of the square network input, for the sizes of objects.
         open_images: decode every image once; when False the image files are not even looked for.
+        stretch: as in `labels.coco.read_coco`; a validation set is read as the training set is.
 
     Raises:
         FileNotFoundError: there is no such JSON or images folder.
@@ -75,7 +77,7 @@ def check_dataset(
     is_collecting = gc.isenabled()
     gc.disable()
     try:
-        return _check_train_and_val(Path(path), images_dir, val, val_images_dir or images_dir, image_size, open_images)
+        return _check_train_and_val(Path(path), images_dir, val, val_images_dir or images_dir, image_size, open_images, stretch)
     finally:
         if is_collecting:
             gc.enable()
@@ -88,14 +90,16 @@ def _check_train_and_val(
     val_images_dir: str | Path | None,
     image_size: int,
     open_images: bool,
+    stretch: str | None,
 ) -> Checkup:
     """All checks of a training file, of a validation file where there is one, and of the two together."""
-    checkup = _check_one(path, images_dir, image_size, open_images)
+    checkup = _check_one(path, images_dir, image_size, open_images, stretch)
     if val is None:
         if checkup.reading:
             checkup.findings += check_neighbours(checkup.images.looks, checkup.reading)
     else:
-        checkup.val = _check_one(Path(val), val_images_dir, image_size, open_images, for_training=False)
+        stretch = str(checkup.images.levels) if checkup.images.levels else stretch
+        checkup.val = _check_one(Path(val), val_images_dir, image_size, open_images, stretch, for_training=False)
         checkup.findings += [replace(f, part="val") for f in checkup.val.findings if f.level in _FOR_BOTH]
         checkup.findings += _compare_categories(checkup, checkup.val)
     checkup.findings = sort_findings(checkup.findings)
@@ -106,7 +110,12 @@ _FOR_BOTH = ("unusable", "mendable", "suspicious")  # advice about validation da
 
 
 def _check_one(
-    path: Path, images_dir: str | Path | None, image_size: int, open_images: bool, for_training: bool = True
+    path: Path,
+    images_dir: str | Path | None,
+    image_size: int,
+    open_images: bool,
+    stretch: str | None = None,
+    for_training: bool = True,
 ) -> Checkup:
     """All checks of the doctor on one file, in order: what it holds, its images, its labels, its statistics."""
     try:
@@ -119,7 +128,7 @@ def _check_one(
     images, frames = Images([], [], {}), Frames.as_written(reading)
     if open_images:
         folders = image_folders(path, images_dir)
-        images = look_at_images(reading.names, folders)
+        images = look_at_images(reading.names, folders, stretch)
         found, frames = check_images(reading, images, folders)
         findings += found
     labels = settle_labels(reading, frames) if reading.annotations is not None else None

@@ -24,7 +24,22 @@ def check_images(reading: Reading, images: Images, folders: Sequence[Path]) -> t
         remedy = "mend the images or their entries"
         findings.append(Finding("unusable", "left out, all there are", reading.num_images, "image", remedy))
     more = check_frames(reading, images.looks, kinds) + _check_copies(reading, images.looks)
-    return findings + more, frames
+    return findings + more + _check_oddities(reading, images.looks), frames
+
+
+def _check_oddities(reading: Reading, looks: Sequence[Look]) -> list[Finding]:
+    """Findings about image files that are whole and decode to something else than a viewer would expect."""
+    rows = defaultdict(list)
+    for row, look in enumerate(looks):
+        for oddity in look.oddities:
+            rows[oddity].append(row)
+    findings = []
+    for oddity, some in rows.items():
+        level = "suspicious" if oddity.remedy else "note"
+        findings += make_finding(
+            level, oddity.text, some, noun="image", remedy=oddity.remedy, place=reading.label_image, image_row=int
+        )
+    return findings
 
 
 def _check_files_on_disk(reading: Reading, images: Images, folders: Sequence[Path]) -> list[Finding]:

@@ -27,7 +27,7 @@ def draw_records(records: Sequence[Record], schema: Schema, width: int | None = 
     """A mosaic of images with their labelled objects, at least one; titles are the file names, `width` is in pixels."""
     pictures = []
     for record in records:
-        image = read_image(record.path)
+        image = read_image(record.path, record.levels)
         pictures.append(draw_record(image, record.boxes_xyxy, record.class_ids, record.keypoints_xy, record.visibility, schema))
     return _arrange_square(pictures, [record.path.name for record in records], width)
 

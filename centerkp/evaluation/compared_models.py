@@ -88,9 +88,13 @@ def measure_models(
     for name, path in zip(name_models(models), models, strict=True):
         source = _load_source(path, coco, image_size, tta, console)
         schema = source.schema.with_sigmas(oks_sigmas)
-        if schema not in datasets:  # models of one schema share the annotations
-            datasets[schema] = read_coco(coco, images_dir=images_dir, schema=schema, check_images=check_images)
-        dataset = datasets[schema]
+        levels = getattr(source, "levels", None)
+        if (schema, levels) not in datasets:  # models of one schema share the annotations
+            stretch = str(levels) if levels else None
+            datasets[schema, levels] = read_coco(
+                coco, images_dir=images_dir, schema=schema, check_images=check_images, stretch=stretch
+            )
+        dataset = datasets[schema, levels]
         for line in () if results else dataset.notes:
             console.print(f"{Path(coco).name}: {line}")
         if isinstance(source, PredictionFile):

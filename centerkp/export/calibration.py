@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from centerkp.demo.scenes import draw_scene
-from centerkp.images.reading import PackedImage, letterbox_image, read_image
+from centerkp.images.packed import PackedImage
+from centerkp.images.reading import letterbox_image, read_image
+from centerkp.images.sensors import Levels
 from centerkp.labels.coco import read_coco
 from centerkp.labels.relocate import follow
 from centerkp.labels.splitting import split_records
@@ -16,7 +18,7 @@ DRAWN_SIZE = (640, 480)
 
 
 def find_pictures(
-    weights: str | Path, coco: str | Path | None, named: Sequence[Path], count: int
+    weights: str | Path, coco: str | Path | None, named: Sequence[Path], count: int, levels: Levels | None = None
 ) -> tuple[list[np.ndarray], str]:
     """Images to calibrate or compare an export on, up to `count` (H, W, 3) uint8 RGB, and where they are from.
 
@@ -28,12 +30,12 @@ def find_pictures(
     """
     if coco:
         paths = [record.path for record in read_coco(coco, check_images=False).records]
-        return [read_image(path) for path in spread(paths, count)], str(coco)
+        return [read_image(path, levels) for path in spread(paths, count)], str(coco)
     if named:
-        return [read_image(path) for path in spread(named, count)], f"{len(named)} named ones"
+        return [read_image(path, levels) for path in spread(named, count)], f"{len(named)} named ones"
     paths, source = _find_validation(Path(weights).parent)
     if paths:
-        return [read_image(path) for path in spread(paths, count)], source
+        return [read_image(path, levels) for path in spread(paths, count)], source
     rng = np.random.default_rng(0)
     return [
         draw_scene(rng, DRAWN_SIZE, 4)[0] for _ in range(count)
@@ -75,7 +77,7 @@ def _find_kept(folder: Path) -> list[Path | PackedImage]:
     return [path for path in paths if path.is_file()]
 
 
-def read_sample(path: Path, size: tuple[int, int]) -> tuple[np.ndarray, tuple[int, int]]:
+def read_sample(path: Path, size: tuple[int, int], levels: Levels | None) -> tuple[np.ndarray, tuple[int, int]]:
     """A calibration image from its file for an int8 export: the network's canvas, and (width, height) of the picture on it."""
-    canvas, _, valid_size = letterbox_image(read_image(path), size)
+    canvas, _, valid_size = letterbox_image(read_image(path, levels), size)
     return canvas, valid_size

@@ -117,11 +117,11 @@ def export(
     _check_target(target, kind, WriteGuard([path for path in (weights, coco, *images) if path], overwrite))
     named = spread(images, CALIBRATION_IMAGES)
     model: Any = load_detector(weights, image_size=image_size, stacks=stacks, console=console)
-    pictures, origin = find_pictures(weights, coco, named, VERIFIED_IMAGES)
+    pictures, origin = find_pictures(weights, coco, named, VERIFIED_IMAGES, model.levels)
     workplace = target.with_name(target.name + UNVERIFIED)
     place = workplace / target.name
     network = fold_and_check(model, FOLDED_TYPES.get((format, precision), "float32"), pictures[0], console)
-    samples = {"samples": [read_sample(path, model.image_size) for path in named]} if precision == "int8" else {}
+    samples = {"samples": [read_sample(path, model.image_size, model.levels) for path in named]} if precision == "int8" else {}
     _write_artefact(kind, network, place, precision=precision, batch=rows, **samples)
     del network, samples
     gc.collect()

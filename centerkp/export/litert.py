@@ -54,7 +54,9 @@ def write_litert(
             _store_halves(converter)
         content = converter.convert()
     path.write_bytes(content)
-    description = Description(network.schema, network.image_size, "litert", precision, batch, network.thresholds)
+    description = Description(
+        network.schema, network.image_size, "litert", precision, batch, network.thresholds, network.levels
+    )
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr(DESCRIPTION, json.dumps(description.to_dict(), indent=2, ensure_ascii=False))
     return path

@@ -50,7 +50,7 @@ def write_onnx(network: FoldedNetwork, path: str | Path, *, precision: str = "fp
     model = onnx.helper.make_model(
         body, opset_imports=opset, ir_version=IR_VERSION, producer_name="centerkp", producer_version=__version__
     )
-    description = Description(network.schema, network.image_size, "onnx", precision, batch, network.thresholds)
+    description = Description.of(network, "onnx", precision, batch)
     names = {"class_names": network.schema.class_names, "keypoint_names": network.schema.keypoint_names}
     properties = {key: json.dumps(value, ensure_ascii=False) for key, value in names.items()}
     onnx.helper.set_model_props(model, {"centerkp": description.to_json()} | properties)

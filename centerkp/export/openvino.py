@@ -48,7 +48,9 @@ def write_openvino(
         model = openvino.Core().read_model(write_onnx(network, Path(folder) / "model.onnx", batch=batch))
         if precision == "int8":
             model = _quantize_openvino(model, samples)
-        description = Description(network.schema, network.image_size, "openvino", precision, batch, network.thresholds)
+        description = Description(
+            network.schema, network.image_size, "openvino", precision, batch, network.thresholds, network.levels
+        )
         model.set_rt_info(description.to_json(), "centerkp")
         openvino.save_model(model, path, compress_to_fp16=precision != "fp32")
     return path

@@ -1,54 +1,52 @@
 """Image files -> upright RGB arrays: whatever a real folder contains, or an error that names the file."""
 
 import os
-import struct
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO, Protocol, runtime_checkable
+from typing import BinaryIO
 
 import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from centerkp import geometry
-from centerkp.images.kinds import HEIC, RAW, RAW_SUFFIXES, START, FileKind, tell_kind
+from centerkp.images.decoding import decode, decode_spread, decode_values
+from centerkp.images.kinds import HEIC, RAW, RAW_SUFFIXES, START, tell_kind
+from centerkp.images.oddities import Notice, look_for_narrow_range
 from centerkp.images.orientation import find_orientation, turn_upright
-from centerkp.images.pixels import flatten_pillow, to_rgb
+from centerkp.images.packed import PackedImage
+from centerkp.images.profiles import find_transform
+from centerkp.images.sensors import Levels, is_deep, join_levels, measure_range
+from centerkp.images.unreadable import (
+    MAX_PIXELS,
+    PILLOW_ERRORS,
+    foreign_error,
+    too_large_error,
+    truncated_error,
+    unreadable_error,
+)
 
-# A file of 1 kB can claim 17000 x 17000 pixels; this many (537 MB of RGB) is where Pillow, too, calls it an attack.
-MAX_PIXELS = 178_956_970
 # Closed list: Pillow would also open documents (EPS, PDF-like) that start other programs, and scientific stacks.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM", "TGA", "ICO")
 
 _END_MARKERS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND"}
 _DNG_TAG = 0xC612
-_EXPECTED = "JPEG, PNG, WebP, TIFF or the like"
-_PILLOW_ERRORS = (OSError, RuntimeError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, struct.error)
 
 
-@runtime_checkable
-class PackedImage(Protocol):
-    """An encoded image that has no file of its own; its `str()` is what messages call it, its names are as those of a path."""
-
-    @property
-    def name(self) -> str:
-        """The image's name with its ending, as of an image file's path."""
-
-    @property
-    def stem(self) -> str:
-        """The image's name without folders and ending, as of an image file's path."""
-
-    def read_bytes(self) -> bytes:
-        """The encoded image, read from inside the other file."""
-        ...
-
-
-def read_image(path: str | os.PathLike | PackedImage) -> np.ndarray:
+def read_image(
+    path: str | os.PathLike | PackedImage, levels: Levels | None = None, notice: Notice = lambda oddity: None
+) -> np.ndarray:
     """Reads one image file, or an image packed into another file, as the upright picture a viewer shows.
 
-    The EXIF orientation is applied. 16-bit values are scaled to 8 bits (65535 becomes 255), transparent parts are laid
-    over white, CMYK, palettes and gray become RGB, and of an animation the first frame is taken. The content decides
-    the format, not the file's extension.
+    The EXIF orientation is applied, and a colour profile other than sRGB is converted. 16-bit values are scaled to 8 bits
+    (65535 becomes 255), transparent parts are laid over white, CMYK, palettes and gray become RGB, and of an animation the
+    first frame is taken. The content decides the format, not the file's extension.
+
+    Args:
+        levels: what is black and white in pictures of more than 8 bits; those of 8 bits stay as they are.
+        notice: called with what is odd about the picture, see `images.oddities`.
 
     Returns:
         (H, W, 3) uint8, RGB.
@@ -61,15 +59,46 @@ def read_image(path: str | os.PathLike | PackedImage) -> np.ndarray:
     data = _read_bytes(path)
     file = BytesIO(data)
     with _open_header(path, file) as header:
-        orientation = find_orientation(header, file)
+        orientation, deep = find_orientation(header, file), is_deep(header, data)
         if header.format in _END_MARKERS and not _is_complete(data, header.format):
-            raise _truncated_error(path, header)
-        if header.format in _END_MARKERS and header.mode in ("RGB", "L") and "transparency" not in header.info:
-            image = _decode_opencv(data)
-            # Both decoders know the size: a disagreement means that OpenCV read another picture of the file.
-            if image is not None and image.shape[1::-1] == header.size:
-                return turn_upright(image, orientation)
-        return turn_upright(_decode_pillow(path, header, data), orientation)
+            raise truncated_error(path, header)
+        image = decode_spread(path, header, data, levels) if deep and levels else decode(path, header, data, notice)
+    if deep:
+        look_for_narrow_range(image, notice)
+    return turn_upright(image, orientation)
+
+
+def measure_levels(path: str | os.PathLike | PackedImage) -> Levels | None:
+    """The range of numbers that an image file of more than 8 bits uses; None for one of 8 bits.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_image`.
+    """
+    path = _to_path(path)
+    data = _read_bytes(path)
+    with _open_header(path, BytesIO(data)) as header:
+        return measure_range(decode_values(path, header, data)) if is_deep(header, data) else None
+
+
+def choose_levels(stretch: str, paths: Iterable[str | os.PathLike | PackedImage]) -> Levels:
+    """The levels that `--stretch` means: its two numbers, or for "auto" the range that the image files use.
+
+    Files that cannot be read are passed over, since whatever reads them next says so.
+
+    Raises:
+        ValueError: it is something else, or no file has more than 8 bits.
+    """
+    if stretch != "auto":
+        return Levels.parse(stretch)
+
+    def measure(path: str | os.PathLike | PackedImage) -> Levels | None:
+        try:
+            return measure_levels(path)
+        except (ValueError, OSError):
+            return None
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return join_levels(pool.map(measure, paths))
 
 
 def read_image_size(path: str | os.PathLike | PackedImage) -> tuple[int, int]:
@@ -88,7 +117,7 @@ def read_image_size(path: str | os.PathLike | PackedImage) -> tuple[int, int]:
         if header.format in _END_MARKERS:
             file.seek(-min(file.seek(0, os.SEEK_END), 16), os.SEEK_END)
             if _END_MARKERS[header.format] not in file.read() and not _is_complete(path.read_bytes(), header.format):
-                raise _truncated_error(path, header)
+                raise truncated_error(path, header)
     return (height, width) if turned else (width, height)
 
 
@@ -106,7 +135,7 @@ def read_orientation(path: str | os.PathLike | PackedImage) -> int:
 def plain_format(path: str | os.PathLike | PackedImage) -> str | None:
     """ "jpeg" or "png" when every decoder sees in the image file what `read_image` does, else None.
 
-    None for other formats, an EXIF orientation, more than 8 bits, CMYK and transparent parts.
+    None for other formats, an EXIF orientation, a colour profile other than sRGB, more than 8 bits, CMYK and transparent parts.
 
     Raises:
         FileNotFoundError, ValueError: as `read_image_size`.
@@ -114,7 +143,8 @@ def plain_format(path: str | os.PathLike | PackedImage) -> str | None:
     path = _to_path(path)
     with _open_bytes(path) as file, _open_header(path, file) as header:
         name = {"JPEG": "jpeg", "MPO": "jpeg", "PNG": "png"}.get(header.format)
-        plain = header.mode in ("RGB", "L") and "transparency" not in header.info and find_orientation(header, file) == 1
+        plain = header.mode in ("RGB", "L") and "transparency" not in header.info and find_transform(header) is None
+        plain = plain and find_orientation(header, file) == 1
         # Pillow opens 16 bits per colour as RGB too; the depth stands behind the size in the first chunk.
         file.seek(24)
         return name if plain and (name != "png" or file.read(1) == b"\x08") else None
@@ -177,19 +207,19 @@ def _open_header(path: Path | PackedImage, file: BinaryIO) -> Image.Image:
     try:
         header = _open_any(file)
     except Image.DecompressionBombError:
-        raise _too_large_error(path, f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels") from None
-    except _PILLOW_ERRORS as error:
+        raise too_large_error(path, f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels") from None
+    except PILLOW_ERRORS as error:
         file.seek(0)
-        raise _unreadable_error(path, error, file.read(START)) from None
+        raise unreadable_error(path, error, file.read(START)) from None
     if header.format == "TIFF" and (
         _DNG_TAG in getattr(header, "tag_v2", ()) or Path(path.name).suffix.lower() in RAW_SUFFIXES
     ):
         header.close()
-        raise _foreign_error(path, RAW)
+        raise foreign_error(path, RAW)
     width, height = header.size
     if width * height > MAX_PIXELS:
         header.close()
-        raise _too_large_error(path, f"{width}x{height} pixels")
+        raise too_large_error(path, f"{width}x{height} pixels")
     return header
 
 
@@ -206,31 +236,6 @@ def _open_any(file: BinaryIO) -> Image.Image:
     pillow_heif.register_heif_opener()
     file.seek(0)
     return Image.open(file, formats=("HEIF",))
-
-
-def _decode_opencv(data: bytes) -> np.ndarray | None:
-    """The pixels of an image file by OpenCV, unturned; None where it gives up."""
-    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
-    try:
-        return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error:
-        return None
-
-
-def _decode_pillow(path: Path | PackedImage, header: Image.Image, data: bytes) -> np.ndarray:
-    """The pixels of an image file by Pillow, unturned."""
-    try:
-        header.load()
-    except _PILLOW_ERRORS as error:
-        raise _unreadable_error(path, error, data) from None
-    if header.mode == "F" or (header.mode == "I" and header.format != "PNG"):
-        raise ValueError(
-            f"{path}: found {header.format} pixels of 32 bits, whose range is not known, expected 8 or 16 bits; "
-            "save it with 8 or 16 bits per channel."
-        )
-    if header.mode.startswith("I"):  # 16 bits; Pillow's own conversion would clip at 255
-        return to_rgb(np.asarray(header).astype(np.uint16))
-    return flatten_pillow(header)
 
 
 def _is_complete(data: bytes, file_format: str) -> bool:
@@ -255,44 +260,3 @@ def _is_complete(data: bytes, file_format: str) -> bool:
         else:
             position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
     return False
-
-
-def _truncated_error(path: Path | PackedImage, header: Image.Image) -> ValueError:
-    """The error for an image file that was cut off."""
-    return ValueError(
-        f"{path}: found a {header.format} of {header.width}x{header.height} pixels without its end, the file was cut off; "
-        "copy or download it again."
-    )
-
-
-def _too_large_error(path: Path | PackedImage, found: str) -> ValueError:
-    """The error for an image file with too many pixels."""
-    return ValueError(f"{path}: found a header of {found}, expected at most {MAX_PIXELS}; scale the image down first.")
-
-
-def _unreadable_error(path: Path | PackedImage, error: Exception, start: bytes) -> ValueError:
-    """The error for a file that is no image, with what it seems to be; `start` holds its first bytes."""
-    kind = tell_kind(start, Path(path.name).suffix)
-    if kind and kind.role != "picture":
-        return _foreign_error(path, kind)
-    if start[4:8] == b"ftyp":  # AVIF and HEIC: the decoder refuses large pictures and does not say why
-        at = start.find(b"ispe")
-        width, height = struct.unpack(">II", start[at + 8 : at + 16]) if 0 <= at <= len(start) - 16 else (0, 0)
-        if width * height > MAX_PIXELS:
-            return _too_large_error(path, f"{width}x{height} pixels")
-        found = f"a {start[8:12].decode('latin-1').strip()} picture that cannot be decoded"
-    elif not start:
-        found = "no bytes at all"
-    elif isinstance(error, UnidentifiedImageError) and (kind or start.startswith(b"RIFF")):
-        found = "a damaged image (its header cannot be read)"
-    elif isinstance(error, UnidentifiedImageError):
-        found = f"no image format that is known (the file starts with {start[:8]!r})"
-    else:
-        found = f"a damaged image ({error})"
-    return ValueError(f"{path}: found {found}, expected {_EXPECTED}; save it again as JPEG or PNG.")
-
-
-def _foreign_error(path: Path | PackedImage, kind: FileKind) -> ValueError:
-    """The error for a file that may be whole, but is no image of a kind that is read."""
-    remedy = kind.remedy or "centerkp infer takes videos"
-    return ValueError(f"{path}: found another kind of file ({kind.name}), expected {_EXPECTED}; {remedy}.")

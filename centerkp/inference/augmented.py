@@ -74,7 +74,7 @@ class AugmentedDetector:
         sizes = sorted({(_round_side(width * s, model.multiple), _round_side(height * s, model.multiple)) for s in scales})
         if not sizes or min(scales) <= 0:
             raise ValueError(f"Test-time augmentation: found scales {list(scales)}, expected at least one above 0.")
-        self.schema, self.thresholds = model.schema, model.thresholds
+        self.schema, self.thresholds, self.levels = model.schema, model.thresholds, model.levels
         self.image_size = sizes[-1]  # images are fitted to the largest, and made smaller from there
         self._passes = [_Pass(model, self.image_size, size, flip) for size in sizes]
         self._max_objects = model.decode_options.max_objects

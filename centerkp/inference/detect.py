@@ -16,8 +16,11 @@ from rich.console import Console
 from rich.progress import track
 
 from centerkp import geometry
+from centerkp.images.oddities import Oddity
+from centerkp.images.packed import PackedImage
 from centerkp.images.pixels import to_rgb
-from centerkp.images.reading import PackedImage, letterbox_image, read_image, read_image_size
+from centerkp.images.reading import letterbox_image, read_image, read_image_size
+from centerkp.images.sensors import Levels
 from centerkp.inference.budget import Budget
 from centerkp.inference.image_result import ImageResult
 from centerkp.labels.records import Record
@@ -32,7 +35,8 @@ class Detector(Protocol):
 
     `image_size` is the (width, height) of its input. `predict_on_batch` takes `{"image": (B, height, width, 3) uint8 RGB,
     "valid_size": (B, 2) float32 width and height of the picture inside its padding}` and returns what `codec.decode.decode`
-    does. A `thresholds` may say from which scores on its objects count, see `scores`.
+    does. A `thresholds` may say from which scores on its objects count, see `scores`, and `levels` what is black and white in
+    pictures of more than 8 bits, see `images.sensors`.
     """
 
     @property
@@ -81,7 +85,7 @@ def detect(
         `ImageResult`; an unreadable image gives one with `error`, it does not stop the others.
     """
     pool, budget = ThreadPoolExecutor(threads or os.cpu_count()), Budget(PICTURE_BYTES)
-    loads = read_ahead(_load_batches(pool, items, detector.image_size, batch_size, budget), 1)
+    loads = read_ahead(_load_batches(pool, items, detector, batch_size, budget), 1)
     batches = read_ahead(_detect_batches(detector, loads, batch_size, min_score), 1)
     try:
         for batch in batches:
@@ -168,11 +172,13 @@ class _Loaded:
     affine: np.ndarray | None = None
     valid_size: tuple[int, int] = (0, 0)
     error: str = ""
+    oddities: Sequence[Oddity] = ()
+    levels: Levels | None = None
 
 
-def _load_item(item: Any, number: int, size: tuple[int, int]) -> _Loaded:
+def _load_item(item: Any, number: int, size: tuple[int, int], levels: Levels | None) -> _Loaded:
     """An item for the detector: read, upright, fitted to the network's input; or the error of reading it."""
-    path, name = None, f"image_{number}"
+    path, name, oddities = None, f"image_{number}", []
     is_file = isinstance(item, str | os.PathLike | PackedImage)
     if isinstance(item, str | os.PathLike):
         path = Path(item)
@@ -184,17 +190,21 @@ def _load_item(item: Any, number: int, size: tuple[int, int]) -> _Loaded:
     elif isinstance(item, Image.Image):
         name = getattr(item, "filename", "") or name
     try:
-        image = read_image(path or item) if is_file else to_rgb(item.image if isinstance(item, Frame) else item, name)
+        if is_file:
+            image = read_image(path or item, levels, oddities.append)
+        else:
+            image = to_rgb(item.image if isinstance(item, Frame) else item, name)
     except (ValueError, OSError) as error:
         return _Loaded(name, path, error=str(error))
-    return _Loaded(name, path, image, *letterbox_image(image, size))
+    return _Loaded(name, path, image, *letterbox_image(image, size), oddities=oddities, levels=levels if path else None)
 
 
 def _load_batches(
-    pool: ThreadPoolExecutor, items: Iterable, size: tuple[int, int], batch_size: int, budget: Budget
+    pool: ThreadPoolExecutor, items: Iterable, detector: Detector, batch_size: int, budget: Budget
 ) -> Iterator[list[tuple[Future, int]]]:
     """Batches of pictures being read for the detector, with their bytes, which are taken from the budget."""
     batch: list[tuple[Future, int]] = []
+    size, levels = detector.image_size, getattr(detector, "levels", None)
     for number, item in enumerate(items):
         count = _count_bytes(item)
         # What does not fit in beside the batch itself would wait for ever.
@@ -202,7 +212,7 @@ def _load_batches(
             yield batch
             batch = []
         budget.take(count)
-        batch.append((pool.submit(_load_item, item, number, size), count))
+        batch.append((pool.submit(_load_item, item, number, size, levels), count))
         del item
         if len(batch) == batch_size:
             yield batch
@@ -266,7 +276,9 @@ def _detect_batch(
             found = split_objects(to_source(objects, one.affine), detector.schema, min_score)
             row += 1
         size = (0, 0) if one.error else one.image.shape[1::-1]
-        results.append(ImageResult(one.name, one.path, size, found, detector.schema, one.error, one.image))
+        results.append(
+            ImageResult(one.name, one.path, size, found, detector.schema, one.error, one.image, one.oddities, one.levels)
+        )
     return results
 
 

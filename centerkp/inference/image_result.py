@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from centerkp.drawing.pictures import draw_detections
+from centerkp.images.oddities import Oddity
 from centerkp.images.reading import read_image
+from centerkp.images.sensors import Levels
 from centerkp.results import ROW_COLUMNS, Detection, coco_dataset, to_rows
 from centerkp.schema import Schema
 
@@ -28,6 +30,8 @@ class ImageResult:
         schema: the classes and keypoints the detector knows.
         error: why the image could not be read, else empty; then there are no detections.
         pixels: the image itself where it is kept in memory.
+        oddities: what is odd about its file, see `images.oddities`.
+        levels: with which it was read, see `images.reading.read_image`.
     """
 
     name: str
@@ -37,6 +41,8 @@ class ImageResult:
     schema: Schema
     error: str = ""
     pixels: np.ndarray | None = field(default=None, repr=False)
+    oddities: Sequence[Oddity] = ()
+    levels: Levels | None = None
 
     def __len__(self) -> int:
         return len(self.detections)
@@ -50,7 +56,8 @@ class ImageResult:
     @property
     def image(self) -> np.ndarray | None:
         """The result's image (H, W, 3) uint8 RGB, upright; read again from `path` if not kept; None if unreadable."""
-        return self.pixels if self.pixels is not None or self.error or self.path is None else read_image(self.path)
+        is_known = self.pixels is not None or self.error or self.path is None
+        return self.pixels if is_known else read_image(self.path, self.levels)
 
     def plot(self, *, min_keypoint_score: float = 0.1, labels: bool = True) -> np.ndarray:
         """The result's image (H, W, 3) uint8 RGB with objects drawn, for `Image.fromarray` or `imshow`.

@@ -162,7 +162,7 @@ class OnDevice:
     def __init__(self, detector: Detector, device: str):
         self.detector, self.device = detector, device
         self.schema, self.image_size = detector.schema, detector.image_size
-        self.thresholds = getattr(detector, "thresholds", None)
+        self.thresholds, self.levels = getattr(detector, "thresholds", None), getattr(detector, "levels", None)
 
     def predict_on_batch(self, inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         """What the loaded detector finds in a batch, computed on the device that was chosen for it."""

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from centerkp.images.oddities import describe_oddities
 from centerkp.inference.detect import Detector, Frame, detect
 from centerkp.inference.image_result import Predictions
 from centerkp.inference.model_loading import load_detector
@@ -42,7 +43,8 @@ def predict(
 
     Returns:
         A list with one `ImageResult` per image, in order. For a file that cannot be read it has `error` and no detections, and
-        a warning says so. Pixels of files are not kept: `result.image` reads them again.
+        a warning says so, as it does of odd files (`images.oddities`). Pixels of files are not kept: `result.image` reads them
+        again.
 
     Raises:
         FileNotFoundError: a path names nothing.
@@ -65,6 +67,8 @@ def predict(
         if result.error:
             warnings.warn(f"left out: {printable(result.error)}", stacklevel=2)
         results.append(result if result.path is None else replace(result, pixels=None))
+    for sentence in describe_oddities((result.name, result.oddities) for result in results):
+        warnings.warn(printable(sentence), stacklevel=2)
     return results
 
 

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.text import Text
 
 from centerkp.console import make_console
+from centerkp.images.oddities import Oddity, describe_oddities
 from centerkp.inference.detect import Detector, ImageResult, detect
 from centerkp.inference.outputs import OutputChoice, OutputNames, Outputs, Result
 from centerkp.inference.scores import choose_least_scores
@@ -126,6 +127,7 @@ class _Stream:
     ) -> None:
         self.detector, self.sources, self.selection, self.batch_size = detector, sources, selection, batch_size
         self.console, self.failed, self.stop = console, 0, Event()
+        self._odd: list[tuple[str, Sequence[Oddity]]] = []
         self.class_ids = selection.find_class_ids(detector.schema)
         self.least = choose_least_scores(detector, selection.min_score)
         columns = [TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), _Rate(), TimeRemainingColumn()]
@@ -148,6 +150,8 @@ class _Stream:
                 if result.error:
                     self.report(result.error)
                     continue
+                if result.oddities:
+                    self._odd.append((result.name, result.oddities))
                 chosen = self._select_objects(result)
                 tracks = []
                 if self.selection.track and item.clip is not None:
@@ -188,6 +192,8 @@ class _Stream:
             f"{count_of(outputs.object_count, 'object')} in {count_of(outputs.image_count, 'image')}{faults}\n"
             f"{outputs.image_count / seconds:.1f} images/s",
         )
+        for sentence in describe_oddities(self._odd):
+            self.console.print(sentence, style="yellow", soft_wrap=True)
         for kind, path in sorted(outputs.paths.items()):
             self.console.print(f"{kind:>8}: {path}", soft_wrap=True)
         if any(self.least.values):

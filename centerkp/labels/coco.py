@@ -25,6 +25,7 @@ def read_coco(
     flip_pairs: FlipPairs = None,
     oks_sigmas: OksSigmas = None,
     check_images: bool = True,
+    stretch: str | None = None,
 ) -> Dataset:
     """Reads a COCO JSON with its images, mends what is harmless and refuses the rest with a report of all faults.
 
@@ -34,13 +35,15 @@ def read_coco(
             Without it the schema is built from the file, with `flip_pairs` and `oks_sigmas` as in `Schema.from_coco`.
         check_images: decodes every image once, compares its size with the JSON's, and leaves unreadable ones out. When
             False, the JSON's sizes are trusted, and only headers are read where it has none.
+        stretch: what is black and white in pictures of more than 8 bits, as "7500,7560"; "auto" measures the range that they
+            use. Without it they keep their whole range.
 
     Raises:
         FileNotFoundError: there is no such file or images folder.
         ValueError: the file is not COCO, contradicts itself or the schema, or no image is usable.
     """
     file = read_label_file(path, images_dir, schema, flip_pairs, oks_sigmas)
-    return build_dataset(file.schema, file.images, file.annotations, file.remarks, check_images=check_images)
+    return build_dataset(file.schema, file.images, file.annotations, file.remarks, check_images=check_images, stretch=stretch)
 
 
 @dataclass(eq=False)

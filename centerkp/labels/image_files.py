@@ -17,7 +17,9 @@ from rich.progress import track
 
 from centerkp.console import make_console
 from centerkp.images.kinds import walk_folder
+from centerkp.images.oddities import Oddity, describe_oddities
 from centerkp.images.reading import read_image, read_image_size
+from centerkp.images.sensors import Levels
 from centerkp.labels.faults import Remarks
 from centerkp.labels.tables import Table
 from centerkp.wording import count_of
@@ -144,23 +146,40 @@ def map_image_files(function: Callable, paths: Sequence[Path | None], title: str
         return list(track(results, title, total=len(paths), console=make_console(stderr=True), transient=True))
 
 
-def measure_image_files(paths: Sequence[Path], decode: bool) -> list[tuple[int, int] | str]:
-    """The upright (width, height) of each image file, or why not; `decode` reads all pixels, not just the header."""
-    return map_image_files(partial(_measure_image_file, decode=decode), paths, "Reading images")
+def measure_image_files(
+    paths: Sequence[Path], decode: bool, levels: Levels | None = None
+) -> tuple[list[tuple[int, int] | str], list[str]]:
+    """The upright (width, height) of each image file, or why not; and a sentence for each kind of odd pictures among them.
+
+    Args:
+        decode: read all pixels, not just the header; only then is a picture known to be odd.
+        levels: as `read_image` takes them.
+    """
+    looks = map_image_files(partial(_measure_image_file, decode=decode, levels=levels), paths, "Reading images")
+    odd = describe_oddities((path.name, oddities) for path, (_, oddities) in zip(paths, looks, strict=True))
+    return [size for size, _ in looks], odd
 
 
-def _measure_image_file(path: Path, decode: bool) -> tuple[int, int] | str:
-    """The upright (width, height) of one image file, or why it cannot be read."""
+def _measure_image_file(path: Path, decode: bool, levels: Levels | None) -> tuple[tuple[int, int] | str, list[Oddity]]:
+    """The upright (width, height) of one image file, or why it cannot be read; and what is odd about it."""
+    oddities: list[Oddity] = []
     try:
-        return read_image(path).shape[1::-1] if decode else read_image_size(path)
+        if not decode:
+            return read_image_size(path), []
+        return read_image(path, levels, oddities.append).shape[1::-1], oddities
     except (ValueError, OSError) as error:
-        return str(error)
+        return str(error), []
 
 
-def _measure_or_trust(paths: Sequence[Path], written: np.ndarray, check_images: bool) -> tuple[np.ndarray, dict[int, str]]:
+def _measure_or_trust(
+    paths: Sequence[Path], written: np.ndarray, check_images: bool, remarks: Remarks, levels: Levels | None
+) -> tuple[np.ndarray, dict[int, str]]:
     """The sizes of the image files (n, 2), as `written` where they were not looked at; and row -> why, for unreadable ones."""
     rows = range(len(paths)) if check_images else np.flatnonzero(~written.all(1)).tolist()
-    found = dict(zip(rows, measure_image_files([paths[row] for row in rows], check_images), strict=True))
+    measured, odd = measure_image_files([paths[row] for row in rows], check_images, levels)
+    for sentence in odd:
+        remarks.add_sentence(sentence)
+    found = dict(zip(rows, measured, strict=True))
     errors = {row: size for row, size in found.items() if isinstance(size, str)}
     sizes = written.copy()
     for row in found.keys() - errors.keys():
@@ -187,7 +206,13 @@ def compare_image_sizes(written: np.ndarray, upright: np.ndarray) -> tuple[np.nd
 
 
 def fit_to_image_files(
-    names: Sequence[str], paths: Sequence[Path], written: np.ndarray, image_rows: np.ndarray, check: bool, remarks: Remarks
+    names: Sequence[str],
+    paths: Sequence[Path],
+    written: np.ndarray,
+    image_rows: np.ndarray,
+    check: bool,
+    remarks: Remarks,
+    levels: Levels | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Measures the image files and compares their sizes with those that the labels give; notes what does not fit.
 
@@ -195,11 +220,12 @@ def fit_to_image_files(
         written: (n, 2) width and height in the labels, 0 where they do not say.
         image_rows: (N,) the image of each annotation, to say how many are left out with an image.
         check: decode every file; otherwise `written` is trusted, and only headers are read where it is 0.
+        levels: as `read_image` takes them.
 
     Returns:
         (n, 2) upright sizes, 0 for images that must be left out, and (n, 2) factors from the labels' frame to the file's.
     """
-    sizes, errors = _measure_or_trust(paths, written, check)
+    sizes, errors = _measure_or_trust(paths, written, check, remarks, levels)
     kinds, scales = compare_image_sizes(written, sizes)
     broken, swapped, reshaped = np.isin(np.arange(len(paths)), list(errors)), kinds == "swapped", kinds == "reshaped"
     unknown, resized = (kinds == "unknown").sum(), (kinds == "resized").sum()

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from centerkp import geometry
-from centerkp.images.reading import PackedImage
+from centerkp.images.packed import PackedImage
+from centerkp.images.reading import choose_levels
+from centerkp.images.sensors import Levels
 from centerkp.labels.annotations import Annotations
 from centerkp.labels.faults import Remarks
 from centerkp.labels.image_files import fit_to_image_files
@@ -24,7 +26,8 @@ class Record:
     N objects, 0 for an image without any: `boxes_xyxy` (N, 4) float32 inside the image, with positive area; `class_ids`
     (N,) int32 in schema order; `keypoints_xy` (N, K, 2) float32 on the schema's flat axis, 0 where not labelled;
     `visibility` (N, K) uint8, 0 not labelled or another class's keypoint, 1 or 2 as in the file; `is_crowd` (N,) bool;
-    `areas` (N,) float32 as in the file, the box's where it has none; `annotation_ids` (N,) int64.
+    `areas` (N,) float32 as in the file, the box's where it has none; `annotation_ids` (N,) int64. `levels` is what `read_image`
+    takes for black and white.
     """
 
     image_id: int
@@ -39,6 +42,7 @@ class Record:
     is_crowd: np.ndarray
     areas: np.ndarray
     annotation_ids: np.ndarray
+    levels: Levels | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,25 +78,46 @@ class Images:
     sizes: np.ndarray
 
 
-def build_dataset(schema: Schema, images: Images, annotations: Annotations, remarks: Remarks, *, check_images: bool) -> Dataset:
+def build_dataset(
+    schema: Schema,
+    images: Images,
+    annotations: Annotations,
+    remarks: Remarks,
+    *,
+    check_images: bool,
+    stretch: str | None = None,
+) -> Dataset:
     """Builds a record for every usable image: fits the labels to its file, mends them, and notes what is mended or left out.
+
+    Args:
+        stretch: as in `images.reading.choose_levels`; None leaves pictures of more than 8 bits as they are.
 
     Raises:
         ValueError: no image is usable.
     """
     image_rows = annotations.image_rows
-    sizes, scales = fit_to_image_files(images.names, images.paths, images.sizes, image_rows, check_images, remarks)
+    levels = choose_levels(stretch, images.paths) if stretch else None
+    if levels:
+        remarks.add_sentence(
+            f"pictures of more than 8 bits: {levels.black:.7g} is black and {levels.white:.7g} white, stretched"
+        )
+    sizes, scales = fit_to_image_files(images.names, images.paths, images.sizes, image_rows, check_images, remarks, levels)
     if not sizes.any():
         found = "found no usable image, expected at least one; mend the images or their entries"
         raise ValueError("\n    ".join([f"{remarks.path}: {found}:", *remarks.sentences]))
-    records = tuple(_build_records(images, sizes, scales, annotations, remarks))
+    records = tuple(_build_records(images, sizes, scales, annotations, remarks, levels))
     unusable = np.flatnonzero(sizes[:, 0] <= 0).tolist()
     left_out = tuple(LeftOutImage(images.ids[row], images.paths[row], images.names[row]) for row in unusable)
     return Dataset(remarks.path, schema, records, remarks.sentences, left_out)
 
 
 def _build_records(
-    images: Images, sizes: np.ndarray, scales: np.ndarray, annotations: Annotations, remarks: Remarks
+    images: Images,
+    sizes: np.ndarray,
+    scales: np.ndarray,
+    annotations: Annotations,
+    remarks: Remarks,
+    levels: Levels | None,
 ) -> list[Record]:
     """A record for each usable image, with its annotations; `sizes` is 0 for images that were left out."""
     usable = sizes[:, 0] > 0
@@ -108,8 +133,8 @@ def _build_records(
     records = []
     for row in np.flatnonzero(usable).tolist():
         width, height = sizes[row].astype(int).tolist()
-        arrays = {name: column[starts[row] : starts[row + 1]] for name, column in columns.items()}
-        records.append(Record(images.ids[row], images.paths[row], images.names[row], width, height, **arrays))
+        arrays: dict[str, Any] = {name: column[starts[row] : starts[row + 1]] for name, column in columns.items()}
+        records.append(Record(images.ids[row], images.paths[row], images.names[row], width, height, **arrays, levels=levels))
     return records
 
 

@@ -190,7 +190,7 @@ def _encode_image(record: Record) -> tuple[bytes, str | None]:
     encoding = plain_format(record.path)
     if encoding:
         return record.path.read_bytes(), encoding
-    return cv2.imencode(".png", read_image(record.path)[..., ::-1])[1].tobytes(), None
+    return cv2.imencode(".png", read_image(record.path, record.levels)[..., ::-1])[1].tobytes(), None
 
 
 def make_example(record: Record, schema: Schema, data: bytes, encoding: str) -> Any:

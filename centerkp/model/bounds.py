@@ -13,6 +13,7 @@ from typing import Any
 import h5py
 
 from centerkp.heads import MAX_SIDE
+from centerkp.images.sensors import Levels
 from centerkp.model.backbone import Backbone
 from centerkp.model.backbones import find_backbone, name_backbone
 from centerkp.results import MAX_COUNT, Thresholds
@@ -68,6 +69,7 @@ def check_fields(config: Mapping, count_parameters: Callable[[Schema, Backbone],
         _check_number(f"loss_weights, {head}", weight, 0, 10**6, float)
     schema = Schema.from_config(config["schema"])
     Thresholds.from_config(config.get("thresholds"), schema.num_classes)
+    Levels.from_config(config.get("levels"))
     decode = config.get("decode") or {}
     for name, (least, most) in DECODE.items():
         _check_number(f"decode, {name}", decode.get(name, least), least, most)

@@ -16,6 +16,7 @@ import centerkp.model.averaging  # noqa: F401  by its name Keras finds the optim
 from centerkp.codec.decode import DecodeOptions, decode
 from centerkp.codec.targets import MASK_RULES, render_targets
 from centerkp.heads import HEATMAP_HEADS, STRIDE, Tensor, head_channels
+from centerkp.images.sensors import Levels
 from centerkp.model.accumulation import train_in_parts
 from centerkp.model.backbone import Backbone, is_within
 from centerkp.model.backbones import find_backbone
@@ -50,6 +51,7 @@ class CenterNet(keras.Model):
         frozen, frozen_bn: what does not train, see `freeze`.
         trained_epochs: how many epochs of a run the weights have seen.
         thresholds: config of the `Thresholds` from which on objects count where nobody says it; None before an evaluation.
+        levels: config of the `Levels` at which pictures of more than 8 bits were black and white in training; None for all.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class CenterNet(keras.Model):
         unfinished: Mapping | None = None,
         thresholds: Mapping | None = None,
         timed: Mapping | None = None,
+        levels: Sequence[float] | None = None,
         **kwargs: Any,
     ) -> None:
         schema = schema if isinstance(schema, Schema) else Schema.from_config(schema)
@@ -88,6 +91,7 @@ class CenterNet(keras.Model):
         self.trained_epochs = trained_epochs
         self.unfinished = unfinished  # of the epoch behind these: its "steps" that were done, and the "metrics" until then
         self.thresholds = Thresholds.from_config(thresholds, schema.num_classes)
+        self.levels = Levels.from_config(levels)
         self.timed = timed  # of a run with a limit: the "progress" of its schedule, the "seconds" left, whether it "is_over"
         self.loss_trackers = {head: keras.metrics.Mean(name=head) for head in head_channels(schema)}
         self.freeze(frozen, frozen_bn)
@@ -202,6 +206,7 @@ class CenterNet(keras.Model):
             "unfinished": self.unfinished,
             "thresholds": self.thresholds and self.thresholds.get_config(),
             "timed": self.timed,
+            "levels": self.levels and self.levels.get_config(),
         }
 
     @classmethod

@@ -86,7 +86,7 @@ class _Gallery:
         checkup = self.checkup
         if not self.has_pictures or not checkup.images.looks[row].digest:
             return None
-        image = read_image(checkup.images.paths[row])
+        image = read_image(checkup.images.paths[row], checkup.images.levels)
         labels = checkup.labels
         own = np.flatnonzero(labels.image_rows == row)
         cut = self._cut_part(image, self.index.get(annotation))

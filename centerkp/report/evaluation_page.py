@@ -222,7 +222,7 @@ def _add_worst_images(page: Page, results: Sequence[ModelResult]) -> None:
     pictures = []
     for i in order:
         record = results[0].records[i]
-        image = read_image(record.path)
+        image = read_image(record.path, record.levels)
         truth = (record.boxes_xyxy, record.class_ids, record.keypoints_xy, record.visibility)
         images, titles = [draw_record(image, *truth, results[0].schema)], ["ground truth"]
         for r in results:

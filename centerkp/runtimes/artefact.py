@@ -5,11 +5,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from centerkp import __version__
 from centerkp.heads import MAX_SIDE
+from centerkp.images.sensors import Levels
 from centerkp.results import Thresholds
 from centerkp.schema import Schema
 from centerkp.writing import write_json
@@ -38,6 +40,7 @@ class Description:
         format, precision: such as "onnx", "fp32".
         batch: images per call, None for any number.
         thresholds: from which score on an object counts; None where the model did not know.
+        levels: what is black and white in pictures of more than 8 bits; None for their whole range.
     """
 
     schema: Schema
@@ -46,6 +49,12 @@ class Description:
     precision: str = "fp32"
     batch: int | None = None
     thresholds: Thresholds | None = None
+    levels: Levels | None = None
+
+    @classmethod
+    def of(cls, network: Any, format: str, precision: str, batch: int | None) -> "Description":
+        """The description of an artefact that is made from a network, which knows its schema and how it reads pictures."""
+        return cls(network.schema, network.image_size, format, precision, batch, network.thresholds, network.levels)
 
     def to_dict(self) -> dict:
         """An artefact's description as JSON can hold it."""
@@ -60,6 +69,7 @@ class Description:
             "keypoint_names": list(self.schema.keypoint_names),
             "schema": self.schema.get_config(),
             "thresholds": self.thresholds and self.thresholds.get_config(),
+            "levels": self.levels and self.levels.get_config(),
         }
 
     def to_json(self) -> str:
@@ -85,7 +95,8 @@ class Description:
                 raise ValueError(f"precision {str(found['precision'])[:40]}, which is none of {list(PRECISIONS)}")
             schema = Schema.from_config(found["schema"])
             thresholds = Thresholds.from_config(found.get("thresholds"), schema.num_classes)
-            return cls(schema, (width, height), found["format"], found["precision"], found["batch"], thresholds)
+            levels = Levels.from_config(found.get("levels"))
+            return cls(schema, (width, height), found["format"], found["precision"], found["batch"], thresholds, levels)
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError, OverflowError) as error:
             raise ValueError(
                 f"{where}: found no readable description of the model ({type(error).__name__}: {error}), expected the one that "
@@ -109,7 +120,7 @@ class ArtefactDetector(ABC):
     def __init__(self, path: Path, description: Description):
         self.path, self.description = path, description
         self.schema, self.image_size = description.schema, description.image_size
-        self.thresholds = description.thresholds
+        self.thresholds, self.levels = description.thresholds, description.levels
 
     @abstractmethod
     def run_canvas(self, image: np.ndarray, valid_size: np.ndarray) -> dict[str, np.ndarray]:

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from centerkp.images.reading import PackedImage, read_image
+from centerkp.images.packed import PackedImage
+from centerkp.images.reading import read_image
+from centerkp.images.sensors import Levels
 from centerkp.labels.records import Record
 from centerkp.wording import count_of
 
@@ -34,18 +36,18 @@ class ImageCache:
         self._kept: dict[Any, np.ndarray] = {}
         self._lock = Lock()
 
-    def __call__(self, path: Path | PackedImage) -> np.ndarray:
+    def __call__(self, path: Path | PackedImage, levels: Levels | None = None) -> np.ndarray:
         """The image as `read_image` gives it; not to be written into."""
-        if (kept := self._kept.get(path)) is not None:
+        if (kept := self._kept.get((path, levels))) is not None:
             return kept
         started = perf_counter()
-        image = read_image(path)
+        image = read_image(path, levels)
         took = perf_counter() - started
         image.flags.writeable = False
         with self._lock:
             self.reads, self.seconds = self.reads + 1, self.seconds + took
-            if self.is_active and path not in self._kept and self.size + image.nbytes <= self.bound:
-                self._kept[path] = image
+            if self.is_active and (path, levels) not in self._kept and self.size + image.nbytes <= self.bound:
+                self._kept[path, levels] = image
                 self.size += image.nbytes
         return image
 

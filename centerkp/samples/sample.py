@@ -53,7 +53,7 @@ class Sampler:
     size: tuple[int, int]
     max_objects: int = 100
     augmentation: Augmentation | None = None
-    read: Callable[[Path | PackedImage], np.ndarray] = read_image
+    read: Callable[[Path | PackedImage, Levels | None], np.ndarray] = read_image
 
     def __call__(self, record: Record, rng: np.random.Generator) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """The image and the truth of one sample; see `sample` for the errors."""
@@ -66,7 +66,7 @@ class Sampler:
         Raises:
             FileNotFoundError, ValueError: the image cannot be read, or has another size than the record; names the file.
         """
-        image = self.read(record.path)
+        image = self.read(record.path, record.levels)
         height, width = image.shape[:2]
         if (width, height) != (record.width, record.height):
             raise ValueError(

@@ -41,7 +41,7 @@ SHORT_NAMES = {
 def draw_validation(record: Record, detections: Sequence[Detection], model: CenterNet) -> np.ndarray:
     """A validation image during training: as annotated, beside it with detections worth showing, (h, w, 3) uint8 RGB."""
     shown = choose_least_scores(model).keep(detections)
-    return draw_comparison(read_image(record.path), record, shown, model.schema)
+    return draw_comparison(read_image(record.path, record.levels), record, shown, model.schema)
 
 
 class EpochEnd(keras.callbacks.Callback):

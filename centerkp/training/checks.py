@@ -5,6 +5,7 @@ import os
 from types import UnionType
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
+from centerkp.images.sensors import Levels
 from centerkp.training.values import read_keypoint_map, read_time
 from centerkp.wording import quote, suggest
 
@@ -58,6 +59,8 @@ def check_ranges(settings: "TrainSettings") -> None:
     for name in ("time", "eval_every"):
         if isinstance(getattr(settings, name), str):
             read_time(getattr(settings, name), name)
+    if settings.stretch not in (None, "auto"):
+        Levels.parse(settings.stretch)
     read_keypoint_map(settings.map_keypoint)
     for name in settings.loggers:
         if name not in LOGGERS:
@@ -74,6 +77,8 @@ def check_combinations(settings: "TrainSettings") -> None:
     for one, other in (("coco", "tfrecord"), ("val", "val_tfrecord")):
         if getattr(settings, one) and getattr(settings, other):
             raise ValueError(f"settings: found {one} and {other}, expected one of the two; both name the same images.")
+    if settings.stretch and settings.tfrecord:
+        raise ValueError("settings: found stretch and tfrecord, expected one of the two; records hold pictures of 8 bits.")
     if settings.label_map and not (settings.tfrecord or settings.val_tfrecord):
         raise ValueError("settings: found label_map without tfrecord, expected both; a COCO JSON names its classes itself.")
     if not settings.folds and (settings.fold or settings.group_by):

@@ -45,7 +45,7 @@ def read_dataset(settings: TrainSettings) -> Dataset:
     }
     if settings.tfrecord:
         return read_tfrecords(settings.tfrecord, settings.label_map, **options)
-    return read_coco(settings.coco, images_dir=settings.images, **options)
+    return read_coco(settings.coco, images_dir=settings.images, stretch=settings.stretch, **options)
 
 
 def read_records(
@@ -63,6 +63,8 @@ def read_records(
     dataset = read_dataset(settings)
     notes, held = list(dataset.notes), None
     if settings.val:
+        levels = dataset.records[0].levels
+        check["stretch"] = str(levels) if levels else None
         held = read_coco(settings.val, images_dir=settings.val_images, schema=dataset.schema, **check)
     elif settings.val_tfrecord:
         held = read_tfrecords(settings.val_tfrecord, settings.label_map, schema=dataset.schema, **check)

@@ -25,9 +25,9 @@ DATA_PATHS = tuple(name for name in PATHS if name not in ("run", "weights"))
 def _setting(group: str, default: Any, text: str, *, choices: tuple = (), name: str = "", **about: Any) -> Any:
     """A field of the settings with its help text; `name` is its value's in the help.
 
-    A `repeat` flag joins by commas, and `words` stand for some of the values.
+    A `repeat` flag joins by commas, `words` stand for some of the values, and `alone` for the flag without a value.
     """
-    about = {"repeat": False, "words": {}} | about
+    about = {"repeat": False, "words": {}, "alone": None} | about
     return field(default=default, metadata=about | {"group": group, "help": text, "choices": choices, "name": name})
 
 
@@ -56,6 +56,13 @@ class TrainSettings:
     )
     val_tfrecord: str | None = _data(None, "in place of --val: TFRecords for validation", name="PATTERN")
     val_fraction: float = _data(0.2, "share of images kept back for validation when there is no --val")
+    stretch: str | None = _data(
+        None,
+        "which numbers are black and white in pictures of more than 8 bits, as 7500,7560; without them, or as 'auto', the "
+        "range that the training images use; the model keeps and predicts with them (by default all, as 0,65535 for 16 bits)",
+        name="LOW,HIGH",
+        alone="auto",
+    )
     check_images: bool = _data(True, "decode every image once at the start, to find unreadable ones")
     flip_pairs: str | None = _data(
         None, "keypoints that swap in a mirror, as left_ear:right_ear,l_paw:r_paw ('none': nothing swaps)", name="PAIRS"

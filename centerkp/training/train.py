@@ -1,7 +1,7 @@
 """Training from end to end: data, model, fit, and what is left in the run folder."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -106,6 +106,7 @@ def _build_new_model(
     """Builds the model of a new run, with the weights that training starts from."""
     console.print(f"weights: {settings.weights}{' (by default)' if by_default else ''}")
     model = start_model(schema, settings, console)
+    model.levels = train_records[0].levels
     warn_of_reach(console, train_records, settings.image_size, measure_reach(model))
     return model
 
@@ -154,6 +155,8 @@ def _prepare_records(
         keras.utils.set_random_seed(settings.seed)
     check_image_size(settings.image_size, find_backbone(settings.backbone).multiple)
     schema, train_records, val_records, notes = read_records(settings, kept)
+    levels = train_records[0].levels
+    settings = replace(settings, stretch=str(levels) if levels else None)
     print_dataset(console, train_records, val_records, schema, notes)
     if settings.coco:
         warn_of_labels(console, settings.coco, settings.val)

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 from doctor import found, write
-from PIL import Image
+from PIL import Image, ImageCms
 
 from centerkp.doctor.check import check_dataset, write_mended
 from centerkp.doctor.settled_labels import turn_points
@@ -240,3 +240,40 @@ class TestTwins:
         (finding,) = found(checkup, "look nearly like another")
         assert (finding.level, finding.count, finding.pairs) == ("advice", 2, ((1, 3),))
         assert not found(check_dataset(write(folder, dataset(NAMES))), "look nearly like")
+
+
+class TestOddities:
+    """Files that are whole and decode to something else than a viewer would expect."""
+
+    @staticmethod
+    def _save_sensor(path, seed):
+        values = 7500 + draw(seed)[..., 0].astype(np.uint16) // 4
+        cv2.imwrite(str(path), values)
+
+    def test_a_sensor_without_its_range_is_suspicious_and_stretched_is_not(self, tmp_path):
+        names = [f"{n}.png" for n in range(3)]
+        for n, name in enumerate(names):
+            self._save_sensor(tmp_path / name, n)
+        path = write(tmp_path, dataset(names))
+        (finding,) = [f for f in check_dataset(path).findings if "more than 8 bits" in f.title]
+        assert (finding.level, finding.count, finding.noun) == ("suspicious", 3, "image") and "--stretch" in finding.remedy
+        stretched = check_dataset(path, stretch="auto")
+        assert not any("more than 8 bits" in f.title for f in stretched.findings)
+        assert 7490 < stretched.images.levels.black < stretched.images.levels.white < 7550
+        few = check_dataset(path, val=path, stretch="7000,60000")
+        assert {f.part for f in few.findings if "more than 8 bits" in f.title} == {"", "val"}
+
+    def test_a_fourth_channel_and_a_profile(self, tmp_path):
+        infrared = np.random.default_rng(0).integers(0, 30, (HEIGHT, WIDTH))
+        srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+        other = bytearray(srgb)
+        tags = {bytes(other[i : i + 4]): int.from_bytes(other[i + 4 : i + 8], "big") for i in range(132, 252, 12)}
+        red, green = (slice(tags[tag] + 8, tags[tag] + 20) for tag in (b"rXYZ", b"gXYZ"))
+        other[red], other[green] = other[green], other[red]
+        Image.fromarray(np.dstack([draw(0), infrared.astype(np.uint8)])).save(tmp_path / "0.png")
+        Image.fromarray(draw(1)).save(tmp_path / "1.png", icc_profile=bytes(other))
+        Image.fromarray(draw(2)).save(tmp_path / "2.png", icc_profile=srgb)
+        findings = check_dataset(write(tmp_path, dataset(["0.png", "1.png", "2.png"]))).findings
+        levels = {f.title: (f.level, f.count) for f in findings}
+        assert levels["a fourth channel that is no transparency mask, laid over white as if it were one"] == ("suspicious", 1)
+        assert levels["a colour profile other than sRGB, converted to sRGB"] == ("note", 1)

@@ -1,11 +1,13 @@
 import time
 from threading import enumerate as all_threads
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
 import centerkp
+from centerkp.images.sensors import Levels
 from centerkp.inference.detect import Frame, detect, read_ahead
 from centerkp.inference.predict import _print_once, predict
 from centerkp.results import Thresholds
@@ -186,3 +188,17 @@ def test_read_ahead():
     assert list(read_ahead(iter(range(100)), 3)) == list(range(100)) and list(read_ahead([], 1)) == []
     with pytest.raises(TypeError, match="not iterable"):
         list(read_ahead(3, 1))
+
+
+def test_pictures_of_sensors_are_seen_as_in_training(tmp_path):
+    """A spot that is bright for the sensor, and for nobody who takes its numbers for all of 16 bits."""
+    path, detector = tmp_path / "a.png", FindBrightest()
+    values = np.full((64, 64), 7500, np.uint16)
+    values[10:12, 20:22] = 7560
+    cv2.imwrite(str(path), values)
+    with pytest.warns(UserWarning, match="1 image: more than 8 bits .*--stretch"):
+        predict(detector, path)
+    detector.levels = Levels(7500, 7560)
+    (result,) = predict(detector, path)
+    np.testing.assert_allclose(result[0].keypoints["middle"][:2], (20, 10), atol=2)
+    assert result.image.max() == 255 and result.image.min() == 0

@@ -100,6 +100,8 @@ ABSURD = {
     "momentum": (field("bn_momentum", 2), "bn_momentum: found 2"),
     "weight": (field("box_size", -1, "loss_weights"), "box_size: found -1"),
     "thresholds": (field("thresholds", [0.5]), "thresholds: found .0.5., expected the fields"),
+    "levels": (field("levels", [5, "9"]), "levels: found .*, expected two numbers"),
+    "levels the wrong way": (field("levels", [9, 5]), "stretch: found 9,5, expected two numbers"),
     "field of thresholds": (threshold(other=1), "thresholds: found .*, expected the fields"),
     "threshold": (
         threshold(overall=2),

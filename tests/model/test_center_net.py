@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 import centerkp
+from centerkp.images.sensors import Levels
 from centerkp.model.center_net import load_model, save_model
 from centerkp.model.hourglass import Hourglass
 from centerkp.results import Thresholds
@@ -81,13 +82,15 @@ def test_detector_without_keypoints():
     assert set(model.predict(images, verbose=0)) == {"boxes", "scores", "class_ids"}
 
 
-def test_thresholds_are_saved_with_the_model(tmp_path):
+def test_thresholds_and_levels_are_saved_with_the_model(tmp_path):
     model = build_model(SCHEMA, backbone=SPEC, image_size=16)
     assert model.thresholds is None
-    model.thresholds = Thresholds(0.25, (0.125, 0.25), (21, 0))
+    assert model.levels is None
+    model.thresholds, model.levels = Thresholds(0.25, (0.125, 0.25), (21, 0)), Levels(7500, 7560.5)
     save_model(model, tmp_path / "m.keras")
     loaded = load_model(tmp_path / "m.keras")
     assert loaded.thresholds == model.thresholds and loaded.thresholds.guessed == [1]
+    assert loaded.levels == model.levels == keep_stacks(loaded, 1).levels
     one, both = (keep_stacks(loaded, stacks).thresholds for stacks in (1, 2))
     assert one is None and both == model.thresholds  # of the last stack's scores
 

@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 
+from centerkp.images.sensors import Levels
 from centerkp.inference.model_loading import load_detector
 from centerkp.results import Thresholds
 from centerkp.runtimes.artefact import ArtefactDetector, Description, find_artefact, in_batches
@@ -25,10 +26,10 @@ class Counting(ArtefactDetector):
 
 
 def test_description_round_trip():
-    one = Description(SCHEMA, (96, 64), "onnx", "bf16", 1, Thresholds(0.25, (0.5, 0.25), (30, 0)))
+    one = Description(SCHEMA, (96, 64), "onnx", "bf16", 1, Thresholds(0.25, (0.5, 0.25), (30, 0)), Levels(-3, 40.5))
     other = Description.from_json(one.to_json(), "x.onnx")
     assert (other.schema, other.image_size, other.format, other.precision, other.batch) == (SCHEMA, (96, 64), "onnx", "bf16", 1)
-    assert other.thresholds == one.thresholds
+    assert other.thresholds == one.thresholds and other.levels == one.levels
     content = json.loads(one.to_json())
     assert content.pop("thresholds") == {"overall": 0.25, "scores": [0.5, 0.25], "objects": [30, 0]}
     assert Description.from_json(json.dumps(content), "x.onnx").thresholds is None  # of an earlier version

@@ -12,7 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "sources",
         nargs="+",
         metavar="SOURCE",
-        help="images, videos, folders, patterns, lists (.txt), http addresses, the number of a camera, rtsp addresses",
+        help="images, videos, folders, zip archives, patterns, lists (.txt), http or rtsp addresses, the number of a camera",
     )
     model = parser.add_argument_group("model")
     model.add_argument(
@@ -46,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(default: as in the model's training)",
     )
     model.add_argument("--batch-size", type=int, default=8, metavar="N", help="images per step (default: 8)")
+    model.add_argument("--stride", type=int, default=1, metavar="N", help="of videos only every Nth frame (default: 1, all)")
     objects = parser.add_argument_group("objects")
     objects.add_argument(
         "--score",
@@ -121,6 +122,7 @@ def run(options: argparse.Namespace) -> int | None:
             selection=selection,
             choice=choice,
             batch_size=options.batch_size,
+            stride=options.stride,
             overwrite=options.overwrite,
             console=console,
         )

@@ -24,16 +24,19 @@ def check_images(reading: Reading, images: Images, folders: Sequence[Path]) -> t
         remedy = "mend the images or their entries"
         findings.append(Finding("unusable", "left out, all there are", reading.num_images, "image", remedy))
     more = check_frames(reading, images.looks, kinds) + _check_copies(reading, images.looks)
-    return findings + more + _check_oddities(reading, images.looks), frames
+    return findings + more + _check_oddities(reading, images), frames
 
 
-def _check_oddities(reading: Reading, looks: Sequence[Look]) -> list[Finding]:
+def _check_oddities(reading: Reading, images: Images) -> list[Finding]:
     """Findings about image files that are whole and decode to something else than a viewer would expect."""
     rows = defaultdict(list)
-    for row, look in enumerate(looks):
+    for row, look in enumerate(images.looks):
         for oddity in look.oddities:
             rows[oddity].append(row)
     findings = []
+    if levels := images.levels:
+        title = f"pictures of more than 8 bits stretched, {levels.black:.7g} is black and {levels.white:.7g} white"
+        findings.append(Finding("note", title, 1, "file", f"train with --stretch {levels}"))
     for oddity, some in rows.items():
         level = "suspicious" if oddity.remedy else "note"
         findings += make_finding(

@@ -114,7 +114,8 @@ def export(
     target = Path(out) if out else _name_target(weights, format, precision, kind)
     _check_request(weights, format, precision, calibrate, target, kind)
     images = find_images(calibrate) if calibrate else []
-    _check_target(target, kind, WriteGuard([path for path in (weights, coco, *images) if path], overwrite))
+    reads = [path for path in (weights, coco, *images) if isinstance(path, str | Path)]
+    _check_target(target, kind, WriteGuard(reads, overwrite))
     named = spread(images, CALIBRATION_IMAGES)
     model: Any = load_detector(weights, image_size=image_size, stacks=stacks, console=console)
     pictures, origin = find_pictures(weights, coco, named, VERIFIED_IMAGES, model.levels)

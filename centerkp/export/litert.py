@@ -54,9 +54,7 @@ def write_litert(
             _store_halves(converter)
         content = converter.convert()
     path.write_bytes(content)
-    description = Description(
-        network.schema, network.image_size, "litert", precision, batch, network.thresholds, network.levels
-    )
+    description = Description.of(network, "litert", precision, batch)
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr(DESCRIPTION, json.dumps(description.to_dict(), indent=2, ensure_ascii=False))
     return path

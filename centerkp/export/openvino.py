@@ -48,9 +48,7 @@ def write_openvino(
         model = openvino.Core().read_model(write_onnx(network, Path(folder) / "model.onnx", batch=batch))
         if precision == "int8":
             model = _quantize_openvino(model, samples)
-        description = Description(
-            network.schema, network.image_size, "openvino", precision, batch, network.thresholds, network.levels
-        )
+        description = Description.of(network, "openvino", precision, batch)
         model.set_rt_info(description.to_json(), "centerkp")
         openvino.save_model(model, path, compress_to_fp16=precision != "fp32")
     return path

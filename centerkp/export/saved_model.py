@@ -39,9 +39,7 @@ def write_saved_model(network: FoldedNetwork, path: str | Path, *, precision: st
 
     path = Path(path)
     path.mkdir(parents=True, exist_ok=True)
-    description = Description(
-        network.schema, network.image_size, "saved_model", precision, batch, network.thresholds, network.levels
-    )
+    description = Description.of(network, "saved_model", precision, batch)
     description.write(path / DESCRIPTION)
     width, height = network.image_size
     canvas = tf.TensorSpec((batch, height, width, 3), tf.uint8, "image")

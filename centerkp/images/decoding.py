@@ -50,7 +50,7 @@ def _decode_pillow(
         header.load()
     except PILLOW_ERRORS as error:
         raise unreadable_error(path, error, data) from None
-    if header.mode == "F" or (header.mode == "I" and header.format != "PNG"):
+    if header.mode == "F" or (header.mode == "I" and header.format not in ("PNG", "PPM")):
         raise ValueError(
             f"{path}: found {header.format} pixels of 32 bits, whose range is not known, expected 8 or 16 bits; "
             "say what is black and white with --stretch, or save it with 8 or 16 bits per channel."
@@ -59,8 +59,8 @@ def _decode_pillow(
         return to_rgb(np.asarray(header).astype(np.uint16))
     picture = convert_colors(header, transform) if transform else header
     image = flatten_pillow(picture)
-    if picture.mode == "RGBA":
-        look_at_transparency(np.asarray(picture), image, notice)
+    if picture.mode in ("RGBA", "LA"):
+        look_at_transparency(np.asarray(picture.convert("RGBA")), image, notice)
     return image
 
 

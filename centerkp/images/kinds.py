@@ -34,6 +34,7 @@ HEIC = FileKind("HEIC picture", "picture")  # where the package for it is instal
 _NO_HEIC = FileKind("HEIC picture", remedy="pip install 'centerkp[heic]' reads such; or save it as JPEG")
 UNKNOWN = FileKind("other file")
 TEXT = FileKind("text file")  # labels and notes, and what systems hide in folders
+ZIP = FileKind("zip archive", remedy="name it as a source of its own, or unpack it")
 RAW = FileKind("camera raw picture", remedy="develop it as JPEG or TIFF")
 _PICTURES = {
     "JPEG": (b"\xff\xd8\xff",),
@@ -70,7 +71,7 @@ _OTHERS = {
     },
     FileKind("PDF document", remedy="save its pages as PNG"): (b"%PDF",),
     FileKind("NumPy array", remedy="give the array to centerkp.predict in Python, or save it as PNG"): (b"\x93NUMPY",),
-    FileKind("zip archive", remedy="unpack it"): (b"PK\3\4", b"PK\5\6"),
+    ZIP: (b"PK\3\4", b"PK\5\6"),
     FileKind("gzip archive", remedy="unpack it"): (b"\x1f\x8b",),
     FileKind("7-Zip archive", remedy="unpack it"): (b"7z\xbc\xaf\x27\x1c",),
     FileKind("RAR archive", remedy="unpack it"): (b"Rar!",),
@@ -137,14 +138,16 @@ def _tell_mp4_kind(start: bytes) -> FileKind:
 
 
 def judge_file(path: Path) -> FileKind:
-    """What kind a file is by its content, by its ending where that says nothing; what is no picture or video is "other".
-
-    A file that cannot be opened counts as what its ending says, so that reading it says why.
-    """
-    suffix = path.suffix.lower()
+    """What kind a file is, see `judge_start`; one that cannot be opened is what its ending says, so that reading says why."""
     start = b""
     with suppress(OSError), open(path, "rb") as file:
         start = file.read(START)
+    return judge_start(start, path.name)
+
+
+def judge_start(start: bytes, name: str) -> FileKind:
+    """What kind a file is by its first bytes, and by its name where they say nothing; else `TEXT` or `UNKNOWN`."""
+    suffix = Path(name).suffix.lower()
     kind = tell_kind(start, suffix)
     if kind is None and suffix in IMAGE_SUFFIXES:
         return FileKind("picture", "picture")
@@ -152,7 +155,7 @@ def judge_file(path: Path) -> FileKind:
         return FileKind("video", "video")
     if kind is None and suffix in RAW_SUFFIXES:
         return RAW
-    return kind or (UNKNOWN if b"\0" in start and not path.name.startswith(".") else TEXT)
+    return kind or (UNKNOWN if b"\0" in start and not Path(name).name.startswith(".") else TEXT)
 
 
 def walk_folder(root: str | os.PathLike) -> Iterator[tuple[str, list[str], list[str]]]:

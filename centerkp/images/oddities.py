@@ -24,6 +24,10 @@ NARROW = Oddity(
     "more than 8 bits a number, of which less than a tenth of the range is used, so that nearly one gray value arrives",
     "spread the range that they use with --stretch",
 )
+OUTSIDE = Oddity(
+    "more than 8 bits a number, all outside of the range that is stretched, so that one gray value arrives",
+    "give a range that holds them, as --stretch 7500,7560; a model needs pictures of the range it was trained on",
+)
 FOURTH_CHANNEL = Oddity(
     "a fourth channel that is no transparency mask, laid over white as if it were one",
     "if it is infrared or the like, save the pictures with three channels, in Pillow with convert('RGB')",
@@ -32,10 +36,13 @@ PROFILE = Oddity("a colour profile other than sRGB, converted to sRGB")
 Notice = Callable[[Oddity], None]
 
 
-def look_for_narrow_range(image: np.ndarray, notice: Notice) -> None:
+def look_for_narrow_range(image: np.ndarray, is_stretched: bool, notice: Notice) -> None:
     """Gives notice when a decoded picture (H, W, 3) uint8 of more than 8 bits is nearly one gray value, and so odd."""
-    low, high = np.percentile(_thin_out(image), (0.5, 99.5))
-    if high - low < LEAST_SPAN:
+    image = _thin_out(image)
+    low, high = np.percentile(image, (0.5, 99.5))
+    if is_stretched and np.ptp(image) < 3:
+        notice(OUTSIDE)
+    elif not is_stretched and high - low < LEAST_SPAN:
         notice(NARROW)
 
 

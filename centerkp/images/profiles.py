@@ -27,7 +27,11 @@ def _build_transform(profile: bytes, space: str) -> ImageCms.ImageCmsTransform |
     target = "RGBA" if space == "RGBA" else "RGB"
     try:
         transform = ImageCms.buildTransform(
-            ImageCms.ImageCmsProfile(BytesIO(profile)), ImageCms.createProfile("sRGB"), space, target
+            ImageCms.ImageCmsProfile(BytesIO(profile)),
+            ImageCms.createProfile("sRGB"),
+            space,
+            target,
+            flags=ImageCms.Flags.NOCACHE,  # for many threads at a time
         )
         if space == "CMYK":
             return transform

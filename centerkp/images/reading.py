@@ -64,7 +64,7 @@ def read_image(
             raise truncated_error(path, header)
         image = decode_spread(path, header, data, levels) if deep and levels else decode(path, header, data, notice)
     if deep:
-        look_for_narrow_range(image, notice)
+        look_for_narrow_range(image, levels is not None, notice)
     return turn_upright(image, orientation)
 
 
@@ -210,7 +210,9 @@ def _open_header(path: Path | PackedImage, file: BinaryIO) -> Image.Image:
         raise too_large_error(path, f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels") from None
     except PILLOW_ERRORS as error:
         file.seek(0)
-        raise unreadable_error(path, error, file.read(START)) from None
+        start = file.read(START)
+        rest = file.read() if start[:2] in (b"II", b"MM") else b""  # a TIFF says at any place what it holds
+        raise unreadable_error(path, error, start + rest) from None
     if header.format == "TIFF" and (
         _DNG_TAG in getattr(header, "tag_v2", ()) or Path(path.name).suffix.lower() in RAW_SUFFIXES
     ):

@@ -1,16 +1,20 @@
 """The errors for image files that cannot be read: what was found, what was expected, and the remedy."""
 
 import struct
+import warnings
+from io import BytesIO
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
-from centerkp.images.kinds import FileKind, tell_kind
+from centerkp.images.kinds import START, FileKind, tell_kind
 from centerkp.images.packed import PackedImage
+from centerkp.wording import count_of
 
 # A file of 1 kB can claim 17000 x 17000 pixels; this many (537 MB of RGB) is where Pillow, too, calls it an attack.
 MAX_PIXELS = 178_956_970
 PILLOW_ERRORS = (OSError, RuntimeError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, struct.error)
+_BITS_TAG, _BANDS_TAG = 258, 277
 _EXPECTED = "JPEG, PNG, WebP, TIFF or the like"
 
 
@@ -27,8 +31,9 @@ def too_large_error(path: Path | PackedImage, found: str) -> ValueError:
     return ValueError(f"{path}: found a header of {found}, expected at most {MAX_PIXELS}; scale the image down first.")
 
 
-def unreadable_error(path: Path | PackedImage, error: Exception, start: bytes) -> ValueError:
-    """The error for a file that is no image, with what it seems to be; `start` holds its first bytes."""
+def unreadable_error(path: Path | PackedImage, error: Exception, data: bytes) -> ValueError:
+    """The error for a file that is no image that can be read, with what it seems to be by its bytes."""
+    start = data[:START]
     kind = tell_kind(start, Path(path.name).suffix)
     if kind and kind.role != "picture":
         return foreign_error(path, kind)
@@ -40,6 +45,11 @@ def unreadable_error(path: Path | PackedImage, error: Exception, start: bytes) -
         found = f"a {start[8:12].decode('latin-1').strip()} picture that cannot be decoded"
     elif not start:
         found = "no bytes at all"
+    elif isinstance(error, UnidentifiedImageError) and kind and kind.name == "TIFF" and (bands := _describe_tiff(data)):
+        return ValueError(
+            f"{path}: found a TIFF of {bands}, expected 1 or 3 bands of 8 or 16 bits, or 1 of 32; save three of its bands as "
+            "colours, or one."
+        )
     elif isinstance(error, UnidentifiedImageError) and (kind or start.startswith(b"RIFF")):
         found = "a damaged image (its header cannot be read)"
     elif isinstance(error, UnidentifiedImageError):
@@ -47,6 +57,21 @@ def unreadable_error(path: Path | PackedImage, error: Exception, start: bytes) -
     else:
         found = f"a damaged image ({error})"
     return ValueError(f"{path}: found {found}, expected {_EXPECTED}; save it again as JPEG or PNG.")
+
+
+def _describe_tiff(data: bytes) -> str:
+    """The bands of a TIFF whose kind cannot be read, such as "5 bands of 16 bits"; empty where its header says nothing."""
+    file = BytesIO(data)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about damaged tags
+            tags = TiffImagePlugin.ImageFileDirectory_v2(file.read(16 if data[2:3] == b"+" else 8))
+            file.seek(tags.next)
+            tags.load(file)
+            bands, bits = int(tags[_BANDS_TAG]), max(tags[_BITS_TAG])
+    except PILLOW_ERRORS:
+        return ""
+    return f"{count_of(bands, 'band')} of {bits} bits"
 
 
 def foreign_error(path: Path | PackedImage, kind: FileKind) -> ValueError:

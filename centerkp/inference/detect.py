@@ -17,7 +17,7 @@ from rich.progress import track
 
 from centerkp import geometry
 from centerkp.images.oddities import Oddity
-from centerkp.images.packed import PackedImage
+from centerkp.images.packed import PackedImage, ZippedImage
 from centerkp.images.pixels import to_rgb
 from centerkp.images.reading import letterbox_image, read_image, read_image_size
 from centerkp.images.sensors import Levels
@@ -166,7 +166,7 @@ class _Loaded:
     """An item that was read for the detector, or why it could not be."""
 
     name: str
-    path: Path | None
+    path: Path | ZippedImage | None
     image: np.ndarray | None = None
     canvas: np.ndarray | None = None
     affine: np.ndarray | None = None
@@ -184,7 +184,7 @@ def _load_item(item: Any, number: int, size: tuple[int, int], levels: Levels | N
         path = Path(item)
         name = str(path)
     elif isinstance(item, PackedImage):
-        name = str(item)
+        path, name = item if isinstance(item, ZippedImage) else None, str(item)
     elif isinstance(item, Frame):
         name = item.name
     elif isinstance(item, Image.Image):

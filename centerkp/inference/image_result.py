@@ -9,6 +9,7 @@ import numpy as np
 
 from centerkp.drawing.pictures import draw_detections
 from centerkp.images.oddities import Oddity
+from centerkp.images.packed import ZippedImage
 from centerkp.images.reading import read_image
 from centerkp.images.sensors import Levels
 from centerkp.results import ROW_COLUMNS, Detection, coco_dataset, to_rows
@@ -24,7 +25,7 @@ class ImageResult:
 
     Attributes:
         name: what messages and files call the image, for one from a file the path.
-        path: of its file, None for an image that came from elsewhere.
+        path: of its file, or its place in a zip archive; None for an image that came from elsewhere.
         size: (width, height) in pixels, upright; (0, 0) when the image could not be read.
         detections: in pixels of the upright image, best first.
         schema: the classes and keypoints the detector knows.
@@ -35,7 +36,7 @@ class ImageResult:
     """
 
     name: str
-    path: Path | None
+    path: Path | ZippedImage | None
     size: tuple[int, int]
     detections: Sequence[Detection]
     schema: Schema

@@ -14,6 +14,7 @@ import numpy as np
 
 from centerkp.drawing.pictures import draw_detections
 from centerkp.geometry import clip_boxes
+from centerkp.images.packed import ZippedImage
 from centerkp.images.saving import IMAGE_SUFFIXES, write_image
 from centerkp.inference.budget import Budget
 from centerkp.inference.prediction_files import COLUMNS, CocoFile, CsvFile, is_untouched
@@ -63,7 +64,8 @@ class OutputNames:
 
     def __init__(self, out: str | Path, sources: Sequence[Picture | Clip], choice: OutputChoice, overwrite: bool = False):
         self.out, self._planned, self._taken = Path(out), {}, set()
-        files = (s.address for s in sources if not isinstance(s.address, int) and "://" not in str(s.address))
+        named = (s.address.archive.filename if isinstance(s.address, ZippedImage) else s.address for s in sources)
+        files = (path for path in named if not isinstance(path, int) and "://" not in str(path))
         self._guard = WriteGuard(files, overwrite)
         for source in sources:
             if isinstance(source, Clip):
@@ -286,7 +288,7 @@ class _Videos:
                 self._writer = ClipWriter(self.names.video(item.clip), item.fps)
             if self._writer is not None:
                 writer, self._writer = self._writer, None  # one that fails is not tried again
-                writer.write(picture, item.index)
+                writer.write(picture, item.seconds)
                 self._writer = writer
 
     def _end_video(self) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from centerkp.images.oddities import describe_oddities
+from centerkp.images.packed import ImageBytes
 from centerkp.inference.detect import Detector, Frame, detect
 from centerkp.inference.image_result import Predictions
 from centerkp.inference.model_loading import load_detector
@@ -33,9 +34,10 @@ def predict(
     Args:
         model: a `CenterNet`, another detector, or what `load_detector` takes: a `.keras` file, "coco", an exported artefact.
         source: one of these, or an iterable of them (a list, a generator):
-            a path of an image file, of a folder (searched with all its sub-folders), or a glob pattern; an image as an array or
-            as a Pillow image, whose types and ranges `images.pixels.to_rgb` says (uint8 0..255, floats 0..1, ...); a batch of
-            images as an array (N, H, W, 3), (N, H, W, 4) or (N, H, W, 1); a `Frame`, which is an image with a name.
+            a path of an image file, of a folder (searched with all its sub-folders), of a zip archive, or a glob pattern; the
+            bytes of an image file, or one that is open for reading bytes; an image as an array or as a Pillow image, whose
+            types and ranges `images.pixels.to_rgb` says (uint8 0..255, floats 0..1, ...); a batch of images as an array
+            (N, H, W, 3), (N, H, W, 4) or (N, H, W, 1); a `Frame`, which is an image with a name.
         min_score: objects with a lower score are left out. By default those stored with the model, by class, else 0.3; which,
             and why, is printed, once for each model.
         batch_size: images per step of the network.
@@ -78,10 +80,27 @@ def _print_once(sentence: str) -> None:
     print(sentence)
 
 
-def _expand_source(source: Any) -> Iterator:
-    """The images that the first argument of `centerkp.predict` stands for, as `detect` takes them, in order."""
+def _read_open_file(file: Any, name: str) -> ImageBytes:
+    """The image in an open file, or in anything with `read`, from where it stands; known to `predict` by its file's name."""
+    data = file.read()
+    name = file.name if isinstance(getattr(file, "name", None), str) else name
+    if not isinstance(data, bytes):
+        raise ValueError(f"{name}: found a file that is open for text, expected one for bytes; open it with mode 'rb'.")
+    return ImageBytes(name, data)
+
+
+def _expand_source(source: Any, first: int = 0) -> Iterator:
+    """The images that the first argument of `centerkp.predict` stands for, as `detect` takes them, in order.
+
+    Args:
+        first: the number of the first of them, by which one is called that has no name.
+    """
     if isinstance(source, str | os.PathLike):
         yield from find_images([os.fspath(source)])
+    elif isinstance(source, bytes | bytearray | memoryview):
+        yield ImageBytes(f"image_{first}", bytes(source))
+    elif callable(getattr(source, "read", None)):
+        yield _read_open_file(source, f"image_{first}")
     elif isinstance(source, Image.Image | Frame):
         yield source
     elif hasattr(source, "__array__"):
@@ -90,8 +109,11 @@ def _expand_source(source: Any) -> Iterator:
         yield from pixels.copy() if pixels.ndim == 4 else [pixels.copy()]
     elif isinstance(source, Iterable):
         for one in source:
-            yield from _expand_source(one)
+            for item in _expand_source(one, first):
+                yield item
+                first += 1
     else:
         raise ValueError(
-            f"predict: found a source of type {type(source).__name__}, expected a path, an image, an array, or several of them."
+            f"predict: found a source of type {type(source).__name__}, expected a path, an image, its bytes, an array, "
+            "or several of them."
         )

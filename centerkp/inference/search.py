@@ -6,12 +6,13 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from glob import glob, has_magic
 from pathlib import Path
 from typing import Any
 
-from centerkp.images.kinds import TEXT, UNKNOWN, FileKind, judge_file, walk_folder
+from centerkp.images.kinds import TEXT, UNKNOWN, ZIP, FileKind, judge_file, walk_folder
+from centerkp.images.packed import ZippedImage, open_zip
 from centerkp.inference.addresses import check_address
 from centerkp.wording import count_of
 from centerkp.writing import is_result
@@ -53,10 +54,12 @@ class Search:
                 if address.parent not in self._real_folders:
                     self._real_folders[address.parent] = os.path.realpath(address.parent)
                 key = self._real_folders[address.parent], address.name
+            elif isinstance(address, ZippedImage):
+                key = str(address)
             found.setdefault(key, address)
         return list(found.values())
 
-    def _expand(self, source: str, inside_list: bool = False) -> Sequence[Path | str | int | Fault]:
+    def _expand(self, source: str, inside_list: bool = False) -> Sequence[Path | ZippedImage | str | int | Fault]:
         """The files, addresses and camera numbers that one source names."""
         path = Path(source)
         if "video" in self.roles:
@@ -72,18 +75,21 @@ class Search:
             wanted, expected = "image", "an image file, a folder with images, or a pattern"
             if "video" in self.roles:
                 wanted = "image or video"
-                expected = "a file, a folder with such, a pattern, a list (.txt), an http or rtsp address, or a camera's number"
+                expected = (
+                    "a file, a folder or zip archive with such, a pattern, a list (.txt), an address, or a camera's number"
+                )
             but = f" but {left_out}" if (left_out := self._describe_left_out()) else ""
             raise FileNotFoundError(f"{source}: found no {wanted}{but}, expected {expected}.")
         return found
 
-    def _match(self, source: str) -> list[Path]:
+    def _match(self, source: str) -> Sequence[Path | ZippedImage]:
         """The file that a source names, or the pictures and videos in a folder and all below it, or that fit a pattern."""
         path = Path(source)
         if os.path.isfile(path):  # named on purpose: when it is no picture, reading it says so
-            if judge_file(path).role == "video":
+            kind = judge_file(path)
+            if kind.role == "video":
                 self.videos.add(path)
-            return [path]
+            return [path] if kind != ZIP else self._search_zip(path)
         if os.path.isdir(path):
             found = sorted(Path(folder, name) for folder, _, names in walk_folder(path) for name in names)
         else:
@@ -97,6 +103,17 @@ class Search:
                 self._others[path] = kind
         self.videos |= {path for path, kind in judged.items() if kind and kind.role == "video"}
         return [path for path, kind in judged.items() if kind and kind.role in self.roles]
+
+    def _search_zip(self, path: Path) -> list[ZippedImage]:
+        """The pictures in a zip archive; what else is in it is left out."""
+        found = []
+        for packed, kind in open_zip(path):
+            if kind.role == "picture":
+                found.append(packed)
+            elif kind != TEXT:
+                remedy = "unpack the archive" if kind.role == "video" else kind.remedy
+                self._others[Path(str(packed))] = replace(kind, role="other", remedy=remedy)
+        return found
 
     def tell(self, report: Callable[[str], None]) -> None:
         """Reports in one sentence which files a search left out, since earlier runs made them or they cannot be read."""
@@ -122,14 +139,14 @@ class Search:
             parts.append(f"{count_of(len(unknown), UNKNOWN.name)} ({some}{more})")
         return "; ".join(parts)
 
-    def _read_list(self, path: Path) -> list[Path | str | int | Fault]:
+    def _read_list(self, path: Path) -> list[Path | ZippedImage | str | int | Fault]:
         """The sources that a text file lists, one per line."""
         data = path.read_bytes()
         if b"\0" in data:
             raise ValueError(f"{path}: found bytes that are not text, expected one image per line; save it as UTF-8.")
         # Names of files may be bytes that are no letters, and may hold what other texts end lines with.
         lines = [line.strip() for line in data.decode("utf-8-sig", "surrogateescape").split("\n")]
-        found: list[Path | str | int | Fault] = []
+        found: list[Path | ZippedImage | str | int | Fault] = []
         for number, line in enumerate(lines, 1):
             if not line or line.startswith("#"):
                 continue
@@ -159,8 +176,8 @@ def _judge_found(path: Path) -> FileKind | None:
     return RESULT if kind.role != "other" and is_result(path) else kind
 
 
-def find_images(sources: Iterable[str | Path], report: Callable[[str], None] = warnings.warn) -> list[Path]:
-    """The image files alone that sources (paths, folders with all below them, patterns) name, without repetition.
+def find_images(sources: Iterable[str | Path], report: Callable[[str], None] = warnings.warn) -> list[Path | ZippedImage]:
+    """The images alone that sources (paths, folders with all below them, patterns, zip archives) name, without repetition.
 
     What is an image is decided by content. Searches leave out what commands have written.
 

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from centerkp.images.kinds import VIDEO_SUFFIXES
+from centerkp.images.packed import ZippedImage
 from centerkp.inference.addresses import STREAM_SCHEMES, IsVideo, read_address
 from centerkp.inference.detect import Frame
 from centerkp.inference.search import Fault, Search
@@ -18,13 +19,14 @@ from centerkp.inference.video import Clip, open_clip
 
 @dataclass(frozen=True)
 class Picture:
-    """One image: `address` is a path or an http address, `name` what it is called among the outputs, such as `sub/a.jpg`.
+    """One image: `address` is a path, an http address or a place in a zip archive.
 
-    `fault` says why a line of a list can be no source; it is reported in its turn.
+    `name` is what it is called among the outputs, such as `sub/a.jpg`. `fault` says why a line of a list can be no source; it
+    is reported in its turn.
     """
 
     name: str
-    address: Path | str
+    address: Path | str | ZippedImage
     fault: str = ""
 
 
@@ -47,11 +49,11 @@ class Item:
 def find_sources(sources: Iterable[str | Path], report: Callable[[str], None] = warnings.warn) -> list[Picture | Clip]:
     """All images and videos that sources name, in order and without repetition.
 
-    A source is an image or video file, a folder (searched with all its sub-folders), a glob pattern, a text file with one
-    source per line (relative to the current folder or to the list's own; "#" begins a comment), the http address of an image
-    or a video, the number of a camera, or the address of a stream such as rtsp://host/path. What is a picture or a video is
-    decided by the content of files. Folders and patterns are searched without what the commands themselves have written there;
-    a file that is named is always taken.
+    A source is an image or video file, a folder (searched with all its sub-folders), a zip archive of images, a glob pattern,
+    a text file with one source per line (relative to the current folder or to the list's own; "#" begins a comment), the http
+    address of an image or a video, the number of a camera, or the address of a stream such as rtsp://host/path. What is a
+    picture or a video is decided by the content of files. Folders and patterns are searched without what the commands
+    themselves have written there; a file that is named is always taken.
 
     Args:
         report: called with one sentence when a search left out files: results of earlier runs, and what cannot be read.
@@ -67,7 +69,11 @@ def find_sources(sources: Iterable[str | Path], report: Callable[[str], None] = 
 
 
 def read_items(
-    sources: Sequence[Picture | Clip], report: Callable[[str], None], count: Callable[[int | None], None], stop: Event
+    sources: Sequence[Picture | Clip],
+    report: Callable[[str], None],
+    count: Callable[[int | None], None],
+    stop: Event,
+    stride: int = 1,
 ) -> Iterator[Item]:
     """Reads sources one after another: paths as they are, addresses downloaded, videos frame by frame.
 
@@ -75,6 +81,7 @@ def read_items(
         report: called with one sentence for every image, frame or video that could not be read.
         count: called with the number of frames of every video that is opened, None if nobody knows.
         stop: set, it ends the reading, also of a camera that gives nothing more.
+        stride: of videos only every so manieth frame.
     """
     for source in sources:
         if stop.is_set():
@@ -82,21 +89,23 @@ def read_items(
         if isinstance(source, Picture) and source.fault:
             report(source.fault)
         elif isinstance(source, Clip):
-            yield from _read_clip(source, report, count, stop)
-        elif isinstance(source.address, Path):
+            yield from _read_clip(source, report, count, stop, stride)
+        elif not isinstance(source.address, str):
             yield Item(source.name, source.address)
         else:
             try:
                 image = read_address(source.address)
             except IsVideo as video:
-                yield from _read_clip(Clip(source.name, source.address, video.live), report, count, stop)
+                yield from _read_clip(Clip(source.name, source.address, video.live), report, count, stop, stride)
             except (ValueError, OSError) as error:
                 report(str(error))
             else:
                 yield Item(source.name, Frame(source.address, image))
 
 
-def _read_clip(clip: Clip, report: Callable[[str], None], count: Callable[[int], None], stop: Event) -> Iterator[Item]:
+def _read_clip(
+    clip: Clip, report: Callable[[str], None], count: Callable[[int | None], None], stop: Event, stride: int
+) -> Iterator[Item]:
     """Reads a source that is a video: its frames as items; one that cannot be opened is reported."""
     try:
         reader = open_clip(clip)
@@ -104,13 +113,13 @@ def _read_clip(clip: Clip, report: Callable[[str], None], count: Callable[[int],
         report(str(error))
         return
     with reader:
-        count(reader.frame_count)
-        for index, seconds, image in reader.read_frames(report, stop):
+        count(reader.frame_count and -(-reader.frame_count // stride))
+        for index, seconds, image in reader.read_frames(report, stop, stride):
             frame = Frame(f"{clip.address}, frame {index}", image)
             yield Item(f"{clip.name}/{index:06d}.jpg", frame, clip, index, seconds, reader.fps)
 
 
-def _name_sources(addresses: Sequence[Path | str | int | Fault], videos: Set[Path]) -> list[Picture | Clip]:
+def _name_sources(addresses: Sequence[Path | ZippedImage | str | int | Fault], videos: Set[Path]) -> list[Picture | Clip]:
     """Names of sources for the outputs, below the deepest folder that holds all files; numbered where they are the same.
 
     Args:
@@ -125,6 +134,10 @@ def _name_sources(addresses: Sequence[Path | str | int | Fault], videos: Set[Pat
     for address in addresses:
         if isinstance(address, Fault):
             named.append(Picture(address.line, Path(address.line), address.reason))
+            continue
+        if isinstance(address, ZippedImage):
+            parts = [part for part in address.member.filename.split("/") if part not in ("", ".", "..")]
+            named.append(Picture(_find_free_name("/".join([Path(address.archive.filename).stem, *parts]), taken), address))
             continue
         if isinstance(address, int):
             named.append(Clip(_find_free_name(f"camera{address}", taken), address, live=True))

@@ -19,7 +19,7 @@ from centerkp.inference.outputs import OutputChoice, OutputNames, Outputs, Resul
 from centerkp.inference.scores import choose_least_scores
 from centerkp.inference.screen import Screen
 from centerkp.inference.sources import Clip, Item, Picture, read_items
-from centerkp.inference.tracking import Tracker
+from centerkp.inference.tracking import PATIENCE, Tracker
 from centerkp.results import Detection
 from centerkp.schema import Schema
 from centerkp.wording import count_of, suggest
@@ -63,6 +63,7 @@ def predict_sources(
     selection: Selection | None = None,
     choice: OutputChoice | None = None,
     batch_size: int = 8,
+    stride: int = 1,
     overwrite: bool = False,
     console: Console | None = None,
 ) -> Path:
@@ -74,6 +75,7 @@ def predict_sources(
     more memory than a short one. An interrupt (Ctrl-C) leaves whole files with everything that was finished.
 
     Args:
+        stride: of videos only every so manieth frame.
         overwrite: replaces files in `out` that no earlier run wrote; those that are read never are.
 
     Returns:
@@ -87,11 +89,12 @@ def predict_sources(
     """
     console, selection, choice = console or make_console(), selection or Selection(), choice or OutputChoice()
     _check_choices(sources, choice, selection)
-    if batch_size < 1:
-        raise ValueError(f"batch_size: found {batch_size}, expected 1 or more.")
+    for name, number in (("batch_size", batch_size), ("stride", stride)):
+        if number < 1:
+            raise ValueError(f"{name}: found {number}, expected 1 or more.")
     batch_size = 1 if any(isinstance(s, Clip) and s.live for s in sources) else batch_size
     names = OutputNames(out, sources, choice, overwrite)
-    run = _Stream(detector, sources, selection, batch_size, console)
+    run = _Stream(detector, sources, selection, batch_size, stride, console)
     screen = _open_screen(console) if choice.show else None
     outputs = Outputs(names, detector.schema, choice, screen, run.report)
     console.print(run.least.sentence)
@@ -123,10 +126,16 @@ class _Stream:
     """Reading, detecting, selecting and tracking, with the progress and the faults on the console."""
 
     def __init__(
-        self, detector: Detector, sources: Sequence[Picture | Clip], selection: Selection, batch_size: int, console: Console
+        self,
+        detector: Detector,
+        sources: Sequence[Picture | Clip],
+        selection: Selection,
+        batch_size: int,
+        stride: int,
+        console: Console,
     ) -> None:
         self.detector, self.sources, self.selection, self.batch_size = detector, sources, selection, batch_size
-        self.console, self.failed, self.stop = console, 0, Event()
+        self.stride, self.console, self.failed, self.stop = stride, console, 0, Event()
         self._odd: list[tuple[str, Sequence[Oddity]]] = []
         self.class_ids = selection.find_class_ids(detector.schema)
         self.least = choose_least_scores(detector, selection.min_score)
@@ -155,7 +164,7 @@ class _Stream:
                 chosen = self._select_objects(result)
                 tracks = []
                 if self.selection.track and item.clip is not None:
-                    tracks = trackers.setdefault(item.clip, Tracker()).update(chosen, item.index)
+                    tracks = trackers.setdefault(item.clip, Tracker(PATIENCE * self.stride)).update(chosen, item.index)
                 yield Result(item, result.image, chosen, tracks)
         finally:
             self.stop.set()
@@ -163,7 +172,7 @@ class _Stream:
 
     def _read_contents(self, items: deque) -> Iterator:
         """What the detector takes from the sources, while the rest of each item waits in the same order."""
-        for item in read_items(self.sources, self.report, self._count_frames, self.stop):
+        for item in read_items(self.sources, self.report, self._count_frames, self.stop, self.stride):
             items.append(item)
             yield item.content
 

@@ -12,6 +12,7 @@ REACH = 0.8  # how far from where it is expected an object may appear, in sides 
 WIDENING = 0.05  # by which the reach grows with every frame in which the object was not seen
 NEWNESS = 0.5  # weight of the newest step in the velocity
 FAR = 1e6
+PATIENCE = 30  # frames without a sighting
 
 
 @dataclass
@@ -40,7 +41,7 @@ class Tracker:
         patience: frames without a sighting after which an object is forgotten.
     """
 
-    def __init__(self, patience: int = 30):
+    def __init__(self, patience: int = PATIENCE):
         self.patience = patience
         self._tracks: list[_Track] = []
         self._count = 0

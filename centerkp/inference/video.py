@@ -11,6 +11,7 @@ from threading import Condition, Event, Thread
 import cv2
 import numpy as np
 
+from centerkp.inference.frame_times import set_frame_times
 from centerkp.writing import claim_part, mark, remove_part
 
 # What FFmpeg and OpenCV print about every damaged byte would bury the one line that is ours.
@@ -106,29 +107,42 @@ class ClipReader:
                 return  # a read that never returns keeps its capture: releasing that under it ends the process
         self.capture.release()
 
-    def read_frames(self, report: Callable[[str], None], stop: Event) -> Iterator[tuple[int, float, np.ndarray]]:
+    def read_frames(
+        self, report: Callable[[str], None], stop: Event, stride: int = 1
+    ) -> Iterator[tuple[int, float, np.ndarray]]:
         """Yields (position, seconds, image (H, W, 3) uint8 RGB) of every frame of a video that can be read.
+
+        The seconds are those of the video's own clock since its first frame, which need not tick evenly.
 
         Args:
             report: called with one sentence about frames that could not be read, and about a video that ends too early.
             stop: set, it ends the reading.
+            stride: only every so manieth frame.
         """
-        frames = self._read_live(report, stop) if self.clip.live else self._read_file(report, stop)
+        frames = self._read_live(report, stop, stride) if self.clip.live else self._read_file(report, stop, stride)
         for index, seconds, image in frames:
             yield index, seconds, cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
-    def _read_file(self, report: Callable[[str], None], stop: Event) -> Iterator[tuple[int, float, np.ndarray]]:
+    def _read_file(self, report: Callable[[str], None], stop: Event, stride: int) -> Iterator[tuple[int, float, np.ndarray]]:
         """The frames of a video file, up to its end or to where nothing more can be read."""
         position, broken, fruitless = 0, 0, 0
+        started = seconds = None
         while not stop.is_set() and fruitless < FRUITLESS:
-            read, image = self.capture.read()
+            read, image = self.capture.grab(), None
+            if read and (position + fruitless) % stride == 0:
+                read, image = self.capture.retrieve()
             if not read and self.frame_count and position + fruitless >= self.frame_count:
                 break
             if not read:
                 fruitless += 1
                 continue
             position, broken, fruitless = position + fruitless, broken + fruitless, 0
-            yield position, position / self.fps, image
+            clock = self.capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            started = clock - position / self.fps * (position > 0) if started is None else started
+            # Some files have no times, or some frames of theirs have none.
+            seconds = clock - started if seconds is None or clock - started > seconds else seconds + 1 / self.fps
+            if image is not None:
+                yield position, seconds, image
             position += 1
         if not position and not stop.is_set() and self.codec.lower() not in DECODED:
             report(
@@ -142,7 +156,7 @@ class ClipReader:
         if not stop.is_set() and position < 0.98 * (self.frame_count or 0) - 1:
             report(f"{self.clip.address}: found {position} of {self.frame_count} frames, the video is cut off or damaged.")
 
-    def _read_live(self, report: Callable[[str], None], stop: Event) -> Iterator[tuple[int, float, np.ndarray]]:
+    def _read_live(self, report: Callable[[str], None], stop: Event, stride: int) -> Iterator[tuple[int, float, np.ndarray]]:
         """The newest frame of a camera or stream each time; its position follows from the clock."""
         newest, news, ended = [], Condition(), Event()
 
@@ -157,7 +171,7 @@ class ClipReader:
 
         self._grabber = Thread(target=grab, daemon=True)
         self._grabber.start()
-        started, last = None, -1
+        started, last = None, -stride
         waited = 0.0
         try:
             while not stop.is_set() and waited < TIMEOUT:
@@ -171,7 +185,7 @@ class ClipReader:
                     break
                 started = taken[0] if started is None else started
                 index = round((taken[0] - started) * self.fps)
-                if index > last:  # else its place is taken: the camera is faster than it says
+                if index >= last + stride:  # else its place is taken: the camera is faster than it says
                     last = index
                     yield index, taken[0] - started, taken[1]
             if not stop.is_set():
@@ -181,7 +195,7 @@ class ClipReader:
 
 
 class ClipWriter:
-    """Writes pictures as an MPEG-4 video, each at its position in time; the file stands under its name once it is whole.
+    """Writes pictures as an MPEG-4 video, each shown from its own time on; the file stands under its name once it is whole.
 
     The size is that of the first picture, with odd sides one pixel smaller, since the format knows even ones only.
     """
@@ -189,18 +203,22 @@ class ClipWriter:
     def __init__(self, path: str | Path, fps: float, command: str = "infer"):
         self.path, self.fps, self.comment = Path(path), round_rate(fps), mark(command).encode()
         self.part = claim_part(self.path)
-        self.count = 0
+        self.times: list[float] = []
         self._writer: cv2.VideoWriter | None = None
 
-    def write(self, picture: np.ndarray, index: int | None = None) -> None:
-        """Adds a picture (H, W, 3) uint8 RGB to the video at position `index`, by default the next one.
+    def write(self, picture: np.ndarray, seconds: float | None = None) -> None:
+        """Adds a picture (H, W, 3) uint8 RGB that the video shows from `seconds` on, by default one frame behind the last.
 
-        Positions between are filled with the same picture, and one that is taken already is not written again.
+        A time that is not behind the last picture's is taken, and its picture left out.
 
         Raises:
             OSError: the file cannot be made.
             ValueError: a video of this size and rate cannot be.
         """
+        if seconds is None:
+            seconds = self.times[-1] + 1 / self.fps if self.times else 0.0
+        if self.times and seconds <= self.times[-1]:
+            return
         height, width = picture.shape[:2]
         if self._writer is None:
             self._open_writer(max(width // 2 * 2, 2), max(height // 2 * 2, 2))
@@ -208,10 +226,8 @@ class ClipWriter:
             picture = picture[: self.size[1], : self.size[0]]
         else:
             picture = cv2.resize(picture, self.size)
-        picture = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
-        for _ in range(1 if index is None else index + 1 - self.count):
-            self._writer.write(picture)
-            self.count += 1
+        self._writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        self.times.append(seconds)
 
     def _open_writer(self, width: int, height: int) -> None:
         """Opens the MPEG-4 video file with the first picture's size."""
@@ -237,11 +253,13 @@ class ClipWriter:
         self._writer.release()
         self._writer = None
         check = cv2.VideoCapture(_path_as_text(self.part), cv2.CAP_FFMPEG)
-        whole = check.isOpened() and check.get(cv2.CAP_PROP_FRAME_COUNT) == self.count and check.read()[0]
+        whole = check.isOpened() and check.get(cv2.CAP_PROP_FRAME_COUNT) == len(self.times) and check.read()[0]
         check.release()
         if not whole:
             remove_part(self.part)
             raise OSError(f"{self.path}: the video could not be written whole; is the disk full?")
+        last = self.times[-1] - self.times[-2] if len(self.times) > 1 else 1 / self.fps
+        set_frame_times(self.part, [0.0, *self.times[1:]], last)
         with open(self.part, "ab") as file:  # a box of the format for what players shall skip
             file.write(struct.pack(">I4s", 8 + len(self.comment), b"free") + self.comment)
         os.replace(self.part, self.path)

@@ -9,7 +9,9 @@ import cv2
 import numpy as np
 
 from centerkp import geometry
-from centerkp.images.reading import PackedImage, letterbox_image, read_image
+from centerkp.images.packed import PackedImage
+from centerkp.images.reading import letterbox_image, read_image
+from centerkp.images.sensors import Levels
 from centerkp.labels.records import Record
 from centerkp.samples.augment import Augmentation, change_pixels, draw_affine
 from centerkp.schema import Schema

@@ -2,6 +2,8 @@ import json
 import os
 from types import SimpleNamespace
 
+import cv2
+import numpy as np
 import pytest
 import squares
 
@@ -55,6 +57,20 @@ def test_every_flag_arrives(asked, tmp_path, monkeypatch, capsys):
     assert sorted(p.name for p in (tmp_path / "o").iterdir()) == ["crops", "predictions.csv", "predictions.json", "videos"]
     annotations = json.loads((tmp_path / "o/predictions.json").read_text())["annotations"]
     assert len(annotations) == 7 and {a.get("track_id") for a in annotations} == {None, 1}
+
+
+def test_stretch_and_stride(asked, tmp_path, monkeypatch, capsys):
+    """Without numbers the range of the pictures is taken; either way it is said."""
+    monkeypatch.chdir(tmp_path)
+    cv2.imwrite(str(tmp_path / "a.png"), np.linspace(7500, 7560, 96 * 96).reshape(96, 96).astype(np.uint16))
+    squares.write_clip(tmp_path / "c.avi", squares.moving_square(6))
+    assert commands.main("infer a.png c.avi --weights m.keras --stride 4 --stretch".split()) == 0
+    text = capsys.readouterr().out
+    assert "in pictures of more than 8 bits 7500 is black and 7559 white" in text and "so that nearly one" not in text
+    assert len(json.loads((tmp_path / "predictions/predictions.json").read_text())["images"]) == 3
+    assert commands.main("infer a.png --weights m.keras --stretch 9000,9500".split()) == 0
+    text = capsys.readouterr().out
+    assert "9000 is black and 9500 white" in text and "1 image: more than 8 bits a number, all outside" in text
 
 
 @pytest.mark.parametrize(

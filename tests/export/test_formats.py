@@ -253,7 +253,7 @@ def test_without_validation_images_of_its_own_those_the_run_held_back_are_taken(
     settings = TrainSettings(coco=str(demo.train_json), val_fraction=0.4, seed=3, check_images=False)
     write_json(tmp_path / "settings.json", settings.to_dict())
     read = []
-    monkeypatch.setattr(samples, "read_image", read.append)
+    monkeypatch.setattr(samples, "read_image", lambda path, levels: read.append(path))
     origin = find_pictures(tmp_path / "best.keras", None, [], 8)[1]
     assert read == [record.path for record in read_records(settings)[2]] and 0 < len(read) < 8
     assert origin == f"{demo.train_json}, those that the run held back"

@@ -1,10 +1,12 @@
+import struct
+
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
-from centerkp.images.oddities import FOURTH_CHANNEL, NARROW, describe_oddities
-from centerkp.images.reading import choose_levels, measure_levels, read_image
+from centerkp.images.oddities import FOURTH_CHANNEL, NARROW, OUTSIDE, describe_oddities
+from centerkp.images.reading import choose_levels, measure_levels, read_image, read_image_size
 from centerkp.images.sensors import Levels
 
 RAMP = np.linspace(0, 1, 32 * 24).reshape(24, 32)
@@ -29,6 +31,7 @@ def _look(path, levels=None):
 SENSORS = {
     "gray.png": _sensor(7500, 7560),
     "gray.tif": _sensor(7500, 7560),
+    "gray.pgm": _sensor(7500, 7560),
     "color.png": np.dstack([_sensor(7500, 7560)] * 3),
     "color.tif": np.dstack([_sensor(7500, 7560)] * 3),
     "signed.tif": _sensor(-30, 30, np.int16),
@@ -49,12 +52,19 @@ def test_the_range_that_is_used_is_spread(tmp_path, name):
     assert np.abs(image[..., 0] - 255 * RAMP).max() < 10
 
 
-@pytest.mark.parametrize("name", ["gray.png", "gray.tif", "color.png", "color.tif"])
+@pytest.mark.parametrize("name", ["gray.png", "gray.tif", "gray.pgm", "color.png", "color.tif"])
 def test_a_range_that_is_nearly_empty_is_said(tmp_path, name):
     image, found = _look(_write(tmp_path / name, SENSORS[name]))
     assert found == [NARROW] and np.ptp(image) < 2
     whole = _sensor(0, 65535) if "gray" in name else np.dstack([_sensor(0, 65535)] * 3)
     assert _look(_write(tmp_path / name, whole))[1] == []
+
+
+def test_numbers_outside_of_the_range_are_said(tmp_path):
+    path = _write(tmp_path / "gray.png", SENSORS["gray.png"])
+    for levels in (Levels(0, 7400), Levels(8000, 9000)):
+        assert _look(path, levels)[1] == [OUTSIDE]
+    assert _look(path, Levels(7550, 7650))[1] == []  # a dark picture with a little light
 
 
 def test_floats_have_no_range_of_their_own(tmp_path):
@@ -128,3 +138,30 @@ def test_each_kind_is_one_sentence_with_its_count_and_remedy():
     first, second = describe_oddities([("a", [NARROW]), ("b", [FOURTH_CHANNEL]), ("c", [NARROW]), ("d", [])])
     assert first.startswith("2 images: more than 8 bits") and "such as a" in first and first.endswith("with --stretch")
     assert second.startswith("1 image: a fourth channel")
+
+
+def _tiff(bands, bits, kind):
+    """An uncompressed TIFF of any number of bands, more than Pillow or OpenCV write or read."""
+    width, height, size = 6, 4, 6 * 4 * bands * bits // 8
+    tags = [(256, 3, 1, width), (257, 3, 1, height), (258, 3, bands, 0), (259, 3, 1, 1), (262, 3, 1, 1), (273, 4, 1, 8)]
+    tags += [(277, 3, 1, bands), (278, 3, 1, height), (279, 4, 1, size), (339, 3, 1, kind)]
+    more = 8 + size + 2 + 12 * len(tags) + 4  # where the bits of each band stand
+    index = struct.pack("<H", len(tags))
+    for tag, type_, count, value in tags:
+        value = bits if tag == 258 and bands == 1 else bits * 0x10001 if tag == 258 and bands == 2 else value or more
+        index += struct.pack("<HHII", tag, type_, count, value)
+    return struct.pack("<4sI", b"II*\0", 8 + size) + bytes(size) + index + bytes(4) + struct.pack("<H", bits) * bands
+
+
+@pytest.mark.parametrize(("bands", "bits", "kind"), [(4, 16, 1), (5, 16, 1), (10, 8, 1), (3, 32, 3), (5, 32, 3), (1, 64, 3)])
+def test_tiffs_of_a_kind_that_is_not_read_are_described(tmp_path, bands, bits, kind):
+    (tmp_path / "a.tif").write_bytes(_tiff(bands, bits, kind))
+    for read in (read_image, read_image_size):
+        with pytest.raises(ValueError, match=f"a.tif: found a TIFF of {bands} bands? of {bits} bits, expected .*save") as error:
+            read(tmp_path / "a.tif")
+        assert "damaged" not in str(error.value)
+
+
+def test_a_gray_picture_with_a_second_channel_is_looked_at_too(tmp_path):
+    Image.fromarray(np.dstack([NOISE, NOISE[::-1] // 9]).astype(np.uint8)).save(tmp_path / "a.png")
+    assert _look(tmp_path / "a.png")[1] == [FOURTH_CHANNEL]

@@ -31,7 +31,7 @@ class Alive:
         self.lock = threading.Lock()
         read = detecting.read_image
 
-        def count(path):
+        def count(path, *more):
             image = read(path)
             with self.lock:
                 self.now += 1

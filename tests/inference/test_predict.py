@@ -1,4 +1,6 @@
 import time
+import zipfile
+from io import BytesIO, StringIO
 from threading import enumerate as all_threads
 
 import cv2
@@ -202,3 +204,52 @@ def test_pictures_of_sensors_are_seen_as_in_training(tmp_path):
     (result,) = predict(detector, path)
     np.testing.assert_allclose(result[0].keypoints["middle"][:2], (20, 10), atol=2)
     assert result.image.max() == 255 and result.image.min() == 0
+
+
+def _encode(image, kind="PNG"):
+    buffer = BytesIO()
+    Image.fromarray(image).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def test_bytes_and_open_files(tmp_path):
+    """What a web server has in its hands."""
+    data, path = _encode(spot(20, 10)), tmp_path / "upload.bin"
+    path.write_bytes(data)
+    with open(path, "rb") as file, open(path, "rb") as other:
+        sources = [data, bytearray(data), memoryview(data), BytesIO(data), file, [[data], data], spot(20, 10)]
+        alone = [predict(FindBrightest(), source) for source in (data, BytesIO(data), other)]
+        found = predict(FindBrightest(), sources)
+    for result in [*found, *(one for (one,) in alone)]:
+        np.testing.assert_allclose(result[0].keypoints["middle"][:2], (20, 10), atol=2)
+    assert [result.name for result in found] == [f"image_{n}" if n != 4 else str(path) for n in range(8)]
+    assert alone[0][0].image.shape == (64, 64, 3)
+    for source, words in (
+        ([data, b""], "image_1: found no bytes at all"),
+        ([data, data[:60]], "image_1: found a PNG of 64x64 pixels without its end"),
+        (BytesIO(b"%PDF-1.7"), r"image_0: found another kind of file \(PDF document\)"),
+        (StringIO("text"), "image_0: found a file that is open for text, expected one for bytes"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            predict(FindBrightest(), source)
+
+
+def test_a_zip_archive_is_a_folder(tmp_path):
+    """Pictures by their content; what is damaged is named, and pixels are read again when somebody asks."""
+    path = tmp_path / "set.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("b/second", _encode(spot(20, 10)))
+        archive.writestr("a.jfif", _encode(spot(20, 10), "JPEG"))
+        archive.writestr("c.png", b"damaged")
+        archive.writestr("notes.txt", "text")
+        archive.writestr("page.pdf", b"%PDF-1.7")
+        archive.writestr("__MACOSX/._a.jfif", b"\0\5\x16\7")
+    with pytest.warns(UserWarning) as warned:
+        first, second, damaged = predict(FindBrightest(), path)
+    assert [result.name for result in (first, second)] == [f"{path}/a.jfif", f"{path}/b/second"] and not first.pixels
+    for result in (first, second):
+        np.testing.assert_allclose(result[0].keypoints["middle"][:2], (20, 10), atol=2)
+        assert result.image.shape == (64, 64, 3)
+    assert damaged.error.startswith(f"{path}/c.png: found no image format")
+    listed, failed = (str(one.message) for one in warned)
+    assert listed.startswith("left out: 1 PDF document") and "c.png" in failed

@@ -1,4 +1,5 @@
 import time
+import zipfile
 from pathlib import Path
 from threading import Event
 
@@ -7,6 +8,8 @@ import numpy as np
 import pytest
 import squares
 
+from centerkp.images import packed
+from centerkp.images.reading import read_image
 from centerkp.images.saving import write_image
 from centerkp.inference.detect import Frame
 from centerkp.inference.search import find_images
@@ -96,6 +99,43 @@ def test_content_decides_and_what_is_left_out_is_named(tmp_path):
         find_sources([f"{tmp_path}/in/*.dng"])
 
 
+def test_zip_archives(tmp_path):
+    """Named they are searched, in a folder they are left out; names stay apart, and lead out of no folder."""
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+        for name in ("a.png", "../../b.png", "/c.png", "film.mp4"):
+            archive.write(squares.write_png(tmp_path / "in" / "a.png"), name) if "film" not in name else archive.writestr(
+                name, b"\0\0\0\x20ftypisom"
+            )
+    notes = []
+    found = find_sources([tmp_path / "set.zip", tmp_path / "in"], notes.append)
+    assert sorted(names(found)) == ["a.png", "set/a.png", "set/b.png", "set/c.png"]
+    assert len(notes) == 1 and "1 MP4 video" in notes[0] and "film.mp4 (unpack the archive)" in notes[0]
+    items = list(read_items(found, pytest.fail, pytest.fail, Event()))
+    assert all(read_image(item.content).shape == (squares.SIZE, squares.SIZE, 3) for item in items)
+    notes = []
+    assert names(find_sources([tmp_path], notes.append)) == ["a.png"]
+    assert "1 zip archive, such as" in notes[0] and "name it as a source of its own" in notes[0]
+    (tmp_path / "set.zip").write_bytes((tmp_path / "set.zip").read_bytes()[:-30])
+    with pytest.raises(ValueError, match="set.zip: found a damaged zip archive"):
+        find_sources([tmp_path / "set.zip"])
+
+
+def test_packed_images_that_cannot_be_unpacked_are_named(tmp_path, monkeypatch):
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+        archive.write(squares.write_png(tmp_path / "a.png"), "a.png")
+    data = bytearray((tmp_path / "set.zip").read_bytes())
+    data[6] |= 1  # the flag of a password, here and in the directory
+    data[data.index(b"PK\1\2") + 8] |= 1
+    (tmp_path / "locked.zip").write_bytes(data)
+    (locked,) = find_sources([tmp_path / "locked.zip"])
+    with pytest.raises(ValueError, match="locked.zip/a.png: found an image that cannot be unpacked .*password"):
+        read_image(locked.address)
+    monkeypatch.setattr(packed, "MAX_BYTES", 10)
+    (large,) = find_sources([tmp_path / "set.zip"])
+    with pytest.raises(ValueError, match="set.zip/a.png: found an image that cannot be unpacked"):
+        read_image(large.address)
+
+
 @pytest.mark.parametrize("nothing", ["no.jpg", "*.gif", "empty", "clip_07"])
 def test_nothing_there(tmp_path, nothing):
     (tmp_path / "empty").mkdir()
@@ -177,7 +217,7 @@ def test_a_network_camera_is_known_by_what_it_sends(server):
 def test_a_video_whose_address_does_not_say_so_is_read_whole(server):
     """Not as a camera, of which frames are skipped while the network is busy."""
     items = read_items(find_sources([f"{server}/get?id=3"]), pytest.fail, lambda _: None, Event())
-    assert [(i.index, i.seconds, i.clip.live) for i in items] == [(n, n / 20, False) for n in range(5)]
+    assert [(i.index, round(i.seconds, 6), i.clip.live) for i in items] == [(n, n / 20, False) for n in range(5)]
 
 
 def test_stopping(tmp_path):

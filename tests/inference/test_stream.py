@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import time
+import zipfile
 from pathlib import Path
 
 import cv2
@@ -20,6 +21,7 @@ from centerkp.inference import outputs, stream
 from centerkp.inference.outputs import OutputChoice
 from centerkp.inference.sources import find_sources
 from centerkp.inference.stream import Selection, predict_sources
+from centerkp.inference.video import ClipWriter
 from centerkp.results import Thresholds
 
 TESTS = Path(__file__).parent
@@ -141,6 +143,47 @@ def test_video(tmp_path):
     film = cv2.VideoCapture(str(tmp_path / "out/videos/c.mp4"))
     assert (film.get(cv2.CAP_PROP_FRAME_COUNT), film.get(cv2.CAP_PROP_FPS)) == (30, 20)
     assert "30 images" in text and "videos:" in text
+
+
+def test_stride_keeps_times_and_tracks(tmp_path):
+    """Objects keep their numbers although 40 frames lie between two that are looked at."""
+    clip = squares.write_clip(tmp_path / "c.avi", [squares.draw(("red", 20, 30, 16))] * 90)
+    found, _ = predict([clip], tmp_path / "out", stride=40, selection=Selection(track=True))
+    assert [(i["frame"], i["seconds"]) for i in found["images"]] == [(0, 0), (40, 2), (80, 4)]
+    assert {a["track_id"] for a in found["annotations"]} == {1}
+    film = cv2.VideoCapture(str(tmp_path / "out" / "videos" / "c.mp4"))
+    times = []
+    while film.read()[0]:
+        times.append(film.get(cv2.CAP_PROP_POS_MSEC))
+    assert times == pytest.approx([0, 2000, 4000], abs=1)
+    with pytest.raises(ValueError, match="stride: found 0, expected 1 or more"):
+        predict([clip], tmp_path / "out", stride=0)
+
+
+def test_a_video_that_ticks_unevenly_plays_like_the_original(tmp_path):
+    times = [0, 0.04, 0.08, 0.6, 1.1]
+    writer = ClipWriter(tmp_path / "c.mp4", 25)
+    for seconds in times:
+        writer.write(squares.draw(("red", 20, 30, 16)), seconds)
+    clip = writer.close().rename(tmp_path / "d.mp4")
+    found, _ = predict([clip], tmp_path / "out")
+    assert [i["seconds"] for i in found["images"]] == pytest.approx(times, abs=2e-3)
+    film = cv2.VideoCapture(str(tmp_path / "out" / "videos" / "d.mp4"))
+    assert [film.read()[0] and film.get(cv2.CAP_PROP_POS_MSEC) for _ in times] == pytest.approx(
+        [1000 * t for t in times], abs=2
+    )
+
+
+def test_zipped_pictures_and_odd_ones(tmp_path):
+    """Pictures in an archive are written like others; what is odd is said once, with its count."""
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+        archive.write(squares.write_png(tmp_path / "a.png", ("red", 20, 30, 40)), "deep/a.png")
+        cv2.imwrite(str(tmp_path / "b.png"), np.full((96, 96), 7500, np.uint16))
+        archive.write(tmp_path / "b.png", "b.png")
+    found, text = predict([tmp_path / "set.zip"], tmp_path / "out")
+    assert [i["file_name"] for i in found["images"]] == ["set/b.png", "set/deep/a.png"] and len(found["annotations"]) == 1
+    assert files_in(tmp_path / "out" / "images") == ["set/b.png", "set/deep/a.png"]
+    assert "1 image: more than 8 bits" in text and "set.zip/b.png; spread the range that they use with --stretch" in text
 
 
 def test_frames_as_pictures_and_images_and_two_videos_in_one_run(images, tmp_path):

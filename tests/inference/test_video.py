@@ -7,6 +7,7 @@ import pytest
 import squares
 
 from centerkp.inference import video
+from centerkp.inference.frame_times import set_frame_times
 from centerkp.inference.video import Clip, ClipWriter, open_clip
 
 
@@ -117,13 +118,61 @@ def test_written_video_reads_back(tmp_path):
     assert [p.name for p in (tmp_path / "new").iterdir()] == ["out.mp4"]
 
 
-def test_every_picture_stands_at_its_position(tmp_path):
-    """Of 0, 3, 3, 5: two gaps to fill, and one position that is taken."""
-    writer = ClipWriter(tmp_path / "out.mp4", 10)
-    for index in (0, 3, 3, 5):
-        writer.write(squares.draw(("red", 10 * index, 30, 16)), index)
-    writer.close()
-    np.testing.assert_allclose(left_edges(read(tmp_path / "out.mp4")[0]), [0, 30, 30, 30, 50, 50], atol=1.5)
+UNEVEN = [0.0, 0.04, 0.08, 0.5, 0.52, 2.0]  # of a screen recording or a phone
+
+
+def _write_at(path, times):
+    writer = ClipWriter(path, 12.5)
+    for seconds in times:
+        writer.write(squares.draw(("red", round(20 * seconds), 30, 16)), seconds)
+    return writer.close()
+
+
+def test_every_picture_has_its_own_time(tmp_path):
+    """Of two with one time the first is shown."""
+    path = _write_at(tmp_path / "out.mp4", [*UNEVEN[:3], 0.08, *UNEVEN[3:]])
+    frames, faults, _ = read(path)
+    assert [seconds for _, seconds, _ in frames] == pytest.approx(UNEVEN, abs=1e-3) and not faults
+    np.testing.assert_allclose(left_edges(frames), [20 * seconds for seconds in UNEVEN], atol=1.5)
+
+
+@pytest.mark.parametrize("rate", [24, 25, 30, 60, 30000 / 1001, 12.5, 1000 / 7])
+def test_even_times_stay_even(tmp_path, rate):
+    frames, _, reader = read(_write_at(tmp_path / "out.mp4", np.arange(8) / rate))
+    assert [seconds for _, seconds, _ in frames] == pytest.approx(np.arange(8) / rate, abs=2e-4)
+    assert reader.fps == pytest.approx(rate, rel=1e-2)
+
+
+def test_a_day_fits(tmp_path):
+    frames, _, _ = read(_write_at(tmp_path / "out.mp4", [0, 1, 2, 90_000]))
+    assert [seconds for _, seconds, _ in frames] == pytest.approx([0, 1, 2, 90_000], abs=1e-2)
+
+
+@pytest.mark.parametrize("stride", [2, 4, 100])
+def test_a_stride_leaves_out_frames_and_keeps_times(tmp_path, stride):
+    path, faults = _write_at(tmp_path / "out.mp4", UNEVEN), []
+    with open_clip(Clip("c", str(path))) as reader:
+        frames = list(reader.read_frames(faults.append, Event(), stride))
+    assert [index for index, *_ in frames] == list(range(0, 6, stride)) and not faults
+    assert [seconds for _, seconds, _ in frames] == pytest.approx(UNEVEN[::stride], abs=1e-3)
+
+
+def test_files_without_times_count_frames(tmp_path):
+    capture = cv2.VideoCapture(str(_write_at(tmp_path / "out.mp4", UNEVEN)))
+    timeless = SimpleNamespace(
+        get=lambda what: 0.0 if what == cv2.CAP_PROP_POS_MSEC else 10.0 if what == cv2.CAP_PROP_FPS else capture.get(what),
+        grab=capture.grab,
+        retrieve=capture.retrieve,
+        release=capture.release,
+    )
+    frames = list(video.ClipReader(Clip("c", "a.h264"), timeless).read_frames(pytest.fail, Event()))
+    assert [seconds for _, seconds, _ in frames] == pytest.approx(np.arange(6) / 10)
+
+
+def test_only_a_file_as_opencv_writes_it_is_timed(tmp_path):
+    (tmp_path / "a.mp4").write_bytes(b"\0\0\0\x10moov" + bytes(8) + b"\0\0\0\x08mdat")
+    with pytest.raises(ValueError, match="found no index of frames behind them"):
+        set_frame_times(tmp_path / "a.mp4", [0.0], 1.0)
 
 
 def test_odd_and_changing_sizes(tmp_path):
@@ -141,7 +190,7 @@ def test_no_picture_no_video(tmp_path):
 def test_a_video_that_is_not_whole_is_an_error(tmp_path):
     writer = ClipWriter(tmp_path / "out.mp4", 10)
     writer.write(squares.draw())
-    writer.count += 1  # as if the disk had swallowed one
+    writer.times.append(1.0)  # as if the disk had swallowed one
     with pytest.raises(OSError, match="out.mp4: the video could not be written whole"):
         writer.close()
     (tmp_path / "file").write_text("")

@@ -208,10 +208,10 @@ class TestFrames:
     def test_a_progress_bar_stands_on_a_terminal_only(self, tmp_path, monkeypatch, capsys):
         write_image(tmp_path / "a.png")
         monkeypatch.setattr(image_files, "BAR_FROM", 0)
-        assert measure_image_files([tmp_path / "a.png"], decode=True) == [(64, 48)]
+        assert measure_image_files([tmp_path / "a.png"], decode=True) == ([(64, 48)], [])
         assert capsys.readouterr().err == ""
         monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-        assert measure_image_files([tmp_path / "a.png"] * 3, decode=False) == [(64, 48)] * 3
+        assert measure_image_files([tmp_path / "a.png"] * 3, decode=False) == ([(64, 48)] * 3, [])
         assert "Reading images" in capsys.readouterr().err
 
 

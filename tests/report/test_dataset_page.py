@@ -74,7 +74,8 @@ class TestPage:
         (tmp_path / "val" / "9.png").write_bytes((tmp_path / "val" / "8.png").read_bytes())
         checkup = check_dataset(write_dataset(tmp_path / "train", 2), val=val, image_size=128)
         read = []
-        monkeypatch.setattr("centerkp.report.dataset_page.read_image", lambda path: read.append(path) or read_image(path))
+        spy = lambda path, levels: read.append(path) or read_image(path)  # noqa: E731
+        monkeypatch.setattr("centerkp.report.dataset_page.read_image", spy)
         page = write_dataset_page(checkup, tmp_path / "r.html").read_text()
         names = [path.name for path in read if path.parent.name == "val"]
         assert "val: 1 annotation: box reaches far over" in page and "image 9 (9.png), image 8 (8.png)" in page

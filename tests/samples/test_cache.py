@@ -31,7 +31,7 @@ def dataset(tmp_path_factory):
 def reads(monkeypatch):
     """The paths that were read from their files."""
     paths = []
-    monkeypatch.setattr(caching, "read_image", lambda path: paths.append(path) or read_image(path))
+    monkeypatch.setattr(caching, "read_image", lambda path, levels: paths.append(path) or read_image(path))
     return paths
 
 

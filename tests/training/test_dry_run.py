@@ -1,8 +1,10 @@
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 
+from centerkp.images.packed import ImageBytes
 from centerkp.schema import Schema
 from centerkp.training.dry_run import build_probe, dry_run
 from centerkp.training.settings import TrainSettings
@@ -14,18 +16,17 @@ def make_record(boxes, class_ids, points=None, image_id=1, size=(200, 100)):
     count = len(boxes)
     points = np.zeros((count, 2, 2)) if points is None else np.array(points, float)
     boxes = np.array(boxes, np.float32).reshape(-1, 4)
+    blank = ImageBytes(f"{image_id}.png", cv2.imencode(".png", np.zeros((size[1], size[0], 3), np.uint8))[1].tobytes())
     return SimpleNamespace(
-        image_id=image_id, path=None, file_name=f"{image_id}.jpg", width=size[0], height=size[1], boxes_xyxy=boxes,
+        image_id=image_id, path=blank, file_name=f"{image_id}.jpg", width=size[0], height=size[1], boxes_xyxy=boxes,
         class_ids=np.array(class_ids, np.int32), keypoints_xy=points.astype(np.float32),
         visibility=(points.sum(-1) > 0).astype(np.uint8) * 2, is_crowd=np.zeros(count, bool),
-        areas=(boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]), annotation_ids=np.arange(count),
+        areas=(boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]), annotation_ids=np.arange(count), levels=None,
     )  # fmt: skip
 
 
 @pytest.fixture()
-def model(monkeypatch):
-    blank = lambda path: np.zeros((100, 200, 3), np.uint8)  # noqa: E731
-    monkeypatch.setattr("centerkp.samples.sample.read_image", blank)
+def model():
     return build_probe(SCHEMA, TrainSettings(image_size=64))
 
 

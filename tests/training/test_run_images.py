@@ -42,7 +42,7 @@ def test_training_and_validation_are_stretched_alike_and_it_is_said(tmp_path):
     assert levels.black == pytest.approx(7500, abs=1) and levels.white == pytest.approx(7559, abs=1)
     assert f"pictures of more than 8 bits: {levels.black:g} is black and {levels.white:g} white, stretched" in notes
     # The validation pictures lie outside of what training is about, and that is said, too.
-    (note,) = [note for note in notes if "less than a tenth" in note]
+    (note,) = [note for note in notes if "outside of the range" in note]
     assert note.startswith("validation: 4 images:")
     _, records, held, _ = read_records(TrainSettings(coco=coco, stretch="7000,8000"))
     assert {record.levels for record in records + held} == {Levels(7000, 8000)}

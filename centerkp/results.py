@@ -198,7 +198,7 @@ def coco_dataset(images: Sequence[Mapping], detections: Iterable[Sequence[Detect
 def coco_category(kind: ObjectClass) -> dict:
     """A class as a category of the results' COCO JSON; the skeleton counts from 1 as COCO's does.
 
-    Guessed sigmas and pairs that nobody could tell are left out: who trains on the file would take them as known.
+    Guessed sigmas and pairs that nobody told are left out: who trains on the file would take them as known.
     """
     category = {"id": kind.category_id, "name": kind.name, "supercategory": ""}
     if kind.keypoints:
@@ -206,7 +206,7 @@ def coco_category(kind: ObjectClass) -> dict:
             "keypoints": list(kind.keypoints),
             "skeleton": [[a + 1, b + 1] for a, b in kind.skeleton],
         }
-        if kind.flip_source != "unpaired":
+        if kind.can_flip and kind.flip_source != "none":
             category["flip_pairs"] = [[kind.keypoints[a], kind.keypoints[b]] for a, b in kind.flip_pairs]
         if kind.sigma_source != "guess":
             category["oks_sigmas"] = list(kind.oks_sigmas)

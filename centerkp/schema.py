@@ -35,8 +35,9 @@ class ObjectClass:
     """One category: its name, its COCO id, and what its keypoints are.
 
     `skeleton` and `flip_pairs` hold 0-based indices into `keypoints`. `flip_source` and `sigma_source` say where the
-    values came from ("json", "flag", "names", "coco", "guess", "none"; "unpaired" when names look sided but no pair
-    was found), so that nothing guessed passes for known.
+    values came from ("json", "flag", "names", "coco", "guess", "none"), so that nothing guessed passes for known. Flips also
+    from "places", when names tell the sides and places the pairs. A class is not mirrored when it is "unpaired" (names look
+    sided but no pair was found), "sided" (places alone show sides) or "few" (too few objects to show any).
     """
 
     name: str
@@ -74,6 +75,11 @@ class ObjectClass:
                 f"category '{self.name}': flip pairs {list(self.flip_pairs)} must pair different keypoints of "
                 f"0..{count - 1}, each once."
             )
+
+    @property
+    def can_flip(self) -> bool:
+        """Whether it is known which keypoints of this class of the schema swap in a mirror."""
+        return self.flip_source not in ("unpaired", "sided", "few")
 
 
 @dataclass(frozen=True)
@@ -212,8 +218,8 @@ class Schema:
 
     @property
     def can_flip(self) -> bool:
-        """False when some class of the schema has sided names without known partners: a flip would teach left as right."""
-        return all(c.flip_source != "unpaired" for c in self.classes)
+        """False when some class of the schema may have sides without known partners: a flip would teach left as right."""
+        return all(c.can_flip for c in self.classes)
 
     def keypoint_slice(self, class_id: int) -> slice:
         """Where a class's keypoints stand on the schema's flat axis."""

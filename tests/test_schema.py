@@ -95,10 +95,12 @@ def test_what_was_guessed_does_not_come_back_as_known():
     """Predictions are pre-labels: trained on, a class without known pairs must still not be mirrored."""
     mouse = category(keypoints=("paw1LH", "paw4RH", "nose"))
     known = category("dog", oks_sigmas=0.1, flip_pairs=[["left_eye", "right_eye"]], skeleton=[[1, 3]]) | {"id": 8}
-    schema = read(mouse, known)
+    nameless = category("cup", ("rim", "foot")) | {"id": 9}
+    schema = read(mouse, known, nameless)
     again = Schema.from_coco(coco_dataset([], [], schema))
     assert again == schema and not again.can_flip
-    assert [c.sigma_source for c in again.classes] == ["guess", "json"]
+    assert [c.sigma_source for c in again.classes] == ["guess", "json", "guess"]
+    assert [c.flip_source for c in again.classes] == ["unpaired", "json", "none"]  # which places decide anew
 
 
 def test_skeleton_counts_from_one_unless_it_uses_zero():

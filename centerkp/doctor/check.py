@@ -10,7 +10,7 @@ from centerkp.doctor.images import check_images
 from centerkp.doctor.keypoints import check_keypoints, check_labelled
 from centerkp.doctor.look import Images, look_at_images
 from centerkp.doctor.mend import Mending
-from centerkp.doctor.reader import Reading, read_with_findings
+from centerkp.doctor.reader import Reading, judge_sides, read_with_findings
 from centerkp.doctor.settled_labels import Frames, Labels, settle_labels
 from centerkp.doctor.statistics import Statistics, check_rare_classes, check_statistics, measure_labels
 from centerkp.doctor.structure import check_categories, check_negatives, check_structure
@@ -125,6 +125,7 @@ def _check_one(
     raw, mending = read_with_findings(path, content), Mending(content).mend()
     reading = read_with_findings(path, mending.content) if mending.changes or raw.faults or raw.notes else raw
     findings = check_structure(raw, reading, mending.changes)
+    sides = judge_sides(reading)
     images, frames = Images([], [], {}), Frames.as_written(reading)
     if open_images:
         folders = image_folders(path, images_dir)
@@ -134,7 +135,7 @@ def _check_one(
     labels = settle_labels(reading, frames) if reading.annotations is not None else None
     statistics = None
     if for_training:
-        findings += check_categories(reading, labels)
+        findings += check_categories(reading, labels) + sides
     if labels is not None:
         findings += check_labelled(labels) if for_training else []
         findings += check_boxes(labels, reading) + check_keypoints(labels, reading)

@@ -11,6 +11,7 @@ from centerkp.labels.annotations import Annotations, read_annotations
 from centerkp.labels.faults import Remark, Remarks
 from centerkp.labels.tables import Table, read_categories, read_images
 from centerkp.schema import Schema
+from centerkp.symmetry.verdict import settle_sides
 
 
 @dataclass(eq=False)
@@ -61,6 +62,14 @@ def read_with_findings(path: Path, content: Mapping) -> Reading:
     reading.faults = [_to_finding("unusable", fault) for fault in remarks.faults]
     reading.notes = [_to_finding("mendable", note) for note in remarks.notes]
     return reading
+
+
+def judge_sides(reading: Reading) -> list[Finding]:
+    """Gives the doctor's reading the flip pairs that training would use, and says what training says about them."""
+    if reading.schema is None or reading.annotations is None:
+        return []
+    reading.schema, notes = settle_sides(reading.schema, vars(reading.annotations))
+    return [Finding("advice", note.text, note.count, "keypoint", note.remedy, note.names[:10]) for note in notes]
 
 
 def _to_finding(level: str, remark: Remark) -> Finding:

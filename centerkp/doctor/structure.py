@@ -9,8 +9,6 @@ from centerkp.doctor.reader import Reading
 from centerkp.doctor.settled_labels import Labels
 from centerkp.labels.annotations import HIDDEN_POINTS, NO_POINTS, NUMBERS, UNNAMED_POINTS, WRONG_LENGTH
 from centerkp.labels.tables import REPEATED_IDS
-from centerkp.schema import ObjectClass
-from centerkp.sides import guess_flip_pairs
 from centerkp.wording import count_of
 
 # Mendings that nothing the reader says would tell the user, and what to know about each.
@@ -87,8 +85,6 @@ def check_categories(reading: Reading, labels: Labels | None) -> list[Finding]:
     if len(ids) > 1 and ids != list(range(ids[0], ids[0] + len(ids))):
         title = f"ids with gaps, from {ids[0]} to {ids[-1]}"
         findings.append(Finding("note", title, len(ids), "category", "nothing to do: ids may be any numbers"))
-    for kind in kinds:
-        findings += _check_sides(kind)
     guessed = [kind for kind in kinds if kind.keypoints and kind.sigma_source == "guess"]
     if guessed:
         names = tuple(kind.name for kind in guessed[:10])
@@ -97,16 +93,6 @@ def check_categories(reading: Reading, labels: Labels | None) -> list[Finding]:
             Finding("note", "no 'oks_sigmas' in the category, 0.05 assumed", len(guessed), "category", remedy, names)
         )
     return findings
-
-
-def _check_sides(kind: ObjectClass) -> list[Finding]:
-    """Findings about categories with keypoint names that have a side and no partner."""
-    if kind.flip_source != "unpaired":
-        return []
-    unpaired = guess_flip_pairs(kind.keypoints)[1]
-    title = f"a side in the name and no partner ('{kind.name}'), so training does not mirror images"
-    remedy = 'write "flip_pairs": [[LEFT, RIGHT], ...] into the category, or train with --flip-pairs LEFT:RIGHT,...'
-    return [Finding("advice", title, len(unpaired), "keypoint", remedy, tuple(unpaired[:10]))]
 
 
 def check_negatives(reading: Reading, labels: Labels | None, lost: np.ndarray) -> list[Finding]:

@@ -63,7 +63,7 @@ class AugmentedDetector:
                 f"Test-time augmentation: found a {type(model).__name__}, expected a CenterNet, whose maps can be averaged; "
                 "use the .keras file it was exported from."
             )
-        unpaired = [c.name for c in model.schema.classes if c.flip_source == "unpaired"]
+        unpaired = [c.name for c in model.schema.classes if not c.can_flip]
         if flip and unpaired:
             raise ValueError(
                 f"Test-time augmentation, flip: found classes {unpaired} whose keypoints cannot be mirrored, since it is not "

@@ -14,6 +14,7 @@ from centerkp.labels.records import Dataset, Images, build_dataset
 from centerkp.labels.tables import NOUNS, Table, read_categories, read_images
 from centerkp.schema import OksSigmas, Schema
 from centerkp.sides import FlipPairs
+from centerkp.symmetry.verdict import settle_sides
 from centerkp.wording import quote
 
 
@@ -32,7 +33,8 @@ def read_coco(
     Args:
         images_dir: where the images are; without it beside the JSON, in its `images/` folder, or in `../images`.
         schema: the training schema, to read a validation file: categories are matched by name, keypoints by their names.
-            Without it the schema is built from the file, with `flip_pairs` and `oks_sigmas` as in `Schema.from_coco`.
+            Without it the schema is built from the file, with `flip_pairs` and `oks_sigmas` as in `Schema.from_coco`, and
+            the places of keypoints have a say in what swaps (`settle_sides`).
         check_images: decodes every image once, compares its size with the JSON's, and leaves unreadable ones out. When
             False, the JSON's sizes are trusted, and only headers are read where it has none.
         stretch: what is black and white in pictures of more than 8 bits, as "7500,7560"; "auto" measures the range that they
@@ -43,6 +45,10 @@ def read_coco(
         ValueError: the file is not COCO, contradicts itself or the schema, or no image is usable.
     """
     file = read_label_file(path, images_dir, schema, flip_pairs, oks_sigmas)
+    if schema is None:
+        file.schema, notes = settle_sides(file.schema, vars(file.annotations))
+        for note in notes:
+            file.remarks.add_sentence(note.sentence)
     return build_dataset(file.schema, file.images, file.annotations, file.remarks, check_images=check_images, stretch=stretch)
 
 

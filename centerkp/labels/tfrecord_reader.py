@@ -22,6 +22,7 @@ from centerkp.labels.tfrecord import StoredImage, import_tensorflow, open_tfreco
 from centerkp.labels.tfrecord_classes import RecordLabels, Unusable, read_record_labels
 from centerkp.schema import OksSigmas, Schema
 from centerkp.sides import FlipPairs
+from centerkp.symmetry.verdict import settle_sides
 from centerkp.wording import quote
 
 _SHARD = re.compile(r"(.*)-(\d{5,})-of-(\d{5,})(.*)", re.DOTALL)
@@ -77,6 +78,10 @@ def read_tfrecords(
     if not found:
         raise ValueError(f"{pattern}: found no records, the files are empty; expected one for each image, write them again.")
     images, annotations = _make_columns(found, remarks)
+    if schema is None:
+        labels.schema, notes = settle_sides(labels.schema, vars(annotations))
+        for note in notes:
+            remarks.add_sentence(note.sentence)
     return build_dataset(labels.schema, images, annotations, remarks, check_images=check_images)
 
 

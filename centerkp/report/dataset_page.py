@@ -191,7 +191,8 @@ def _add_keypoint_counts(page: Page, checkup: Checkup) -> None:
     rows = []
     for kind in schema.classes:
         if kind.keypoints:
-            pairs = ", ".join(f"{kind.keypoints[a]} / {kind.keypoints[b]}" for a, b in kind.flip_pairs) or "none"
+            pairs = ", ".join(f"{kind.keypoints[a]} / {kind.keypoints[b]}" for a, b in kind.flip_pairs)
+            pairs = pairs or ("none" if kind.can_flip else "not known: not mirrored")
             rows.append((kind.name, pairs, ", ".join(dict.fromkeys(f"{s:g}" for s in kind.oks_sigmas)), kind.sigma_source))
     page.add_table(("class", "change places in a mirror", "OKS sigmas", "from"), rows, text_columns=(1, 2, 3))
 

@@ -1,6 +1,7 @@
 """What a resumed run finds in its folder: whether it had begun, its last model, the scores of its best ones."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rich.console import Console
 
@@ -34,7 +35,11 @@ def check_begun(folder: RunFolder, console: Console) -> bool:
 def load_last(folder: RunFolder, schema: Schema, settings: TrainSettings) -> CenterNet:
     """The last.keras that a resumed run goes on with; ValueError when the data have become others."""
     model = load_model(folder.last)
-    if model.schema != schema:
+    # What labels show of sides may change when some are added; the run keeps the sides that it began with.
+    before = {c.name: c for c in model.schema.classes}
+    known = [c if c.flip_source in ("json", "flag") else before.get(c.name, c) for c in schema.classes]
+    own = [replace(c, flip_pairs=k.flip_pairs, flip_source=k.flip_source) for c, k in zip(schema.classes, known, strict=True)]
+    if model.schema != Schema(tuple(own)):
         raise ValueError(
             f"{settings.coco or settings.tfrecord}: its classes or keypoints differ from those {folder.last} was trained on; "
             "start a new run."

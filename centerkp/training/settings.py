@@ -65,7 +65,10 @@ class TrainSettings:
     )
     check_images: bool = _data(True, "decode every image once at the start, to find unreadable ones")
     flip_pairs: str | None = _data(
-        None, "keypoints that swap in a mirror, as left_ear:right_ear,l_paw:r_paw ('none': nothing swaps)", name="PAIRS"
+        None,
+        "keypoints that swap in a mirror, as left_ear:right_ear,l_paw:r_paw ('none': nothing swaps); by default those of the "
+        "JSON, else read from the names; where these tell none and places show sides, images are not mirrored",
+        name="PAIRS",
     )
     oks_sigmas: str | None = _data(None, "OKS sigmas of keypoints: one number, or name=0.05,other=0.1", name="SIGMAS")
     seed: int = _data(0, "of the split, the weights, the order of images and the augmentation")

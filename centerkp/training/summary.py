@@ -20,8 +20,11 @@ _FLIP_SOURCES = {
     "json": "from the JSON",
     "flag": "as given",
     "names": "read from the names",
+    "places": "sides read from the names, partners from the places",
     "none": "no keypoint has a side",
     "unpaired": "names look sided but no partner was found: images are NOT mirrored; give flip_pairs",
+    "sided": "places show sides: images are NOT mirrored; give flip_pairs",
+    "few": "too few objects to show sides: images are NOT mirrored; give flip_pairs",
 }
 _SIGMA_SOURCES = {
     "json": "from the JSON",

@@ -16,10 +16,10 @@ from same_run import assert_same_run
 import centerkp
 from centerkp.cli import main
 from centerkp.demo.scenes import write_demo
-from centerkp.schema import Schema
+from centerkp.schema import ObjectClass, Schema
 from centerkp.training.callbacks import EpochEnd, ProgressBar
 from centerkp.training.interruption import Interruption
-from centerkp.training.resumed import find_scores
+from centerkp.training.resumed import find_scores, load_last
 from centerkp.training.run_folder import RunFolder
 from centerkp.training.run_images import digest_records, read_records
 from centerkp.training.settings import TrainSettings
@@ -250,6 +250,20 @@ def test_run_that_cannot_be_written_is_refused_at_once(demo, tmp_path, capsys, m
         assert main(command(demo, RunFolder(tmp_path / place))) == 2
         assert words in capsys.readouterr().err
     assert (tmp_path / "file").read_text() == (tmp_path / "foreign" / "best.keras").read_text() == "mine"
+
+
+def test_sides_that_labels_show_stay_those_of_the_run(monkeypatch):
+    """Added labels may show sides that the first ones did not; told pairs that differ are another dataset."""
+    began = Schema((ObjectClass("plate", 1, ("p", "q")),))
+    monkeypatch.setattr("centerkp.training.resumed.load_model", lambda path: SimpleNamespace(schema=began))
+    folder, settings = SimpleNamespace(last="last.keras"), TrainSettings(coco="ann.json")
+    for source in ("sided", "few", "none"):
+        now = Schema((ObjectClass("plate", 1, ("p", "q"), flip_source=source),))
+        assert load_last(folder, now, settings).schema == began
+    told = Schema((ObjectClass("plate", 1, ("p", "q"), flip_pairs=((0, 1),), flip_source="json"),))
+    for other in (told, Schema((ObjectClass("plate", 1, ("p", "r")),)), Schema((ObjectClass("cup", 1, ("p", "q")),))):
+        with pytest.raises(ValueError, match="its classes or keypoints differ"):
+            load_last(folder, other, settings)
 
 
 def test_damaged_log_and_list_of_images_are_one_sentence(tmp_path):

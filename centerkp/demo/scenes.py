@@ -127,7 +127,7 @@ def _holds_demo(folder: Path, info: dict) -> bool:
 
 
 def _write_part(folder: Path, part: str, count: int, size: tuple[int, int], seed: tuple[int, int], info: dict) -> None:
-    """Draws and writes the images of one part of the demonstration dataset, and its COCO JSON."""
+    """Draws and writes the scenes of one part of the demonstration dataset, and its COCO JSON."""
     images, annotations = [], []
     for index in range(count):
         rng = np.random.default_rng((*seed, index))

@@ -119,7 +119,7 @@ def _check_names(reading: Reading, images: Images) -> list[Finding]:
 
 
 def _check_copies(reading: Reading, looks: Sequence[Look]) -> list[Finding]:
-    """Findings about image files of a dataset whose bytes are those of another."""
+    """Findings about images whose files have the bytes of another one's."""
     groups = defaultdict(list)
     for row, look in enumerate(looks):
         if look.digest:

@@ -183,7 +183,7 @@ def odd_pairs(sides: np.ndarray) -> np.ndarray:
 
 
 def _mean_of_points(points: np.ndarray, labelled: np.ndarray, which: np.ndarray | Sequence[int]) -> np.ndarray:
-    """(N, 2) the mean of those of some keypoints that are labelled, an end of the axis between left and right."""
+    """For findings about keypoints: (N, 2) the mean of the labelled ones of some, an end of the axis between left and right."""
     weights = labelled[:, which, None]
     total = weights.sum(1)
     return np.divide((points[:, which] * weights).sum(1), total, out=np.full((len(points), 2), np.nan), where=total > 0)

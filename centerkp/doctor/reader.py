@@ -79,7 +79,7 @@ def _to_finding(level: str, remark: Remark) -> Finding:
 
 
 def faultless_rows(reading: Reading) -> np.ndarray:
-    """(N,) bool: annotations of a known image and class in which the reader found no fault."""
+    """What the doctor takes from the reader: (N,) bool, annotations of a known image and class without a fault."""
     a = reading.annotations
     usable = (a.image_rows >= 0) & (a.class_ids >= 0)
     for fault in reading.faults:

@@ -53,7 +53,7 @@ class ModelResult:
     speed: Speed | None
 
     def describe(self) -> str:
-        """How fast the evaluated model is, or what the file of predictions in its place holds, in a line."""
+        """How fast one of the compared models is, or what the file of predictions in its place holds, in a line."""
         return self.speed.describe() if self.speed else describe_predictions(self.detections)
 
 
@@ -171,7 +171,7 @@ def _curve_points(model: str, curve: str, name: str, x: Sequence[float], y: Sequ
 
 
 def print_results(results: Sequence[ModelResult], console: Console) -> None:
-    """Prints what several measured models gave, side by side, on the terminal: all tables and notes."""
+    """Prints what the compared models gave, side by side, on the terminal: all tables and notes."""
 
     def say(line: str = "") -> None:
         console.print(line)

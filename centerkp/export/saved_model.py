@@ -58,7 +58,7 @@ def write_saved_model(network: FoldedNetwork, path: str | Path, *, precision: st
 
 
 def detect_canvas(network: FoldedNetwork) -> Callable:
-    """The function to trace: canvases (B, S_h, S_w, 3) uint8, valid_size (B, 2) -> objects in pixels of the canvas."""
+    """What a SavedModel is traced from: canvases (B, S_h, S_w, 3) uint8, valid_size (B, 2) -> objects in canvas pixels."""
 
     def detect(image: Any, valid_size: Any) -> dict[str, Any]:
         return network.decode(network(keras.ops.cast(image, "float32")), valid_size)

@@ -259,7 +259,7 @@ def _detect_batches(
 def _detect_batch(
     detector: Detector, loaded: Sequence[_Loaded], rows: int, min_score: float | Sequence[float]
 ) -> list[ImageResult]:
-    """Detects the objects of one batch; items that could not be read give results with their error."""
+    """Runs the detector on one batch to detect its objects; items that could not be read give results with their error."""
     readable = [one for one in loaded if not one.error]
     if readable:
         canvases = np.zeros((rows, *readable[0].canvas.shape), np.uint8)

@@ -180,7 +180,7 @@ class _BoundedMember(io.RawIOBase):
         self._size, self._at = info.file_size, 0
 
     def readable(self) -> bool:
-        """Always True: `io` asks before it reads the bounded member."""
+        """Always True: `io` asks before it reads the member within its bounds."""
         return True
 
     def seekable(self) -> bool:

@@ -158,7 +158,7 @@ def _names_agree(kind: ObjectClass, pairing: Pairing) -> bool:
 
 
 def _unmirrored(kind: ObjectClass, source: str) -> ObjectClass:
-    """The class without flip pairs, from a source that says that its images are not mirrored."""
+    """The class as the verdict leaves it where its images are not mirrored: without flip pairs, from a source that says so."""
     return replace(kind, flip_pairs=(), flip_source=source)
 
 

@@ -122,7 +122,7 @@ def measure_convolution(dtype: str) -> float:
 
 
 def find_accelerator() -> tuple[str, float | None] | None:
-    """Name and memory in GB of the first device that is no processor; the memory is None where nobody tells it."""
+    """For the choice of a backbone: name and memory in GB of the first device that is no processor; None if unknown."""
     device = next((name for name in keras.distribution.list_devices() if not name.lower().startswith("cpu")), None)
     if device is None:
         return None

@@ -149,10 +149,11 @@ def _write_part(folder: Path, part: str, count: int, size: tuple[int, int], seed
 
 
 def _describe_category(kind: ObjectClass) -> dict:
-    """A tool's COCO category as a labelling tool would write it: flip pairs and sigmas are left for the reader to find."""
+    """A tool's COCO category as a user would write it: what no name and no few objects tell is said, that nothing swaps."""
     category = {"id": kind.category_id, "name": kind.name, "supercategory": "workshop"}
     if kind.keypoints:
         category |= {"keypoints": list(kind.keypoints), "skeleton": [[a + 1, b + 1] for a, b in kind.skeleton]}
+        category |= {} if kind.flip_pairs else {"flip_pairs": []}
     return category
 
 

@@ -6,6 +6,7 @@ from itertools import combinations, islice
 
 import numpy as np
 
+FAR = 1e9  # pixels, beyond which a slip of the keyboard is no place
 MOST_ORDERS = 1000
 
 
@@ -38,6 +39,7 @@ class Shapes:
 def make_shapes(points_xy: np.ndarray, labelled: np.ndarray, turned: bool) -> Shapes:
     """Shapes of objects from their keypoints (N, k, 2) and which of them are labelled (N, k) bool."""
     weights = labelled.astype(np.float64)
+    points_xy = np.clip(points_xy, -FAR, FAR)
     points = np.where(labelled, points_xy[..., 0] + 1j * points_xy[..., 1], 0)
     count = np.maximum(weights.sum(1, keepdims=True), 1)
     points = (points - points.sum(1, keepdims=True) / count) * weights

@@ -96,7 +96,7 @@ def test_memory(infer, work):
 
 def test_memory_while_a_picture_is_read(infer, monkeypatch):
     """In a pool's thread, far from the command."""
-    monkeypatch.setattr(detecting, "read_image", lambda path: numpy_array())
+    monkeypatch.setattr(detecting, "read_image", lambda *_: numpy_array())
     code, text = infer(lambda: None)
     assert code == 2 and "an array of 1048576 x 33554432 numbers" in text
 

@@ -1,6 +1,7 @@
 """The search for a batch size: on machines that are described here, and once on this one with trials of its own."""
 
 import io
+import json
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -9,11 +10,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from centerkp.model.center_net import CenterNet
-from centerkp.model.hourglass import Hourglass
 from centerkp.schema import Schema
 from centerkp.training import batch_search, batch_trial
-from centerkp.training import train as training
 from centerkp.training.batch_search import Search, choose_batch_size, find_largest
 from centerkp.training.settings import TrainSettings
 
@@ -123,10 +121,12 @@ def test_time_ends_a_search_that_has_found_something(monkeypatch):
     assert "no more in the time for it" in search.explain(4, 100)
 
 
-def test_a_trial_trains_and_evaluates(monkeypatch, capsys):
-    """What the process does with its job, on a tiny network in place of the one that the settings name."""
-    tiny = CenterNet(SCHEMA, Hourglass(2, (4, 4), (1, 1), stacks=1, head_channels=4), 32)
-    monkeypatch.setattr(training, "start_model", lambda *_: tiny)
-    settings = TrainSettings(backbone="hourglass_10", precision="float32", batch_size="auto")
-    batch_trial.try_sizes({"settings": settings.to_dict(), "schema": SCHEMA.get_config(), "objects": 2, "sizes": [2]})
-    assert capsys.readouterr().out == "2\n" and int(tiny.optimizer.iterations) == batch_trial.STEPS
+def test_a_real_trial():
+    """The smallest network, in the format that the run has."""
+    network = {"backbone": "hourglass_10", "weights": "none", "image_size": 64, "precision": "float32"}
+    settings = TrainSettings(**network, batch_size="auto")
+    job = {"settings": settings.to_dict(), "schema": SCHEMA.get_config(), "objects": 2, "sizes": [2]}
+    done = subprocess.run(
+        [sys.executable, "-m", batch_trial.__name__], input=json.dumps(job), capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.returncode) == ("2\n", 0), done.stderr

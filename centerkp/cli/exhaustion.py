@@ -5,7 +5,7 @@ import re
 from argparse import Namespace
 from collections.abc import Sequence
 
-from centerkp.training.memory import MEMORY_ERRORS
+from centerkp.samples.memory import MEMORY_ERRORS
 
 # NumPy and Python raise a MemoryError, which keeps its name where TensorFlow passes it on as text. A full disk has the same
 # class in TensorFlow as full memory, so that the text decides.

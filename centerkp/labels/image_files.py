@@ -18,6 +18,7 @@ from rich.progress import track
 from centerkp.console import make_console
 from centerkp.images.kinds import walk_folder
 from centerkp.images.oddities import Oddity, describe_oddities
+from centerkp.images.packed import PackedImage
 from centerkp.images.reading import read_image, read_image_size
 from centerkp.images.sensors import Levels
 from centerkp.labels.faults import Remarks
@@ -137,7 +138,7 @@ def require_images(table: Table, names: Sequence[str], folders: Sequence[Path]) 
     return [paths[0] if paths else None for paths in fits]
 
 
-def map_image_files(function: Callable, paths: Sequence[Path | None], title: str) -> list:
+def map_image_files(function: Callable, paths: Sequence[Path | PackedImage | None], title: str) -> list:
     """Calls a function with each image file of the labels, on all cores, with a bar on a terminal; returns all results."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         results = pool.map(function, paths)

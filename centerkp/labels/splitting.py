@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from itertools import compress
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from centerkp.images.packed import PackedImage
 from centerkp.images.phash import group_hashes, perceptual_hash
 from centerkp.images.reading import read_image
 from centerkp.labels.coco import LabelFile, read_label_file
@@ -121,9 +121,13 @@ def group_images(source: LabelFile, group_by: str | None, remarks: Remarks, phas
 
 
 def group_files(
-    names: Sequence[str], paths: Sequence[Any], group_by: str | None, remarks: Remarks, phash_distance: int = PHASH_DISTANCE
+    names: Sequence[str],
+    paths: Sequence[Path | PackedImage],
+    group_by: str | None,
+    remarks: Remarks,
+    phash_distance: int = PHASH_DISTANCE,
 ) -> np.ndarray:
-    """As `group_images`, of images with these names and files to be split, each a `Path` or a `PackedImage`."""
+    """As `group_images`, of images with these names and files to be split."""
     if not group_by:
         return _number_groups([_find_file(path) for path in paths])
     alone, why = [], ""
@@ -140,7 +144,7 @@ def group_files(
     return groups
 
 
-def _group_by_pattern(names: Sequence[str], paths: Sequence[Any], pattern: str) -> tuple[np.ndarray, list[str]]:
+def _group_by_pattern(names: Sequence[str], paths: Sequence[Path | PackedImage], pattern: str) -> tuple[np.ndarray, list[str]]:
     """Groups of images to split, by what a pattern finds in their names, and the names that it does not fit."""
     try:
         matches = [re.search(pattern, name.replace("\\", "/")) for name in names]
@@ -158,12 +162,12 @@ def _group_by_pattern(names: Sequence[str], paths: Sequence[Any], pattern: str) 
     return _number_groups(keys), strangers
 
 
-def _find_file(path: Any) -> Any:
+def _find_file(path: Path | PackedImage) -> Path | int:
     """What two images to be split share if they are one file; a packed image has none."""
     return path.resolve() if isinstance(path, Path) else id(path)
 
 
-def _group_by_looks(names: Sequence[str], paths: Sequence[Any], distance: int) -> tuple[np.ndarray, list[str]]:
+def _group_by_looks(names: Sequence[str], paths: Sequence[Path | PackedImage], distance: int) -> tuple[np.ndarray, list[str]]:
     """Groups of images to split that look alike, and the names of the unreadable ones."""
     hashes = map_image_files(_hash_image_file, paths, "Comparing images")
     readable = np.array([value is not None for value in hashes])

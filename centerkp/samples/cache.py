@@ -1,6 +1,5 @@
 """Decoded images kept in memory for the samples of later epochs, as many as fit into a bound."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from threading import Lock
@@ -13,9 +12,11 @@ from centerkp.images.packed import PackedImage
 from centerkp.images.reading import read_image
 from centerkp.images.sensors import Levels
 from centerkp.labels.records import Record
+from centerkp.samples.memory import find_free_memory
 from centerkp.wording import count_of
 
 SHARE = 0.5  # of the free memory
+UNKNOWN = 2 * 10**9  # bytes that are taken for free where nobody tells
 
 
 class ImageCache:
@@ -30,7 +31,8 @@ class ImageCache:
     """
 
     def __init__(self, bound: int | None = None, is_active: bool = True) -> None:
-        self.bound = int(SHARE * find_free_memory()) if bound is None else bound
+        free = min(find_free_memory().values(), default=UNKNOWN)
+        self.bound = int(SHARE * max(free, 0)) if bound is None else bound
         self.is_active = is_active
         self.size, self.reads, self.seconds = 0, 0, 0.0  # bytes kept; images read from their files, and how long that took
         self._kept: dict[Any, np.ndarray] = {}
@@ -57,18 +59,3 @@ class ImageCache:
         if whole <= self.bound:
             return f"{count_of(len(records), 'decoded image')} in memory, {whole / 1e9:.2g} GB"
         return f"decoded images in memory up to {self.bound / 1e9:.2g} GB, about {self.bound / whole:.0%} of {len(records)}"
-
-
-def find_free_memory() -> int:
-    """Bytes of memory that a cache could take: what the system has left, and the container that this process runs in."""
-    free = []
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        free += [1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
-        group = Path("/sys/fs/cgroup")
-        free.append(int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
-    except (OSError, ValueError):  # no Linux, no container, or one without a limit ("max")
-        pass
-    if not free and hasattr(os, "sysconf"):
-        free = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2]
-    return max(min(free, default=2**31), 0)

@@ -1,4 +1,4 @@
-"""How much memory a training may take: what the machine, its cgroups and the process's own limit leave, as Linux tells it."""
+"""How much memory samples and training may take: what machine, cgroups and the process's own limit leave, by Linux."""
 
 import re
 from pathlib import Path

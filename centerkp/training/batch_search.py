@@ -18,10 +18,10 @@ from rich.console import Console
 
 import centerkp
 from centerkp.labels.records import Record
+from centerkp.samples.memory import find_free_memory, read_use
 from centerkp.schema import Schema
 from centerkp.training.batch_trial import FULL
 from centerkp.training.checks import AUTO
-from centerkp.training.memory import find_free_memory, read_use
 from centerkp.training.settings import TrainSettings
 from centerkp.training.values import read_time
 from centerkp.wording import count_of

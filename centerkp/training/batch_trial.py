@@ -23,7 +23,7 @@ def main() -> int:
     try:
         try_sizes(job)
     except Exception as error:
-        from centerkp.training.memory import MEMORY_ERRORS
+        from centerkp.samples.memory import MEMORY_ERRORS
 
         if isinstance(error, MemoryError) or MEMORY_ERRORS.search(f"{type(error).__name__}: {error}"):
             return FULL

@@ -66,6 +66,7 @@ class WeightsAndBiases:
         import wandb
 
         folder = run.folder.path / "wandb"
+        os.environ.setdefault("WANDB_CACHE_DIR", str(folder / "cache"))  # else it leaves logs in the user's home
         mode: Any = os.environ.get("WANDB_MODE", "offline")
         self.run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", PROJECT), name=run.folder.path.name, dir=str(folder.parent), mode=mode,

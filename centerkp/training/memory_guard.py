@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import keras
 from rich.console import Console
 
-from centerkp.training.memory import find_free_memory
+from centerkp.samples.memory import find_free_memory
 from centerkp.training.settings import TrainSettings
 
 STEPS = 3  # those that build the graph and come to all the memory that the later ones take

@@ -19,6 +19,7 @@ from centerkp.training.run_folder import RunFolder
 from centerkp.training.settings import TrainSettings
 from centerkp.training.train import train
 from centerkp.trials.ranges import Range
+from centerkp.wording import count_of
 from centerkp.writing import WriteGuard, hold_folder, refuse_place, write_json
 
 WARM_UP = 4  # trials before one is measured by the others
@@ -165,7 +166,7 @@ def _sum_up(rows: Sequence[dict], settings: TrainSettings, console: Console) -> 
     console.print()
     console.print(table)
     failed = len(rows) - len(scored)
-    console.print(f"{len(rows)} trials" + (f", {failed} of them failed" if failed else ""))
+    console.print(count_of(len(rows), "trial") + (f", {failed} of them failed" if failed else ""))
     for name, path in (("trials", folder / "trials.json"), ("best settings", folder / "best_settings.json")):
         console.print(f"{name:>13}: {path}", soft_wrap=True)
     return SearchResult(folder, chosen, best["score"])

@@ -12,7 +12,7 @@ from centerkp.images.reading import read_image
 from centerkp.labels.coco import read_coco
 from centerkp.samples import cache as caching
 from centerkp.samples.augment import Augmentation
-from centerkp.samples.cache import ImageCache, find_free_memory
+from centerkp.samples.cache import ImageCache
 from centerkp.samples.sample import Sampler
 from centerkp.training import caching as choosing
 from centerkp.training.caching import CacheWhenSlow
@@ -61,7 +61,15 @@ def test_what_is_said(dataset):
     assert ImageCache(bound=10**9).describe(dataset.records) == "3 decoded images in memory, 8.3e-05 GB"
     text = ImageCache(bound=3 * IMAGE // 2).describe(dataset.records)
     assert text == "decoded images in memory up to 4.1e-05 GB, about 50% of 3"
-    assert 0 < ImageCache().bound <= find_free_memory()
+
+
+@pytest.mark.parametrize(
+    ("free", "bound"), [({"resident": 4_000, "addressed": 3_000}, 1_500), ({"resident": -5}, 0), ({}, caching.UNKNOWN // 2)]
+)
+def test_by_default_it_takes_half_of_the_memory_that_is_free(monkeypatch, free, bound):
+    """Of whatever ends first: the machine, a container, or what the process may address."""
+    monkeypatch.setattr(caching, "find_free_memory", lambda: free)
+    assert ImageCache().bound == bound
 
 
 @pytest.mark.parametrize(("reading", "is_on"), [(0.05, True), (0.02, False)])

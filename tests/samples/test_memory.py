@@ -6,7 +6,8 @@ import threading
 import pytest
 from rich.console import Console
 
-from centerkp.training import memory, memory_guard
+from centerkp.samples import memory
+from centerkp.training import memory_guard
 from centerkp.training.memory_guard import MemoryGuard
 from centerkp.training.settings import TrainSettings
 

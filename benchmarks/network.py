@@ -85,8 +85,8 @@ def make_training_step(model, batch: int):
     import numpy as np
     from targets import make_truth
 
+    from centerkp.settings.training import TrainSettings
     from centerkp.training.optimizer import make_optimizer
-    from centerkp.training.settings import TrainSettings
 
     rng = np.random.default_rng(0)
     images = _random_images(model, batch, rng)

@@ -29,8 +29,8 @@ from centerkp.evaluation.evaluate import evaluate
 from centerkp.labels.records import Record
 from centerkp.model.center_net import CenterNet, load_model, save_model
 from centerkp.results import split_objects
+from centerkp.settings.training import TrainSettings
 from centerkp.training.optimizer import averaged_weights, make_optimizer, own_optimizer
-from centerkp.training.settings import TrainSettings
 from centerkp.weights.packaged import FOLDER, pack
 from centerkp.weights.start import build_model
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from page import paragraph, table
 
 from centerkp.labels.coco import read_coco
-from centerkp.training.settings import TrainSettings
+from centerkp.settings.training import TrainSettings
 from centerkp.training.train import train
 from centerkp.writing import write_json
 

@@ -17,6 +17,7 @@ LADDER = (
     ("drawing", "weights", "runtimes"),
     ("inference",),
     ("evaluation",),
+    ("settings",),
     ("report",),
     ("training", "export"),
     ("trials",),

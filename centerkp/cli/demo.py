@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from centerkp.console import make_console
-from centerkp.training.settings import TrainSettings
+from centerkp.settings.training import TrainSettings
 
 HELP = "draw a dataset, train on it, evaluate and predict"
 # The defaults, at a size and length that fit into ten minutes on two processor cores.

@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """The command `centerkp eval`: measures models on a labelled dataset."""
-    from centerkp.training.values import read_sigmas
+    from centerkp.settings.values import read_sigmas
 
     evaluate_models(
         options.models,

@@ -6,7 +6,7 @@ from dataclasses import fields
 from types import UnionType
 from typing import Any, get_args
 
-from centerkp.training.settings import DATA_PATHS, TrainSettings
+from centerkp.settings.training import DATA_PATHS, TrainSettings
 
 HELP = "train a detector on a COCO JSON"
 HEAD = """Train a detector on a COCO JSON. Most runs need no more than some of these:

@@ -4,7 +4,7 @@ import argparse
 from dataclasses import replace
 
 from centerkp.cli.train import add_settings
-from centerkp.training.values import read_time
+from centerkp.settings.values import read_time
 from centerkp.trials.ranges import DEFAULT, read_ranges
 
 HELP = "search for settings to train with, by training with many"

@@ -20,10 +20,10 @@ import centerkp
 from centerkp.labels.records import Record
 from centerkp.samples.memory import find_free_memory, read_use
 from centerkp.schema import Schema
+from centerkp.settings.checks import AUTO
+from centerkp.settings.training import TrainSettings
+from centerkp.settings.values import read_time
 from centerkp.training.batch_trial import FULL
-from centerkp.training.checks import AUTO
-from centerkp.training.settings import TrainSettings
-from centerkp.training.values import read_time
 from centerkp.wording import count_of
 
 RESERVE = 5 * 10**8  # bytes for the loader, at least; what this process holds beside the trial is a part of it

@@ -37,8 +37,8 @@ def try_sizes(job: dict) -> None:
     from rich.console import Console
 
     from centerkp.schema import Schema
+    from centerkp.settings.training import TrainSettings
     from centerkp.training.optimizer import make_optimizer
-    from centerkp.training.settings import TrainSettings
     from centerkp.training.train import start_model
 
     settings = replace(TrainSettings.from_dict(job["settings"]), batch_size=1, weights="none").resolve()

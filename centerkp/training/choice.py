@@ -13,9 +13,9 @@ from keras import ops
 
 from centerkp.model.backbones import name_backbone
 from centerkp.model.center_net import load_model
+from centerkp.settings.checks import AUTO
+from centerkp.settings.training import TrainSettings
 from centerkp.training.batch_search import share_accelerator
-from centerkp.training.checks import AUTO
-from centerkp.training.settings import TrainSettings
 from centerkp.weights.start import PACKAGED
 from centerkp.wording import count_of
 

@@ -15,7 +15,7 @@ from centerkp.model.center_net import CenterNet, map_size
 from centerkp.results import Detection, split_objects
 from centerkp.samples.sample import Sampler
 from centerkp.schema import Schema
-from centerkp.training.settings import TrainSettings
+from centerkp.settings.training import TrainSettings
 from centerkp.weights.start import build_model
 
 

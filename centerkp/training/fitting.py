@@ -19,6 +19,7 @@ from centerkp.model.center_net import CenterNet
 from centerkp.samples.augment import Augmentation, read_compose
 from centerkp.samples.pipeline import make_batches
 from centerkp.samples.sample import Sampler
+from centerkp.settings.training import TrainSettings
 from centerkp.training.caching import CacheWhenSlow
 from centerkp.training.callbacks import EpochEnd, Forecast, LateEvaluation, OwnWeights, ProgressBar, format_header
 from centerkp.training.interruption import Interruption
@@ -27,7 +28,6 @@ from centerkp.training.memory_guard import MemoryGuard
 from centerkp.training.optimizer import make_optimizer, own_optimizer
 from centerkp.training.run import Run
 from centerkp.training.run_folder import RunFolder
-from centerkp.training.settings import TrainSettings
 from centerkp.wording import count_of
 
 ENDLESS = 10**9  # epochs of a run that its time alone ends

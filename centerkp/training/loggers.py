@@ -13,9 +13,9 @@ import keras
 import numpy as np
 
 from centerkp.runtimes.extras import import_extra
+from centerkp.settings.training import TrainSettings
 from centerkp.training.callbacks import draw_validation
 from centerkp.training.run import Run
-from centerkp.training.settings import TrainSettings
 
 PICTURES = 4  # validation images for the loggers, after every evaluation
 PROJECT = "centerkp"  # of Weights & Biases, and the experiment of MLflow

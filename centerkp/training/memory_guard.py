@@ -9,7 +9,7 @@ import keras
 from rich.console import Console
 
 from centerkp.samples.memory import find_free_memory
-from centerkp.training.settings import TrainSettings
+from centerkp.settings.training import TrainSettings
 
 STEPS = 3  # those that build the graph and come to all the memory that the later ones take
 PAUSE = 0.02  # seconds between two looks

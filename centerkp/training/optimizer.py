@@ -8,7 +8,7 @@ import keras
 
 from centerkp.heads import VECTOR_HEADS
 from centerkp.model.averaging import AveragingAdamW
-from centerkp.training.settings import TrainSettings
+from centerkp.settings.training import TrainSettings
 
 FIRST_RATE, LAST_RATE = 0.01, 0.02  # shares of the highest learning rate
 

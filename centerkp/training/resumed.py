@@ -10,9 +10,9 @@ from centerkp.inference.detect import detect_records
 from centerkp.labels.records import Record
 from centerkp.model.center_net import CenterNet, load_model
 from centerkp.schema import Schema
+from centerkp.settings.training import TrainSettings
 from centerkp.training.run_folder import RunFolder
 from centerkp.training.run_images import digest_records
-from centerkp.training.settings import TrainSettings
 
 
 def check_begun(folder: RunFolder, console: Console) -> bool:

@@ -12,8 +12,8 @@ from centerkp.labels.records import Record
 from centerkp.model.center_net import CenterNet
 from centerkp.results import Detection
 from centerkp.samples.cache import ImageCache
+from centerkp.settings.training import TrainSettings
 from centerkp.training.run_folder import RunFolder
-from centerkp.training.settings import TrainSettings
 from centerkp.training.time_limit import TimeLimit
 
 

@@ -13,8 +13,8 @@ import keras
 
 from centerkp.labels.records import Record
 from centerkp.schema import Schema
+from centerkp.settings.training import TrainSettings
 from centerkp.training.run_images import KeptImages, read_images, write_images
-from centerkp.training.settings import TrainSettings
 from centerkp.writing import WriteGuard, hold_folder, refuse_place, replacing, write_json
 
 _PACKAGES = ("centerkp", "keras", "tensorflow", "jax", "numpy", "opencv-python-headless", "albumentations", "pycocotools")

@@ -17,8 +17,8 @@ from centerkp.labels.records import Dataset, Record
 from centerkp.labels.splitting import split_records
 from centerkp.labels.tfrecord_reader import read_tfrecords
 from centerkp.schema import Schema
-from centerkp.training.settings import TrainSettings
-from centerkp.training.values import read_flip_pairs, read_sigmas
+from centerkp.settings.training import TrainSettings
+from centerkp.settings.values import read_flip_pairs, read_sigmas
 from centerkp.writing import write_json
 
 SHOWN = 3  # names in an error

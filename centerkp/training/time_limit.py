@@ -7,9 +7,9 @@ from typing import Any
 
 import keras
 
+from centerkp.settings.training import TrainSettings
+from centerkp.settings.values import read_time
 from centerkp.training.optimizer import own_optimizer, rate_at
-from centerkp.training.settings import TrainSettings
-from centerkp.training.values import read_time
 
 RECENT = 10  # steps whose mean says how long one takes
 # An evaluation comes after a twentieth of the time, later where it would take more than a tenth of it, but after a quarter at

@@ -22,6 +22,8 @@ from centerkp.model.center_net import CenterNet, check_image_size, load_model
 from centerkp.model.cost import describe_cost, measure_reach
 from centerkp.results import coco_dataset
 from centerkp.schema import Schema
+from centerkp.settings.training import TrainSettings
+from centerkp.settings.values import read_keypoint_map, read_numbers
 from centerkp.training.batch_search import choose_batch_size
 from centerkp.training.callbacks import draw_validation, format_duration
 from centerkp.training.choice import choose, choose_epochs
@@ -32,9 +34,7 @@ from centerkp.training.resumed import check_begun, find_scores, load_last
 from centerkp.training.run import Run
 from centerkp.training.run_folder import RunFolder
 from centerkp.training.run_images import KeptImages, read_records
-from centerkp.training.settings import TrainSettings
 from centerkp.training.summary import print_dataset, tell_rare_classes, warn_of_labels, warn_of_reach
-from centerkp.training.values import read_keypoint_map, read_numbers
 from centerkp.weights.start import build_from_weights, build_model
 from centerkp.writing import write_json
 

@@ -18,14 +18,14 @@ from centerkp.evaluation.tables import print_notes, print_tables
 from centerkp.labels.counts import require_labels
 from centerkp.labels.records import Dataset, Record
 from centerkp.schema import Schema
+from centerkp.settings.training import DATA_PATHS, TrainSettings
+from centerkp.settings.values import read_time
 from centerkp.training.batch_search import choose_batch_size
 from centerkp.training.choice import choose
 from centerkp.training.loggers import require_loggers
 from centerkp.training.run_folder import RunFolder
 from centerkp.training.run_images import deal_settings, digest_labels, image_key, read_dataset
-from centerkp.training.settings import DATA_PATHS, TrainSettings
 from centerkp.training.train import train
-from centerkp.training.values import read_time
 from centerkp.writing import write_json
 
 

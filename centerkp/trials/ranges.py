@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, get_args
 
-from centerkp.training.settings import TrainSettings
+from centerkp.settings.training import TrainSettings
 from centerkp.wording import suggest
 
 # Those that matter for most data and cost nothing; sizes and networks change what a trial takes.

@@ -14,9 +14,9 @@ from rich.table import Table
 
 from centerkp.console import make_console
 from centerkp.runtimes.extras import import_extra
+from centerkp.settings.training import TrainSettings
 from centerkp.training.choice import choose
 from centerkp.training.run_folder import RunFolder
-from centerkp.training.settings import TrainSettings
 from centerkp.training.train import train
 from centerkp.trials.ranges import Range
 from centerkp.wording import count_of

@@ -19,7 +19,7 @@ from centerkp.export.formats import FORMATS, export
 from centerkp.inference.model_loading import load_detector
 from centerkp.model.center_net import CenterNet, load_model
 from centerkp.schema import Schema
-from centerkp.training.settings import TrainSettings
+from centerkp.settings.training import TrainSettings
 from centerkp.training.train import read_records
 from centerkp.writing import part_path, write_json
 

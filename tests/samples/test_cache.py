@@ -14,9 +14,9 @@ from centerkp.samples import cache as caching
 from centerkp.samples.augment import Augmentation
 from centerkp.samples.cache import ImageCache
 from centerkp.samples.sample import Sampler
+from centerkp.settings.training import TrainSettings
 from centerkp.training import caching as choosing
 from centerkp.training.caching import CacheWhenSlow
-from centerkp.training.settings import TrainSettings
 
 IMAGE = squares.SIZE**2 * 3  # bytes
 

@@ -7,9 +7,9 @@ import pytest
 from rich.console import Console
 
 from centerkp.samples import memory
+from centerkp.settings.training import TrainSettings
 from centerkp.training import memory_guard
 from centerkp.training.memory_guard import MemoryGuard
-from centerkp.training.settings import TrainSettings
 
 GB = 10**9
 

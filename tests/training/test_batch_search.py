@@ -11,9 +11,9 @@ import pytest
 from rich.console import Console
 
 from centerkp.schema import Schema
+from centerkp.settings.training import TrainSettings
 from centerkp.training import batch_search, batch_trial
 from centerkp.training.batch_search import Search, choose_batch_size, find_largest
-from centerkp.training.settings import TrainSettings
 
 SCHEMA = Schema.generic(1, 2)
 RECORDS = [SimpleNamespace(boxes_xyxy=np.zeros((count, 4))) for count in (0, 3)]

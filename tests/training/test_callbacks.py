@@ -6,10 +6,10 @@ from rich.console import Console
 from scored_objects import SCHEMA, random_records
 
 from centerkp.evaluation.evaluate import ground_truth_as_detections
+from centerkp.settings.training import TrainSettings
 from centerkp.training import callbacks
 from centerkp.training.callbacks import EpochEnd, Forecast, format_duration
 from centerkp.training.run import Run
-from centerkp.training.settings import TrainSettings
 
 
 def forecast(monkeypatch, seconds, size, multiple, steps=1013):

@@ -7,9 +7,9 @@ import pytest
 from centerkp.model.center_net import CenterNet, save_model
 from centerkp.model.hourglass import Hourglass
 from centerkp.schema import Schema
+from centerkp.settings.training import TrainSettings
 from centerkp.training import choice
 from centerkp.training.choice import choose, choose_epochs
-from centerkp.training.settings import TrainSettings
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import pytest
 
 from centerkp.images.packed import ImageBytes
 from centerkp.schema import Schema
+from centerkp.settings.training import TrainSettings
 from centerkp.training.dry_run import build_probe, dry_run
-from centerkp.training.settings import TrainSettings
 
 SCHEMA = Schema.generic(2, [2, 0])
 

@@ -12,11 +12,11 @@ import centerkp
 from centerkp.cli import main
 from centerkp.demo.scenes import write_demo
 from centerkp.model.center_net import CenterNet
+from centerkp.settings.training import TrainSettings
 from centerkp.training import train as training
 from centerkp.training.callbacks import EpochEnd
 from centerkp.training.run import Run
 from centerkp.training.run_folder import RunFolder
-from centerkp.training.settings import TrainSettings
 from centerkp.training.time_limit import TimeLimit
 from centerkp.training.train import train
 

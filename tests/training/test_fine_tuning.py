@@ -14,10 +14,10 @@ import centerkp
 from centerkp.cli.commands import build_parser, main
 from centerkp.demo.scenes import write_demo
 from centerkp.images.saving import write_image
+from centerkp.settings.training import LIGHT_LOSSES, TrainSettings
+from centerkp.settings.values import read_keypoint_map
 from centerkp.training.callbacks import EpochEnd
 from centerkp.training.run_folder import RunFolder
-from centerkp.training.settings import LIGHT_LOSSES, TrainSettings
-from centerkp.training.values import read_keypoint_map
 
 FLAGS = ["--backbone", "hourglass_10", "--image-size", "32", "--batch-size", "4"]
 

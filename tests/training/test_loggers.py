@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from centerkp.settings.checks import LOGGERS
+from centerkp.settings.training import TrainSettings
 from centerkp.training import loggers
 from centerkp.training.callbacks import LateEvaluation
-from centerkp.training.checks import LOGGERS
 from centerkp.training.loggers import RunLog, require_loggers
 from centerkp.training.run import Run
 from centerkp.training.run_folder import RunFolder
-from centerkp.training.settings import TrainSettings
 
 ROWS = ({"epoch": 1, "loss": 2.5}, {"epoch": 2, "loss": 1.5, "score": 0.25})
 

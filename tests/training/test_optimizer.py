@@ -4,9 +4,9 @@ import keras
 import numpy as np
 import pytest
 
+from centerkp.settings.training import TrainSettings
 from centerkp.training import time_limit
 from centerkp.training.optimizer import make_optimizer, rate_at
-from centerkp.training.settings import TrainSettings
 from centerkp.training.time_limit import TimeLimit
 
 KNOWN = {"learning_rate": 0.002, "vector_rate": 1.0}

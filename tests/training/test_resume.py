@@ -17,12 +17,12 @@ import centerkp
 from centerkp.cli import main
 from centerkp.demo.scenes import write_demo
 from centerkp.schema import ObjectClass, Schema
+from centerkp.settings.training import TrainSettings
 from centerkp.training.callbacks import EpochEnd, ProgressBar
 from centerkp.training.interruption import Interruption
 from centerkp.training.resumed import find_scores, load_last
 from centerkp.training.run_folder import RunFolder
 from centerkp.training.run_images import digest_records, read_records
-from centerkp.training.settings import TrainSettings
 from centerkp.writing import hold_folder
 
 FLAGS = ["--backbone", "hourglass_10", "--image-size", "32", "--eval-every", "1", "--threads", "1",

@@ -11,9 +11,9 @@ import pytest
 from centerkp.cli import train as train_command
 from centerkp.console import make_console
 from centerkp.images.sensors import Levels
+from centerkp.settings.training import TrainSettings
 from centerkp.training import train
 from centerkp.training.run_images import read_records
-from centerkp.training.settings import TrainSettings
 
 
 def _write_dataset(folder, low, high):

@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from centerkp.settings.training import TrainSettings
 from centerkp.training import time_limit
-from centerkp.training.settings import TrainSettings
 from centerkp.training.time_limit import TimeLimit
 
 

@@ -14,8 +14,8 @@ import centerkp
 from centerkp.cli import main
 from centerkp.demo.scenes import write_demo
 from centerkp.model.center_net import save_model
+from centerkp.settings.training import TrainSettings
 from centerkp.training.run_folder import RunFolder
-from centerkp.training.settings import TrainSettings
 from centerkp.training.summary import warn_of_labels
 from centerkp.training.train import train
 

@@ -13,9 +13,9 @@ from centerkp.demo.scenes import write_demo
 from centerkp.evaluation.evaluate import evaluate, ground_truth_as_detections
 from centerkp.labels.coco import read_coco
 from centerkp.results import coco_dataset
+from centerkp.settings.training import TrainSettings
 from centerkp.training.run_folder import RunFolder
 from centerkp.training.run_images import read_records
-from centerkp.training.settings import TrainSettings
 from centerkp.training.train import train
 from centerkp.trials import folds
 from centerkp.trials.folds import cross_validate

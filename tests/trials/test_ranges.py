@@ -2,7 +2,7 @@ import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from centerkp.training.settings import TrainSettings
+from centerkp.settings.training import TrainSettings
 from centerkp.trials.ranges import DEFAULT, Range, read_ranges
 
 SETTINGS = TrainSettings(coco="a.json")

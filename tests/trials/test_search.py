@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from centerkp.cli import main
+from centerkp.settings.training import TrainSettings
 from centerkp.training.run_folder import RunFolder
-from centerkp.training.settings import TrainSettings
 from centerkp.trials import search
 from centerkp.trials.ranges import read_ranges
 from centerkp.trials.search import search_settings

@@ -11,8 +11,8 @@ from typing import Any
 
 from centerkp.evaluation.monitors import MONITORS
 from centerkp.heads import FREEZABLE
-from centerkp.training.checks import AUTO, check_combinations, check_ranges, check_type
-from centerkp.training.defaults import LIGHT_LOSSES, STARTING_WORDS, find_defaults
+from centerkp.settings.checks import AUTO, check_combinations, check_ranges, check_type
+from centerkp.settings.defaults import LIGHT_LOSSES, STARTING_WORDS, find_defaults
 from centerkp.wording import quote, suggest
 
 PATHS = (

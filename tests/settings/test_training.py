@@ -3,8 +3,8 @@ import json
 import pytest
 
 from centerkp.cli.commands import build_parser, main
-from centerkp.training.settings import TrainSettings
-from centerkp.training.values import read_flip_pairs, read_sigmas, read_time
+from centerkp.settings.training import TrainSettings
+from centerkp.settings.values import read_flip_pairs, read_sigmas, read_time
 
 
 def test_round_trip(tmp_path):

@@ -6,11 +6,11 @@ from types import UnionType
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from centerkp.images.sensors import Levels
-from centerkp.training.values import read_keypoint_map, read_time
+from centerkp.settings.values import read_keypoint_map, read_time
 from centerkp.wording import quote, suggest
 
 if TYPE_CHECKING:
-    from centerkp.training.settings import TrainSettings
+    from centerkp.settings.training import TrainSettings
 
 AUTO = 0  # the batch size that is still to be found
 LOGGERS = ("tensorboard", "wandb", "mlflow")

@@ -157,7 +157,7 @@ def prepare_train(folder):
 
 TRAIN = ["train", "--coco", "data/train.json", "--val-fraction", "0.25", "--run", "run", "--backbone", "hourglass_10",
          "--image-size", "32", "--batch-size", "2", "--epochs", "3", "--eval-every", "2", "--threads", "1",
-         "--precision", "float32"]  # fmt: skip
+         "--precision", "float32", "--save-every", "0.001s"]  # fmt: skip
 
 
 def resume_train(folder):

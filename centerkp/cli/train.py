@@ -3,11 +3,13 @@
 import argparse
 from collections.abc import Callable, Mapping
 from dataclasses import fields
+from pathlib import Path
 from types import UnionType
 from typing import Any, get_args
 
 from centerkp.settings.training import DATA_PATHS, TrainSettings
 
+LENGTH = ("epochs", "time")  # settings by which a run that has ended is prolonged
 HELP = "train a detector on a COCO JSON"
 HEAD = """Train a detector on a COCO JSON. Most runs need no more than some of these:
 
@@ -30,7 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resume",
         metavar="RUN",
-        help="continue the interrupted run in this folder; its settings hold, --coco, --images and the like name moved data",
+        help="continue the interrupted run in this folder; its settings hold, --coco, --images and the like name moved data; "
+        "one that has ended goes on to --epochs 200 or for --time 20m: its learning rate warms up again",
     )
     add_settings(parser)
 
@@ -40,15 +43,20 @@ def run(options: argparse.Namespace) -> None:
     from centerkp.training.run_folder import RunFolder
 
     if options.resume:
-        given = _list_given(options)
-        saved = RunFolder(options.resume).read_settings()
-        ignored = sorted(set(given) - {"threads", *DATA_PATHS})
+        given, folder = _list_given(options), RunFolder(options.resume)
+        saved = folder.read_settings()
+        ignored = sorted(set(given) - {*LENGTH, "threads", "save_every", *DATA_PATHS})
         if ignored:
             raise ValueError(
-                f"--resume: found {ignored} beside it, expected none but --threads and where the data are now; a resumed run "
-                "keeps its settings, leave them out."
+                f"--resume: found {ignored} beside it, expected none but --epochs, --time, --save-every, --threads and where "
+                f"the data are now; a run keeps its settings, for others start a new one with --weights {folder.best}."
             )
-        _train(TrainSettings.from_dict(saved.to_dict() | given), options)
+        prolongs = not given.keys().isdisjoint(LENGTH)
+        former = dict.fromkeys(LENGTH if prolongs else ())
+        if given.get("time") and not saved.time and isinstance(saved.eval_every, int):
+            former["eval_every"] = None  # it suited the epochs
+        settings = TrainSettings.from_dict(saved.to_dict() | former | given)
+        _train(settings, options, prolongs)
     else:
         _train(read_settings(options), options)
 
@@ -73,14 +81,20 @@ def read_settings(options: argparse.Namespace) -> TrainSettings:
     return TrainSettings.from_dict(given)
 
 
-def _train(settings: TrainSettings, options: argparse.Namespace) -> None:
+def _train(settings: TrainSettings, options: argparse.Namespace, prolongs: bool = False) -> None:
     """Trains or resumes one model, or one for each fold."""
     from centerkp.training.train import train
     from centerkp.trials.folds import cross_validate
 
-    (cross_validate if settings.folds and not settings.fold else train)(
-        settings, resume=options.resume, started=options.started
-    )
+    if not settings.folds or settings.fold:
+        train(settings, resume=options.resume, prolongs=prolongs, started=options.started)
+        return
+    if prolongs:
+        raise ValueError(
+            f"--resume {options.resume}: found folds, expected one model beside --epochs and --time; prolong them one by one, "
+            f"as with --resume {Path(options.resume) / 'fold_1'}, or start a new run."
+        )
+    cross_validate(settings, resume=options.resume, started=options.started)
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:

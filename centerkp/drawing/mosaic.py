@@ -55,16 +55,27 @@ def draw_samples(
     sampler = Sampler(schema, size, max(max(len(r.class_ids) for r in records), 1), augmentation)
     generators = np.random.default_rng(seed).spawn(len(records))
     samples = [sampler(record, rng) for record, rng in zip(records, generators, strict=True)]
+    truth = {name: np.stack([t[name] for _, t in samples]) for name in samples[0][1]}
     if targets:
-        truth = {name: np.stack([t[name] for _, t in samples]) for name in samples[0][1]}
         return draw_targets_of_batch([image for image, _ in samples], truth, schema, width)
+    return draw_batch([image for image, _ in samples], truth, [record.path.name for record in records], schema, width)
+
+
+def draw_batch(
+    images: Sequence[np.ndarray] | np.ndarray,
+    truth: Mapping[str, np.ndarray],
+    titles: Sequence[str],
+    schema: Schema,
+    width: int | None = None,
+) -> np.ndarray:
+    """A mosaic of the samples of a batch and their objects; arguments as of `draw_targets_of_batch`."""
     pictures = []
-    for image, truth in samples:
-        real = truth["object_weights"] > 0
+    for i, image in enumerate(images):
+        real = truth["object_weights"][i] > 0
         names = ("boxes_xyxy", "class_ids", "keypoints_xy", "visibility")
-        boxes_xyxy, class_ids, keypoints_xy, visibility = (truth[name][real] for name in names)
+        boxes_xyxy, class_ids, keypoints_xy, visibility = (truth[name][i][real] for name in names)
         pictures.append(draw_record(image, boxes_xyxy, class_ids, keypoints_xy, visibility, schema))
-    return _arrange_square(pictures, [record.path.name for record in records], width)
+    return _arrange_square(pictures, titles, width)
 
 
 def draw_targets_of_batch(

@@ -63,7 +63,9 @@ def check_fields(config: Mapping, count_parameters: Callable[[Schema, Backbone],
     for side in size if isinstance(size, list) else [size]:
         _check_number("image_size", side, 1, MAX_SIDE)
     _check_number("bn_momentum", config.get("bn_momentum", 0.9), 0, 1, float)
-    _check_number("trained_epochs", config.get("trained_epochs", 0), 0, 10**9)
+    _check_number("rate_factor", config.get("rate_factor", 1.0), 1e-9, 1, float)
+    for name in ("trained_epochs", "schedule_start"):
+        _check_number(name, config.get(name, 0), 0, 10**9)
     _check_state(config)
     for head, weight in (config.get("loss_weights") or {}).items():
         _check_number(f"loss_weights, {head}", weight, 0, 10**6, float)

@@ -70,6 +70,8 @@ class CenterNet(keras.Model):
         thresholds: Mapping | None = None,
         timed: Mapping | None = None,
         levels: Sequence[float] | None = None,
+        rate_factor: float = 1.0,
+        schedule_start: int = 0,
         **kwargs: Any,
     ) -> None:
         schema = schema if isinstance(schema, Schema) else Schema.from_config(schema)
@@ -93,6 +95,7 @@ class CenterNet(keras.Model):
         self.thresholds = Thresholds.from_config(thresholds, schema.num_classes)
         self.levels = Levels.from_config(levels)
         self.timed = timed  # of a run with a limit: the "progress" of its schedule, the "seconds" left, whether it "is_over"
+        self.rate_factor, self.schedule_start = rate_factor, schedule_start  # of a run's learning rate; from which epoch on
         self.loss_trackers = {head: keras.metrics.Mean(name=head) for head in head_channels(schema)}
         self.freeze(frozen, frozen_bn)
         self.save_memory()
@@ -207,6 +210,8 @@ class CenterNet(keras.Model):
             "thresholds": self.thresholds and self.thresholds.get_config(),
             "timed": self.timed,
             "levels": self.levels and self.levels.get_config(),
+            "rate_factor": self.rate_factor,
+            "schedule_start": self.schedule_start,
         }
 
     @classmethod

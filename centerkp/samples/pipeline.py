@@ -163,6 +163,18 @@ class SamplePyDataset(keras.utils.PyDataset):
             index += 1
 
 
+def order_records(count: int, batch_size: int, seed: int, epoch: int, weights: np.ndarray | None = None) -> np.ndarray:
+    """Which of `count` records stands where in an epoch of shuffled, full batches, (n,) int64; see `make_dataset`."""
+    rng = np.random.default_rng([seed, epoch])
+    order = rng.permutation(count)
+    if weights is not None:
+        # Even steps along the weights laid end to end: each record comes as often as it should, rounded up or down.
+        ends = np.cumsum(weights[order])
+        order = rng.permutation(order[np.searchsorted(ends, (np.arange(count) + rng.random()) * ends[-1] / count)])
+    # Batch normalisation wants full batches: a tiny dataset fills one by repetition.
+    return np.resize(order, max(count // batch_size, 1) * batch_size)
+
+
 class _Plan:
     """Which sample stands where in which epoch: what both kinds of dataset share."""
 
@@ -187,8 +199,7 @@ class _Plan:
         self.batch_size = batch_size
         self.skipped = skip * batch_size  # samples
         full, rest = divmod(len(self._records), batch_size)
-        self._all_batches = max(full, 1) if shuffle else full + (rest > 0)
-        self.num_batches = self._all_batches - skip
+        self.num_batches = (max(full, 1) if shuffle else full + (rest > 0)) - skip
         # The samples already run side by side, one thread each; OpenCV's own threads inside them would only compete.
         cv2.setNumThreads(1)
         count, (width, height) = sampler.max_objects, sampler.size
@@ -212,14 +223,7 @@ class _Plan:
         count = len(self._records)
         if not self._shuffle:
             return np.arange(count)
-        rng = np.random.default_rng([self._seed, epoch])
-        order = rng.permutation(count)
-        if self._weights is not None:
-            # Even steps along the weights laid end to end: each record comes as often as it should, rounded up or down.
-            ends = np.cumsum(self._weights[order])
-            order = rng.permutation(order[np.searchsorted(ends, (np.arange(count) + rng.random()) * ends[-1] / count)])
-        # Batch normalisation wants full batches: a tiny dataset fills one by repetition.
-        return np.resize(order, self._all_batches * self.batch_size)
+        return order_records(count, self.batch_size, self._seed, epoch, self._weights)
 
     def make_flat(self, epoch: int, position: int, index: int) -> list[np.ndarray]:
         """The pipeline's sample at one position of one epoch as a list: the image, then the truth in order of `names`."""

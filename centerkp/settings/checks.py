@@ -56,7 +56,7 @@ def check_ranges(settings: "TrainSettings") -> None:
     for name in ("learning_rate", "vector_rate"):
         if getattr(settings, name) is not None and not getattr(settings, name) > 0:
             raise ValueError(f"{name}: found {getattr(settings, name)}, expected a number above 0.")
-    for name in ("time", "eval_every"):
+    for name in ("time", "eval_every", "save_every"):
         if isinstance(getattr(settings, name), str):
             read_time(getattr(settings, name), name)
     if settings.stretch not in (None, "auto"):

@@ -105,7 +105,7 @@ class TrainSettings:
         None,
         "how long the command takes, as 90s, 30m or 1h30m, all from its start to its last picture; learning rate and "
         "evaluations are laid out for what fits, the last epoch may stay unfinished, --epochs may end it before; --resume goes "
-        "on for the time that was left at the last save, and takes no other",
+        "on for the time that was left at the last save, and with --time prolongs a run that has ended",
         name="TIME",
     )
     patience: int | None = _length(
@@ -215,6 +215,12 @@ class TrainSettings:
     )
 
     run: str | None = _output(None, "run folder to write; by default runs/NAME-OF-THE-JSON, numbered", name="DIR")
+    save_every: str | None = _output(
+        None,
+        "how often last.keras, from which --resume goes on, is saved within an epoch; it also is after each epoch and when a "
+        "signal such as Ctrl-C comes; by default every 10m, more seldom where that would take over a hundredth of the time",
+        name="TIME",
+    )
     log: str | None = _output(
         None,
         "show numbers and pictures of the run in tensorboard, wandb (offline, unless WANDB_MODE=online is set) or mlflow (a "

@@ -1,14 +1,11 @@
-"""What happens around the steps of `fit`: progress on the terminal, evaluation, and files that survive a killed process."""
+"""What happens around the steps of `fit`: evaluation, and files that survive a killed process."""
 
-import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from centerkp.drawing.pictures import draw_comparison
 from centerkp.evaluation.evaluate import evaluate
@@ -18,24 +15,17 @@ from centerkp.inference.scores import choose_least_scores
 from centerkp.labels.records import Record
 from centerkp.model.center_net import CenterNet, save_model
 from centerkp.results import Detection
+from centerkp.settings.values import read_time
 from centerkp.training.interruption import Interruption
 from centerkp.training.optimizer import averaged_weights
+from centerkp.training.progress import format_row
 from centerkp.training.run import Run
-from centerkp.training.run_folder import RunFolder
 from centerkp.training.run_images import digest_records
-from centerkp.training.time_limit import TimeLimit, is_turn
+from centerkp.training.step_watch import BrokenStep, has_finite_weights
+from centerkp.training.time_limit import is_turn
 from centerkp.wording import count_of
 
-SHORT = 300  # seconds of a run that nobody wants to shorten
-# Heads as columns of an 80-column terminal.
-SHORT_NAMES = {
-    "center_heatmap": "center",
-    "center_offset": "c.offs",
-    "box_size": "size",
-    "keypoint_heatmap": "points",
-    "keypoint_offset": "p.offs",
-    "keypoint_regression": "p.vect",
-}
+SAVE_PAUSE, SAVE_COST = 600, 99  # seconds between saves within an epoch, longer where they would take over a hundredth of it
 
 
 def draw_validation(record: Record, detections: Sequence[Detection], model: CenterNet) -> np.ndarray:
@@ -48,8 +38,8 @@ class EpochEnd(keras.callbacks.Callback):
     """At the end of every epoch: evaluates when it is time, saves the best and the last model, writes the log, prints a line.
 
     The log is written before `last.keras`, which knows how many epochs it has seen: a process killed between the two loses
-    nothing, the epoch is done again. An epoch is also saved when it is still to be evaluated, which may take long, and where a
-    signal interrupts it.
+    nothing, the epoch is done again. An epoch is also saved on its way every `save_every`, where a signal interrupts it, and
+    when it is still to be evaluated, which may take long.
 
     Args:
         rows: of the log of the epochs before.
@@ -60,6 +50,7 @@ class EpochEnd(keras.callbacks.Callback):
         self.run, self.validation_batches, self.rows = run, validation_batches, rows
         self.validation, self.interruption = digest_records(run.val_records), interruption
         self.evaluated = time.monotonic()
+        self.saved, self.saving = time.monotonic(), 0.0  # when last.keras was written last, and how long that took
 
     def on_epoch_begin(self, epoch: int, logs: Mapping | None = None) -> None:
         """Notes the time; in an unfinished epoch takes up its steps and the sums of its metrics again."""
@@ -77,12 +68,15 @@ class EpochEnd(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
     def on_train_batch_end(self, batch: int, logs: Mapping | None = None) -> None:
-        """Counts the step, and looks for a signal after it as before the next one."""
+        """Counts the step, looks for a signal after it as before the next one, and saves when it is time."""
         self.done = self.first_step + batch + 1
         self.on_train_batch_begin(batch + 1)
+        if self.done < self.run.steps and time.monotonic() - self.saved > self._choose_pause():
+            self._save_unfinished(self.done)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Evaluates when it is time, saves the best and the last model, writes log.csv, prints the epoch's line."""
+        self._require_numbers()
         row = {"epoch": epoch + 1, "learning_rate": float(self.model.optimizer.learning_rate), **(logs or {})}
         row["seconds"] = round(time.monotonic() - self.started, 1)
         is_due = self._is_due(epoch)
@@ -144,15 +138,27 @@ class EpochEnd(keras.callbacks.Callback):
         """Saves the model after so many steps of an epoch, what its metrics have summed up, and if an evaluation is due."""
         if keras.backend.backend() == "jax":
             self.model.jax_state_sync()  # the state is with `fit` until somebody asks for it
+        self._require_numbers()
         metrics = [float(keras.ops.convert_to_numpy(v)) for v in self.model.metrics_variables]
         self.model.unfinished = {"steps": steps, "metrics": metrics, "is_due": is_due}
         self._save_last()
 
     def _save_last(self) -> None:
-        """Saves the model in training, and what is left of the time of a timed run."""
-        if self.run.limit:
-            self.model.timed = self.run.limit.to_dict()
-        save_model(self.model, self.run.folder.last)
+        """Saves the model in training, and notes when and how long it took."""
+        started = time.monotonic()
+        self.run.save_last()
+        self.saved = time.monotonic()
+        self.saving = self.saved - started
+
+    def _choose_pause(self) -> float:
+        """Seconds between two saves within an epoch."""
+        every = self.run.settings.save_every
+        return read_time(every, "save_every") if every else max(SAVE_PAUSE, SAVE_COST * self.saving)
+
+    def _require_numbers(self) -> None:
+        """Raises BrokenStep rather than save or judge a model whose weights are no longer numbers."""
+        if not has_finite_weights(self.model):
+            raise BrokenStep(self.model.trained_epochs + 1, self.done, {}, [])
 
     def _evaluate_model(self) -> dict[str, float]:
         """Evaluates the model in training on the validation images, and tells it its thresholds; the numbers for the log."""
@@ -190,98 +196,3 @@ class OwnWeights(keras.callbacks.Callback):
         """Gives the model its kept weights back after `fit`."""
         for variable, value in zip(self.model.trainable_variables, self.values, strict=True):
             variable.assign(value)
-
-
-class Forecast(keras.callbacks.Callback):
-    """Says after the first steps how long the rest takes, and how it would take less."""
-
-    FIRST, LAST = 3, 13  # the steps between which is measured; the first ones build the graph
-
-    def __init__(self, steps: int, image_size: int, limit: TimeLimit | None, console: Console):
-        super().__init__()
-        self.steps, self.image_size, self.limit, self.console = steps, image_size, limit, console
-        self.done = 0
-
-    def on_train_batch_end(self, batch: int, logs: Mapping | None = None) -> None:
-        """Counts the steps, and after the first ones prints how long the training will take."""
-        self.done += 1
-        if self.done == self.FIRST:
-            self.started = time.monotonic()
-        if self.done != self.LAST:
-            return
-        step = (time.monotonic() - self.started) / (self.LAST - self.FIRST)
-        if self.limit and (fitting := self.limit.count_left() / self.limit.step) < self.steps - self.done:
-            self.console.print(f"{self.limit.step:.2g} s a step: about {fitting:.0f} more fit into the time")
-            return
-        left = step * (self.steps - self.done)
-        smaller = self.image_size * 3 // 4 // self.model.multiple * self.model.multiple
-        line = f"{step:.2g} s a step: {format_duration(left)} to go, evaluations not counted"
-        if left > SHORT and smaller:
-            share = (smaller / self.image_size) ** 2
-            line += f"; --image-size {smaller} would take {share:.0%} of it, fewer --epochs in proportion"
-        self.console.print(line)
-
-
-def format_duration(seconds: float) -> str:
-    """How long training takes, in words: 45 -> "45 s", 340 -> "6 minutes", 9000 -> "2.5 hours"."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
-
-
-def format_header(heads: Sequence[str]) -> str:
-    """The heading over the lines that training prints of its epochs."""
-    names = [SHORT_NAMES[head] for head in heads]
-    return f"{'epoch':>5} {'loss':>7} " + " ".join(f"{n:>6}" for n in names) + f" {'val':>7} {'boxAP':>5} {'kptAP':>5}"
-
-
-def format_row(row: dict[str, float]) -> str:
-    """The log of one epoch as the line that training prints, of at most 80 characters."""
-    terms = " ".join(f"{row[head]:6.2f}" for head in SHORT_NAMES if head in row)
-    line = f"{int(row['epoch']):5d} {row['loss']:7.2f} {terms}"
-    if "val_loss" in row:
-        numbers = [f"{row[k]:5.3f}" if k in row else "    -" for k in ("box_ap", "keypoint_ap")]
-        line += f" {row['val_loss']:7.2f} {numbers[0]} {numbers[1]}{' *' if row.get('best') else ''}"
-    return line
-
-
-class ProgressBar(keras.callbacks.Callback):
-    """The bar of the current epoch, with the loss so far; stops training when the loss is no longer a number."""
-
-    def __init__(self, epochs: int | None, steps: int, folder: RunFolder, console: Console):
-        super().__init__()
-        self.epochs, self.steps, self.folder = epochs, steps, folder
-        columns = TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), TimeRemainingColumn(compact=True)
-        # Without a terminal every redrawing would be a line of its own.
-        self.progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-
-    def on_epoch_begin(self, epoch: int, logs: Mapping | None = None) -> None:
-        """Shows the bar of an epoch, from the steps on that are already done."""
-        self.epoch = epoch + 1
-        self.name = f"epoch {self.epoch}/{self.epochs}" if self.epochs else f"epoch {self.epoch}"
-        self.done = self.model.unfinished["steps"] if self.model.unfinished else 0
-        self.task = self.progress.add_task(self.name, total=self.steps, completed=self.done)
-        self.progress.start()
-
-    def on_train_batch_end(self, batch: int, logs: Mapping | None = None) -> None:
-        """Moves the bar on by a step; ValueError when the loss is no longer finite."""
-        loss = float((logs or {}).get("loss", np.nan))
-        if not math.isfinite(loss):
-            self.progress.stop()
-            terms = {k: float(v) for k, v in logs.items()}
-            last = self.folder.last
-            saved = f"{last} holds what was saved before" if last.exists() else "nothing had been saved yet"
-            raise ValueError(
-                f"Epoch {self.epoch}, step {self.done + batch + 1}: the loss is {loss} (terms {terms}), expected a finite "
-                f"number; lower --learning-rate or --clip-norm, or train in float32 ({saved})."
-            )
-        self.progress.update(self.task, advance=1, description=f"{self.name}  loss {loss:.2f}")
-
-    def on_epoch_end(self, epoch: int, logs: Mapping | None = None) -> None:
-        """Takes the bar of the epoch away."""
-        self.progress.remove_task(self.task)
-        self.progress.stop()
-
-    def on_train_end(self, logs: Mapping | None = None) -> None:
-        """Takes the bar away at the end of training."""
-        self.progress.stop()

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import keras
 
@@ -13,11 +14,13 @@ from centerkp.settings.training import TrainSettings
 FIRST_RATE, LAST_RATE = 0.01, 0.02  # shares of the highest learning rate
 
 
-def make_optimizer(settings: TrainSettings, total_steps: int) -> keras.optimizers.Optimizer:
+def make_optimizer(settings: TrainSettings, total_steps: int, factor: float = 1.0) -> keras.optimizers.Optimizer:
     """The optimizer of a run: AdamW with warm-up, cosine decay, gradient clipping and a moving average of weights.
 
     The learning rate of a timed run is a number that `TimeLimit` sets as the run goes on; `total_steps` says nothing then.
+    `factor` lowers the rate of a run whose loss was no longer a number.
     """
+    settings = replace(settings, learning_rate=factor * settings.learning_rate)
     return AveragingAdamW(
         rate_at(settings, 0.0) if settings.time else _decay_by_steps(settings, total_steps),
         weight_decay=settings.weight_decay,

@@ -42,7 +42,7 @@ def load_last(folder: RunFolder, schema: Schema, settings: TrainSettings) -> Cen
     if model.schema != Schema(tuple(own)):
         raise ValueError(
             f"{settings.coco or settings.tfrecord}: its classes or keypoints differ from those {folder.last} was trained on; "
-            "start a new run."
+            f"start a new run with --weights {folder.best}."
         )
     return model
 

@@ -9,7 +9,7 @@ import keras
 from rich.console import Console
 
 from centerkp.labels.records import Record
-from centerkp.model.center_net import CenterNet
+from centerkp.model.center_net import CenterNet, save_model
 from centerkp.results import Detection
 from centerkp.samples.cache import ImageCache
 from centerkp.settings.training import TrainSettings
@@ -57,6 +57,20 @@ class Run:
         """What reads the run's training images, and may keep them; None where they are to be decoded anew each time."""
         return None if self.settings.cache == "none" else ImageCache(is_active=self.settings.cache == "ram")
 
+    def save_last(self) -> None:
+        """Saves the model in training, and what is left of the time of a timed run."""
+        if self.limit:
+            self.model.timed = self.limit.to_dict()
+        save_model(self.model, self.folder.last)
+
+    def has_ended(self) -> bool:
+        """Whether there is nothing left to train: the epochs are done, the time is over, or the patience is out."""
+        model, epochs = self.model, self.settings.epochs
+        if model.unfinished:
+            return False
+        is_over = self.limit.is_over if self.limit else False
+        return is_over or (epochs is not None and model.trained_epochs >= epochs) or self.is_stale(self.read_rows())
+
     def read_rows(self) -> list[dict[str, float]]:
         """The rows of the run's log, of the epochs that its model has seen to the end."""
         return [row for row in self.folder.read_log() if row["epoch"] <= self.model.trained_epochs]
@@ -64,8 +78,9 @@ class Run:
     def is_stale(self, rows: Sequence[Mapping[str, float]]) -> bool:
         """Whether the run's score has not risen in as many evaluations as its patience allows, by these rows of the log.
 
-        Those while a part was frozen do not count: what comes after them has not yet been tried.
+        Those while a part was frozen do not count, nor those before the run was prolonged: what comes after them has not yet
+        been tried.
         """
-        since = max(self.scores.keys() | {self.settings.unfreeze_at})
+        since = max(self.scores.keys() | {self.settings.unfreeze_at, self.model.schedule_start})
         later = sum("score" in row and row["epoch"] > since for row in rows)
         return bool(self.settings.patience) and later >= self.settings.patience

@@ -53,6 +53,7 @@ class RunFolder:
         self.last = self.path / "last.keras"
         self.metrics = self.path / "metrics.json"
         self.predictions = self.path / "predictions.json"
+        self.post_mortem = self.path / "post_mortem.json"
         self.pictures = self.path / "pictures"
         self.tensorboard = self.path / "tensorboard"
 

@@ -26,8 +26,12 @@ SHOWN = 3  # names in an error
 
 @dataclass(frozen=True)
 class KeptImages:
-    """What a run remembers of its images: digests of their labels by (image id, name of the file), in the order of training."""
+    """What a run remembers of its images: digests of their labels by (image id, name of the file), in the order of training.
 
+    `weights` is its best model, with which a new run on other images would start.
+    """
+
+    weights: Path
     train: Mapping[tuple[int, str], str]
     val: Mapping[tuple[int, str], str]
 
@@ -112,7 +116,7 @@ def choose_kept(
         some = ", ".join(lost[:SHOWN]) + (", ..." if len(lost) > SHOWN else "")
         raise ValueError(
             f"{path}: found {number - len(lost)} images of the run, expected all {number}; not there any more, unreadable, or "
-            f"with another id: {some}; put them back, or start a new run."
+            f"with another id: {some}; put them back, or start a new run with --weights {kept.weights}."
         )
     train, val = [pool[key] for key in kept.train], [val_pool[key] for key in kept.val]
     for noun, chosen, digests in (("training image", train, kept.train), ("validation image", val, kept.val)):
@@ -121,7 +125,8 @@ def choose_kept(
     added = [key[1] for key in pool if key not in kept.train and (held is not None or key not in kept.val)]
     if held is not None:
         added += [key[1] for key in val_pool if key not in kept.val]
-    remarks.add_note("image", len(added), "added since the run began, left out; start a new run to use them", added)
+    rest = f"added since the run began, left out; start a new run with --weights {kept.weights} to use them"
+    remarks.add_note("image", len(added), rest, added)
     return train, val, remarks
 
 
@@ -161,7 +166,7 @@ def read_images(path: Path) -> KeptImages | None:
         raise ValueError(
             f"{path}: found no list of images, expected which train and which validate; copy it back, or start a new run."
         ) from None
-    return KeptImages(*sides)
+    return KeptImages(path.with_name("best.keras"), *sides)
 
 
 def image_key(record: Record) -> tuple[int, str]:

@@ -92,7 +92,7 @@ class TimeLimit(keras.callbacks.Callback):
 
     def on_train_batch_begin(self, batch: int, logs: Mapping | None = None) -> None:
         """Gives the step of a timed run its learning rate."""
-        rate = rate_at(self.settings, self.progress)
+        rate = self.model.rate_factor * rate_at(self.settings, self.progress)
         if abs(rate - self.rate) > NOTICEABLE * self.rate:
             if keras.backend.backend() == "jax":
                 self.model.jax_state_sync()  # `fit` looks at the variables again after that

@@ -25,11 +25,13 @@ from centerkp.schema import Schema
 from centerkp.settings.training import TrainSettings
 from centerkp.settings.values import read_keypoint_map, read_numbers
 from centerkp.training.batch_search import choose_batch_size
-from centerkp.training.callbacks import draw_validation, format_duration
+from centerkp.training.callbacks import draw_validation
 from centerkp.training.choice import choose, choose_epochs
 from centerkp.training.dry_run import build_probe, dry_run
 from centerkp.training.fitting import fit
 from centerkp.training.loggers import require_loggers
+from centerkp.training.progress import format_duration
+from centerkp.training.prolonging import prolong
 from centerkp.training.resumed import check_begun, find_scores, load_last
 from centerkp.training.run import Run
 from centerkp.training.run_folder import RunFolder
@@ -53,6 +55,7 @@ def train(
     settings: TrainSettings,
     *,
     resume: str | Path | None = None,
+    prolongs: bool = False,
     started: float | None = None,
     console: Console | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
@@ -60,8 +63,9 @@ def train(
     """Trains a detector and leaves everything in its run folder.
 
     Args:
-        resume: the folder of an interrupted run, continued with its own settings (but `settings.epochs` may be raised) and
-            its own images from its last whole epoch, or the step at which a signal interrupted it.
+        resume: the folder of an interrupted run, continued with its own settings and its own images from its last save: a
+            whole epoch, or a step in one.
+        prolongs: a resumed run that has ended goes on to `settings.epochs` or for another `settings.time`.
         started: from when on `settings.time` counts, by `time.monotonic`; by default from now on.
         callbacks: Keras callbacks of your own. At the end of an epoch they are given its whole row of the log, after an
             evaluation with `score`, `box_ap` and the like; one that sets `model.stop_training` ends the run as its last epoch
@@ -87,7 +91,7 @@ def train(
     try:
         if resume:
             with folder.hold():
-                return _resume_run(settings, folder, by_default, started, console, callbacks)
+                return _resume_run(settings, folder, prolongs, by_default, started, console, callbacks)
         settings, schema, train_records, val_records = _prepare_records(settings, None, console)
         model = _build_new_model(schema, train_records, settings, by_default, console)
         folder = RunFolder.create(settings)
@@ -114,6 +118,7 @@ def _build_new_model(
 def _resume_run(
     settings: TrainSettings,
     folder: RunFolder,
+    prolongs: bool,
     by_default: bool,
     started: float,
     console: Console,
@@ -127,15 +132,18 @@ def _resume_run(
         model = load_last(folder, schema, settings)
     else:
         model = _build_new_model(schema, train_records, settings, by_default, console)
+    run = Run(model, train_records, val_records, settings, folder, started, console, callbacks=callbacks)
+    run.scores.update(find_scores(folder, val_records, settings, model.trained_epochs, console))
+    if prolongs and has_begun:
+        prolong(run, folder.read_settings())
     folder.write_start(settings, schema, train_records, val_records)
-    return _fit_and_finish(Run(model, train_records, val_records, settings, folder, started, console, callbacks=callbacks))
+    return _fit_and_finish(run)
 
 
 def _fit_and_finish(run: Run) -> TrainResult:
     """Trains a run's model from wherever it stands to the end; says how to go on when it is interrupted."""
     val_records, settings, folder, console = run.val_records, run.settings, run.folder, run.console
     try:
-        run.scores.update(find_scores(folder, val_records, settings, run.model.trained_epochs, console))
         fit(run)
         result = finish(folder, val_records, settings, console)
         if run.limit:

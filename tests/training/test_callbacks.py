@@ -1,6 +1,7 @@
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from rich.console import Console
 from scored_objects import SCHEMA, random_records
@@ -8,8 +9,10 @@ from scored_objects import SCHEMA, random_records
 from centerkp.evaluation.evaluate import ground_truth_as_detections
 from centerkp.settings.training import TrainSettings
 from centerkp.training import callbacks
-from centerkp.training.callbacks import EpochEnd, Forecast, format_duration
+from centerkp.training.callbacks import EpochEnd
+from centerkp.training.progress import Forecast, format_duration
 from centerkp.training.run import Run
+from centerkp.training.step_watch import BrokenStep
 
 
 def forecast(monkeypatch, seconds, size, multiple, steps=1013):
@@ -55,3 +58,43 @@ def test_an_evaluation_tells_the_model_its_thresholds(monkeypatch):
 
 def test_durations():
     assert [format_duration(s) for s in (45, 340, 9000)] == ["45 s", "6 minutes", "2.5 hours"]
+
+
+def count_saves(monkeypatch, saving, save_every):
+    """Saves in an epoch of two hours, steps of ten seconds, each save of so many."""
+    now, saves = 0.0, []
+
+    def save_last():
+        nonlocal now
+        now += saving
+        saves.append(now)
+
+    monkeypatch.setattr(callbacks.time, "monotonic", lambda: now)
+    monkeypatch.setattr(callbacks, "digest_records", lambda _: "")
+    run = SimpleNamespace(settings=TrainSettings(save_every=save_every), save_last=save_last, val_records=[], steps=720)
+    end = EpochEnd(run, validation_batches=None, rows=[], interruption=SimpleNamespace(signal=None))
+    end.set_model(SimpleNamespace(unfinished=None, weights=[], metrics_variables=[], jax_state_sync=lambda: None))
+    end.on_epoch_begin(0)
+    for step in range(720):
+        now += 10
+        end.on_train_batch_end(step)
+    return len(saves)
+
+
+@pytest.mark.parametrize(
+    ("saving", "save_every", "saves"), [(0.5, None, 11), (30.0, None, 3), (30.0, "10m", 11), (0.5, "1h", 1), (0.5, "10s", 359)]
+)
+def test_saves_within_an_epoch(monkeypatch, saving, save_every, saves):
+    """Every ten minutes, or as seldom as takes a hundredth of the time, or as often as the user says; not at its end."""
+    assert count_saves(monkeypatch, saving, save_every) == saves
+
+
+def test_weights_that_are_no_numbers_are_neither_saved_nor_judged():
+    run = SimpleNamespace(settings=TrainSettings(), val_records=[], save_last=None)
+    end = EpochEnd(run, validation_batches=None, rows=[], interruption=None)
+    weights = [np.zeros(3), np.array([0, np.nan])]
+    end.set_model(SimpleNamespace(unfinished=None, weights=weights, trained_epochs=4, jax_state_sync=lambda: None))
+    end.on_epoch_begin(4)
+    for act in (lambda: end._save_unfinished(0), lambda: end.on_epoch_end(4)):
+        with pytest.raises(BrokenStep, match="epoch 5, step 0"):
+            act()

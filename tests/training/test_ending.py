@@ -2,6 +2,8 @@
 
 import json
 import signal
+import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,9 +14,12 @@ import centerkp
 from centerkp.cli import main
 from centerkp.demo.scenes import write_demo
 from centerkp.model.center_net import CenterNet
+from centerkp.schema import Schema
 from centerkp.settings.training import TrainSettings
 from centerkp.training import train as training
 from centerkp.training.callbacks import EpochEnd
+from centerkp.training.parts import compile_part, plan_parts
+from centerkp.training.prolonging import prolong
 from centerkp.training.run import Run
 from centerkp.training.run_folder import RunFolder
 from centerkp.training.time_limit import TimeLimit
@@ -64,7 +69,7 @@ def test_evaluations_while_a_part_was_frozen_wear_out_no_patience():
     rows = [{"epoch": epoch, "score": 0.1} for epoch in range(1, 8)]
     for unfreeze_at, stale in ((0, True), (5, False), (4, True)):
         settings = TrainSettings(patience=3, unfreeze_at=unfreeze_at, freeze="backbone" if unfreeze_at else "auto")
-        run = Run(None, (), (), settings, None, 0.0, None, {1: 0.2})
+        run = Run(SimpleNamespace(schedule_start=0), (), (), settings, None, 0.0, None, {1: 0.2})
         assert run.is_stale(rows) == stale
 
 
@@ -88,7 +93,7 @@ def clock(monkeypatch):
             signal.raise_signal(signal.SIGTERM)
 
     def evaluate_model(self):
-        name = "kills_last" if self.run.limit.is_over else "kills_first"
+        name = "kills_last" if self.run.limit and self.run.limit.is_over else "kills_first"
         if getattr(clock, name):
             setattr(clock, name, False)
             signal.raise_signal(signal.SIGTERM)
@@ -137,6 +142,59 @@ def test_timed_run_ends_with_its_epochs(make_settings, tmp_path, clock):
     assert "1h: 3 epochs of 4 steps" in console.export_text()
 
 
+def test_run_that_has_ended_is_prolonged(make_settings, tmp_path, monkeypatch, capsys):
+    """From one epoch to two, killed on the way and told so again: the schedule of the second is one of its own."""
+    folder, resume = RunFolder(tmp_path / "run"), ["train", "--resume", str(tmp_path / "run")]
+    monkeypatch.setattr(EpochEnd, "_evaluate_model", lambda self: {"score": 0.5})
+    train(make_settings(epochs=1, batch_size=4), console=Console(quiet=True))
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "fit", lambda run: signal.raise_signal(signal.SIGTERM))
+        assert main([*resume, "--epochs", "2"]) == 143
+    assert main([*resume, "--epochs", "2"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert text.count("prolonged after 1 epoch to 2: the learning rate warms up again to 0.001 and falls once more") == 1
+    rows, last = folder.read_log(), centerkp.load_model(folder.last)
+    assert [row["epoch"] for row in rows] == [1, 2] and rows[0]["learning_rate"] == rows[1]["learning_rate"]
+    assert (last.trained_epochs, last.schedule_start, int(last.optimizer.iterations)) == (2, 1, 2)
+    assert main([*resume, "--epochs", "2"]) == 2
+    assert "epochs: found 2, expected more than the 2" in capsys.readouterr().err
+    assert main([*resume, "--image-size", "64"]) == 2
+    error = capsys.readouterr().err
+    assert "found ['image_size'] beside it" in error and f"start a new one with --weights {folder.best}" in error
+
+
+def test_prolonged_for_epochs_or_a_time(make_settings, tmp_path):
+    """Only a run that has ended: by its epochs, or because its time was over; on its way to that length it is left alone."""
+    schema, console = Schema.generic(1, 1), Console(quiet=True)
+    minute = {"progress": 1.0, "seconds": -5.0, "is_over": True}
+    for former, state, longer, timed in (
+        ({"epochs": 4}, {"trained_epochs": 4}, {"time": "20m"}, True),
+        ({"time": "1m"}, {"trained_epochs": 4, "timed": minute}, {"time": "1m"}, True),
+        ({"time": "1m"}, {"trained_epochs": 4, "timed": minute}, {"epochs": 9}, False),
+        ({"epochs": 9}, {"trained_epochs": 4}, {"epochs": 9}, None),
+        ({"epochs": 9}, {"trained_epochs": 4}, {"epochs": 12}, "found a run that has not ended"),
+        ({"time": "1m"}, {"trained_epochs": 4, "timed": minute, "unfinished": {"steps": 1}}, {"time": "2m"}, "not ended"),
+        ({"time": "1m"}, {"trained_epochs": 4, "timed": minute}, {"epochs": 4}, "expected more than the 4"),
+    ):
+        old, new = (make_settings(**length).resolve() for length in (former, longer))
+        model = training.build_probe(schema, old)
+        for name, value in state.items():
+            setattr(model, name, value)
+        run = Run(model, range(8), range(3), new, RunFolder(tmp_path), time.monotonic(), console)
+        compile_part(replace(run, settings=old), plan_parts(old, 0)[0])
+        model.optimizer.iterations.assign(16)
+        if isinstance(timed, str):
+            with pytest.raises(ValueError, match=timed):
+                prolong(run, old)
+            continue
+        prolong(run, old)
+        assert (model.schedule_start, int(model.optimizer.iterations)) == ((0, 16) if timed is None else (4, 0))
+        if timed:
+            assert run.limit.progress == 0 and run.limit.deadline - time.monotonic() > 50 and not run.has_ended()
+        elif timed is False:
+            assert not run.has_ended() and float(model.optimizer.learning_rate) == pytest.approx(0.01 * 1e-3)
+
+
 def test_interrupted_timed_run_has_what_was_left(make_settings, tmp_path, clock, capsys):
     """By signals in its first evaluation, between two steps, and in its last evaluation; a night passes after each."""
     folder = RunFolder(tmp_path / "run")
@@ -157,7 +215,7 @@ def test_interrupted_timed_run_has_what_was_left(make_settings, tmp_path, clock,
 
     clock.now = 50_000.0
     assert main(["train", "--resume", str(folder.path), "--time", "2m"]) == 2
-    assert "--resume: found ['time'] beside it" in capsys.readouterr().err
+    assert "found a run that has not ended" in capsys.readouterr().err
     assert main(["train", "--resume", str(folder.path)]) == 143
     assert 60 - used - 9 <= clock.now - 50_000 <= 60 - used
     steps, last = len(clock.progress), centerkp.load_model(folder.last)

@@ -1,6 +1,5 @@
 """A run that was interrupted or moved, or whose data have changed: it goes on where that is sound, and else says why not."""
 
-import io
 import json
 import os
 import shutil
@@ -18,7 +17,7 @@ from centerkp.cli import main
 from centerkp.demo.scenes import write_demo
 from centerkp.schema import ObjectClass, Schema
 from centerkp.settings.training import TrainSettings
-from centerkp.training.callbacks import EpochEnd, ProgressBar
+from centerkp.training.callbacks import EpochEnd
 from centerkp.training.interruption import Interruption
 from centerkp.training.resumed import find_scores, load_last
 from centerkp.training.run_folder import RunFolder
@@ -256,7 +255,7 @@ def test_sides_that_labels_show_stay_those_of_the_run(monkeypatch):
     """Added labels may show sides that the first ones did not; told pairs that differ are another dataset."""
     began = Schema((ObjectClass("plate", 1, ("p", "q")),))
     monkeypatch.setattr("centerkp.training.resumed.load_model", lambda path: SimpleNamespace(schema=began))
-    folder, settings = SimpleNamespace(last="last.keras"), TrainSettings(coco="ann.json")
+    folder, settings = SimpleNamespace(last="last.keras", best="best.keras"), TrainSettings(coco="ann.json")
     for source in ("sided", "few", "none"):
         now = Schema((ObjectClass("plate", 1, ("p", "q"), flip_source=source),))
         assert load_last(folder, now, settings).schema == began
@@ -275,14 +274,3 @@ def test_damaged_log_and_list_of_images_are_one_sentence(tmp_path):
         folder.images.write_bytes(content.encode("latin-1"))
         with pytest.raises(ValueError, match="images.json: found no list of images"):
             folder.read_images()
-
-
-def test_loss_that_is_no_number_says_what_is_saved(tmp_path):
-    bar = ProgressBar(2, 3, RunFolder(tmp_path), Console(file=io.StringIO()))
-    bar.set_model(SimpleNamespace(unfinished={"steps": 1, "metrics": []}))
-    bar.on_epoch_begin(0)
-    with pytest.raises(ValueError, match=r"Epoch 1, step 2: the loss is nan .* \(nothing had been saved yet\)"):
-        bar.on_train_batch_end(0, {"loss": np.nan})
-    bar.folder.last.touch()
-    with pytest.raises(ValueError, match=r"last.keras holds what was saved before"):
-        bar.on_train_batch_end(0, {"loss": np.inf})

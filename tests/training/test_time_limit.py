@@ -17,7 +17,9 @@ class Machine:
         monkeypatch.setattr(time_limit, "monotonic", lambda: self.now)
         self.limit = TimeLimit(TrainSettings(learning_rate=1.0, **settings), timed, 0.0, validation_steps=4)
         self.limit.steps_left = 10**9
-        self.limit.set_model(SimpleNamespace(optimizer=SimpleNamespace(), stop_training=False, jax_state_sync=lambda: None))
+        model = SimpleNamespace(stop_training=False, rate_factor=1.0, jax_state_sync=lambda: None)
+        model.optimizer = SimpleNamespace()
+        self.limit.set_model(model)
         self.steps, self.evaluations = [], []
 
     def train(self, step, epoch=50):

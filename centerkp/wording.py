@@ -1,4 +1,4 @@
-"""How the package speaks: counted nouns, quoted values, and what somebody may have meant."""
+"""How the package speaks: counted nouns, durations, quoted values, and what somebody may have meant."""
 
 import difflib
 import re
@@ -29,3 +29,10 @@ def count_of(number: int, noun: str) -> str:
     """A counted noun in words: "1 image", "2 images", "2 categories", "2 classes"."""
     plural = noun[:-1] + "ies" if noun.endswith("y") else noun + ("es" if noun.endswith("s") else "s")
     return f"{number} {noun if number == 1 else plural}"
+
+
+def format_duration(seconds: float) -> str:
+    """How long something takes, in words: 45 -> "45 s", 340 -> "6 minutes", 9000 -> "2.5 hours"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"

@@ -49,6 +49,7 @@ EVERY = [
     "demo --epochs 1 --run run",
     "train --resume run",
     "tune --coco data/train.json --weights run/best.keras --image-size 32 --epochs 1 --batch-size 4 --trials 1 --run tuned",
+    "report run",
     "infer data/images --weights run/best.keras --tta flip",
     "eval run/best.keras --coco data/val.json",
     "export run/best.keras --format openvino --precision int8 --calibrate data/images --out m.xml",

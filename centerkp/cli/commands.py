@@ -22,6 +22,7 @@ COMMANDS = (
     "tune",
     "infer",
     "eval",
+    "report",
     "export",
     "check",
     "show",

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from centerkp.evaluation.monitors import MONITORS
 from centerkp.labels.records import Record
 from centerkp.results import DEFAULT_SCORE, Detection, Thresholds
 from centerkp.schema import Schema
+from centerkp.wording import quote
 
 _SIZES = {"small": "APs", "medium": "APm", "large": "APl"}
 
@@ -71,6 +72,15 @@ class Evaluation:
         numbers = asdict(self) | {"notes": list(self.notes)}
         del numbers["curves"]
         return numbers
+
+    @classmethod
+    def from_dict(cls, numbers: Mapping) -> "Evaluation":
+        """The evaluation of which `to_dict` gave the numbers, without its curves; ValueError when some are missing."""
+        try:
+            kept = {f.name: numbers[f.name] for f in fields(cls) if f.name not in ("notes", "curves")}
+            return cls(**kept, notes=tuple(numbers["notes"]), curves={"boxes": {}, "keypoints": {}, "pck": {}})
+        except (TypeError, KeyError):
+            raise ValueError(f"evaluation: found {quote(numbers)}, expected the numbers of this version.") from None
 
     def find_thresholds(self) -> Thresholds | None:
         """The scores from which on objects count, by this evaluation's best F1 of boxes; None where nothing was found."""

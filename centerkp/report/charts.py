@@ -12,10 +12,10 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from centerkp.report.page import series_color
-from centerkp.report.style import SERIES
+from centerkp.report.style import DASHES, SERIES
 
 # Drawn in these colours, which nothing else uses, and written as the names of the page's: so a chart follows light and dark.
 _INK, _RULE = "#010203", "#010204"
@@ -44,6 +44,10 @@ _SETTINGS = {
     "path.simplify_threshold": 0.3,
 }
 _SIZE = (4.6, 3.0)  # inches of 72 points: about a phone's width, so that letters keep their size there
+_MARGINS = {"left": 0.17, "right": 0.98, "bottom": 0.16, "top": 0.97}  # to measure the letters would take as long as to draw
+_FEW = 12  # points of a curve, each shown as one
+_WIDE = 20  # times that a curve's highest value is its lowest, from where it is drawn in powers of 10
+_MOST = 300  # from where on only powers of 10 are named
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +87,33 @@ def draw_lines(
         return _chart_to_svg(figure)
 
 
+def draw_curves(lines: Sequence[Line], *, x_label: str) -> str:
+    """A chart of what was counted or measured again and again as inline SVG: x in whole numbers, y as far as it goes.
+
+    A curve of few points shows them, so that a single one is seen; the colours come round again dashed.
+    """
+    with rc_context(_SETTINGS):
+        figure, axes = _make_axes(x_label, "")
+        for line in lines:
+            color = _SERIES[line.series % len(_SERIES)]
+            style = DASHES[line.series // len(_SERIES) % len(DASHES)]
+            axes.plot(line.x, line.y, color=color, linestyle=style, marker="o" if len(line.x) <= _FEW else "", markersize=4)
+            if line.mark is not None:
+                axes.plot(*line.mark, "o", color=color, markersize=8, clip_on=False)
+        values = np.concatenate([np.asarray(line.y, float) for line in lines])
+        values = values[np.isfinite(values)]
+        if len(values) and 0 < values.min() < values.max() / _WIDE:
+            axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if values.max() < _MOST * values.min() else (1,)))
+            axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            axes.yaxis.set_minor_locator(NullLocator())
+        elif len(values) and values.min() >= 0:
+            axes.set_ylim(0, 1.05 * values.max() or 1)
+        axes.set_xlim(0, 1.02 * max((max(line.x) for line in lines if len(line.x)), default=1))
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        return _chart_to_svg(figure)
+
+
 def draw_columns(edges: Sequence[float], counts: Sequence[float], *, x_label: str, y_label: str) -> str:
     """A histogram chart as inline SVG, x in powers of 10: `edges`, above 0, has one entry more than `counts`."""
     with rc_context(_SETTINGS):
@@ -97,8 +128,9 @@ def draw_columns(edges: Sequence[float], counts: Sequence[float], *, x_label: st
 
 def _make_axes(x_label: str, y_label: str) -> tuple[Figure, Axes]:
     """Empty Matplotlib axes of a chart, with labels."""
-    figure = Figure(figsize=_SIZE, dpi=72, layout="constrained")
+    figure = Figure(figsize=_SIZE, dpi=72)
     FigureCanvasSVG(figure)
+    figure.subplots_adjust(**_MARGINS)
     axes = figure.add_subplot()
     axes.set_axisbelow(True)
     axes.set_xlabel(x_label)
@@ -123,5 +155,10 @@ def _adapt_svg(svg: str) -> str:
         svg = svg.replace(color, name)
     prefix = f"c{uuid.uuid4().hex[:8]}"
     svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{prefix}", svg)
-    svg = re.sub(r"-?\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}".rstrip("0").rstrip("."), svg)
+    svg = re.sub(r"<[^>]*>", lambda tag: re.sub(r"-?\d+\.\d{3,}", _shorten, tag[0]), svg)  # what stands between tags is read
     return re.sub(r"\s*\n\s*", "\n", svg).strip()
+
+
+def _shorten(number: re.Match) -> str:
+    """A coordinate of a chart, to 1/100 point."""
+    return f"{float(number[0]):.2f}".rstrip("0").rstrip(".")

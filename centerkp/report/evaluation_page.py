@@ -14,19 +14,23 @@ from centerkp.evaluation.keypoint_error import PCK_SHARES
 from centerkp.evaluation.speed import describe_machine
 from centerkp.evaluation.tables import (
     GUESS,
-    TextTable,
     class_table,
     collect_notes,
     confusion_table,
-    keypoint_table,
     number_table,
-    pck_table,
-    share,
     threshold_table,
 )
 from centerkp.images.reading import read_image
 from centerkp.report.charts import Line, draw_lines
-from centerkp.report.page import Bar, Finding, Page, Picture
+from centerkp.report.evaluation_parts import (
+    HEADLINES,
+    SMALL_PRINT,
+    add_comparison,
+    add_keypoint_errors,
+    add_text_table,
+    list_headlines,
+)
+from centerkp.report.page import Finding, Page, Picture
 from centerkp.report.style import SERIES
 
 _KINDS = ("boxes", "keypoints")
@@ -52,11 +56,11 @@ def write_evaluation_page(results: Sequence[ModelResult], coco: str | Path, path
     if notes:
         page.add_findings([Finding("warning" if note == GUESS else "note", note) for note in notes])
     page.add_section("Average precision", "Boxes are compared by IoU, keypoints by OKS with the sigmas listed below.")
-    _add_text_table(page, number_table(evaluations if len(results) > 1 else {"": first}))
-    _add_text_table(page, class_table(evaluations))
+    add_text_table(page, number_table(evaluations if len(results) > 1 else {"": first}))
+    add_text_table(page, class_table(evaluations))
     _add_curves(page, results)
     if any(e.per_keypoint for e in evaluations.values()):
-        _add_keypoint_errors(page, results)
+        add_keypoint_errors(page, evaluations)
     _add_confusion(page, results)
     _add_worst_images(page, results)
     return page.write(path)
@@ -64,45 +68,17 @@ def write_evaluation_page(results: Sequence[ModelResult], coco: str | Path, path
 
 def _add_overview(page: Page, results: Sequence[ModelResult]) -> None:
     """The first part of the evaluation page: what was measured, and the main numbers."""
-    headings = ("box AP", "box AP50", "OKS AP", "PCK@0.1", "median error", "speed")
-    cells = [_headlines(r.evaluation) + [f"{r.speed.network:.1f} /s" if r.speed else "-"] for r in results]
+    headings = (*HEADLINES, "speed")
+    cells = [list_headlines(r.evaluation) + [f"{r.speed.network:.1f} /s" if r.speed else "-"] for r in results]
     if len(results) == 1:
-        small = ("IoU 0.50 to 0.95", "IoU 0.50", "mean over classes", "of labelled points", "of points found", "network alone")
-        tiles = zip(headings, cells[0], small, strict=True)
+        tiles = zip(headings, cells[0], (*SMALL_PRINT, "network alone"), strict=True)
         page.add_tiles([tile for tile in tiles if tile[1] != "-"])
     else:
-        columns = np.array(cells).T
-        best = [
-            (row, c + 1)
-            for c, column in enumerate(columns)
-            for row in _best_rows(column, smallest=headings[c] == "median error")
-        ]
-        page.add_table(("model", *headings), [(r.name, *row) for r, row in zip(results, cells, strict=True)], best=best)
+        add_comparison(page, ("model", *headings), [(r.name, *row) for r, row in zip(results, cells, strict=True)])
     lines = [f"{r.name}: {r.describe()}" for r in results]
     if any(r.speed for r in results):
         lines.insert(0, f"Speed measured on the machine that made this page, {describe_machine()}.")
     page.add_text("\n\n".join(lines), muted=True)
-
-
-def _headlines(e: Evaluation) -> list[str]:
-    """The few numbers of a model's evaluation that its page shows first, as texts."""
-    pixels = e.all_keypoints["median_px"]
-    numbers = [share(v) for v in (e.box["AP"], e.box["AP50"], e.keypoints["AP"], e.pck)]
-    return [*numbers, "-" if pixels is None else f"{pixels:.1f} px"]
-
-
-def _best_rows(column: Sequence[str], smallest: bool) -> list[int]:
-    """The rows of a column with its best number, to be set in bold on the evaluation page."""
-    values = [float(text.split()[0]) if text != "-" else np.nan for text in column]
-    if np.isnan(values).all():
-        return []
-    best = np.nanmin(values) if smallest else np.nanmax(values)
-    return [row for row, value in enumerate(values) if value == best]
-
-
-def _add_text_table(page: Page, table: TextTable, shades: Sequence[Sequence[float]] | None = None) -> None:
-    """Adds a table of the terminal to the evaluation page, with shades where given."""
-    page.add_table(table.headings, table.rows, caption=table.title, shades=shades)
 
 
 def _add_curves(page: Page, results: Sequence[ModelResult]) -> None:
@@ -123,7 +99,7 @@ def _add_curves(page: Page, results: Sequence[ModelResult]) -> None:
         )
     page.add_charts(charts, names if len(names) > 1 else ())
     _add_score_curves(page, results)
-    _add_text_table(page, threshold_table({r.name: r.evaluation for r in results}))
+    add_text_table(page, threshold_table({r.name: r.evaluation for r in results}))
 
 
 def _choose_series(results: Sequence[ModelResult]) -> tuple[list[str], list[tuple[Evaluation, str]]]:
@@ -170,32 +146,6 @@ def _line_numbers(values: Sequence[float | None] | None, count: int) -> np.ndarr
     return np.array(values, float) if values else np.full(count, np.nan)
 
 
-def _add_keypoint_errors(page: Page, results: Sequence[ModelResult]) -> None:
-    """The section of the evaluation page on errors by keypoint."""
-    evaluations = {r.name: r.evaluation for r in results}
-    page.add_section(
-        "Error by keypoint",
-        "Median error in pixels (full bar) and 95th percentile (pale bar), over the objects found. Shares are "
-        "those of the square root of the object's area.",
-    )
-    rows: list = []
-    for kind in dict.fromkeys(k for e in evaluations.values() for k in e.sigmas):
-        rows.append(kind)
-        for keypoint in dict.fromkeys(k for e in evaluations.values() for k in e.sigmas.get(kind, ())):
-            rows.append((keypoint, [_error_bar(e.per_keypoint.get(f"{kind}/{keypoint}")) for e in evaluations.values()]))
-    page.add_bars(rows, list(evaluations) if len(results) > 1 else ())
-    _add_text_table(page, keypoint_table(evaluations))
-    _add_text_table(page, pck_table(evaluations))
-
-
-def _error_bar(numbers: dict | None) -> Bar:
-    """The errors of one keypoint as a bar of the evaluation page."""
-    if numbers is None or numbers["median_px"] is None:
-        return Bar(np.nan, "-")
-    text = f"{numbers['median_px']:.1f} px, 95 %: {numbers['p95_px']:.1f}"
-    return Bar(numbers["median_px"], text, numbers["p95_px"])
-
-
 def _add_confusion(page: Page, results: Sequence[ModelResult]) -> None:
     """The section of the evaluation page on confused classes."""
     page.add_section(
@@ -206,7 +156,7 @@ def _add_confusion(page: Page, results: Sequence[ModelResult]) -> None:
         shades = counts / np.maximum(counts.sum(1, keepdims=True), 1)
         shades[-1] = 0  # false detections have no whole that they are a share of
         table = confusion_table(r.evaluation, r.name if len(results) > 1 else "", most=MATRIX_CLASSES)
-        _add_text_table(page, table, shades if len(table.headings) == counts.shape[1] + 1 else None)
+        add_text_table(page, table, shades if len(table.headings) == counts.shape[1] + 1 else None)
 
 
 def _add_worst_images(page: Page, results: Sequence[ModelResult]) -> None:

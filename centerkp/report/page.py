@@ -1,7 +1,8 @@
 """One self-contained HTML file: sections, tables, charts, pictures and findings, without a script and without the network."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from html import escape
@@ -11,7 +12,7 @@ import cv2
 import numpy as np
 
 from centerkp import __version__
-from centerkp.report.style import SERIES, STYLE
+from centerkp.report.style import DASHES, SERIES, STYLE
 from centerkp.writing import mark, replacing
 
 SEVERITIES = {"error": "Error", "warning": "Warning", "note": "Note", "ok": "Good"}
@@ -83,6 +84,22 @@ class Page:
         """Adds paragraphs, parted by empty lines, to the HTML page; an empty text adds nothing."""
         kind = ' class="muted"' if muted else ""
         self._parts += [f"<p{kind}>{escape(part.strip())}</p>" for part in text.split("\n\n") if part.strip()]
+
+    def add_entries(self, entries: Sequence[tuple[str, str]]) -> None:
+        """Adds names with what is to be said of each to the HTML page: beside each other, below each other on a phone."""
+        items = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in entries)
+        self._parts.append(f"<dl>{items}</dl>")
+
+    def add_code(self, text: str) -> None:
+        """Adds a line for a terminal to the HTML page, to be copied; it breaks where the screen ends."""
+        self._parts.append(f"<pre>{escape(text)}</pre>")
+
+    @contextmanager
+    def folded(self, title: str) -> Iterator[None]:
+        """What is added to the HTML page inside stands behind its title, and shows when that is touched."""
+        self._parts.append(f"<details><summary>{escape(title)}</summary>")
+        yield
+        self._parts.append("</details>")
 
     def add_tiles(self, tiles: Sequence[tuple[str, str, str]]) -> None:
         """Adds the few numbers to see first to the HTML page: (label, value, small print)."""
@@ -244,8 +261,12 @@ def series_color(n: int) -> str:
 
 
 def _draw_legend(names: Sequence[str]) -> str:
-    """The legend of the page's bars as HTML: names and colours."""
-    items = "".join(f'<li><i style="background:{series_color(n)}"></i>{escape(name)}</li>' for n, name in enumerate(names))
+    """The legend of the page's bars and charts as HTML: names and colours, which are dashed when they come round again."""
+    items = "".join(
+        f'<li><i style="border-top-style:{DASHES[n // len(SERIES) % len(DASHES)]};border-color:{series_color(n)}"></i>'
+        f"{escape(name)}</li>"
+        for n, name in enumerate(names)
+    )
     return f'<ul class="legend">{items}</ul>' if items else ""
 
 

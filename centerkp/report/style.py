@@ -2,6 +2,7 @@
 
 # The colours of the series, in order; a chart names them as var(--series0) and so follows the reader's light or dark.
 SERIES = ("series0", "series1", "series2", "series3", "series4", "series5")
+DASHES = ("solid", "dashed", "dotted")  # of the lines that have a colour, one after the other
 
 STYLE = """
 :root { color-scheme: light dark; --paper: #fcfcfb; --card: #f4f4f2; --ink: #1e2227; --muted: #626b74; --rule: #dfe1e3;
@@ -20,6 +21,14 @@ p { margin: .4rem 0; max-width: 46rem; }
 a { color: rgb(var(--accent)); }
 .muted, figcaption, caption, .tiles small { color: var(--muted); font-size: .87rem; }
 nav { margin: .8rem 0 0; font-size: .92rem; display: flex; flex-wrap: wrap; gap: .15rem 1rem; }
+pre { margin: .8rem 0; padding: .7rem .9rem; background: var(--card); border-radius: .4rem; white-space: pre-wrap;
+  font-size: .87rem; }
+dl { display: grid; grid-template-columns: minmax(0, 2fr) minmax(0, 3fr); margin: .8rem 0; font-size: .92rem; }
+dt, dd { margin: 0; padding: .3rem 0; border-top: 1px solid var(--rule); }
+dt { font-weight: 500; padding-right: 1.2rem; }
+dd { color: var(--muted); }
+details { margin: .8rem 0; }
+summary { cursor: pointer; color: rgb(var(--accent)); }
 .tiles { display: grid; grid-template-columns: repeat(auto-fill, minmax(8.5rem, 1fr)); gap: .6rem; margin: 1rem 0; }
 .tiles div { background: var(--card); border-radius: .5rem; padding: .6rem .8rem; }
 .tiles b { display: block; font-size: 1.45rem; font-weight: 600; line-height: 1.25; font-variant-numeric: tabular-nums; }
@@ -31,7 +40,7 @@ th, td { padding: .3rem .7rem; text-align: right; white-space: nowrap; border-bo
 thead th { font-weight: 500; color: var(--muted); vertical-align: bottom; white-space: normal; overflow-wrap: normal; }
 th:first-child { padding-left: 0; }
 tbody th { font-weight: 500; position: sticky; left: 0; background: var(--paper); max-width: 16rem; white-space: normal;
-  min-width: 7rem; }
+  min-width: 9rem; }
 .left { text-align: left; }
 td.text { white-space: normal; min-width: 11rem; }
 tr.group th { color: var(--muted); padding-top: .9rem; }
@@ -43,7 +52,7 @@ figure { margin: .6rem 0; min-width: 0; }
 .chart svg { display: block; width: 100%; max-width: 30rem; height: auto; }
 .chart text { font-family: inherit !important; }
 .legend { display: flex; flex-wrap: wrap; gap: .1rem 1rem; margin: .2rem 0; padding: 0; list-style: none; font-size: .87rem; }
-.legend i { display: inline-block; width: 1.1rem; height: .22rem; border-radius: 1px; margin-right: .4rem;
+.legend i { display: inline-block; width: 1.1rem; border-top: .22rem solid; border-radius: 1px; margin-right: .4rem;
   vertical-align: .22em; }
 .bars { display: grid; grid-template-columns: minmax(6rem, max-content) 1fr max-content; gap: .1rem .8rem; align-items: center;
   margin: .8rem 0; max-width: 50rem; font-size: .92rem; font-variant-numeric: tabular-nums; }
@@ -61,7 +70,7 @@ figure { margin: .6rem 0; min-width: 0; }
 .pictures .pair { display: grid; grid-template-columns: repeat(var(--count), minmax(0, 1fr)); gap: .3rem; }
 .pictures img { display: block; width: 100%; height: auto; border-radius: .25rem; background: var(--card); }
 .pictures small { display: block; color: var(--muted); }
-@media (max-width: 40rem) { .pictures .pair { grid-template-columns: 1fr; }
+@media (max-width: 40rem) { .pictures .pair, dl { grid-template-columns: minmax(0, 1fr); } dd { border: none; padding-top: 0; }
   .bars { grid-template-columns: 1fr max-content; } .bars .label { grid-column: 1 / -1; } .bars .track { grid-column: 1; }
   .bars .label + .track, .bars .label + .track + .value { margin-top: 0; } }
 .findings { list-style: none; padding: 0; margin: .8rem 0; display: grid; gap: .6rem; }

@@ -12,6 +12,7 @@ import numpy as np
 
 from centerkp.labels.records import Record
 from centerkp.samples.sample import Sampler
+from centerkp.samples.waiting import Arrivals
 
 
 def make_batches(
@@ -26,6 +27,7 @@ def make_batches(
     start_epoch: int = 0,
     skip: int = 0,
     weights: np.ndarray | None = None,
+    arrivals: Arrivals | None = None,
 ) -> Any:
     """Batches for `fit(..., shuffle=False)` and `evaluate`: tf.data on TensorFlow, a `SamplePyDataset` on other backends.
 
@@ -33,7 +35,7 @@ def make_batches(
     """
     make = make_dataset if keras.backend.backend() == "tensorflow" else SamplePyDataset
     options: dict[str, Any] = {"repeat": repeat, "threads": threads, "start_epoch": start_epoch, "skip": skip}
-    return make(records, sampler, batch_size, seed=seed, shuffle=shuffle, weights=weights, **options)
+    return make(records, sampler, batch_size, seed=seed, shuffle=shuffle, weights=weights, arrivals=arrivals, **options)
 
 
 def make_dataset(
@@ -48,6 +50,7 @@ def make_dataset(
     start_epoch: int = 0,
     skip: int = 0,
     weights: np.ndarray | None = None,
+    arrivals: Arrivals | None = None,
 ) -> Any:
     """A `tf.data.Dataset` of batches (image (B, height, width, 3) uint8, truth as `Sampler` with a leading B).
 
@@ -66,13 +69,14 @@ def make_dataset(
         start_epoch: where a resumed run goes on, so that it sees what it would have seen.
         skip: the first batches of each epoch that are left out, since they have been seen.
         weights: (n,) how often each record is seen in comparison, when shuffled; an epoch has as many samples as without.
+        arrivals: is told when a batch is ready.
 
     Raises:
         ValueError: no records, or a batch size below 1.
     """
     import tensorflow as tf
 
-    plan = _Plan(records, sampler, batch_size, seed, shuffle, skip, weights)
+    plan = _Plan(records, sampler, batch_size, seed, shuffle, skip, weights, arrivals)
     epochs = itertools.count(start_epoch)
 
     def next_epoch() -> Iterator[tuple[int, np.ndarray]]:
@@ -119,10 +123,11 @@ class SamplePyDataset(keras.utils.PyDataset):
         start_epoch: int = 0,
         skip: int = 0,
         weights: np.ndarray | None = None,
+        arrivals: Arrivals | None = None,
     ):
         # Two workers: with one, Keras makes batches between the training steps instead of during them.
         super().__init__(workers=2, max_queue_size=2)
-        self._plan = _Plan(records, sampler, batch_size, seed, shuffle, skip, weights)
+        self._plan = _Plan(records, sampler, batch_size, seed, shuffle, skip, weights, arrivals)
         self._pool = ThreadPoolExecutor(threads or os.cpu_count() or 1)
         self._repeat = repeat
         self._epoch, self._is_running = start_epoch, False
@@ -187,6 +192,7 @@ class _Plan:
         shuffle: bool,
         skip: int,
         weights: np.ndarray | None,
+        arrivals: Arrivals | None,
     ):
         if not records:
             raise ValueError(
@@ -196,6 +202,7 @@ class _Plan:
             raise ValueError(f"batch_size is {batch_size}, expected 1 or more.")
         self._records, self._sampler = list(records), sampler
         self._seed, self._shuffle, self._weights = seed, shuffle, weights
+        self._arrivals = arrivals
         self.batch_size = batch_size
         self.skipped = skip * batch_size  # samples
         full, rest = divmod(len(self._records), batch_size)
@@ -230,4 +237,6 @@ class _Plan:
         # The position, not the record, seeds it: a record that stands twice in an epoch is augmented in two ways.
         rng = np.random.default_rng([self._seed, int(epoch), int(position)])
         image, truth = self._sampler(self._records[int(index)], rng)
+        if self._arrivals is not None:
+            self._arrivals.note(int(epoch), int(position) // self.batch_size)
         return [image, *(truth[name] for name in self.names)]

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from centerkp.drawing.pictures import draw_comparison
-from centerkp.evaluation.evaluate import evaluate
+from centerkp.evaluation.evaluate import Evaluation, evaluate
 from centerkp.images.reading import read_image
 from centerkp.inference.detect import detect_records
 from centerkp.inference.scores import choose_least_scores
@@ -49,6 +49,7 @@ class EpochEnd(keras.callbacks.Callback):
         super().__init__()
         self.run, self.validation_batches, self.rows = run, validation_batches, rows
         self.validation, self.interruption = digest_records(run.val_records), interruption
+        self.evaluation: Evaluation | None = None
         self.evaluated = time.monotonic()
         self.saved, self.saving = time.monotonic(), 0.0  # when last.keras was written last, and how long that took
 
@@ -87,7 +88,8 @@ class EpochEnd(keras.callbacks.Callback):
             with self.interruption.at_once(), averaged_weights(self.model):
                 self._judge(epoch, row)
         self.rows.append(row)
-        self.run.folder.write_log(self.rows)
+        with self.run.report.measure("saving"):
+            self.run.folder.write_log(self.rows)
         self._save_last()
         self.run.console.print(format_row(row))
         self._end_early()
@@ -113,16 +115,22 @@ class EpochEnd(keras.callbacks.Callback):
 
     def _judge(self, epoch: int, row: dict[str, float]) -> None:
         """Evaluates the model into the epoch's row of the log, and saves it if it is the best until now."""
-        scores = self.run.scores
-        row |= self._evaluate_model()
+        run, scores = self.run, self.run.scores
+        with run.report.measure("evaluation"):
+            row |= self._evaluate_model()
         if not scores or row["score"] > max(scores.values()):
-            save_model(self.model, self.run.folder.best)
-            scores[epoch + 1] = row["score"]
-            self.run.folder.write_best(scores, self.validation)
+            with run.report.measure("saving"):
+                save_model(self.model, run.folder.best)
+                scores[epoch + 1] = row["score"]
+                run.folder.write_best(scores, self.validation)
             row["best"] = 1
+        if self.evaluation:
+            run.folder.write_log([*(other for other in self.rows if other is not row), row])  # from which the page is made
+            name = f"the model after epoch {epoch + 1}"
+            run.report_evaluation("training", name, epoch + 1, self.evaluation, run.detections)
         self.evaluated = time.monotonic()
-        if self.run.limit:
-            self.run.limit.note_evaluation()
+        if run.limit:
+            run.limit.note_evaluation()
 
     def _end_early(self) -> None:
         """Says after an epoch why it was the last one where more were to come: the time is up, or the patience is out."""
@@ -146,7 +154,8 @@ class EpochEnd(keras.callbacks.Callback):
     def _save_last(self) -> None:
         """Saves the model in training, and notes when and how long it took."""
         started = time.monotonic()
-        self.run.save_last()
+        with self.run.report.measure("saving"):
+            self.run.save_last()
         self.saved = time.monotonic()
         self.saving = self.saved - started
 
@@ -165,7 +174,7 @@ class EpochEnd(keras.callbacks.Callback):
         records, settings = self.run.val_records, self.run.settings
         losses = self.model.evaluate(self.validation_batches, verbose=0, return_dict=True)
         self.run.detections[:] = detect_records(self.model, records, settings.batch_size)
-        evaluation = evaluate(records, self.run.detections, self.model.schema)
+        self.evaluation = evaluation = evaluate(records, self.run.detections, self.model.schema)
         self.model.thresholds = evaluation.find_thresholds()
         numbers = {"box_ap": evaluation.box["AP"], "keypoint_ap": evaluation.keypoints["AP"], "pck": evaluation.pck}
         numbers["score"] = evaluation.score(settings.monitor)

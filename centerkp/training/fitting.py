@@ -10,6 +10,7 @@ import keras
 from centerkp.evaluation.monitors import MONITORS
 from centerkp.heads import head_channels
 from centerkp.model.center_net import CenterNet
+from centerkp.samples.waiting import Arrivals, StepTimer
 from centerkp.training.caching import CacheWhenSlow
 from centerkp.training.callbacks import EpochEnd, LateEvaluation, OwnWeights
 from centerkp.training.interruption import Interruption
@@ -98,7 +99,8 @@ def fit_part(run: Run, part: Part, run_log: RunLog) -> None:
         frozen = [part.frozen] * (part.frozen != "none") + ["BatchNormalization"] * settings.freeze_bn
         count = sum(math.prod(v.shape) for v in model.trainable_variables)
         console.print(f"frozen: {' and '.join(frozen)}; {count / 1e6:.2f} M parameters train")
-    batches, val_batches = make_training_batches(run, first_epoch + bool(model.unfinished))
+    arrivals = Arrivals()
+    batches, val_batches = make_training_batches(run, first_epoch + bool(model.unfinished), arrivals=arrivals)
     with Interruption() as interruption:
         epoch_end = EpochEnd(run, val_batches, run.read_rows(), interruption)
         left = steps * (part.end - first_epoch) - first_step
@@ -108,6 +110,7 @@ def fit_part(run: Run, part: Part, run_log: RunLog) -> None:
         caching = [CacheWhenSlow(run, run.cache)] if settings.cache == "auto" else []
         guard = MemoryGuard(settings, console)
         callbacks = [StepWatch(), bar, epoch_end, forecast, guard, *caching, *run.callbacks, *late, run_log]
+        callbacks.append(StepTimer(run.report.add_seconds, arrivals))
         if run.limit:
             run.limit.steps_left = left
             callbacks.insert(2, run.limit)  # what it decides after a step, the end of the epoch is to know
@@ -116,7 +119,7 @@ def fit_part(run: Run, part: Part, run_log: RunLog) -> None:
         try:
             if model.unfinished:
                 is_whole = first_step == steps or model.stop_training
-                rest = None if is_whole else make_training_batches(run, first_epoch, first_step)[0]
+                rest = None if is_whole else make_training_batches(run, first_epoch, first_step, arrivals)[0]
                 finish_epoch(model, rest, callbacks)
             if model.trained_epochs < part.end and not model.stop_training:
                 first = model.trained_epochs

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from centerkp.training.time_limit import TimeLimit
+from centerkp.wording import format_duration
 
 SHORT = 300  # seconds of a run that nobody wants to shorten
 # Heads as columns of an 80-column terminal.
@@ -50,13 +51,6 @@ class Forecast(keras.callbacks.Callback):
             share = (smaller / self.image_size) ** 2
             line += f"; --image-size {smaller} would take {share:.0%} of it, fewer --epochs in proportion"
         self.console.print(line)
-
-
-def format_duration(seconds: float) -> str:
-    """How long training takes, in words: 45 -> "45 s", 340 -> "6 minutes", 9000 -> "2.5 hours"."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
 
 
 def format_header(heads: Sequence[str]) -> str:

@@ -1,18 +1,24 @@
-"""What stays the same while a model is fitted, for what fits it and for what happens around the steps."""
+"""A run in training: what stays the same for all that fits it and happens around its steps, and its page."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import keras
 from rich.console import Console
 
+from centerkp.evaluation.evaluate import Evaluation
 from centerkp.labels.records import Record
 from centerkp.model.center_net import CenterNet, save_model
+from centerkp.report.run_page import write_run_page
+from centerkp.report.run_report import RunReport
+from centerkp.report.worst_images import clear_worst_images, write_worst_images
 from centerkp.results import Detection
 from centerkp.samples.cache import ImageCache
 from centerkp.settings.training import TrainSettings
+from centerkp.training.run_facts import read_facts
 from centerkp.training.run_folder import RunFolder
 from centerkp.training.time_limit import TimeLimit
 
@@ -26,6 +32,7 @@ class Run:
         scores: of the models that were best until now, by epoch; those to come are added.
         callbacks: of the user, for the epochs and steps of `fit`.
         detections: on the validation images, as the last evaluation found them.
+        report: what the run tells of itself on its page.
     """
 
     model: CenterNet
@@ -38,6 +45,7 @@ class Run:
     scores: dict[int, float] = field(default_factory=dict)
     callbacks: Sequence[keras.callbacks.Callback] = ()
     detections: list[list[Detection]] = field(default_factory=list)
+    report: RunReport = field(default_factory=RunReport)
 
     @property
     def steps(self) -> int:
@@ -84,3 +92,29 @@ class Run:
         since = max(self.scores.keys() | {self.settings.unfreeze_at, self.model.schedule_start})
         later = sum("score" in row and row["epoch"] > since for row in rows)
         return bool(self.settings.patience) and later >= self.settings.patience
+
+    def report_evaluation(
+        self, state: str, evaluated: str, epoch: int, evaluation: Evaluation, detections: Sequence[Sequence[Detection]]
+    ) -> None:
+        """Rewrites the run's page with a new evaluation of the model of an epoch, called `evaluated`, and its worst images."""
+        report, schema = self.report, self.model.schema
+        with report.measure("report"), self._surviving():
+            report.worst = write_worst_images(self.folder.worst, self.val_records, detections, evaluation, schema, epoch)
+            report.evaluation, report.evaluated = evaluation.to_dict(), evaluated
+        self.write_page(state)
+
+    def write_page(self, state: str, error: str = "") -> None:
+        """Rewrites report.json and the run's page from all that stands in its folder."""
+        self.report.state, self.report.error = state, error
+        with self.report.measure("report"), self._surviving():
+            self.report.write(self.folder.report)
+            clear_worst_images(self.folder.worst, self.report.worst)
+            write_run_page(read_facts(self.folder), self.folder.page)
+
+    @contextmanager
+    def _surviving(self) -> Iterator[None]:
+        """Inside, whatever goes wrong ends in a line: what only tells of a run must not end it."""
+        try:
+            yield
+        except Exception as error:
+            self.console.print(f"{self.folder.page.name}: could not be written anew ({error})", style="yellow", soft_wrap=True)

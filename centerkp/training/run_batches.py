@@ -15,14 +15,19 @@ from centerkp.model.center_net import CenterNet
 from centerkp.samples.augment import Augmentation, read_compose
 from centerkp.samples.pipeline import make_batches, order_records
 from centerkp.samples.sample import Sampler
+from centerkp.samples.waiting import Arrivals
 from centerkp.training.run import Run
 from centerkp.training.run_folder import RunFolder
 
 MAX_OBJECTS = 100  # per training image, as in the zoo
 
 
-def make_training_batches(run: Run, start_epoch: int, skip: int = 0) -> tuple[Any, Any]:
-    """Batches to fit from `start_epoch` on, without the first `skip` of each epoch, and validation batches."""
+def make_training_batches(run: Run, start_epoch: int, skip: int = 0, arrivals: Arrivals | None = None) -> tuple[Any, Any]:
+    """Batches to fit from `start_epoch` on, without the first `skip` of each epoch, and validation batches.
+
+    Args:
+        arrivals: is told when a training batch is ready.
+    """
     settings = run.settings
     augmentation = Augmentation(
         flip=settings.flip,
@@ -36,7 +41,7 @@ def make_training_batches(run: Run, start_epoch: int, skip: int = 0) -> tuple[An
     max_objects = min(max(busiest, 1), MAX_OBJECTS)
     sampler = Sampler(run.model.schema, run.model.image_size, max_objects, augmentation, run.cache or read_image)
     common: dict[str, Any] = {"threads": settings.threads, "seed": settings.seed}
-    options = common | {"start_epoch": start_epoch, "skip": skip, "weights": _weigh_images(run)}
+    options = common | {"start_epoch": start_epoch, "skip": skip, "weights": _weigh_images(run), "arrivals": arrivals}
     batches = make_batches(run.train_records, sampler, settings.step_images, shuffle=True, **options)
     plain = replace(sampler, augmentation=None, read=read_image)
     val_batches = make_batches(run.val_records, plain, settings.batch_size, shuffle=False, **common)

@@ -9,8 +9,6 @@ from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import keras
-
 from centerkp.labels.records import Record
 from centerkp.schema import Schema
 from centerkp.settings.training import TrainSettings
@@ -30,6 +28,8 @@ def free_folder(path: Path) -> Path:
 
 def _find_versions() -> dict[str, str | None]:
     """Versions of Python, the backend and packages, for the run folder."""
+    import keras  # which only training needs, and takes seconds to read
+
     versions: dict[str, str | None] = {"python": platform.python_version(), "platform": platform.platform()}
     versions["backend"] = keras.backend.backend()
     for package in _PACKAGES:
@@ -54,7 +54,12 @@ class RunFolder:
         self.metrics = self.path / "metrics.json"
         self.predictions = self.path / "predictions.json"
         self.post_mortem = self.path / "post_mortem.json"
+        self.report = self.path / "report.json"
+        self.page = self.path / "report.html"
+        self.versions = self.path / "versions.json"
+        self.schema = self.path / "schema.json"
         self.pictures = self.path / "pictures"
+        self.worst = self.pictures / "worst"
         self.tensorboard = self.path / "tensorboard"
 
     @classmethod
@@ -92,11 +97,12 @@ class RunFolder:
         """
         refuse_place(self.path)
         files = (self.settings, self.images, self.scores, self.log, self.best, self.last, self.metrics, self.predictions)
-        others = (self.path / "schema.json", self.path / "versions.json")
+        others = (self.schema, self.versions, self.report, self.page)
         WriteGuard(reads, overwrite=True).check([*files, *others])
         if self.settings.exists():
             raise FileExistsError(f"{self.path}: already holds a run; continue it with --resume, or choose another --run.")
-        taken = [p.name for p in (self.best, self.last, self.log, self.metrics, self.predictions) if p.exists()]
+        own = (self.best, self.last, self.log, self.metrics, self.predictions, self.page)
+        taken = [p.name for p in own if p.exists()]
         if taken:
             raise FileExistsError(f"{self.path}: found {', '.join(taken)}, expected a folder of its own; choose another --run.")
 
@@ -114,9 +120,9 @@ class RunFolder:
     def write_start(self, settings: TrainSettings, schema: Schema, train: Sequence[Record], val: Sequence[Record]) -> None:
         """Writes what it takes to do the same run again: images, schema, versions, and last the settings."""
         write_images(self.images, train, val)
-        write_json(self.path / "schema.json", schema.get_config(), indent=2)
-        if not (self.path / "versions.json").exists():  # a resumed run keeps those it began with
-            write_json(self.path / "versions.json", _find_versions(), indent=2)
+        write_json(self.schema, schema.get_config(), indent=2)
+        if not self.versions.exists():  # a resumed run keeps those it began with
+            write_json(self.versions, _find_versions(), indent=2)
         self.write_settings(settings)
 
     def write_settings(self, settings: TrainSettings) -> None:

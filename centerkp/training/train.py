@@ -20,6 +20,9 @@ from centerkp.labels.records import Record
 from centerkp.model.backbones import find_backbone
 from centerkp.model.center_net import CenterNet, check_image_size, load_model
 from centerkp.model.cost import describe_cost, measure_reach
+from centerkp.report.run_report import RunReport
+from centerkp.report.settings_text import list_changed
+from centerkp.report.training_data import print_dataset, tell_rare_classes, warn_of_labels, warn_of_reach
 from centerkp.results import coco_dataset
 from centerkp.schema import Schema
 from centerkp.settings.training import TrainSettings
@@ -30,14 +33,13 @@ from centerkp.training.choice import choose, choose_epochs
 from centerkp.training.dry_run import build_probe, dry_run
 from centerkp.training.fitting import fit
 from centerkp.training.loggers import require_loggers
-from centerkp.training.progress import format_duration
 from centerkp.training.prolonging import prolong
 from centerkp.training.resumed import check_begun, find_scores, load_last
 from centerkp.training.run import Run
 from centerkp.training.run_folder import RunFolder
 from centerkp.training.run_images import KeptImages, read_records
-from centerkp.training.summary import print_dataset, tell_rare_classes, warn_of_labels, warn_of_reach
 from centerkp.weights.start import build_from_weights, build_model
+from centerkp.wording import format_duration
 from centerkp.writing import write_json
 
 PICTURES = 12  # validation images drawn
@@ -83,35 +85,42 @@ def train(
     if not resume:  # before anything is measured, which may take a while
         folder.refuse_taken(path for path in (settings.coco, settings.val, settings.label_map, settings.augmentation) if path)
     require_loggers(settings)
+    report = RunReport.read(folder.report, started) if resume else RunReport.start(list_changed(settings), started)
     settings, choices = choose(settings)
     for line in choices:
         console.print(line)
+    report.choices += choices
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(settings.precision)
     try:
         if resume:
             with folder.hold():
-                return _resume_run(settings, folder, prolongs, by_default, started, console, callbacks)
-        settings, schema, train_records, val_records = _prepare_records(settings, None, console)
-        model = _build_new_model(schema, train_records, settings, by_default, console)
+                return _resume_run(settings, folder, prolongs, by_default, started, console, callbacks, report)
+        settings, schema, train_records, val_records = _prepare_records(settings, None, console, report)
+        model = _build_new_model(schema, train_records, settings, by_default, console, report)
         folder = RunFolder.create(settings)
         with folder.hold():
             folder.refuse_taken()  # by a run that began in the meantime
             folder.write_start(settings, schema, train_records, val_records)
-            run = Run(model, train_records, val_records, settings, folder, started, console, callbacks=callbacks)
+            run = Run(model, train_records, val_records, settings, folder, started, console, callbacks=callbacks, report=report)
             return _fit_and_finish(run)
     finally:
         keras.config.set_dtype_policy(before)
 
 
 def _build_new_model(
-    schema: Schema, train_records: Sequence[Record], settings: TrainSettings, by_default: bool, console: Console
+    schema: Schema,
+    train_records: Sequence[Record],
+    settings: TrainSettings,
+    by_default: bool,
+    console: Console,
+    report: RunReport,
 ) -> CenterNet:
     """Builds the model of a new run, with the weights that training starts from."""
     console.print(f"weights: {settings.weights}{' (by default)' if by_default else ''}")
     model = start_model(schema, settings, console)
     model.levels = train_records[0].levels
-    warn_of_reach(console, train_records, settings.image_size, measure_reach(model))
+    report.notes += warn_of_reach(console, train_records, settings.image_size, measure_reach(model))
     return model
 
 
@@ -123,16 +132,17 @@ def _resume_run(
     started: float,
     console: Console,
     callbacks: Sequence[keras.callbacks.Callback],
+    report: RunReport,
 ) -> TrainResult:
     """Goes on with a run from its last.keras; one that ended before anything was saved starts from its beginning."""
     has_begun = check_begun(folder, console)
     kept = folder.read_images() if has_begun else None
-    settings, schema, train_records, val_records = _prepare_records(settings, kept, console)
+    settings, schema, train_records, val_records = _prepare_records(settings, kept, console, report)
     if has_begun:
         model = load_last(folder, schema, settings)
     else:
-        model = _build_new_model(schema, train_records, settings, by_default, console)
-    run = Run(model, train_records, val_records, settings, folder, started, console, callbacks=callbacks)
+        model = _build_new_model(schema, train_records, settings, by_default, console, report)
+    run = Run(model, train_records, val_records, settings, folder, started, console, callbacks=callbacks, report=report)
     run.scores.update(find_scores(folder, val_records, settings, model.trained_epochs, console))
     if prolongs and has_begun:
         prolong(run, folder.read_settings())
@@ -142,21 +152,26 @@ def _resume_run(
 
 def _fit_and_finish(run: Run) -> TrainResult:
     """Trains a run's model from wherever it stands to the end; says how to go on when it is interrupted."""
-    val_records, settings, folder, console = run.val_records, run.settings, run.folder, run.console
+    folder, console = run.folder, run.console
     try:
+        run.write_page("training")
         fit(run)
-        result = finish(folder, val_records, settings, console)
+        result = finish(run)
         if run.limit:
             left = run.limit.deadline - monotonic()
             console.print(f"{'time left' if left > 0 else 'over time'}: {format_duration(abs(left))}")
         return result
     except KeyboardInterrupt:
         console.print(f"interrupted; goes on with --resume {folder.path}", soft_wrap=True)
+        run.write_page("interrupted")
+        raise
+    except Exception as error:
+        run.write_page("stopped", str(error)[:1000])  # a library's can be pages long
         raise
 
 
 def _prepare_records(
-    settings: TrainSettings, kept: KeptImages | None, console: Console
+    settings: TrainSettings, kept: KeptImages | None, console: Console, report: RunReport
 ) -> tuple[TrainSettings, Schema, list[Record], list[Record]]:
     """A run's settings with its epochs chosen, schema, training and validation records: shown and checked before any step."""
     with native_silence():  # on JAX, too, Keras imports TensorFlow here, to seed it
@@ -167,18 +182,22 @@ def _prepare_records(
     settings = replace(settings, stretch=str(levels) if levels else None)
     print_dataset(console, train_records, val_records, schema, notes)
     if settings.coco:
-        warn_of_labels(console, settings.coco, settings.val)
+        notes += warn_of_labels(console, settings.coco, settings.val)
     require_labels(train_records, schema)
-    tell_rare_classes(console, train_records, schema, settings.weight_classes)
+    notes += tell_rare_classes(console, train_records, schema, settings.weight_classes)
     records = [*train_records, *val_records]
     settings, choices = choose_batch_size(settings, schema, records, len(train_records), console)
     settings, more = choose_epochs(settings, len(train_records))
-    for line in choices + more:
+    choices += more
+    for line in choices:
         console.print(line)
+    report.choices += choices
     # Raises now, and not at the first evaluation, when the validation images cannot decide what to choose the best model by.
     evaluate(val_records, ground_truth_as_detections(val_records, schema), schema).score(settings.monitor)
-    for line in dry_run(build_probe(schema, settings), train_records):
-        console.print(f"dry run: {line}")
+    checked = [f"dry run: {line}" for line in dry_run(build_probe(schema, settings), train_records)]
+    for line in checked:
+        console.print(line)
+    report.note_data(train_records, val_records, schema, [*notes, *checked])
     return settings, schema, train_records, val_records
 
 
@@ -203,19 +222,24 @@ def start_model(schema: Schema, settings: TrainSettings, console: Console) -> Ce
     return model
 
 
-def finish(folder: RunFolder, val_records: Sequence[Record], settings: TrainSettings, console: Console) -> TrainResult:
-    """The end of `train`: evaluates best.keras and writes its numbers, predictions and pictures."""
+def finish(run: Run) -> TrainResult:
+    """The end of `train`: evaluates best.keras and writes its numbers, predictions, pictures and page."""
+    folder, val_records, console = run.folder, run.val_records, run.console
     model = load_model(folder.best)
-    detections = detect_records(model, val_records, settings.batch_size)
-    evaluation = evaluate(val_records, detections, model.schema)
+    with run.report.measure("evaluation"):
+        detections = detect_records(model, val_records, run.settings.batch_size)
+        evaluation = evaluate(val_records, detections, model.schema)
     write_json(folder.metrics, evaluation.to_dict(), indent=2)
     images = [{"id": r.image_id, "file_name": r.file_name, "width": r.width, "height": r.height} for r in val_records]
     write_json(folder.predictions, coco_dataset(images, detections, model.schema))
     for record, found in list(zip(val_records, detections, strict=True))[:PICTURES]:
         picture = draw_validation(record, found, model)
         write_image(folder.pictures / "validation" / f"{record.path.stem}_{record.image_id}.jpg", picture, "train")
+    epoch = model.trained_epochs
+    run.report_evaluation("finished", f"best.keras, epoch {epoch}", epoch, evaluation, detections)
     print_evaluation(evaluation, console)
     console.print(f"infer.py takes by default the {choose_least_scores(model).sentence}")
-    for name, path in (("model", folder.best), ("numbers", folder.metrics), ("pictures", folder.pictures)):
+    files = {"model": folder.best, "numbers": folder.metrics, "pictures": folder.pictures, "report": folder.page}
+    for name, path in files.items():
         console.print(f"{name:>9}: {path}")
     return TrainResult(folder, evaluation)

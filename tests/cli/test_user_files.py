@@ -51,6 +51,8 @@ def own(tmp_path, monkeypatch, models):
     (own / "names.json").write_text(json.dumps({"images": [{}], "annotations": [], "categories": NAMED}))
     for name in ("metrics.json", "schema.json"):
         shutil.copy(own / "a.json", own / name)
+    (own / "ended").mkdir()
+    (own / "ended" / "settings.json").write_text(json.dumps({"coco": "a.json"}))
     shutil.copy(own / "a.json", own / "a.onnx")
     shutil.copy(own / "names.json", own / "names.keras")
     return own
@@ -79,6 +81,8 @@ def commands(own: Path, out: Path, models) -> dict[str, list]:
         "export litert": ["export", models.keras, "--format", "litert", "--out", out / "m.tflite"],
         "export saved_model": ["export", models.keras, "--format", "saved_model", "--out", out / "m"],
         "eval": ["eval", models.keras, "--coco", ann, "--out", out],
+        "report": ["report", own / "ended", "--out", out / "page.html"],
+        "report several": ["report", own / "ended", own / "ended", "--out", out / "page.html"],
         "infer": ["infer", images, "--weights", models.keras, "--out", out, "--csv"],
         "infer video": ["infer", own / "videos", "--weights", models.keras, "--out", out],
         "train": ["train", "--coco", ann, "--val", own / "val" / "val.json", "--run", out / "run", "--weights", "none",
@@ -192,6 +196,7 @@ OWN_INPUTS = {
     "convert": ["convert", "{checkpoint}", "names.keras", "--coco", "names.keras"],
     "export": ["export", "{keras}", "--format", "onnx", "--coco", "a.onnx", "--out", "a.onnx"],
     "eval": ["eval", "{keras}", "--coco", "metrics.json", "--out", "."],
+    "report": ["report", "ended", "--out", "ended/settings.json"],
     "train annotations": ["train", "--coco", "metrics.json", "--run", "."],
     "train folds": ["train", "--coco", "metrics.json", "--folds", "2", "--run", "."],
     "train validation": ["train", "--coco", "a.json", "--val", "schema.json", "--run", "."],
@@ -220,6 +225,7 @@ FOREIGN = {
     "check": "fixed.json", "check html": "r.html", "show": "s.png", "split": "a_val.json", "merge": "all.json",
     "sigmas": "s.json", "label_map": "map.pbtxt", "tfrecord": "x.record", "convert": "m.keras", "export onnx": "m.onnx",
     "export openvino": "m.bin", "export litert": "m.tflite", "export saved_model": "m", "eval": "report.html",
+    "report": "page.html", "report several": "page.html",
     "infer": "images/1.png", "infer video": "videos/c.mp4", "train": "run/settings.json", "train folds": "run/settings.json",
     "demo": "demo/notes.txt", "tune": "tune/trials.json",
 }  # fmt: skip
@@ -240,7 +246,7 @@ def test_over_a_file_that_nobody_but_the_user_wrote(own, tmp_path, models, name,
     assert digests(tmp_path) == before
 
 
-@pytest.mark.parametrize("name", ["check html", "show", "label_map", "eval", "infer", "infer video"])
+@pytest.mark.parametrize("name", ["check html", "show", "label_map", "eval", "report", "infer", "infer video"])
 def test_again_over_what_it_wrote_itself(own, tmp_path, models, name, capsys):
     """Reports and pictures are replaced by those of the next run, unasked."""
     for _ in range(2):

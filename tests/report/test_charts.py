@@ -4,7 +4,7 @@ import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 
-from centerkp.report.charts import Line, draw_columns, draw_lines
+from centerkp.report.charts import Line, draw_columns, draw_curves, draw_lines
 
 
 def parse(svg):
@@ -51,3 +51,17 @@ def test_columns():
     assert ">100</text>" in svg and "mathdefault" not in svg
     parse(svg)
     parse(draw_columns([1, 2], [0], x_label="x", y_label="y"))
+
+
+def test_curves_show_single_points_and_small_numbers():
+    svg = draw_curves([Line([1], [0.00025]), Line([], []), Line([1], [np.nan])], x_label="epoch")
+    texts = [element.text for element in parse(svg).iter() if element.tag.endswith("text")]
+    assert "0.00025" in texts and "1" in texts and svg.count("<use") == 1 and "nan" not in svg
+
+
+def test_curves_of_wide_range_are_in_powers_of_ten_and_colours_come_round_dashed():
+    x = np.arange(1, 21)
+    svg = draw_curves([Line(x, 1000 / x**3, series) for series in (0, 6)], x_label="epoch")
+    texts = [element.text for element in parse(svg).iter() if element.tag.endswith("text")]
+    assert {"1", "10", "100"} <= set(texts) and svg.count("stroke-dasharray") == 1
+    assert "100" not in "".join(re.findall(r"<text[^>]*>([^<]*)", draw_curves([Line(x, x)], x_label="epoch")))

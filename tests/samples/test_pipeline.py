@@ -10,6 +10,7 @@ from centerkp.samples import pipeline
 from centerkp.samples.augment import Augmentation
 from centerkp.samples.pipeline import SamplePyDataset, make_batches, make_dataset
 from centerkp.samples.sample import Sampler
+from centerkp.samples.waiting import Arrivals
 from centerkp.schema import Schema
 
 SCHEMA = Schema.generic(2, (2, 1))
@@ -226,3 +227,12 @@ def test_the_backend_decides_which_kind(records, monkeypatch):
     assert isinstance(make_batches(records, PLAIN, 2, seed=0, shuffle=True), SamplePyDataset)
     monkeypatch.setattr(pipeline.keras.backend, "backend", lambda: "tensorflow")
     assert not isinstance(make_batches(records, PLAIN, 2, seed=0, shuffle=True), SamplePyDataset)
+
+
+@KINDS
+def test_arrivals_know_every_batch_once_and_change_none(records, make):
+    arrivals = Arrivals()
+    options = {"seed": 1, "shuffle": True, "start_epoch": 2, "skip": 1}
+    assert _same(_epoch(make(records, TRAIN, 2, arrivals=arrivals, **options)), _epoch(make(records, TRAIN, 2, **options)))
+    times = [arrivals.take(2, batch) for batch in range(4)]
+    assert times[0] == times[3] == 0 < times[1] and times[2] > 0 == arrivals.take(2, 1)

@@ -7,12 +7,14 @@ from rich.console import Console
 from scored_objects import SCHEMA, random_records
 
 from centerkp.evaluation.evaluate import ground_truth_as_detections
+from centerkp.report.run_report import RunReport
 from centerkp.settings.training import TrainSettings
 from centerkp.training import callbacks
 from centerkp.training.callbacks import EpochEnd
-from centerkp.training.progress import Forecast, format_duration
+from centerkp.training.progress import Forecast
 from centerkp.training.run import Run
 from centerkp.training.step_watch import BrokenStep
+from centerkp.wording import format_duration
 
 
 def forecast(monkeypatch, seconds, size, multiple, steps=1013):
@@ -71,7 +73,8 @@ def count_saves(monkeypatch, saving, save_every):
 
     monkeypatch.setattr(callbacks.time, "monotonic", lambda: now)
     monkeypatch.setattr(callbacks, "digest_records", lambda _: "")
-    run = SimpleNamespace(settings=TrainSettings(save_every=save_every), save_last=save_last, val_records=[], steps=720)
+    about = {"settings": TrainSettings(save_every=save_every), "val_records": [], "steps": 720, "report": RunReport()}
+    run = SimpleNamespace(save_last=save_last, **about)
     end = EpochEnd(run, validation_batches=None, rows=[], interruption=SimpleNamespace(signal=None))
     end.set_model(SimpleNamespace(unfinished=None, weights=[], metrics_variables=[], jax_state_sync=lambda: None))
     end.on_epoch_begin(0)

@@ -55,6 +55,7 @@ def test_patience_ends_a_run_also_when_it_was_interrupted(make_settings, tmp_pat
     monkeypatch.setattr(EpochEnd, "_evaluate_model", evaluate)
     with pytest.raises(KeyboardInterrupt):
         train(settings, console=console)
+    assert "Interrupted after 3 epochs" in folder.page.read_text()
     train(folder.read_settings(), resume=folder.path, console=console)
     assert "no higher score in 2 evaluations: the run ends, epoch 2 was its best (0.300)" in console.export_text()
     assert [row["epoch"] for row in folder.read_log()] == [1, 2, 3, 4] and folder.metrics.exists()

@@ -118,7 +118,7 @@ def test_recovers_once_from_where_it_was_saved(make_settings, break_labels, tmp_
     assert [row["epoch"] for row in rows] == [1, 2] and all(math.isfinite(row["loss"]) for row in rows)
     assert (last.trained_epochs, last.rate_factor, int(last.optimizer.iterations)) == (2, 0.5, 4)
     assert rows[1]["learning_rate"] == pytest.approx(rate_at(folder.read_settings(), 3 / 4) / 2, rel=1e-2)
-    assert len(read_post_mortem(folder)) == 1
+    assert len(read_post_mortem(folder)) == 1 and "epoch 2, step 2: the loss was no longer a number" in folder.page.read_text()
 
 
 def test_what_is_to_blame_and_to_be_done(make_settings, tmp_path):

@@ -11,6 +11,7 @@ import pytest
 from centerkp.cli import train as train_command
 from centerkp.console import make_console
 from centerkp.images.sensors import Levels
+from centerkp.report.run_report import RunReport
 from centerkp.settings.training import TrainSettings
 from centerkp.training import train
 from centerkp.training.run_images import read_records
@@ -51,9 +52,9 @@ def test_training_and_validation_are_stretched_alike_and_it_is_said(tmp_path):
 def test_the_model_keeps_what_training_saw(monkeypatch):
     monkeypatch.setattr(train, "start_model", lambda *_: SimpleNamespace(levels=None))
     monkeypatch.setattr(train, "measure_reach", lambda model: 0)
-    monkeypatch.setattr(train, "warn_of_reach", lambda *_: None)
+    monkeypatch.setattr(train, "warn_of_reach", lambda *_: [])
     records = [SimpleNamespace(levels=Levels(1, 2))]
-    model = train._build_new_model(None, records, TrainSettings(coco="a.json"), False, make_console())
+    model = train._build_new_model(None, records, TrainSettings(coco="a.json"), False, make_console(), RunReport())
     assert model.levels == Levels(1, 2)
 
 

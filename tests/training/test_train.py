@@ -14,9 +14,10 @@ import centerkp
 from centerkp.cli import main
 from centerkp.demo.scenes import write_demo
 from centerkp.model.center_net import save_model
+from centerkp.report.run_page import PARTS, WHOLE
+from centerkp.report.training_data import warn_of_labels
 from centerkp.settings.training import TrainSettings
 from centerkp.training.run_folder import RunFolder
-from centerkp.training.summary import warn_of_labels
 from centerkp.training.train import train
 
 FLAGS = ["--backbone", "hourglass_10", "--image-size", "64", "--batch-size", "4", "--eval-every", "2", "--epochs", "4"]
@@ -44,7 +45,8 @@ def test_run_folder_is_complete(run):
     folder = run[0].folder
     names = {p.name for p in folder.path.iterdir()}
     assert names == {"settings.json", "schema.json", "versions.json", "images.json", "log.csv", "best.keras", "best.json",
-                     "last.keras", "metrics.json", "predictions.json", "pictures", "tensorboard", ".lock"}  # fmt: skip
+                     "last.keras", "metrics.json", "predictions.json", "pictures", "tensorboard", "report.json",
+                     "report.html", ".lock"}  # fmt: skip
     assert (folder.pictures / "first_batch.jpg").stat().st_size > 5000
     assert len(list((folder.pictures / "validation").iterdir())) == 4
     rows = folder.read_log()
@@ -54,6 +56,21 @@ def test_run_folder_is_complete(run):
     assert rows[-1]["learning_rate"] < max(row["learning_rate"] for row in rows)
     assert TrainSettings.read(folder.settings).backbone == "hourglass_10"
     assert any(folder.tensorboard.iterdir())
+
+
+def test_page_of_the_run(run):
+    """Its data and choices, where its time went, and the worst images of its best model alone."""
+    folder = run[0].folder
+    report, page = json.loads(folder.report.read_text()), folder.page.read_text()
+    assert report["state"] == "finished" and "eval_every" in report["asked"] and "patience" not in report["asked"]
+    assert [choice.split(":")[0] for choice in report["choices"]] == ["precision"]
+    seconds = report["seconds"]
+    assert set(seconds) == {*PARTS, WHOLE} and min(seconds.values()) > 0  # every epoch waits for its first batch
+    assert sum(seconds.values()) < 2 * seconds[WHOLE]
+    named = {name for one in report["worst"] for name in one["files"].values()}
+    assert len(named) == 8 and {path.name for path in folder.worst.iterdir()} == named
+    assert page.count("data:image/jpeg") == 8 and "10 training images" in page and "Finished after 4 epochs" in page
+    assert "chosen: " in page and "--eval-every 2" in page
 
 
 def test_best_model_gives_the_reported_numbers(run):

@@ -1,7 +1,7 @@
 import pytest
 
+from centerkp.report.training_data import _describe_flips
 from centerkp.schema import ObjectClass
-from centerkp.training.summary import _describe_flips
 
 
 @pytest.mark.parametrize("source", ["json", "flag", "names", "places", "none", "unpaired", "sided", "few"])

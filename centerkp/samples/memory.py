@@ -1,6 +1,7 @@
 """How much memory samples and training may take: what machine, cgroups and the process's own limit leave, by Linux."""
 
 import re
+from contextlib import suppress
 from pathlib import Path
 
 # Said of full memory by TensorFlow, JAX, CUDA, OpenCV, OpenVINO and ONNX Runtime.
@@ -10,6 +11,7 @@ MEMORY_ERRORS = re.compile(
     re.IGNORECASE,
 )
 CGROUPS = Path("/sys/fs/cgroup")
+_ARENA_MAX = -8  # of glibc's malloc.h
 # Files of a cgroup, of the second kind and of the first: limit, use, and in a file of statistics what can be given back.
 _FILES = (
     ("", "memory.max", "memory.current", "inactive_file"),
@@ -45,6 +47,15 @@ def read_address_limit() -> int | None:
         return None
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     return None if limit == resource.RLIM_INFINITY else limit
+
+
+def share_addresses() -> None:
+    """Where `ulimit -v` counts addresses, lets threads take memory from the same; glibc reserves 64 MB or more for each."""
+    if read_address_limit():
+        import ctypes
+
+        with suppress(AttributeError, OSError):  # another C library
+            ctypes.CDLL(None).mallopt(_ARENA_MAX, 1)
 
 
 def _read_machine() -> int | None:

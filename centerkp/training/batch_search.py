@@ -27,7 +27,7 @@ from centerkp.training.batch_trial import FULL
 from centerkp.wording import count_of
 
 RESERVE = 5 * 10**8  # bytes for the loader, at least; what this process holds beside the trial is a part of it
-ADDRESSES = 10**9  # bytes that its threads only reserve, which counts under `ulimit -v`
+ADDRESSES = 5 * 10**8  # bytes that its threads only reserve, which counts under `ulimit -v`
 LEAST_STEPS = 10  # of an epoch: with fewer, a batch of a small dataset would be most of it
 HALVINGS = 2  # of the gap between the largest size that fits and the smallest that does not
 SECONDS, SHARE = 180, 4  # the search ends after this, or this part of the run's time, once some size has fitted

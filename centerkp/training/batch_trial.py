@@ -19,12 +19,13 @@ def main() -> int:
     """Reads a job from the input, tries its batch sizes one after another and prints each that fits; 0, or `FULL`."""
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")  # where memory ends, the kernel is to end this process first
+    from centerkp.samples.memory import MEMORY_ERRORS, share_addresses
+
+    share_addresses()
     job = json.loads(sys.stdin.read())
     try:
         try_sizes(job)
     except Exception as error:
-        from centerkp.samples.memory import MEMORY_ERRORS
-
         if isinstance(error, MemoryError) or MEMORY_ERRORS.search(f"{type(error).__name__}: {error}"):
             return FULL
         raise

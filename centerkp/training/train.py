@@ -24,6 +24,7 @@ from centerkp.report.run_report import RunReport
 from centerkp.report.settings_text import list_changed
 from centerkp.report.training_data import print_dataset, tell_rare_classes, warn_of_labels, warn_of_reach
 from centerkp.results import coco_dataset
+from centerkp.samples.memory import share_addresses
 from centerkp.schema import Schema
 from centerkp.settings.training import TrainSettings
 from centerkp.settings.values import read_keypoint_map, read_numbers
@@ -85,6 +86,7 @@ def train(
     if not resume:  # before anything is measured, which may take a while
         folder.refuse_taken(path for path in (settings.coco, settings.val, settings.label_map, settings.augmentation) if path)
     require_loggers(settings)
+    share_addresses()
     report = RunReport.read(folder.report, started) if resume else RunReport.start(list_changed(settings), started)
     settings, choices = choose(settings)
     for line in choices:

@@ -1,5 +1,6 @@
 """How much memory is left, read from files as Linux writes them, and what ends a step that takes more."""
 
+import subprocess
 import sys
 import threading
 
@@ -59,6 +60,31 @@ def test_the_least_of_all_counts(monkeypatch):
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells")
+@pytest.mark.parametrize("limited", [True, False])
+def test_threads_share_addresses_under_a_limit(limited):
+    """glibc gives each of twenty threads that ask for memory at the same time 64 MB of addresses of its own, or none."""
+    limit = "resource.setrlimit(resource.RLIMIT_AS, (2**34, 2**34))" if limited else ""
+    code = (
+        "import resource, threading\n"
+        "from centerkp.samples.memory import read_use, share_addresses\n"
+        f"{limit}\n"
+        "share_addresses()\n"
+        "threading.stack_size(2**20)\n"
+        "before, barrier = read_use()['addressed'], threading.Barrier(21)\n"
+        "def hold():\n"
+        "    held = [bytes(2000) for _ in range(100)]\n"
+        "    barrier.wait()\n"
+        "    barrier.wait()\n"
+        "for _ in range(20):\n"
+        "    threading.Thread(target=hold).start()\n"
+        "barrier.wait()\n"
+        "print(read_use()['addressed'] - before)\n"
+        "barrier.wait()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (int(done.stdout) < 2e8) is limited
+
+
 def test_this_machine():
     before = memory.read_use()
     held = bytearray(10**8)

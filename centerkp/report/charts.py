@@ -105,10 +105,10 @@ def draw_curves(lines: Sequence[Line], *, x_label: str) -> str:
         if len(values) and 0 < values.min() < values.max() / _WIDE:
             axes.set_yscale("log")
             axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if values.max() < _MOST * values.min() else (1,)))
-            axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
             axes.yaxis.set_minor_locator(NullLocator())
         elif len(values) and values.min() >= 0:
             axes.set_ylim(0, 1.05 * values.max() or 1)
+        axes.yaxis.set_major_formatter(lambda value, _: np.format_float_positional(value, 6, fractional=False, trim="-"))
         axes.set_xlim(0, 1.02 * max((max(line.x) for line in lines if len(line.x)), default=1))
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         return _chart_to_svg(figure)

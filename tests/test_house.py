@@ -20,7 +20,7 @@ LADDER = (
     ("settings",),
     ("report",),
     ("training", "export"),
-    ("trials",),
+    ("trials", "review"),
     ("cli",),
 )
 RUNG = {room: rung for rung, rooms in enumerate(LADDER) for room in rooms} | {"__main__": len(LADDER)}

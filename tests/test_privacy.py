@@ -57,6 +57,7 @@ EVERY = [
     "export run/best.keras --format onnx --out m.onnx",
     "infer data/images --weights m.onnx",
     "check data/train.json --html check.html",
+    "review run/best.keras --coco data/train.json",
     "show data/train.json --targets --augment",
     "split data/train.json --val 0.5 --out halves",
     "merge data/train.json data/val.json --out merged.json",

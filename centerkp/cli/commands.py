@@ -25,6 +25,7 @@ COMMANDS = (
     "report",
     "export",
     "check",
+    "review",
     "show",
     "split",
     "merge",

@@ -26,12 +26,15 @@ _SMALLER = {
     ),
     "infer": ("--batch-size", "--image-size", "--stacks", "--tta"),
     "eval": ("--batch-size", "--image-size", "--tta"),
+    "review": ("--batch-size", "--tta"),
     "export": ("--image-size", "--stacks", "--calibrate"),
     "convert": ("--image-size", "--stacks"),
     "show": ("--count", "--image-size", "--width"),
     "check": ("--image-size",),
 }
-_OUT = {"train": "--run", "demo": "--run"} | dict.fromkeys(("infer", "eval", "export", "split", "show", "merge"), "--out")
+_OUT = {"train": "--run", "demo": "--run"} | dict.fromkeys(
+    ("infer", "eval", "review", "export", "split", "show", "merge"), "--out"
+)
 
 
 def explain_exhaustion(error: BaseException, options: Namespace) -> str | None:

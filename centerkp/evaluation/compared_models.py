@@ -86,7 +86,7 @@ def measure_models(
     console = console or make_console()
     results, datasets = [], {}
     for name, path in zip(name_models(models), models, strict=True):
-        source = _load_source(path, coco, image_size, tta, console)
+        source = load_source(path, coco, image_size, tta, console)
         schema = source.schema.with_sigmas(oks_sigmas)
         levels = getattr(source, "levels", None)
         if (schema, levels) not in datasets:  # models of one schema share the annotations
@@ -110,7 +110,7 @@ def measure_models(
     return results
 
 
-def _load_source(
+def load_source(
     path: str | Path, coco: str | Path, image_size: int | None, tta: str | None, console: Console
 ) -> Detector | PredictionFile:
     """What a path to be measured names: a file of predictions, by its ending .json, else a model."""

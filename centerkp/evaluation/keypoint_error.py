@@ -88,18 +88,19 @@ def match_objects(record: Record, found: Sequence[Detection]) -> np.ndarray:
     return match_greedily(ious, [d.score for d in found])
 
 
-def match_greedily(ious: np.ndarray, scores: Sequence[float]) -> np.ndarray:
+def match_greedily(ious: np.ndarray, scores: Sequence[float], least: float = MATCH_IOU) -> np.ndarray:
     """To measure keypoint errors: the detection that each of N objects overlaps, best scores first, -1 for none; (N,) int.
 
     Args:
         ious: (N, D), N at least 1; 0 between those that must not be matched.
         scores: (D,); the best-scored detection chooses first, always the free object that it overlaps most.
+        least: overlap from which they match.
     """
     matches = np.full(len(ious), -1)
     for index in np.argsort(-np.asarray(scores), kind="stable"):
         free = np.where(matches < 0, ious[:, index], 0)
         best = int(free.argmax())
-        if free[best] >= MATCH_IOU:
+        if free[best] >= least:
             matches[best] = index
     return matches
 

@@ -49,12 +49,14 @@ def own(tmp_path, monkeypatch, models):
     (own / "videos").mkdir()
     squares.write_clip(own / "videos" / "c.mp4", squares.moving_square(3), "mp4v")
     (own / "names.json").write_text(json.dumps({"images": [{}], "annotations": [], "categories": NAMED}))
-    for name in ("metrics.json", "schema.json"):
+    for name in ("metrics.json", "schema.json", "suspects.json"):
         shutil.copy(own / "a.json", own / name)
     (own / "ended").mkdir()
     (own / "ended" / "settings.json").write_text(json.dumps({"coco": "a.json"}))
     shutil.copy(own / "a.json", own / "a.onnx")
     shutil.copy(own / "names.json", own / "names.keras")
+    ticked = annotation(1, 1, keypoints=[10, 10, 2, 9, 9, 2], suspect="twice", reason="", score=1, accept=True, proposal=None)
+    (own / "ticked.json").write_text(json.dumps({"annotations": [ticked]}))
     return own
 
 
@@ -69,6 +71,8 @@ def commands(own: Path, out: Path, models) -> dict[str, list]:
     return {
         "check": ["check", ann, "--html", out / "r.html", "--fix", out / "fixed.json"],
         "check html": ["check", ann, "--html", out / "r.html"],
+        "review": ["review", models.keras, "--coco", ann, "--out", out],
+        "review accept": ["review", "--coco", ann, "--accept", own / "ticked.json", "--fix", out / "fixed.json"],
         "show": ["show", ann, "--out", out / "s.png"],
         "split": ["split", ann, "--val", 0.4, "--out", out],
         "merge": ["merge", ann, own / "val" / "val.json", "--out", out / "all.json"],
@@ -183,6 +187,10 @@ OWN_INPUTS = {
     "check html validation image": ["check", "a.json", "--val", "val/val.json", "--html", "val/images/4.png"],
     "check fix annotations": ["check", "a.json", "--fix", "images/../a.json"],
     "check fix image": ["check", "a.json", "--fix", "images/2.png"],
+    "review": ["review", "{keras}", "--coco", "suspects.json", "--out", "."],
+    "review accept": ["review", "--coco", "a.json", "--accept", "ticked.json", "--fix", "a.json"],
+    "review accepted": ["review", "--coco", "a.json", "--accept", "ticked.json", "--fix", "ticked.json"],
+    "review image": ["review", "--coco", "a.json", "--accept", "ticked.json", "--fix", "images/1.png"],
     "show image": ["show", "a.json", "--out", "images/1.png"],
     "show annotations": ["show", "a.json", "--out", "a.json"],
     "merge": ["merge", "a.json", "val/val.json", "--out", "val/val.json"],
@@ -222,7 +230,8 @@ def test_with_its_own_input_as_output(own, models, name, overwrite, capsys, monk
 
 
 FOREIGN = {
-    "check": "fixed.json", "check html": "r.html", "show": "s.png", "split": "a_val.json", "merge": "all.json",
+    "check": "fixed.json", "check html": "r.html", "review": "suspects.json",
+    "review accept": "fixed.json", "show": "s.png", "split": "a_val.json", "merge": "all.json",
     "sigmas": "s.json", "label_map": "map.pbtxt", "tfrecord": "x.record", "convert": "m.keras", "export onnx": "m.onnx",
     "export openvino": "m.bin", "export litert": "m.tflite", "export saved_model": "m", "eval": "report.html",
     "report": "page.html", "report several": "page.html",

@@ -152,16 +152,18 @@ class _Image:
         points, seen, size = self.record.keypoints_xy[n, own], self.record.visibility[n, own], object_size(self.record, n)
         doubts = self.usual.point_doubts(points, seen > 0, size, d, own)
         worst, box, names = doubts.max(initial=0), self.record.boxes_xyxy[n], np.array(kind.keypoints)
+        if not worst:
+            return
         best = None
-        for order in _list_orders(kind, np.flatnonzero(doubts)):
+        for order in _list_orders(kind, np.flatnonzero(doubts > worst / 4)):
             gone = doubts - self.usual.point_doubts(points[order], seen[order] > 0, size, d, own)
             moved = order != np.arange(len(order))
-            if gone[moved].mean() > worst / 2 and (best is None or gone.sum() > best[0]):
+            if gone.sum() > worst / 2 * (seen[moved] > 0).sum() and (best is None or gone.sum() > best[0]):
                 best = gone.sum(), f"{', '.join(names[moved])} exchanged", Label(d.class_id, box, points[order], seen[order])
         trust = self.usual.trust_in(d.score)
         if best:
             yield self._suspect(n, "exchanged", trust * worst, best[1], d, best[2])
-        elif worst:
+        else:
             far = doubts >= worst / 2
             to = Label(d.class_id, box, np.where(far[:, None], d.keypoints_xy, points), seen)
             yield self._suspect(n, "points", trust * worst, f"{', '.join(names[far])} far off", d, to)
@@ -177,9 +179,9 @@ class _Image:
         yield self._suspect(n, "box", score, f"box {what}", d, to)
 
 
-def _list_orders(kind: ObjectClass, seen: np.ndarray) -> Iterator[np.ndarray]:
-    """The orders in which points may have been exchanged: all sides, the sides of a pair, and any two of those `seen`."""
-    pairs = [[pair] for pair in dict.fromkeys((*kind.flip_pairs, *combinations(seen.tolist(), 2)))]
+def _list_orders(kind: ObjectClass, far: np.ndarray) -> Iterator[np.ndarray]:
+    """The orders in which points may have been exchanged: all sides, the sides of a pair, and any two of those `far` off."""
+    pairs = [[pair] for pair in dict.fromkeys((*kind.flip_pairs, *combinations(far.tolist(), 2)))]
     for chosen in [list(kind.flip_pairs)] * bool(kind.flip_pairs) + pairs:
         order = np.arange(len(kind.keypoints))
         for a, b in chosen:

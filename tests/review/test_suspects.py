@@ -48,10 +48,13 @@ def shift(objects):
     objects[0] = class_id, box, points + np.eye(5, 3, 1) * [[0, 25, 0]]  # the first alone
 
 
-def exchange(*order):
+def exchange(*order, hidden=None):
     def change(objects):
         class_id, box, points = objects[0]
-        objects[0] = class_id, box, points[list(order)]
+        points = points[list(order)]
+        if hidden:
+            points[hidden, 2] = 0
+        objects[0] = class_id, box, points
 
     return change
 
@@ -80,6 +83,7 @@ ERRORS = {
     "a class with points": ("class", lambda objects: objects.__setitem__(2, (1, objects[2][1], np.zeros((2, 3))))),
     "all sides": ("exchanged", exchange(0, 2, 1, 4, 3)),
     "one pair": ("exchanged", exchange(0, 1, 2, 4, 3)),
+    "one side, the other not labelled": ("exchanged", exchange(0, 2, 1, 3, 4, hidden=2)),
     "two points without sides": ("exchanged", exchange(3, 1, 2, 0, 4)),
     "one point": ("points", shift),
     "box too large": ("box", resize(1.3)),

@@ -1,5 +1,6 @@
-"""Which maps the network predicts, and how many channels each has: the contract between data, codec and model."""
+"""Which maps the network predicts, how many channels each has, and for how many objects: what data, codec and model share."""
 
+import math
 from typing import Any
 
 from centerkp.schema import Schema
@@ -12,6 +13,11 @@ STRIDE = 4  # input pixels per grid cell, fixed by the stem
 FREEZABLE = ("none", "stem", "stride4", "stride8", "stride16", "stride32", "filters", "backbone")
 VECTOR_HEADS = ("box_size", "keypoint_regression")  # lengths of any size; the offsets are parts of a cell
 HEATMAP_HEADS = ("center_heatmap", "keypoint_heatmap")
+USUAL_OBJECTS = 100  # of an image, as in the zoo and in COCO
+MAX_OBJECTS = 5000
+# Pairs of an object and a candidate of a keypoint that decoding compares in an image, some 16 bytes each: as many as a model
+# gets by itself, and as many as anybody may ask for.
+PAIRS, MAX_PAIRS = 10**7, 10**8
 
 
 def head_channels(schema: Schema) -> dict[str, int]:
@@ -24,3 +30,26 @@ def head_channels(schema: Schema) -> dict[str, int]:
     if count:
         heads |= {"keypoint_heatmap": count, "keypoint_offset": 2 * count, "keypoint_regression": 2 * count}
     return heads
+
+
+def fitting_objects(num_keypoints: int, pairs: int) -> int:
+    """How many objects, and as many candidates of each keypoint, decoding can compare in so many pairs."""
+    return min(math.isqrt(pairs // num_keypoints), MAX_OBJECTS) if num_keypoints else MAX_OBJECTS
+
+
+def choose_max_objects(fullest: int, num_keypoints: int) -> int:
+    """How many objects of an image a model should be able to find that has `fullest` in its fullest one.
+
+    100, and for more than 66 half as many again, in tens: what scores higher and is none should take no object's place. Not so
+    many that decoding would take much memory.
+    """
+    wanted = 10 * math.ceil(0.15 * fullest)
+    return max(USUAL_OBJECTS, min(wanted, fitting_objects(num_keypoints, PAIRS)))
+
+
+def require_max_objects(max_objects: int, num_keypoints: int) -> None:
+    """Raises ValueError where somebody asks for more objects of an image than decoding has memory for."""
+    most = fitting_objects(num_keypoints, MAX_PAIRS)
+    if max_objects > most:
+        what = f"found {max_objects}, expected at most {most}"
+        raise ValueError(f"max_objects: {what}; to decode more objects of {num_keypoints} keypoints would fill the memory.")

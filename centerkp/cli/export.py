@@ -25,6 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--stacks", type=int, metavar="N", help="use the model's first so many hourglasses alone")
     parser.add_argument(
+        "--max-objects", type=int, metavar="N", help="make room for so many objects of an image, if it has less"
+    )
+    parser.add_argument(
         "--calibrate",
         nargs="+",
         default=(),
@@ -52,6 +55,7 @@ def run(options: argparse.Namespace) -> int:
         image_size=options.image_size,
         batch=options.batch,
         stacks=options.stacks,
+        max_objects=options.max_objects,
         calibrate=options.calibrate,
         coco=options.coco,
         out=options.out,

@@ -57,7 +57,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "lower for it than metrics.json says; --score 0 keeps all",
     )
     objects.add_argument("--classes", action="append", metavar="NAME,...", help="only objects of these classes")
-    objects.add_argument("--max-objects", type=int, metavar="N", help="only the best so many of each image")
+    objects.add_argument(
+        "--max-objects",
+        type=int,
+        metavar="N",
+        help="only the best so many of each image; a .keras file makes room for more than it gives by default (100 or more)",
+    )
     objects.add_argument("--track", action="store_true", help="number the objects of a video, the same one alike in all frames")
     outputs = parser.add_argument_group("outputs")
     outputs.add_argument(
@@ -99,6 +104,7 @@ def run(options: argparse.Namespace) -> int | None:
             image_size=options.image_size,
             stacks=options.stacks,
             backbone=options.backbone,
+            max_objects=options.max_objects,
             tta=options.tta,
             device=options.device,
             precision=options.precision,

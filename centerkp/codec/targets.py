@@ -57,8 +57,9 @@ def render_targets(
 
     Args:
         truth: boxes_xyxy (B, M, 4), class_ids (B, M), object_weights (B, M), keypoints_xy (B, M, K, 2), visibility
-            (B, M, K), valid_size (B, 2) as width and height, all in input pixels, and optionally is_crowd (B, M).
-            Weight 0 marks padding.
+            (B, M, K), valid_size (B, 2) as width and height, all in input pixels, and optionally is_crowd (B, M), and
+            ignored_boxes (B, N, 4) with ignored_class_ids (B, N), inside which nothing of their class is learned, as in crowds.
+            Weight 0 marks padding, as does a box without extent.
         map_size: (H, W) in cells.
         mask_rule: where an unlabelled keypoint silences its heat map, since it may well be in the picture:
             "labelled" (default) inside the box of its own object, but never within a labelled point's own peak;
@@ -81,9 +82,13 @@ def render_targets(
     heatmap = render_gaussians(
         cells["center_cell"][:, :, None], cells["sigma"][:, :, None], one_hot * cells["weights"][..., None], map_size
     )
-    crowd = one_hot * cells["is_crowd"][..., None]
+    silent_boxes, silent = cells["boxes"], one_hot * cells["is_crowd"][..., None]
+    if "ignored_boxes" in truth and truth["ignored_boxes"].shape[1]:
+        ignored = ops.one_hot(truth["ignored_class_ids"], schema.num_classes, dtype="float32")
+        silent = ops.concatenate([ignored, silent], axis=1)
+        silent_boxes = ops.concatenate([ops.cast(truth["ignored_boxes"], "float32") / STRIDE, silent_boxes], axis=1)
     inside = valid_cells(truth["valid_size"], map_size)
-    center_mask = inside * _blank_boxes(cells["boxes"], crowd, map_size)
+    center_mask = inside * _blank_boxes(silent_boxes, silent, map_size)
     index = cells["center_cell"][..., 1] * width + cells["center_cell"][..., 0]
     index, weights = _silence_outside(cells["center_cell"], index, cells["weights"], map_size)
     targets = {
@@ -94,7 +99,8 @@ def render_targets(
     }
     if schema.num_keypoints:
         std = schema.keypoint_std if keypoint_std is None else np.asarray(keypoint_std, np.float32)
-        targets |= _render_keypoints(cells, one_hot, crowd, inside, schema, map_size, mask_rule, std)
+        cells |= {"silent_boxes": silent_boxes, "silent": silent}
+        targets |= _render_keypoints(cells, inside, schema, map_size, mask_rule, std)
     return targets
 
 
@@ -132,8 +138,6 @@ def _truth_to_cells(truth: Mapping[str, Tensor], schema: Schema) -> dict:
 
 def _render_keypoints(
     cells: Mapping[str, Tensor],
-    one_hot: Tensor,
-    crowd: Tensor,
     inside: Tensor,
     schema: Schema,
     map_size: tuple[int, int],
@@ -150,8 +154,8 @@ def _render_keypoints(
     mask = _blank_boxes(cells["boxes"], blank, map_size, closed=mask_rule == "zoo_2020")
     if mask_rule == "labelled":
         mask = ops.maximum(mask, ops.cast(heatmap >= PEAK_WINDOW, "float32"))
-        crowd_points = ops.matmul(crowd, ops.convert_to_tensor(schema.keypoint_mask.astype("float32")))
-        mask = mask * _blank_boxes(cells["boxes"], crowd_points, map_size)
+        silent_points = ops.matmul(cells["silent"], ops.convert_to_tensor(schema.keypoint_mask.astype("float32")))
+        mask = mask * _blank_boxes(cells["silent_boxes"], silent_points, map_size)
     channel = np.arange(count, dtype="int32")[:, None]  # (K, 1)
     # Both vectors point at the keypoint: one from the cells around the keypoint, one from those around the object's center.
     sparse = {}

@@ -7,7 +7,7 @@ import numpy as np
 from centerkp.doctor.findings import Finding
 from centerkp.doctor.reader import Reading
 from centerkp.doctor.settled_labels import Labels, make_object_finding
-from centerkp.heads import STRIDE
+from centerkp.heads import STRIDE, USUAL_OBJECTS, choose_max_objects
 from centerkp.labels.faults import SHOWN
 from centerkp.labels.rarity import repeat_factors
 from centerkp.schema import Schema
@@ -25,7 +25,8 @@ class Statistics:
     """What the tables show; C classes, K flat keypoints, crowd regions counted apart.
 
     `objects`, `crowds`, `images` (C,); `occluded`, `visible` (K,); `histogram` (C, bins) objects by the square root of
-    their box's area in input pixels, between `EDGES`; `small` and `shared` are shares of all objects at `image_size`.
+    their box's area in input pixels, between `EDGES`; `small` and `shared` are shares of all objects at `image_size`; `fullest`
+    is how many objects and crowds the fullest image has.
     """
 
     objects: np.ndarray
@@ -39,6 +40,7 @@ class Statistics:
     shared: float
     image_size: int
     suggested_size: int | None
+    fullest: int
 
 
 def measure_labels(labels: Labels, image_size: int) -> Statistics:
@@ -66,6 +68,7 @@ def measure_labels(labels: Labels, image_size: int) -> Statistics:
         shared=_share_of(shares_cell(labels, image_size), measured),
         image_size=image_size,
         suggested_size=suggest_size(labels),
+        fullest=int(np.bincount(labels.image_rows[usable]).max(initial=0)),
     )
 
 
@@ -93,6 +96,10 @@ def check_statistics(labels: Labels, reading: Reading, statistics: Statistics) -
     title = f"share the cell of their center with another object {of_all}: one of them cannot be found"
     remedy = remedy if larger else "objects in one place: check that none is labelled twice"
     findings += tell(title, shares_cell(labels, image_size), remedy)
+    if statistics.fullest > USUAL_OBJECTS:
+        room = choose_max_objects(statistics.fullest, labels.schema.num_keypoints)
+        title = f"in the fullest image; training makes room for {room} (--max-objects decides otherwise)"
+        findings.append(Finding("note", title, statistics.fullest, "object"))
     if suggested is not None and suggested < image_size and not small.any():
         share = (suggested / image_size) ** 2
         remedy = f"--image-size {suggested} may do: {share:.0%} of the pixels a step; fine keypoints gain from the larger one"

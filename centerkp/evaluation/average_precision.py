@@ -20,7 +20,8 @@ from centerkp.schema import Schema
 
 BOX_NUMBERS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 KEYPOINT_NUMBERS = ("AP", "AP50", "AP75", "APm", "APl", "AR", "AR50", "AR75", "ARm", "ARl")
-MAX_KEYPOINT_DETECTIONS = 20  # per image and class; COCO's limit for OKS AP
+# COCO's limits, per image and class.
+MAX_BOX_DETECTIONS, MAX_KEYPOINT_DETECTIONS = 100, 20
 
 
 def build_coco(records: Sequence[Record], detections: Sequence[Sequence[Detection]], schema: Schema) -> tuple[COCO, COCO]:
@@ -49,10 +50,13 @@ class Precision:
     rankings: dict[str, Ranking]
 
 
-def box_precision(truth: COCO, found: COCO, schema: Schema) -> tuple[dict[str, float | None], Precision]:
-    """COCO's twelve average precision and recall numbers of boxes over all classes, and by class AP alone."""
-    evaluator = _run_cocoeval(COCOeval(truth, found, "bbox"))
-    precision = evaluator.eval["precision"][..., 0, -1]  # (IoU, recall, C): all sizes, 100 detections
+def box_precision(truth: COCO, found: COCO, schema: Schema, limit: int) -> tuple[dict[str, float | None], Precision]:
+    """COCO's twelve average precision and recall numbers of boxes over all classes, and by class AP alone.
+
+    So many detections of an image and class count, the best ones, in place of COCO's 100.
+    """
+    evaluator = _run_cocoeval(COCOeval(truth, found, "bbox"), [1, 10, MAX_BOX_DETECTIONS], limit)
+    precision = evaluator.eval["precision"][..., 0, -1]  # (IoU, recall, C): all sizes, the most detections
     per_class = {}
     for class_id, name in enumerate(schema.class_names):
         known = precision[:, :, class_id][precision[:, :, class_id] > -1]
@@ -62,11 +66,17 @@ def box_precision(truth: COCO, found: COCO, schema: Schema) -> tuple[dict[str, f
     return _name_stats(BOX_NUMBERS, evaluator.stats), Precision(per_class, curves, rankings)
 
 
-def keypoint_precision(truth: COCO, found: COCO, schema: Schema) -> Precision:
+def limit_detections(fullest: int, usual: int) -> int:
+    """How many detections of an image and class count for average precision: COCO's number, or twice the objects there are."""
+    return usual if fullest <= usual else 2 * int(fullest)
+
+
+def keypoint_precision(truth: COCO, found: COCO, schema: Schema, limits: Sequence[int]) -> Precision:
     """COCO's ten OKS precision and recall numbers by class with keypoints, each with its own OKS sigmas.
 
-    pycocotools knows one list of sigmas and one keypoint count, so each class has an evaluator of its own. As in COCO,
-    objects without a labelled keypoint are neither hit nor missed.
+    By class so many detections of an image count, the best ones, in place of COCO's 20. pycocotools knows one list of sigmas
+    and one keypoint count, so each class has an evaluator of its own. As in COCO, objects without a labelled keypoint are
+    neither hit nor missed.
     """
     per_class, curves, rankings = {}, {}, {}
     for class_id, c in enumerate(schema.classes):
@@ -74,8 +84,8 @@ def keypoint_precision(truth: COCO, found: COCO, schema: Schema) -> Precision:
             evaluator = COCOeval(truth, found, "keypoints")
             evaluator.params.catIds = [class_id + 1]
             evaluator.params.kpt_oks_sigmas = np.array(c.oks_sigmas)
-            evaluator.params.maxDets = [MAX_KEYPOINT_DETECTIONS]
-            per_class[c.name] = _name_stats(KEYPOINT_NUMBERS, _run_cocoeval(evaluator).stats)
+            _run_cocoeval(evaluator, [MAX_KEYPOINT_DETECTIONS], limits[class_id])
+            per_class[c.name] = _name_stats(KEYPOINT_NUMBERS, evaluator.stats)
             curves[c.name] = precision_at_recall(evaluator, 0)
             rankings[c.name] = rank_detections(evaluator, 0)
     return Precision(per_class, curves, rankings)
@@ -140,11 +150,17 @@ def _index_coco(images: list[dict], categories: list[dict], annotations: list[di
     return coco
 
 
-def _run_cocoeval(evaluator: COCOeval) -> COCOeval:
-    """Lets pycocotools evaluate, accumulate and summarize, without what it prints."""
+def _run_cocoeval(evaluator: COCOeval, usual: list[int], most: int) -> COCOeval:
+    """Lets pycocotools evaluate, accumulate and summarize, without what it prints.
+
+    Args:
+        usual: the numbers of detections per image and class that it knows; `most` counts in place of the last.
+    """
+    evaluator.params.maxDets = [*usual[:-1], most]
     with contextlib.redirect_stdout(io.StringIO()):
         evaluator.evaluate()
         evaluator.accumulate()
+        evaluator.params.maxDets = usual  # it summarizes nothing else; the numbers are found by their places
         evaluator.summarize()
     return evaluator
 

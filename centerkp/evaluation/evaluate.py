@@ -7,11 +7,13 @@ from dataclasses import asdict, dataclass, fields
 import numpy as np
 
 from centerkp.evaluation.average_precision import (
+    MAX_BOX_DETECTIONS,
     MAX_KEYPOINT_DETECTIONS,
     Precision,
     box_precision,
     build_coco,
     keypoint_precision,
+    limit_detections,
     mean_over_classes,
 )
 from centerkp.evaluation.confusion import BACKGROUND, count_confusion
@@ -32,6 +34,7 @@ class Evaluation:
 
     Args:
         box: AP, AP50, AP75, APs, APm, APl (small, medium, large objects), AR1, AR10, AR100, ARs, ARm, ARl, as in COCO.
+            Where images hold more than 100 objects of a class, `max_detections` of an image and class count in place of 100.
         box_per_class: `{class: AP}`.
         keypoints: AP, AP50, AP75, APm, APl, AR, AR50, AR75, ARm, ARl with OKS, each the mean over the classes that have it.
         keypoints_per_class: the same ten numbers by class, for the classes that have keypoints.
@@ -62,6 +65,7 @@ class Evaluation:
     sigma_sources: dict[str, str]
     images: int
     objects: dict[str, int]
+    max_detections: int
     best_f1: dict[str, dict[str, dict[str, float | None]]]
     confusion: dict
     curves: dict[str, dict]
@@ -143,8 +147,12 @@ def evaluate(
     finite = [[d for d in found if _is_finite(d)] for found in detections]
     left_out = sum(map(len, detections)) - sum(map(len, finite))
     truth, found = build_coco(records, finite, schema)
-    box, boxes = box_precision(truth, found, schema)
-    keypoints = keypoint_precision(truth, found, schema)
+    counts = [np.bincount(r.class_ids[~r.is_crowd], minlength=schema.num_classes) for r in records]
+    crowding = np.reshape(counts, (-1, schema.num_classes))
+    limit = limit_detections(crowding.max(initial=0), MAX_BOX_DETECTIONS)
+    limits = [limit_detections(fullest, MAX_KEYPOINT_DETECTIONS) for fullest in crowding.max(axis=0, initial=0)]
+    box, boxes = box_precision(truth, found, schema, limit)
+    keypoints = keypoint_precision(truth, found, schema, limits)
     best_f1 = {"boxes": _find_best_f1(boxes), "keypoints": _find_best_f1(keypoints)}
     if min_score is None:
         best = best_f1["boxes"][ALL_CLASSES]["threshold"]
@@ -152,7 +160,7 @@ def evaluate(
     errors = measure_keypoint_errors(records, finite, schema)
     own = {c.name: schema.keypoint_slice(i) for i, c in enumerate(schema.classes) if c.keypoints}
     objects = Counter(schema.class_names[i] for r in records for i in r.class_ids[~r.is_crowd])
-    notes = _missing_notes(box, keypoints.numbers, objects, finite, schema) + _crowded_notes(records, schema)
+    notes = _missing_notes(box, keypoints.numbers, objects, finite, schema) + _crowded_notes(crowding, limit, limits, schema)
     if left_out:
         notes.append(f"Detections left out because a coordinate or the score is not finite: {left_out}.")
     overall = errors.summarize()
@@ -169,6 +177,7 @@ def evaluate(
         sigma_sources={c.name: c.sigma_source for c in schema.classes if c.keypoints},
         images=len(records),
         objects={name: objects[name] for name in schema.class_names},
+        max_detections=limit,
         best_f1=best_f1,
         confusion={
             "min_score": min_score,
@@ -270,16 +279,16 @@ def _missing_notes(
     return notes
 
 
-def _crowded_notes(records: Sequence[Record], schema: Schema) -> list[str]:
-    """Notes of an evaluation on images with more objects than COCO's average precision counts detections."""
-    notes = []
+def _crowded_notes(crowding: np.ndarray, limit: int, limits: Sequence[int], schema: Schema) -> list[str]:
+    """Notes of an evaluation on images with more objects (images, C) than COCO's average precision counts detections."""
+
+    def tell(counts: np.ndarray, usual: int, what: str, number: str, limit: int) -> list[str]:
+        full = int((counts > usual).sum())
+        counted = f"{number} counts up to {limit} detections of a class in an image, where COCO's counts {usual}"
+        return [f"Images with more than {usual} objects of {what}: {full}; {counted}."] if full else []
+
+    notes = tell(crowding.max(axis=1, initial=0), MAX_BOX_DETECTIONS, "a class", "box AP", limit)
     for class_id, c in enumerate(schema.classes):
-        own = schema.keypoint_slice(class_id)
-        counts = [int(((r.visibility[:, own] > 0).any(1) & ~r.is_crowd).sum()) for r in records]
-        full = sum(count > MAX_KEYPOINT_DETECTIONS for count in counts)
-        if full:
-            limit = f"more than {MAX_KEYPOINT_DETECTIONS} objects of '{c.name}' with keypoints"
-            notes.append(
-                f"Images with {limit}: {full}; COCO counts no more detections, so that keypoint AP stays below 1 there."
-            )
+        if c.keypoints:
+            notes += tell(crowding[:, class_id], MAX_KEYPOINT_DETECTIONS, f"'{c.name}'", "keypoint AP", limits[class_id])
     return notes

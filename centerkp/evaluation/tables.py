@@ -26,7 +26,6 @@ _MEANINGS = {
     "APl": "large",
     "AR1": "1 detection per image",
     "AR10": "10 detections",
-    "AR100": "100 detections",
     "ARs": "small",
     "ARm": "medium",
     "ARl": "large",
@@ -114,12 +113,13 @@ def number_table(evaluations: Evaluations) -> TextTable:
     """A table of COCO's twelve box numbers of evaluations and those of OKS; a model named "" is not in the headings."""
     with_points = any(e.keypoints_per_class for e in evaluations.values())
     kinds = ("boxes", "OKS") if with_points else ("boxes",)
-    rows = []
+    rows, most = [], max(e.max_detections for e in evaluations.values())
     for key in BOX_NUMBERS:
         cells = []
         for e in evaluations.values():
             cells += [share(e.box[key]), *[share(e.keypoints.get(_OKS_NAMES.get(key, "")))] * with_points]
-        rows.append((f"{key:<5} {_MEANINGS[key]}", *cells))
+        shown = key.replace("100", str(most))
+        rows.append((f"{shown:<5} {_MEANINGS.get(key, f'{most} detections')}", *cells))
     headings = [f"{kind} {name}".strip() for name in evaluations for kind in kinds]
     return TextTable("COCO's numbers, all classes", ("", *headings), tuple(rows))
 

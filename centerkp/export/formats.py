@@ -80,6 +80,7 @@ def export(
     image_size: int | None = None,
     batch: str = "",
     stacks: int | None = None,
+    max_objects: int | None = None,
     calibrate: Sequence[str | Path] = (),
     coco: str | Path | None = None,
     out: str | Path | None = None,
@@ -98,6 +99,7 @@ def export(
         image_size: side of the network's input; by default the model's own.
         batch: "1", "dynamic", or "" for whatever the format can do.
         stacks: uses only so many of the model's hourglasses, with their own heads.
+        max_objects: makes room for so many objects of an image, where the model has room for fewer.
         calibrate: images, folders or patterns from which int8 takes the ranges of its numbers; images the comparison runs on.
         coco: annotated images; the average precision lost on them is measured.
         out: a file, for a SavedModel a folder; by default beside the weights, named after them and the precision.
@@ -117,7 +119,7 @@ def export(
     reads = [path for path in (weights, coco, *images) if isinstance(path, str | Path)]
     _check_target(target, kind, WriteGuard(reads, overwrite))
     named = spread(images, CALIBRATION_IMAGES)
-    model: Any = load_detector(weights, image_size=image_size, stacks=stacks, console=console)
+    model: Any = load_detector(weights, image_size=image_size, stacks=stacks, max_objects=max_objects, console=console)
     pictures, origin = find_pictures(weights, coco, named, VERIFIED_IMAGES, model.levels)
     workplace = target.with_name(target.name + UNVERIFIED)
     place = workplace / target.name

@@ -77,7 +77,7 @@ class AugmentedDetector:
         self.schema, self.thresholds, self.levels = model.schema, model.thresholds, model.levels
         self.image_size = sizes[-1]  # images are fitted to the largest, and made smaller from there
         self._passes = [_Pass(model, self.image_size, size, flip) for size in sizes]
-        self._max_objects = model.decode_options.max_objects
+        self.max_objects = model.max_objects
 
     def predict_on_batch(self, x: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Objects by test-time augmentation, as `CenterNet.predict_on_batch`; images are of `image_size`."""
@@ -85,7 +85,7 @@ class AugmentedDetector:
         whole = np.broadcast_to(np.asarray(self.image_size, np.float32), (len(images), 2))
         inputs = {"image": images, "valid_size": np.asarray(x.get("valid_size", whole), np.float32)}
         found = [{k: np.asarray(v) for k, v in one.predict_on_batch(inputs).items()} for one in self._passes]
-        return found[0] if len(found) == 1 else merge(found, self._max_objects)
+        return found[0] if len(found) == 1 else merge(found, self.max_objects)
 
 
 class _Pass(keras.Model):

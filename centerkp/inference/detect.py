@@ -35,8 +35,8 @@ class Detector(Protocol):
 
     `image_size` is the (width, height) of its input. `predict_on_batch` takes `{"image": (B, height, width, 3) uint8 RGB,
     "valid_size": (B, 2) float32 width and height of the picture inside its padding}` and returns what `codec.decode.decode`
-    does. A `thresholds` may say from which scores on its objects count, see `scores`, and `levels` what is black and white in
-    pictures of more than 8 bits, see `images.sensors`.
+    does. A `thresholds` may say from which scores on its objects count, see `scores`, `levels` what is black and white in
+    pictures of more than 8 bits, see `images.sensors`, and `max_objects` how many objects of an image it gives at most.
     """
 
     @property

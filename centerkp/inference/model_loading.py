@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import numpy as np
 from rich.console import Console
 
 from centerkp.console import import_quietly
+from centerkp.heads import require_max_objects
 from centerkp.inference.detect import Detector
 from centerkp.runtimes.artefact import RUNNERS, find_artefact, refuse_unverified
 
@@ -40,6 +42,7 @@ def load_detector(
     image_size: int | Sequence[int] | None = None,
     stacks: int | None = None,
     backbone: str | None = None,
+    max_objects: int | None = None,
     console: Console | None = None,
     unverified: bool = False,
 ) -> Detector:
@@ -52,15 +55,20 @@ def load_detector(
         image_size: side or (width, height) of the network's input; by default the model's own. An artefact has one size.
         stacks: uses only so many of a Keras model's hourglasses, with their own heads.
         backbone: which of the zoo's models "coco" is, by default hourglass_104.
+        max_objects: lets a Keras model find so many objects in an image, where it finds fewer. An artefact has its number.
         unverified: loads an artefact also before it was compared with Keras.
 
     Raises:
         FileNotFoundError: nothing is there, or the package that runs the format is not.
-        ValueError: not a model, one that failed its comparison with Keras, or a size or stacks that an artefact does not have.
+        ValueError: not a model, one that failed its comparison with Keras, or a size, stacks or number of objects that an
+            artefact does not have.
     """
     place = find_artefact(path)
     if place is None:
-        return _load_keras(path, image_size, stacks, backbone, console)
+        model = _load_keras(path, image_size, stacks, backbone, console)
+        if max_objects:
+            make_room(model, max_objects)
+        return model
     if not unverified:
         refuse_unverified(place)
     module, name = RUNNERS["" if place.is_dir() else place.suffix.lower()]
@@ -72,6 +80,7 @@ def load_detector(
                 f"{place}: found image size {wanted[0]} x {wanted[1]} asked for, expected {detector.image_size[0]} x "
                 f"{detector.image_size[1]}, the one it was exported for; leave it out, or export again."
             )
+    require_room(detector, max_objects)
     for name, value in (("stacks", stacks), ("backbone", backbone)):
         if value is not None:
             raise ValueError(
@@ -92,12 +101,36 @@ def _load_keras(
     return model if stacks is None or stacks == model.backbone.stacks else keep_stacks(model, stacks)
 
 
+def make_room(model: "CenterNet", max_objects: int) -> None:
+    """Lets a loaded model find so many objects in an image, and candidates of each keypoint for them, where it finds fewer.
+
+    Raises:
+        ValueError: there is no memory for so many.
+    """
+    require_max_objects(max_objects, model.schema.num_keypoints)
+    options = model.decode_options
+    most = {name: max(max_objects, getattr(options, name)) for name in ("max_objects", "candidates")}
+    model.decode_options = replace(options, **most)
+    model.predict_function = None  # whose graph has the numbers in it
+
+
+def require_room(detector: Detector, max_objects: int | None) -> None:
+    """Raises ValueError where more objects of an image are asked for than a detector gives."""
+    room = getattr(detector, "max_objects", None)
+    if max_objects and room and max_objects > room:
+        raise ValueError(
+            f"--max-objects: found {max_objects}, expected at most {room}, as many as this model gives; leave it out, or use "
+            f"the .keras file, or export that again with --max-objects {max_objects}."
+        )
+
+
 def load_for_use(
     weights: str | Path,
     *,
     image_size: int | Sequence[int] | None = None,
     stacks: int | None = None,
     backbone: str | None = None,
+    max_objects: int | None = None,
     device: str | None = None,
     precision: str | None = None,
     tta: str | None = None,
@@ -115,6 +148,7 @@ def load_for_use(
             them for an exported artefact, which has its own.
     """
     options: dict[str, Any] = {"image_size": image_size, "stacks": stacks, "backbone": backbone, "console": console}
+    options["max_objects"] = max_objects
     if device is None and precision is None and tta is None:
         return load_detector(weights, **options)
     if find_artefact(weights) is not None:
@@ -163,6 +197,7 @@ class OnDevice:
         self.detector, self.device = detector, device
         self.schema, self.image_size = detector.schema, detector.image_size
         self.thresholds, self.levels = getattr(detector, "thresholds", None), getattr(detector, "levels", None)
+        self.max_objects = getattr(detector, "max_objects", None)
 
     def predict_on_batch(self, inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         """What the loaded detector finds in a batch, computed on the device that was chosen for it."""

@@ -15,6 +15,7 @@ from rich.text import Text
 from centerkp.console import make_console
 from centerkp.images.oddities import Oddity, describe_oddities
 from centerkp.inference.detect import Detector, ImageResult, detect
+from centerkp.inference.model_loading import require_room
 from centerkp.inference.outputs import OutputChoice, OutputNames, Outputs, Result
 from centerkp.inference.scores import choose_least_scores
 from centerkp.inference.screen import Screen
@@ -89,6 +90,7 @@ def predict_sources(
     """
     console, selection, choice = console or make_console(), selection or Selection(), choice or OutputChoice()
     _check_choices(sources, choice, selection)
+    require_room(detector, selection.max_objects)
     for name, number in (("batch_size", batch_size), ("stride", stride)):
         if number < 1:
             raise ValueError(f"{name}: found {number}, expected 1 or more.")
@@ -137,6 +139,8 @@ class _Stream:
         self.detector, self.sources, self.selection, self.batch_size = detector, sources, selection, batch_size
         self.stride, self.console, self.failed, self.stop = stride, console, 0, Event()
         self._odd: list[tuple[str, Sequence[Oddity]]] = []
+        self._room: int | None = getattr(detector, "max_objects", None)
+        self._full = 0  # images with as many objects as that
         self.class_ids = selection.find_class_ids(detector.schema)
         self.least = choose_least_scores(detector, selection.min_score)
         columns = [TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), _Rate(), TimeRemainingColumn()]
@@ -161,6 +165,7 @@ class _Stream:
                     continue
                 if result.oddities:
                     self._odd.append((result.name, result.oddities))
+                self._full += len(result.detections) == self._room
                 chosen = self._select_objects(result)
                 tracks = []
                 if self.selection.track and item.clip is not None:
@@ -203,6 +208,9 @@ class _Stream:
         )
         for sentence in describe_oddities(self._odd):
             self.console.print(sentence, style="yellow", soft_wrap=True)
+        if self._full:
+            full = f"{count_of(self._full, 'image')} with as many objects as this model gives, {self._room}"
+            self.console.print(f"{full}: there may be more, see --max-objects", style="yellow", soft_wrap=True)
         for kind, path in sorted(outputs.paths.items()):
             self.console.print(f"{kind:>8}: {path}", soft_wrap=True)
         if any(self.least.values):

@@ -12,7 +12,7 @@ from typing import Any
 
 import h5py
 
-from centerkp.heads import MAX_SIDE
+from centerkp.heads import MAX_OBJECTS, MAX_PAIRS, MAX_SIDE
 from centerkp.images.sensors import Levels
 from centerkp.model.backbone import Backbone
 from centerkp.model.backbones import find_backbone, name_backbone
@@ -27,9 +27,10 @@ MAX_CHANNELS = 8192
 MAX_BLOCKS = 256  # residual blocks in all; the largest of ours has 28
 MAX_RATIO = 20  # of the weights as they are to the weights as they are packed; Keras stores them as they are
 SLACK = 1 << 24
-MAX_PAIRS = 10**9  # of objects and candidates of keypoints, which decoding compares
 # Of `DecodeOptions`: least and greatest.
-DECODE = {"max_objects": (1, 5000), "candidates": (1, 5000), "center_kernel": (1, 99), "keypoint_kernel": (1, 99)}
+DECODE = {name: (1, MAX_OBJECTS) for name in ("max_objects", "candidates")} | {
+    name: (1, 99) for name in ("center_kernel", "keypoint_kernel")
+}
 
 
 def check_values(config: Mapping) -> None:

@@ -41,6 +41,7 @@ class Description:
         batch: images per call, None for any number.
         thresholds: from which score on an object counts; None where the model did not know.
         levels: what is black and white in pictures of more than 8 bits; None for their whole range.
+        max_objects: how many objects of an image it gives at most; None where an earlier version did not say it.
     """
 
     schema: Schema
@@ -50,11 +51,13 @@ class Description:
     batch: int | None = None
     thresholds: Thresholds | None = None
     levels: Levels | None = None
+    max_objects: int | None = None
 
     @classmethod
     def of(cls, network: Any, format: str, precision: str, batch: int | None) -> "Description":
         """The description of an artefact that is made from a network, which knows its schema and how it reads pictures."""
-        return cls(network.schema, network.image_size, format, precision, batch, network.thresholds, network.levels)
+        room = network.decode_options.max_objects
+        return cls(network.schema, network.image_size, format, precision, batch, network.thresholds, network.levels, room)
 
     def to_dict(self) -> dict:
         """An artefact's description as JSON can hold it."""
@@ -64,6 +67,7 @@ class Description:
             "precision": self.precision,
             "image_size": list(self.image_size),
             "batch": self.batch,
+            "max_objects": self.max_objects,
             "outputs": list(OUTPUTS if self.schema.num_keypoints else OUTPUTS[:3]),
             "class_names": list(self.schema.class_names),
             "keypoint_names": list(self.schema.keypoint_names),
@@ -88,7 +92,8 @@ class Description:
                 raise ValueError(f"it is {len(text)} bytes long")
             found = json.loads(text)
             width, height = found["image_size"]
-            for side in (width, height, found["batch"]):
+            room = found.get("max_objects")
+            for side in (width, height, found["batch"], room):
                 if side is not None and (type(side) is not int or not 1 <= side <= MAX_SIDE):
                     raise ValueError(f"a size of {str(side)[:40]}, which is no whole number from 1 to {MAX_SIDE}")
             if found["precision"] not in PRECISIONS or not isinstance(found["format"], str):
@@ -96,7 +101,8 @@ class Description:
             schema = Schema.from_config(found["schema"])
             thresholds = Thresholds.from_config(found.get("thresholds"), schema.num_classes)
             levels = Levels.from_config(found.get("levels"))
-            return cls(schema, (width, height), found["format"], found["precision"], found["batch"], thresholds, levels)
+            made = found["format"], found["precision"], found["batch"]
+            return cls(schema, (width, height), *made, thresholds, levels, room)
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError, OverflowError) as error:
             raise ValueError(
                 f"{where}: found no readable description of the model ({type(error).__name__}: {error}), expected the one that "
@@ -121,6 +127,7 @@ class ArtefactDetector(ABC):
         self.path, self.description = path, description
         self.schema, self.image_size = description.schema, description.image_size
         self.thresholds, self.levels = description.thresholds, description.levels
+        self.max_objects = description.max_objects
 
     @abstractmethod
     def run_canvas(self, image: np.ndarray, valid_size: np.ndarray) -> dict[str, np.ndarray]:

@@ -211,6 +211,7 @@ class _Plan:
         cv2.setNumThreads(1)
         count, (width, height) = sampler.max_objects, sampler.size
         points = sampler.schema.num_keypoints
+        beyond = max(max(len(record.boxes_xyxy) for record in self._records) - count, 0)
         layout = {
             "image": (np.uint8, (height, width, 3)),
             "boxes_xyxy": (np.float32, (count, 4)),
@@ -220,6 +221,8 @@ class _Plan:
             "keypoints_xy": (np.float32, (count, points, 2)),
             "visibility": (np.int32, (count, points)),
             "valid_size": (np.float32, (2,)),
+            "ignored_boxes": (np.float32, (beyond, 4)),
+            "ignored_class_ids": (np.int32, (beyond,)),
         }
         self.names = list(layout)[1:]
         self.dtypes = [dtype for dtype, _ in layout.values()]
@@ -239,4 +242,6 @@ class _Plan:
         image, truth = self._sampler(self._records[int(index)], rng)
         if self._arrivals is not None:
             self._arrivals.note(int(epoch), int(position) // self.batch_size)
+        for name, shape in zip(self.names[-2:], self.shapes[-2:], strict=True):  # padded to those of the fullest image
+            truth[name] = np.concatenate([truth[name], np.zeros((shape[0] - len(truth[name]), *shape[1:]), truth[name].dtype)])
         return [image, *(truth[name] for name in self.names)]

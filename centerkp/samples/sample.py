@@ -21,7 +21,7 @@ class Sample(NamedTuple):
     """One sample, and how many of the record's objects it does not hold.
 
     `image` is (height, width, 3) uint8 RGB, `truth` the padded objects (see `Sampler`). `dropped` objects lie mostly outside
-    the canvas, `overflow` ones found no place among `max_objects`.
+    the canvas, `overflow` ones found no place among `max_objects` and are in the truth as ignored boxes alone.
     """
 
     image: np.ndarray
@@ -42,6 +42,8 @@ class Sampler:
         class_ids (M,) int32; visibility (M, K) int32: 0 where not labelled or outside the canvas.
         object_weights (M,) float32: 1 for an object, 0 for padding and crowds; is_crowd (M,) float32.
         valid_size (2,) float32: (width, height) of the image inside the canvas; the whole canvas when augmented.
+        ignored_boxes (N, 4) float32, ignored_class_ids (N,) int32: of the objects beyond M, which are not learned and are no
+        background either.
 
     Args:
         schema: what the objects are.
@@ -98,8 +100,13 @@ class Sampler:
         kept = np.flatnonzero((share >= min_visible) & ((areas > 0) | (self.augmentation is None)))
         chosen = self._choose_objects(kept, areas, record.is_crowd)
         truth = self._pad_objects(clipped[chosen], keypoints[chosen], visibility[chosen], record, chosen)
-        truth["valid_size"] = np.array(valid_size, np.float32)
-        return Sample(image, truth, len(boxes) - len(kept), len(kept) - len(chosen))
+        others = np.setdiff1d(kept, chosen)
+        truth |= {
+            "valid_size": np.array(valid_size, np.float32),
+            "ignored_boxes": clipped[others].astype(np.float32),
+            "ignored_class_ids": record.class_ids[others].astype(np.int32),
+        }
+        return Sample(image, truth, len(boxes) - len(kept), len(others))
 
     def _augment(
         self, image: np.ndarray, record: Record, keypoints: np.ndarray, rng: np.random.Generator

@@ -46,7 +46,7 @@ def _fits(kind: type, value: Any) -> bool:
 
 def check_ranges(settings: "TrainSettings") -> None:
     """Raises ValueError where the value of one of the settings is out of its range, or not written as it should be."""
-    for name in ("image_size", "epochs", "batch_size", "accumulate", "eval_every", "patience", "folds", "fold"):
+    for name in ("image_size", "max_objects", "epochs", "batch_size", "accumulate", "eval_every", "patience", "folds", "fold"):
         value = getattr(settings, name)
         if isinstance(value, int) and value < 1 and (name, value) != ("batch_size", AUTO):
             raise ValueError(f"{name}: found {value}, expected 1 or more.")

@@ -95,6 +95,10 @@ class TrainSettings:
         None, "side of the square network input in pixels; by default 320 for efficientnet_lite0_fpn, else 512", name="PIXELS"
     )
 
+    max_objects: int | None = _start(
+        None, "objects that the model finds in an image at most; by default 100, or half as many again as the fullest image has"
+    )
+
     epochs: int | None = _length(
         None,
         "times to go through the training images; by default what 2,000 steps come to, more of them for more than 100 images "
@@ -274,8 +278,8 @@ class TrainSettings:
     def resolve(self) -> "TrainSettings":
         """The settings with every default that depends on others decided, as a run keeps them in settings.json.
 
-        What depends on the machine is decided by `choice.choose`, and what depends on the data by `choice.choose_epochs`. A
-        batch size of `AUTO` stays, and the learning rate that depends on it.
+        What depends on the machine is decided by `choice.choose`, and what depends on the data by `choice.choose_epochs` and
+        `choose_room`. A batch size of `AUTO` stays, and the learning rate that depends on it.
         """
         defaults = find_defaults(self.backbone, self.weights, timed=bool(self.time))
         if self.batch_size == AUTO:
@@ -294,6 +298,11 @@ class TrainSettings:
         """Names of the loggers that the settings ask for, each once."""
         named = [name.strip() for name in (self.log or "").split(",") if name.strip()]
         return list(dict.fromkeys(["tensorboard"] * self.tensorboard + named))
+
+    @property
+    def decode(self) -> dict[str, int]:
+        """How the settings have a model decode other than by default: with room for so many objects, if they say it."""
+        return dict.fromkeys(("max_objects", "candidates"), self.max_objects) if self.max_objects else {}
 
     @property
     def step_images(self) -> int:

@@ -17,6 +17,7 @@ import keras
 from rich.console import Console
 
 import centerkp
+from centerkp.heads import USUAL_OBJECTS
 from centerkp.labels.records import Record
 from centerkp.samples.memory import find_free_memory, read_use
 from centerkp.schema import Schema
@@ -57,7 +58,7 @@ def choose_batch_size(
     usual = replace(settings, batch_size=None).resolve()
     most = min(images, max(usual.batch_size, images // LEAST_STEPS)) // settings.accumulate
     limit = min(SECONDS, read_time(settings.time) / SHARE if settings.time else math.inf)
-    objects = max(len(record.boxes_xyxy) for record in records)
+    objects = min(max(len(record.boxes_xyxy) for record in records), settings.max_objects or USUAL_OBJECTS)
     job = {"settings": settings.to_dict(), "schema": schema.get_config(), "objects": max(objects, 1)}
     search = Search(job, limit, console)
     size = find_largest(min(usual.batch_size, max(most, 1)), max(most, 1), search.try_sizes)

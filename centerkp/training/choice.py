@@ -4,6 +4,7 @@ import math
 import shutil
 import subprocess
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from centerkp.heads import choose_max_objects, require_max_objects
+from centerkp.labels.records import Record
 from centerkp.model.backbones import name_backbone
 from centerkp.model.center_net import load_model
 from centerkp.settings.checks import AUTO
@@ -24,6 +27,8 @@ LARGE, LIGHT = "hourglass_104", "efficientnet_lite0_fpn"
 FIXED_MEMORY, IMAGE_MEMORY = 3.2, 4.1
 STEPS, FEW_IMAGES = 2000, 100  # a network takes so many steps to learn even from so few images
 FEWEST_EPOCHS, MOST_EPOCHS = 12, 300
+# What an object, and each of its keypoints, takes in training besides the maps: the truth, and sparse targets in 29 cells.
+OBJECT_BYTES, POINT_BYTES = 28, 12 + 2 * 29 * 16
 LEAST_GAIN = 1.3  # of a convolution in bfloat16: casts and the rest of the step take some of it back
 
 
@@ -54,6 +59,29 @@ def choose_epochs(settings: TrainSettings, images: int) -> tuple[TrainSettings, 
     why = f"{count_of(images, 'image')} in batches of {settings.step_images} are to be trained on for {steps:.0f} steps"
     bound = "" if epochs == wanted else f", within {FEWEST_EPOCHS} to {MOST_EPOCHS} epochs"
     return replace(settings, epochs=epochs), [f"epochs: {epochs}, because {why}{bound} (--epochs or --time decide otherwise)"]
+
+
+def choose_room(settings: TrainSettings, records: Sequence[Record], num_keypoints: int) -> tuple[TrainSettings, list[str]]:
+    """Chooses how many objects a run's model finds in an image, where nobody says it, by the fullest of its images.
+
+    Returns:
+        The settings, and lines of what and why, and of objects that have no place.
+    """
+    counts = np.array([len(record.boxes_xyxy) for record in records])
+    fullest, lines = int(counts.max()), []
+    if settings.max_objects is None:
+        settings = replace(settings, max_objects=choose_max_objects(fullest, num_keypoints))
+        memory = 1e-6 * min(fullest, settings.max_objects) * (OBJECT_BYTES + POINT_BYTES * num_keypoints)
+        lines.append(
+            f"objects of an image: up to {settings.max_objects}, because the fullest of {len(counts)} has {fullest}, and takes "
+            f"{memory:.2g} MB (--max-objects decides otherwise)"
+        )
+    require_max_objects(settings.max_objects, num_keypoints)
+    beyond = np.maximum(counts - settings.max_objects, 0)
+    if beyond.any():
+        where = f"{count_of(int(beyond.sum()), 'object')} of {count_of(int((beyond > 0).sum()), 'image')}"
+        lines.append(f"no place for {where}, the smallest there: neither learned nor taken for background")
+    return settings, lines
 
 
 def _choose_backbone(settings: TrainSettings) -> tuple[TrainSettings, str]:

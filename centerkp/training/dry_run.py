@@ -17,6 +17,7 @@ from centerkp.samples.sample import Sampler
 from centerkp.schema import Schema
 from centerkp.settings.training import TrainSettings
 from centerkp.weights.start import build_model
+from centerkp.wording import count_of
 
 
 def dry_run(model: CenterNet, records: Sequence[Record]) -> list[str]:
@@ -31,10 +32,12 @@ def dry_run(model: CenterNet, records: Sequence[Record]) -> list[str]:
         ValueError: the annotations do not survive; training would learn something else than what they say.
     """
     shared = {id(record): _count_shared_cells(record, model.image_size) for record in records}
-    chosen = [r for r in records if 0 < len(r.boxes_xyxy) <= model.decode_options.max_objects]
+    chosen = [r for r in records if 0 < len(r.boxes_xyxy) <= model.max_objects]
     chosen = sorted(chosen, key=lambda r: (sum(shared[id(r)]), -len(r.boxes_xyxy), r.image_id))[:2]
-    if not chosen:
+    if not any(len(record.boxes_xyxy) for record in records):
         raise ValueError("Training data: found no image with an object, expected at least one; check the annotations.")
+    if not chosen:
+        return [f"left out, since every image has more than {count_of(model.max_objects, 'object')}"]
     reached = evaluate(chosen, _encode_and_decode(model, chosen), model.schema)
     perfect = evaluate(chosen, ground_truth_as_detections(chosen, model.schema), model.schema)
     lines = []
@@ -88,4 +91,4 @@ def _count_shared_cells(record: Record, image_size: tuple[int, int]) -> tuple[in
 def build_probe(schema: Schema, settings: TrainSettings) -> CenterNet:
     """The smallest model with a run's schema and input size: all that the dry run needs of one."""
     tiny = {"stem_channels": 1, "channels": (1, 1), "blocks": (1, 1), "stacks": 1}
-    return build_model(schema, backbone=tiny, image_size=settings.image_size)
+    return build_model(schema, backbone=tiny, image_size=settings.image_size, decode=settings.decode)

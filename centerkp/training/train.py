@@ -14,6 +14,7 @@ from centerkp.evaluation.evaluate import Evaluation, evaluate, ground_truth_as_d
 from centerkp.evaluation.tables import print_evaluation
 from centerkp.images.saving import write_image
 from centerkp.inference.detect import detect_records
+from centerkp.inference.model_loading import make_room
 from centerkp.inference.scores import choose_least_scores
 from centerkp.labels.counts import require_labels
 from centerkp.labels.records import Record
@@ -30,7 +31,7 @@ from centerkp.settings.training import TrainSettings
 from centerkp.settings.values import read_keypoint_map, read_numbers
 from centerkp.training.batch_search import choose_batch_size
 from centerkp.training.callbacks import draw_validation
-from centerkp.training.choice import choose, choose_epochs
+from centerkp.training.choice import choose, choose_epochs, choose_room
 from centerkp.training.dry_run import build_probe, dry_run
 from centerkp.training.fitting import fit
 from centerkp.training.loggers import require_loggers
@@ -142,6 +143,7 @@ def _resume_run(
     settings, schema, train_records, val_records = _prepare_records(settings, kept, console, report)
     if has_begun:
         model = load_last(folder, schema, settings)
+        make_room(model, settings.max_objects)  # which an earlier version did not choose
     else:
         model = _build_new_model(schema, train_records, settings, by_default, console, report)
     run = Run(model, train_records, val_records, settings, folder, started, console, callbacks=callbacks, report=report)
@@ -188,9 +190,10 @@ def _prepare_records(
     require_labels(train_records, schema)
     notes += tell_rare_classes(console, train_records, schema, settings.weight_classes)
     records = [*train_records, *val_records]
+    settings, room = choose_room(settings, records, schema.num_keypoints)
     settings, choices = choose_batch_size(settings, schema, records, len(train_records), console)
     settings, more = choose_epochs(settings, len(train_records))
-    choices += more
+    choices = room + choices + more
     for line in choices:
         console.print(line)
     report.choices += choices
@@ -211,6 +214,7 @@ def start_model(schema: Schema, settings: TrainSettings, console: Console) -> Ce
         "stacks": settings.stacks,
         "bn_momentum": settings.bn_momentum,
         "loss_weights": read_numbers(settings.loss_weights, "loss_weights"),
+        "decode": settings.decode,
     }
     if settings.weights == "none":
         model = build_model(schema, **options)

@@ -12,7 +12,7 @@ from scored_objects import DRIVER, ONE_POINT, SCHEMA, SIGMA, blur, make_detectio
 from centerkp.evaluation.average_precision import BOX_NUMBERS, KEYPOINT_NUMBERS
 from centerkp.evaluation.evaluate import evaluate, ground_truth_as_detections
 from centerkp.evaluation.keypoint_error import match_objects
-from centerkp.evaluation.tables import print_evaluation
+from centerkp.evaluation.tables import number_table, print_evaluation, print_tables
 from centerkp.schema import COCO_KEYPOINTS, COCO_SIGMAS, ObjectClass, Schema
 
 
@@ -308,15 +308,28 @@ def test_numbers_that_are_not_finite_are_left_out():
     assert any(note.endswith("not finite: 3.") for note in result.notes)
 
 
-def test_more_objects_than_coco_counts_are_noted():
-    rows = [(0, [20 * i, 0, 20 * i + 15, 15], [(20 * i + 5, 5, 2)]) for i in range(21)]
+@pytest.mark.parametrize("count, notes", [
+    (20, []),
+    (21, ["Images with more than 20 objects of 'dot': 1; keypoint AP counts up to 42 detections"]),
+    (150, ["Images with more than 100 objects of a class: 1; box AP counts up to 300 detections",
+           "Images with more than 20 objects of 'dot': 1; keypoint AP counts up to 300 detections"]),
+])  # fmt: skip
+def test_more_objects_than_coco_counts_are_counted_and_noted(count, notes):
+    """All are found, behind as many that are nothing and score higher."""
+    rows = [(0, [20 * i, 0, 20 * i + 15, 15], [(20 * i + 5, 5, 2)]) for i in range(count)]
     record = make_record(ONE_POINT, 1, rows)
-    result = evaluate([record], ground_truth_as_detections([record], ONE_POINT), ONE_POINT)
-    assert result.box["AP"] == pytest.approx(1) and result.keypoints["AR"] == pytest.approx(20 / 21)
-    assert any(note.startswith("Images with more than 20 objects of 'dot' with keypoints: 1;") for note in result.notes)
-    fewer = make_record(ONE_POINT, 1, rows[:20])
-    result = evaluate([fewer], ground_truth_as_detections([fewer], ONE_POINT), ONE_POINT)
-    assert result.keypoints["AR"] == pytest.approx(1) and not any("more than 20" in note for note in result.notes)
+    exact = ground_truth_as_detections([record], ONE_POINT)
+    result = evaluate([record], exact, ONE_POINT)
+    assert result.box["AP"] == result.box["AR100"] == result.keypoints["AP"] == result.keypoints["AR"] == 1
+    found = [note for note in result.notes if note.startswith("Images with more")]
+    assert len(found) == len(notes) and all(f.startswith(n) for f, n in zip(found, notes, strict=True))
+    assert result.max_detections == (300 if count > 100 else 100)
+    nothing = [make_detection(ONE_POINT, 0, [9000, 0, 9010, 10], [(9005, 5)], score=1.5)] * count
+    result = evaluate([record], [nothing + exact[0]], ONE_POINT)
+    assert result.box["AR100"] == 1 and result.keypoints["AR"] == (1 if count > 20 else 0)
+    text = io.StringIO()
+    print_tables([number_table({"": result})], Console(file=text, width=80))
+    assert f"AR{result.max_detections} {result.max_detections} detections" in text.getvalue()
 
 
 def test_an_area_of_zero_is_survived():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from centerkp.inference.detect import detect
-from centerkp.inference.model_loading import find_newest_model, load_detector, load_for_use
+from centerkp.inference.model_loading import find_newest_model, load_detector, load_for_use, make_room, require_room
 from centerkp.model.hourglass import Hourglass
 from centerkp.schema import ObjectClass, Schema
 from centerkp.weights.start import build_model
@@ -28,6 +28,12 @@ def predict(detector):
     return np.array([d.score for d in result.detections])
 
 
+def count_rows(detector):
+    width, height = detector.image_size
+    found = detector.predict_on_batch({"image": np.zeros((1, height, width, 3), np.uint8), "valid_size": np.full((1, 2), 64.0)})
+    return found["scores"].shape[1]
+
+
 def test_device_and_precision(model):
     plain = load_for_use(model)
     moved = load_for_use(model, device="cpu", image_size=64)
@@ -41,6 +47,26 @@ def test_device_and_precision(model):
     assert keras.config.dtype_policy().name == before
     # Eight bits of mantissa: near, and not the same.
     assert 0 < np.abs(predict(half)[:5] - predict(plain)[:5]).max() < 0.02
+
+
+def test_room_for_more_objects(model):
+    for options in ({}, {"tta": "scale"}, {"device": "cpu"}):
+        plain, roomy = load_for_use(model, **options), load_for_use(model, max_objects=150, **options)
+        assert (count_rows(plain), plain.max_objects, count_rows(roomy), roomy.max_objects) == (100, 100, 150, 150)
+        require_room(roomy, 150)
+        with pytest.raises(ValueError, match="--max-objects: found 101, expected at most 100"):
+            require_room(plain, 101)
+    make_room(roomy.detector, 20)
+    assert roomy.detector.max_objects == 150 and roomy.detector.decode_options.candidates == 150
+    with pytest.raises(ValueError, match="found 9999, expected at most 5000"):
+        make_room(roomy.detector, 9999)
+
+
+def test_a_model_that_was_in_use_makes_room(model):
+    detector = load_for_use(model)
+    assert count_rows(detector) == 100
+    make_room(detector, 200)
+    assert count_rows(detector) == 200
 
 
 def test_the_processor_beside_a_gpu(model, monkeypatch):

@@ -41,6 +41,16 @@ def files_in(folder):
     return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
 
 
+def test_no_more_objects_than_the_detector_gives(images, tmp_path):
+    detector = squares.SquareDetector()
+    detector.max_objects = 2
+    with pytest.raises(ValueError, match="--max-objects: found 3, expected at most 2, as many as this model gives"):
+        predict([images], tmp_path / "out", detector, selection=Selection(max_objects=3))
+    assert not (tmp_path / "out").exists()
+    _, text = predict([images], tmp_path / "out", detector, selection=Selection(max_objects=1))
+    assert "1 image with as many objects as this model gives, 2: there may be more, see --max-objects" in text
+
+
 def read_png(path):
     return cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR_RGB)
 

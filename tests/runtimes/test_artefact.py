@@ -26,13 +26,15 @@ class Counting(ArtefactDetector):
 
 
 def test_description_round_trip():
-    one = Description(SCHEMA, (96, 64), "onnx", "bf16", 1, Thresholds(0.25, (0.5, 0.25), (30, 0)), Levels(-3, 40.5))
+    one = Description(SCHEMA, (96, 64), "onnx", "bf16", 1, Thresholds(0.25, (0.5, 0.25), (30, 0)), Levels(-3, 40.5), 150)
     other = Description.from_json(one.to_json(), "x.onnx")
     assert (other.schema, other.image_size, other.format, other.precision, other.batch) == (SCHEMA, (96, 64), "onnx", "bf16", 1)
-    assert other.thresholds == one.thresholds and other.levels == one.levels
+    assert other.thresholds == one.thresholds and other.levels == one.levels and other.max_objects == 150
     content = json.loads(one.to_json())
     assert content.pop("thresholds") == {"overall": 0.25, "scores": [0.5, 0.25], "objects": [30, 0]}
-    assert Description.from_json(json.dumps(content), "x.onnx").thresholds is None  # of an earlier version
+    del content["max_objects"]
+    earlier = Description.from_json(json.dumps(content), "x.onnx")
+    assert earlier.thresholds is None and earlier.max_objects is None
     assert content["class_names"] == ["Zange", "nut"] and content["keypoint_names"][0] == "Zange/Spitze links"
     assert content["outputs"] == ["boxes", "scores", "class_ids", "keypoints", "keypoint_scores"]
     assert Description(Schema.generic(1), (64, 64), "onnx").to_dict()["outputs"] == ["boxes", "scores", "class_ids"]

@@ -66,6 +66,8 @@ def test_letterboxed_sample_by_hand(tmp_path):
         "keypoints_xy": ((3, 4, 2), "float32"),
         "visibility": ((3, 4), "int32"),
         "valid_size": ((2,), "float32"),
+        "ignored_boxes": ((0, 4), "float32"),
+        "ignored_class_ids": ((0,), "int32"),
     }
     assert truth["boxes_xyxy"].tolist() == [pytest.approx([6.4, 6.4, 32, 25.6]), [0] * 4, [0] * 4]
     assert truth["keypoints_xy"][0].tolist() == [pytest.approx([12.8, 7.68]), [0, 0], pytest.approx([32, 25.6]), [0, 0]]
@@ -227,6 +229,7 @@ def test_the_largest_objects_find_a_place_and_crowds_last(tmp_path):
     sample = Sampler(SCHEMA, (64, 64), 3).sample(record, _rng())
     assert sample.truth["boxes_xyxy"][:, 2].tolist() == [6, 20, 12]
     assert (sample.dropped, sample.overflow) == (0, 2)
+    assert sample.truth["ignored_boxes"][:, 2].tolist() == [4, 30] and sample.truth["ignored_class_ids"].tolist() == [1, 1]
     truth = Sampler(SCHEMA, (64, 64), 6)(record, _rng())[1]
     assert truth["is_crowd"].tolist() == [0, 0, 0, 0, 1, 0]
     assert truth["object_weights"].tolist() == [1, 1, 1, 1, 0, 0]

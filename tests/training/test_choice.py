@@ -1,7 +1,9 @@
 """What a run takes by itself, on machines that are described here."""
 
 import subprocess
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from centerkp.model.center_net import CenterNet, save_model
@@ -9,7 +11,7 @@ from centerkp.model.hourglass import Hourglass
 from centerkp.schema import Schema
 from centerkp.settings.training import TrainSettings
 from centerkp.training import choice
-from centerkp.training.choice import choose, choose_epochs
+from centerkp.training.choice import choose, choose_epochs, choose_room
 
 
 @pytest.fixture
@@ -57,6 +59,32 @@ def test_the_backbone_of_a_model(machine, tmp_path):
     assert decide(weights=str(tmp_path / "named.keras"))[0][0] == "hourglass_10"
     with pytest.raises(ValueError, match="own.keras: found a backbone of widths of its own"):
         decide(weights=str(tmp_path / "own.keras"))
+
+
+@pytest.mark.parametrize("fullest, points, given, expected, said", [
+    (7, 2, None, 100, "objects of an image: up to 100, because the fullest of 3 has 7, and takes 0.013 MB"),
+    (66, 2, None, 100, "has 66"),
+    (150, 2, None, 230, "has 150, and takes 0.29 MB (--max-objects decides otherwise)"),
+    (150, 294, None, 184, "has 150, and takes 41 MB"),
+    (9000, 0, None, 5000, "no place for 4000 objects of 1 image, the smallest there: neither learned nor taken for background"),
+    (150, 2, 100, 100, "no place for 50 objects of 1 image"),
+    (150, 2, 400, 400, ""),
+])  # fmt: skip
+def test_room(fullest, points, given, expected, said):
+    records = [SimpleNamespace(boxes_xyxy=np.zeros((n, 4))) for n in (3, fullest, 0)]
+    settings, lines = choose_room(TrainSettings(max_objects=given), records, points)
+    assert settings.max_objects == expected and settings.decode == {"max_objects": expected, "candidates": expected}
+    assert said in "\n".join(lines) and bool(lines) == bool(said)
+    assert choose_room(settings, records, points)[0] == settings
+
+
+def test_room_that_takes_too_much_memory():
+    records = [SimpleNamespace(boxes_xyxy=np.zeros((3, 4)))]
+    for points, most in ((0, 5000), (294, 583)):
+        with pytest.raises(ValueError, match=f"max_objects: found 6000, expected at most {most}"):
+            choose_room(TrainSettings(max_objects=6000), records, points)
+    with pytest.raises(ValueError, match="max_objects: found 0, expected 1 or more"):
+        TrainSettings(max_objects=0)
 
 
 def test_precision(machine):

@@ -37,9 +37,9 @@ def dataset(tmp_path_factory):
     return read_coco(folder / "ann.json")
 
 
-def losses(dataset, records, change=None):
-    """The losses of all-zero logits, -4 (a confident no), after `change(maps)`."""
-    batches = make_dataset(records, Sampler(dataset.schema, (SIZE, SIZE), 4), len(records), seed=0, shuffle=False)
+def losses(dataset, records, change=None, room=4):
+    """The losses of all-zero logits, -4 (a confident no), after `change(maps)`; with room for so many objects of an image."""
+    batches = make_dataset(records, Sampler(dataset.schema, (SIZE, SIZE), room), len(records), seed=0, shuffle=False)
     _, truth = next(iter(batches))
     targets = render_targets(truth, dataset.schema, (CELLS, CELLS))
     channels = {"center_heatmap": 1, "center_offset": 2, "box_size": 2, "keypoint_heatmap": 1, "keypoint_offset": 2,
@@ -68,8 +68,9 @@ def test_negatives_are_on_both_sides_of_a_split(dataset):
     assert all(any(len(record.class_ids) == 0 for record in side) for side in sides)
 
 
-def test_nothing_inside_a_crowd_costs(dataset):
-    """Neither peaks there nor their absence, in any head; the same peak outside does."""
+@pytest.mark.parametrize("room", [4, 1])
+def test_nothing_inside_a_crowd_costs(dataset, room):
+    """Neither peaks there nor their absence, in any head; the same peak outside does; nor where it finds no room."""
     inside = slice(8, 15)
 
     def peaks(maps):
@@ -79,9 +80,24 @@ def test_nothing_inside_a_crowd_costs(dataset):
     def beside(maps):
         maps["center_heatmap"][0, 2, 12] = maps["keypoint_heatmap"][0, 2, 12] = 4.0
 
-    plain = losses(dataset, dataset.records[:1])
-    assert losses(dataset, dataset.records[:1], peaks) == pytest.approx(plain, rel=1e-6)
-    assert losses(dataset, dataset.records[:1], beside)["center_heatmap"] > plain["center_heatmap"] + 3
+    plain = losses(dataset, dataset.records[:1], room=room)
+    assert losses(dataset, dataset.records[:1], peaks, room) == pytest.approx(plain, rel=1e-6)
+    assert losses(dataset, dataset.records[:1], beside, room)["center_heatmap"] > plain["center_heatmap"] + 3
+
+
+def test_an_object_that_finds_no_room_is_no_background(dataset):
+    """The smaller one of two, in a batch with an image that has room."""
+    record = replace(dataset.records[0], is_crowd=np.zeros(2, bool))
+    x, y = OBJECT[0] // 4, OBJECT[1] // 4
+
+    def peaks(maps):
+        for head in ("center_heatmap", "keypoint_heatmap"):
+            maps[head][0, y : y + 4, x : x + 4] = 4.0
+
+    records = [record, dataset.records[1]]
+    plain = losses(dataset, records, room=1)
+    assert losses(dataset, records, peaks, room=1) == pytest.approx(plain, rel=1e-6)
+    assert losses(dataset, records, peaks)["center_heatmap"] > plain["center_heatmap"] + 1
 
 
 def test_detections_on_a_crowd_are_ignored_on_a_negative_they_are_wrong(dataset):

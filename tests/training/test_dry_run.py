@@ -52,6 +52,14 @@ def test_classes_share_cells_too(model):
     assert "1 objects and 0 keypoints" in dry_run(model, [both])[-1]
 
 
+def test_every_image_has_more_objects_than_the_model_finds():
+    lines = dry_run(build_probe(SCHEMA, TrainSettings(image_size=64, max_objects=1)), [GOOD, SHARED])
+    assert lines == ["left out, since every image has more than 1 object"]
+    many = make_record([[9 * i, 10 * j, 9 * i + 6, 10 * j + 6] for i in range(20) for j in range(8)], [1] * 160)
+    probe = build_probe(SCHEMA, TrainSettings(image_size=256, max_objects=160))
+    assert dry_run(probe, [many])[0].endswith("box AP 1.000")
+
+
 def test_no_objects(model):
     with pytest.raises(ValueError, match="no image with an object"):
         dry_run(model, [make_record(np.zeros((0, 4)), [], np.zeros((0, 2, 2)))])

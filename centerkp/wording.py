@@ -3,11 +3,12 @@
 import difflib
 import re
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = 200
 quote = _short.repr  # a value as somebody wrote it, cut where it is long
+ROWS, FEW = 40, 10  # a table of more rows than that is cut to these on a terminal
 
 
 # Control characters but line ends and tabs, what turns the direction of writing, and half characters.
@@ -36,3 +37,24 @@ def format_duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
+
+
+def cut_table(values: Sequence[float | None], about: str, where: str) -> tuple[list[int], str]:
+    """Which rows of a long table to show on a terminal, and the words on the others.
+
+    Args:
+        values: of each row what it is judged by, None for one that has nothing to say.
+        about: what is left, as "keypoints, those with the lowest PCK"; where: what shows all.
+
+    Returns:
+        All rows and "", or of more than `ROWS` the `FEW` with the lowest values, and a line.
+    """
+    if len(values) <= ROWS:
+        return list(range(len(values))), ""
+    known = [(value, row) for row, value in enumerate(values) if value is not None]
+    known.sort()
+    others = [f"{value:.3g}" for value, _ in known[FEW:]]
+    line = f"{min(FEW, len(known))} of {len(values)} {about}"
+    line += f"; {len(others)} others from {others[0]} to {others[-1]}" if others else ""
+    line += f"; {len(values) - len(known)} without any" if len(known) < len(values) else ""
+    return [row for _, row in known[:FEW]], f"{line}; {where}"

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+INK = (235, 235, 235)  # on dark ground
 SYSTEM_FONTS = ("NotoSansCJK-Regular.ttc", "msyh.ttc", "PingFang.ttc", "Arial Unicode.ttf")
 
 
@@ -22,20 +23,37 @@ def find_plate_place(
     plate_w: int, plate_h: int, box: Sequence[float] | np.ndarray, size: tuple[int, int], taken: Iterable[Sequence[float]]
 ) -> tuple[int, int]:
     """Where a label's letters are to stand: the plate's upper left corner above its box, below, inside, or at the right."""
-    x0, y0, x1, y1 = (round(float(v)) for v in box)
-    spots = [(x0, y0 - plate_h), (x0, y1), (x0, y0), (x1 - plate_w, y0 - plate_h), (x1 - plate_w, y1), (x1 - plate_w, y0)]
-    spots = [(min(max(x, 0), size[0] - plate_w), min(max(y, 0), size[1] - plate_h)) for x, y in spots]
-    for x, y in spots:
-        if all(x >= right or x + plate_w <= left or y >= bottom or y + plate_h <= top for left, top, right, bottom in taken):
+    free = find_free_place(plate_w, plate_h, box, size, taken)
+    return free if free is not None else _list_places(plate_w, plate_h, box, size)[0]
+
+
+def find_free_place(
+    plate_w: int, plate_h: int, box: Sequence[float] | np.ndarray, size: tuple[int, int], taken: Iterable[Sequence[float]]
+) -> tuple[int, int] | None:
+    """Where a label's letters at a box cover nothing that is taken; None if there is no such place."""
+    left, top, right, bottom = np.reshape(list(taken), (-1, 4)).T
+    for x, y in _list_places(plate_w, plate_h, box, size):
+        if not ((x < right) & (x + plate_w > left) & (y < bottom) & (y + plate_h > top)).any():
             return x, y
-    return spots[0]
+    return None
 
 
-def draw_title(text: str, width: int, height: int, ground: tuple[int, int, int]) -> np.ndarray:
-    """A title for a picture: one line of light text in the middle of a dark strip, (height, width, 3) uint8."""
-    image = Image.new("RGB", (width, height), ground)
+def _list_places(plate_w: int, plate_h: int, box: Sequence[float] | np.ndarray, size: tuple[int, int]) -> list[tuple[int, int]]:
+    """Where a label's letters could stand, the best places first, all within the picture."""
+    x0, y0, x1, y1 = (round(float(v)) for v in box)
+    places = [(x0, y0 - plate_h), (x0, y1), (x0, y0), (x1 - plate_w, y0 - plate_h), (x1 - plate_w, y1), (x1 - plate_w, y0)]
+    places += [(x1, y0), (x0 - plate_w, y0)]
+    return [(min(max(x, 0), size[0] - plate_w), min(max(y, 0), size[1] - plate_h)) for x, y in places]
+
+
+def draw_title(
+    text: str, width: int, height: int, ground: Sequence[int], ink: Sequence[int] = INK, *, centered: bool = True
+) -> np.ndarray:
+    """A title for a picture: one line of text on a strip, by default light and in the middle, (height, width, 3) uint8."""
+    image = Image.new("RGB", (width, height), tuple(ground))
     text, font = fit_text(text, width, round(0.6 * height))
-    ImageDraw.Draw(image).text((width / 2, height / 2), text, fill=(235, 235, 235), font=font, anchor="mm")
+    at, anchor = (width / 2, "mm") if centered else (0, "lm")
+    ImageDraw.Draw(image).text((at, height / 2), text, fill=tuple(ink), font=font, anchor=anchor)
     return np.asarray(image)
 
 

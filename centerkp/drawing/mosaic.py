@@ -1,10 +1,11 @@
 """Pictures of a dataset for looking at it before training: as labelled, as augmented, and as the network's targets."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from centerkp.drawing.grid import make_grid
+from centerkp.drawing.legend import add_legend
 from centerkp.drawing.pictures import draw_record, draw_training_sample
 from centerkp.heads import STRIDE
 from centerkp.images.reading import read_image
@@ -24,12 +25,18 @@ def choose_records(records: Sequence[Record], count: int, seed: int = 0) -> list
 
 
 def draw_records(records: Sequence[Record], schema: Schema, width: int | None = None) -> np.ndarray:
-    """A mosaic of images with their labelled objects, at least one; titles are the file names, `width` is in pixels."""
+    """A mosaic of images with their labelled objects, at least one; titles are the file names, `width` is in pixels.
+
+    At its right stand the names of many keypoints.
+    """
     pictures = []
     for record in records:
         image = read_image(record.path, record.levels)
-        pictures.append(draw_record(image, record.boxes_xyxy, record.class_ids, record.keypoints_xy, record.visibility, schema))
-    return _arrange_square(pictures, [record.path.name for record in records], width)
+        labels = record.boxes_xyxy, record.class_ids, record.keypoints_xy, record.visibility
+        pictures.append(draw_record(image, *labels, schema, close_up=True))
+    return _arrange_square(
+        pictures, [r.path.name for r in records], np.concatenate([r.class_ids for r in records]), schema, width
+    )
 
 
 def draw_samples(
@@ -74,8 +81,8 @@ def draw_batch(
         real = truth["object_weights"][i] > 0
         names = ("boxes_xyxy", "class_ids", "keypoints_xy", "visibility")
         boxes_xyxy, class_ids, keypoints_xy, visibility = (truth[name][i][real] for name in names)
-        pictures.append(draw_record(image, boxes_xyxy, class_ids, keypoints_xy, visibility, schema))
-    return _arrange_square(pictures, titles, width)
+        pictures.append(draw_record(image, boxes_xyxy, class_ids, keypoints_xy, visibility, schema, close_up=True))
+    return _arrange_square(pictures, titles, truth["class_ids"][truth["object_weights"] > 0], schema, width)
 
 
 def draw_targets_of_batch(
@@ -102,7 +109,10 @@ def draw_targets_of_batch(
     return make_grid(rows, columns=1, width=width or min(rows[0].shape[1], WIDEST))
 
 
-def _arrange_square(pictures: Sequence[np.ndarray], titles: Sequence[str], width: int | None) -> np.ndarray:
-    """Pictures of a dataset in a mosaic as wide as high, with titles."""
+def _arrange_square(
+    pictures: Sequence[np.ndarray], titles: Sequence[str], class_ids: Iterable[int], schema: Schema, width: int | None
+) -> np.ndarray:
+    """Pictures of a dataset in a mosaic as wide as high, with titles and the names of their keypoints."""
     columns = int(np.ceil(np.sqrt(len(pictures))))
-    return make_grid(pictures, columns, titles, width or min(columns * CELL, WIDEST))
+    grid = make_grid(pictures, columns, titles, width or min(columns * CELL, WIDEST))
+    return add_legend(grid, schema, class_ids)

@@ -186,10 +186,10 @@ def print_results(results: Sequence[ModelResult], console: Console) -> None:
     say()
     numbered = {str(n) if len(results) > 1 else "": e for n, e in enumerate(evaluations.values(), 1)}
     tables = [number_table(part) for part in _divide_models(numbered)]
-    tables.append(class_table(evaluations))
+    tables.append(class_table(evaluations, cut=True))
     if any(e.per_keypoint for e in evaluations.values()):
-        tables += [keypoint_table(evaluations), pck_table(evaluations)]
-    tables.append(threshold_table(evaluations))
+        tables += [keypoint_table(evaluations, cut=True), pck_table(evaluations, cut=True)]
+    tables.append(threshold_table(evaluations, cut=True))
     tables += [confusion_table(e, name if len(results) > 1 else "") for name, e in evaluations.items()]
     print_tables(tables, console)
     print_notes(evaluations, console)

@@ -20,6 +20,7 @@ from centerkp.evaluation.confusion import BACKGROUND, count_confusion
 from centerkp.evaluation.curves import ALL_CLASSES, Ranking, best_threshold, pool_rankings, score_curve
 from centerkp.evaluation.keypoint_error import measure_keypoint_errors
 from centerkp.evaluation.monitors import MONITORS
+from centerkp.labels.faults import SHOWN
 from centerkp.labels.records import Record
 from centerkp.results import DEFAULT_SCORE, Detection, Thresholds
 from centerkp.schema import Schema
@@ -267,10 +268,15 @@ def _missing_notes(
     """Notes on what an evaluation cannot decide, and why: classes without objects, keypoints without labels."""
     notes = []
     found = Counter(d.class_name for image in detections for d in image)
+    absent = [c.name for c in schema.classes if not objects[c.name]]
+    if len(absent) > SHOWN:
+        lost = sum(found[name] for name in absent)
+        uncounted = f"; their detections count nowhere, {lost} in all" if lost else ""
+        notes.append(f"{len(absent)} of {schema.num_classes} classes have no annotated objects here{uncounted}.")
     for c in schema.classes:
         if not objects[c.name]:
             uncounted = f"; its detections count nowhere, {found[c.name]} in all" if found[c.name] else ""
-            notes.append(f"'{c.name}' has no annotated objects here{uncounted}.")
+            notes += [f"'{c.name}' has no annotated objects here{uncounted}."] * (len(absent) <= SHOWN)
         elif c.keypoints and keypoints_per_class[c.name]["AP"] is None:
             notes.append(f"'{c.name}' has no labelled keypoints here: no keypoint AP, no PCK.")
     missing = [size for size, key in _SIZES.items() if box[key] is None]

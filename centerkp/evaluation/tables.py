@@ -12,6 +12,7 @@ from centerkp.console import make_console
 from centerkp.evaluation.average_precision import BOX_NUMBERS
 from centerkp.evaluation.evaluate import Evaluation
 from centerkp.evaluation.keypoint_error import PCK_SHARES
+from centerkp.wording import cut_table
 
 SHOWN_SHARES = (0.02, 0.05, 0.1, 0.2, 0.3)  # of the PCK curve
 SHOWN_CLASSES = 6  # a larger confusion matrix does not fit a terminal
@@ -44,11 +45,12 @@ Evaluations = Mapping[str, Evaluation]  # by the name of the model
 
 @dataclass(frozen=True)
 class TextTable:
-    """A table of finished texts; a row of one cell is a heading over the rows that follow."""
+    """A table of finished texts; a row of one cell is a heading over the rows that follow; `rest` says what is not in it."""
 
     title: str
     headings: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    rest: str = ""
 
     def to_rich(self) -> Table:
         """The table for the terminal, without the title: rich would break it to the table's width."""
@@ -65,8 +67,8 @@ class TextTable:
 def print_evaluation(evaluation: Evaluation, console: Console | None = None) -> None:
     """Prints the tables that training shows: overall, by class, by keypoint, and notes; in 80 columns."""
     models = {"": evaluation}
-    tables = [overall_table(evaluation), class_table(models)]
-    tables += [keypoint_table(models)] if evaluation.per_keypoint else []
+    tables = [overall_table(evaluation), class_table(models, cut=True)]
+    tables += [keypoint_table(models, cut=True)] if evaluation.per_keypoint else []
     print_tables(tables, console or make_console())
     print_notes(models, console or make_console())
 
@@ -76,6 +78,8 @@ def print_tables(tables: Sequence[TextTable], console: Console) -> None:
     for table in tables:
         console.print(Text(table.title, style="bold"))
         console.print(table.to_rich())
+        if table.rest:
+            console.print(Text(table.rest, style="dim"))
         console.print()
 
 
@@ -124,8 +128,8 @@ def number_table(evaluations: Evaluations) -> TextTable:
     return TextTable("COCO's numbers, all classes", ("", *headings), tuple(rows))
 
 
-def class_table(evaluations: Evaluations) -> TextTable:
-    """A table of AP and PCK of evaluations by class."""
+def class_table(evaluations: Evaluations, cut: bool = False) -> TextTable:
+    """A table of AP and PCK of evaluations by class; of many classes the worst alone, if it is to be cut."""
     with_points = any(e.keypoints_per_class for e in evaluations.values())
 
     def cells(e: Evaluation, name: str) -> tuple[str, ...]:
@@ -134,17 +138,24 @@ def class_table(evaluations: Evaluations) -> TextTable:
         return (str(e.objects.get(name, "-")), share(e.box_per_class.get(name)), *points * with_points)
 
     headings = ("objects", "box AP", *("OKS AP", "OKS AP50", "OKS AP75", "PCK@0.1") * with_points)
-    return TextTable("By class", ("", *headings), _make_rows(evaluations, _join_names(evaluations, "objects"), cells))
+    names, rest = _cut_names(
+        _join_names(evaluations, "objects"), cut, [e.box_per_class for e in evaluations.values()], "classes", "box AP"
+    )
+    return TextTable("By class", ("", *headings), _make_rows(evaluations, names, cells), rest)
 
 
-def keypoint_table(evaluations: Evaluations) -> TextTable:
-    """A table of errors of evaluations and OKS sigmas by keypoint, class by class."""
+def keypoint_table(evaluations: Evaluations, cut: bool = False) -> TextTable:
+    """A table of errors of evaluations and OKS sigmas by keypoint, class by class; the worst alone, if it is to be cut."""
+    kinds = _join_names(evaluations, "sigmas")
+    known = {k: list(dict.fromkeys(n for e in evaluations.values() for n in e.sigmas.get(k, ()))) for k in kinds}
+    pck = [{name: numbers["pck"] for name, numbers in e.per_keypoint.items()} for e in evaluations.values()]
+    names, rest = _cut_names([f"{k}/{n}" for k in kinds for n in known[k]], cut, pck, "keypoints", "PCK@0.1")
     rows: list[tuple[str, ...]] = []
-    for kind in _join_names(evaluations, "sigmas"):
-        keypoints = dict.fromkeys(k for e in evaluations.values() for k in e.sigmas.get(kind, ()))
-        rows += [(kind,), *_make_rows(evaluations, list(keypoints), partial(_keypoint_cells, kind=kind), "  ")]
+    for kind in kinds:
+        shown = [name for name in known[kind] if f"{kind}/{name}" in names]
+        rows += [(kind,), *_make_rows(evaluations, shown, partial(_keypoint_cells, kind=kind), "  ")] if shown else []
     headings = ("points", "PCK@0.1", "med. px", "95 %", "of size", "95 %", "OKS sigma")
-    return TextTable("By keypoint", ("", *headings), tuple(rows))
+    return TextTable("By keypoint", ("", *headings), tuple(rows), rest)
 
 
 def _keypoint_cells(e: Evaluation, keypoint: str, kind: str) -> tuple[str, ...]:
@@ -158,8 +169,8 @@ def _keypoint_cells(e: Evaluation, keypoint: str, kind: str) -> tuple[str, ...]:
     return (str(numbers["labelled"]), share(numbers["pck"]), *pixels, *shares, sigma)
 
 
-def pck_table(evaluations: Evaluations) -> TextTable:
-    """A table of the PCK of evaluations at a few shares of the box's longer side."""
+def pck_table(evaluations: Evaluations, cut: bool = False) -> TextTable:
+    """A table of the PCK of evaluations at a few shares of the box's longer side, of many classes the worst, if cut."""
     places = [PCK_SHARES.index(s) for s in SHOWN_SHARES]
 
     def cells(e: Evaluation, name: str) -> tuple[str, ...]:
@@ -167,16 +178,22 @@ def pck_table(evaluations: Evaluations) -> TextTable:
         return tuple(share(curve[i] if curve else None) for i in places)
 
     names = list(dict.fromkeys(name for e in evaluations.values() for name in e.curves["pck"]))
-    names = names[1:] if len(names) == 2 else names  # of a single class, all classes say nothing new
+    grades = [e.pck_per_class for e in evaluations.values()]
+    own, rest = _cut_names(names[1:], cut, grades, "classes", "PCK@0.1")
+    names = own if len(names) == 2 else [*names[:1], *own]  # of a single class, all classes say nothing new
     return TextTable(
         "PCK: share of the points found within a share of the box's longer side",
         ("within", *(f"{s:g}" for s in SHOWN_SHARES)),
         _make_rows(evaluations, names, cells),
+        rest,
     )
 
 
-def threshold_table(evaluations: Evaluations) -> TextTable:
-    """A table of the score thresholds with the best F1, for boxes at IoU 0.5 and for keypoints at OKS 0.5."""
+def threshold_table(evaluations: Evaluations, cut: bool = False) -> TextTable:
+    """A table of the score thresholds with the best F1, for boxes at IoU 0.5 and for keypoints at OKS 0.5.
+
+    Of many classes the worst alone, if it is to be cut.
+    """
     kinds = ["boxes", "keypoints"] if any(e.keypoints_per_class for e in evaluations.values()) else ["boxes"]
 
     def cells(e: Evaluation, name: str) -> tuple[str, ...]:
@@ -184,10 +201,12 @@ def threshold_table(evaluations: Evaluations) -> TextTable:
         return tuple(share(b.get(key)) for b in best for key in ("threshold", "precision", "recall", "f1"))
 
     names = list(dict.fromkeys(name for e in evaluations.values() for name in e.best_f1["boxes"]))
-    names = names[1:] if len(names) == 2 else names
+    grades = [{name: best["f1"] for name, best in e.best_f1["boxes"].items()} for e in evaluations.values()]
+    own, rest = _cut_names(names[1:], cut, grades, "classes", "F1 of boxes")
+    names = own if len(names) == 2 else [*names[:1], *own]
     headings = [(short, "prec.", "recall", "F1") for short in ("boxes", "OKS")[: len(kinds)]]
     title = f"Score threshold with the best F1 (boxes at IoU 0.5{', OKS at 0.5' * (len(kinds) > 1)})"
-    return TextTable(title, ("", *(h for group in headings for h in group)), _make_rows(evaluations, names, cells))
+    return TextTable(title, ("", *(h for group in headings for h in group)), _make_rows(evaluations, names, cells), rest)
 
 
 def confusion_table(evaluation: Evaluation, model: str = "", most: int = SHOWN_CLASSES) -> TextTable:
@@ -215,6 +234,18 @@ def share(value: float | None) -> str:
 def _join_names(evaluations: Evaluations, field: str) -> list[str]:
     """The names for the rows of a table that all models' evaluations have in a field, each once."""
     return list(dict.fromkeys(name for e in evaluations.values() for name in getattr(e, field)))
+
+
+def _cut_names(
+    names: list[str], cut: bool, grades: Sequence[Mapping[str, float | int | None]], noun: str, by: str
+) -> tuple[list[str], str]:
+    """The names for the rows of a table, all or those of the lowest mean grades of the models, and a line on the others."""
+    if not cut:
+        return names, ""
+    known = {name: [grade for g in grades if (grade := g.get(name)) is not None] for name in names}
+    means = [sum(values) / len(values) if values else None for values in known.values()]
+    rows, rest = cut_table(means, f"{noun}, those with the lowest {by}", "metrics.json has all")
+    return [names[row] for row in rows], rest
 
 
 def _make_rows(

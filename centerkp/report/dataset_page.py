@@ -96,7 +96,7 @@ class _Gallery:
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
         boxes = (labels.boxes_xyxy[own] - np.tile(cut[:2], 2)) * scale
         points = (labels.points_xy[own] - cut[:2]) * scale
-        return draw_record(image, boxes, labels.class_ids[own], points, labels.visibility[own], checkup.schema)
+        return draw_record(image, boxes, labels.class_ids[own], points, labels.visibility[own], checkup.schema, close_up=True)
 
     def _cut_part(self, image: np.ndarray, index: int | None) -> np.ndarray:
         """The part of an image around one annotation to show on the dataset page: (4,) int x0, y0, x1, y1."""
@@ -208,6 +208,7 @@ def _add_samples(page: Page, checkup: Checkup, gallery: _Gallery) -> None:
             pictures.append(Picture([image], checkup.reading.label_image(row)))
     page.add_section("Samples", "A full dot is a visible keypoint, one with a dark core a hidden one.")
     page.add_pictures(pictures, cell_width=240)
+    page.add_legend(checkup.schema)
 
 
 def choose_samples(checkup: Checkup, count: int = SAMPLES) -> Sequence[int]:

@@ -13,7 +13,7 @@ from centerkp.doctor.findings import LEVELS, Finding
 from centerkp.doctor.look import describe_looks
 from centerkp.doctor.statistics import EDGES, Statistics
 from centerkp.schema import Schema
-from centerkp.wording import count_of
+from centerkp.wording import count_of, cut_table
 
 TITLES = {
     "unusable": "training would stop here",
@@ -118,7 +118,10 @@ def _print_tables(console: Console, schema: Schema, statistics: Statistics) -> N
     )
     for column in table.columns[1:4]:
         column.justify = "right"
-    for class_id, kind in enumerate(schema.classes):
+    counts = [int(count) or None for count in statistics.objects]
+    shown, rest = cut_table(counts, "classes, those with the fewest objects", "--html shows all")
+    for class_id in shown:
+        kind = schema.classes[class_id]
         crowds = f" (+{statistics.crowds[class_id]} crowds)" if statistics.crowds[class_id] else ""
         median = statistics.median_side[class_id]
         table.add_row(
@@ -130,24 +133,31 @@ def _print_tables(console: Console, schema: Schema, statistics: Statistics) -> N
         )
     console.print()
     console.print(table)
+    if rest:
+        console.print(Text(f" {rest}", "dim"))
     steps = " ".join(str(edge) for edge in EDGES[1:-1])
     suggested = f"; suggested --image-size {statistics.suggested_size}" if statistics.suggested_size else ""
     console.print(Text(f" sides under {steps} px and more{suggested}", "dim"))
     if schema.num_keypoints:
         console.print()
-        console.print(_keypoint_table(schema, statistics))
+        table, rest = _keypoint_table(schema, statistics)
+        console.print(table)
+        if rest:
+            console.print(Text(f" {rest}", "dim"))
 
 
-def _keypoint_table(schema: Schema, statistics: Statistics) -> Table:
-    """The doctor's printed table of keypoints, of all classes."""
+def _keypoint_table(schema: Schema, statistics: Statistics) -> tuple[Table, str]:
+    """The doctor's printed table of keypoints, of many those with the fewest labels, and a line on the others."""
     table = Table("keypoint", "labelled", "visible", "hidden", "share", box=None, header_style="dim")
     for column in table.columns[1:]:
         column.justify = "right"
-    for class_id in range(schema.num_classes):
-        own = schema.keypoint_slice(class_id)
-        for k in range(own.start, own.stop):
-            table.add_row(Text(schema.keypoint_names[k]), *keypoint_cells(statistics, k, class_id))
-    return table
+    owners = schema.keypoint_mask.argmax(axis=0).tolist()
+    labelled = (statistics.visible + statistics.occluded).tolist()
+    used = [count if statistics.objects[c] else None for count, c in zip(labelled, owners, strict=True)]
+    shown, rest = cut_table(used, "keypoints, those with the fewest labels", "--html shows all")
+    for k in shown:
+        table.add_row(Text(schema.keypoint_names[k]), *keypoint_cells(statistics, k, owners[k]))
+    return table, rest
 
 
 def keypoint_cells(statistics: Statistics, keypoint: int, class_id: int) -> list[str]:

@@ -174,10 +174,10 @@ def _add_worst_images(page: Page, results: Sequence[ModelResult]) -> None:
         record = results[0].records[i]
         image = read_image(record.path, record.levels)
         truth = (record.boxes_xyxy, record.class_ids, record.keypoints_xy, record.visibility)
-        images, titles = [draw_record(image, *truth, results[0].schema)], ["ground truth"]
+        images, titles = [draw_record(image, *truth, results[0].schema, close_up=True)], ["ground truth"]
         for r in results:
             shown = [d for d in r.detections[i] if d.score >= r.evaluation.confusion["min_score"]]
-            images.append(draw_detections(image, shown, r.schema))
+            images.append(draw_detections(image, shown, r.schema, close_up=True))
             titles.append("prediction" if len(results) == 1 else r.name)
         said = [
             m[i].describe() if len(results) == 1 else f"{r.name}: {m[i].describe()}"
@@ -190,3 +190,4 @@ def _add_worst_images(page: Page, results: Sequence[ModelResult]) -> None:
         "labelled keypoints, 0 for one missed or taken for another class and for a false detection.",
     )
     page.add_pictures(pictures, cell_width=230 * (1 + len(results)))
+    page.add_legend(results[0].schema)

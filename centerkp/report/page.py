@@ -12,7 +12,10 @@ import cv2
 import numpy as np
 
 from centerkp import __version__
+from centerkp.drawing.colors import keypoint_colors
+from centerkp.drawing.legend import FEW
 from centerkp.report.style import DASHES, SERIES, STYLE
+from centerkp.schema import Schema
 from centerkp.writing import mark, replacing
 
 SEVERITIES = {"error": "Error", "warning": "Warning", "note": "Note", "ok": "Good"}
@@ -215,6 +218,15 @@ class Page:
             )
         self._parts.append(f'<ul class="findings">{"".join(items)}</ul>')
 
+    def add_legend(self, schema: Schema) -> None:
+        """Adds to the HTML page the keypoints that pictures show by number and colour, where they are many."""
+        colors = keypoint_colors(schema).tolist()
+        for class_id, kind in enumerate(schema.classes):
+            if len(kind.keypoints) > FEW:
+                names = [f"{n} {name}" for n, name in enumerate(kind.keypoints, 1)]
+                own = ["rgb({}, {}, {})".format(*color) for color in colors[schema.keypoint_slice(class_id)]]
+                self._parts.append(f'<p class="muted">{escape(kind.name)}</p>{_draw_legend(names, own)}')
+
     def to_html(self) -> str:
         """The whole page as the text of an HTML file."""
         links = "".join(f'<a href="#s{n}">{escape(title)}</a>' for n, title in enumerate(self._sections, 1))
@@ -260,12 +272,13 @@ def series_color(n: int) -> str:
     return f"var(--{SERIES[n % len(SERIES)]})"
 
 
-def _draw_legend(names: Sequence[str]) -> str:
-    """The legend of the page's bars and charts as HTML: names and colours, which are dashed when they come round again."""
+def _draw_legend(names: Sequence[str], colors: Sequence[str] = ()) -> str:
+    """The names on the page beside their CSS colours, by default those of its series, dashed when they come round again."""
+    own = colors or [series_color(n) for n in range(len(names))]
+    dashes = ["solid" if colors else DASHES[n // len(SERIES) % len(DASHES)] for n in range(len(names))]
     items = "".join(
-        f'<li><i style="border-top-style:{DASHES[n // len(SERIES) % len(DASHES)]};border-color:{series_color(n)}"></i>'
-        f"{escape(name)}</li>"
-        for n, name in enumerate(names)
+        f'<li><i style="border-top-style:{dash};border-color:{color}"></i>{escape(name)}</li>'
+        for name, color, dash in zip(names, own, dashes, strict=True)
     )
     return f'<ul class="legend">{items}</ul>' if items else ""
 

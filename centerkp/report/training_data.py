@@ -15,8 +15,10 @@ from centerkp.labels.faults import SHOWN
 from centerkp.labels.rarity import repeat_factors
 from centerkp.labels.records import Record
 from centerkp.schema import ObjectClass, Schema
-from centerkp.wording import count_of
+from centerkp.wording import count_of, cut_table
 
+MANY, SOME = 100, 2  # of more keypoints in all, so many flip pairs and sigmas of each class
+_ALL = "report.html in the run has all"
 MAX_OUT_OF_REACH = 0.1  # share of objects; a few large ones are found in part
 _FLIP_SOURCES = {
     "json": "from the JSON",
@@ -43,14 +45,19 @@ def print_dataset(
     console.print(count_images(train, val), style="bold")
     for note in notes:
         console.print(f"  {note}", style="yellow")
-    for table in count_dataset(train, val, schema):
+    for table in count_dataset(train, val, schema, cut=True):
         console.print(table.to_rich())
+        if table.rest:
+            console.print(Text(table.rest, "dim"))
     grid = Table.grid(padding=(0, 2))
-    for name, flips, sigmas in describe_keypoints(schema).rows:
+    table = describe_keypoints(schema, cut=True)
+    for name, flips, sigmas in table.rows:
         grid.add_row(Text(f" {name}", "bold"), "flip pairs", Text(flips))
         grid.add_row("", "OKS sigmas", Text(sigmas))
     if schema.num_keypoints:
         console.print(grid)
+    if table.rest:
+        console.print(Text(table.rest, "dim"))
 
 
 def count_images(train: Sized, val: Sized) -> str:
@@ -58,17 +65,24 @@ def count_images(train: Sized, val: Sized) -> str:
     return f"{count_of(len(train), 'training image')}, {count_of(len(val), 'validation image')}"
 
 
-def count_dataset(train: Sequence[Record], val: Sequence[Record], schema: Schema) -> list[TextTable]:
-    """Tables of the summary before training: objects by class, and labelled points by keypoint if there are any."""
+def count_dataset(train: Sequence[Record], val: Sequence[Record], schema: Schema, cut: bool = False) -> list[TextTable]:
+    """Tables of the summary before training: objects by class, and labelled points by keypoint if there are any.
+
+    Of many the rarest alone, if they are to be cut.
+    """
     counts, held = count_labels(train, schema), count_labels(val, schema)
-    tables = [_class_table(schema, counts, held)]
-    return tables + [_keypoint_table(schema, counts, held)] if schema.num_keypoints else tables
+    tables = [_class_table(schema, counts, held, cut)]
+    return tables + [_keypoint_table(schema, counts, held, cut)] if schema.num_keypoints else tables
 
 
-def describe_keypoints(schema: Schema) -> TextTable:
-    """Where the flip pairs and OKS sigmas of every class with keypoints came from, for the summary before training."""
-    rows = [(kind.name, _describe_flips(kind), _describe_sigmas(kind)) for kind in schema.classes if kind.keypoints]
-    return TextTable("Flip pairs and OKS sigmas", ("class", "flip pairs", "OKS sigmas"), tuple(rows))
+def describe_keypoints(schema: Schema, cut: bool = False) -> TextTable:
+    """Where flip pairs and OKS sigmas of classes with keypoints came from, for the summary before training; cut if many."""
+    kinds = [kind for kind in schema.classes if kind.keypoints]
+    most = SOME if cut and schema.num_keypoints > MANY else schema.num_keypoints
+    shown = kinds[:SHOWN] if cut and len(kinds) > 2 * SHOWN else kinds
+    rest = f"{len(shown)} of {len(kinds)} classes with keypoints; {_ALL}" if len(shown) < len(kinds) else ""
+    rows = [(kind.name, _describe_flips(kind, most), _describe_sigmas(kind, most)) for kind in shown]
+    return TextTable("Flip pairs and OKS sigmas", ("class", "flip pairs", "OKS sigmas"), tuple(rows), rest)
 
 
 def warn_of_labels(console: Console, coco: str | Path, val: str | Path | None = None) -> list[str]:
@@ -120,38 +134,48 @@ def tell_rare_classes(console: Console, records: Sequence[Record], schema: Schem
     return [line]
 
 
-def _class_table(schema: Schema, counts: LabelCounts, held: LabelCounts) -> TextTable:
+def _class_table(schema: Schema, counts: LabelCounts, held: LabelCounts, cut: bool) -> TextTable:
     """Images and objects by class as training understood them, a table of its summary of the data."""
     rows = []
     for i, kind in enumerate(schema.classes):
         crowds = f" (+{counts.crowds[i]} crowds)" if counts.crowds[i] else ""
         numbers = f"{counts.objects[i]}{crowds}", str(counts.images[i]), str(held.objects[i])
         rows.append((kind.name, str(kind.category_id), *numbers))
-    return TextTable("Objects", ("class", "category id", "train objects", "in images", "val objects"), tuple(rows))
+    used = [int(count) or None for count in counts.objects]
+    shown, rest = cut_table(used, "classes, those with the fewest objects", _ALL) if cut else (range(len(rows)), "")
+    headings = ("class", "category id", "train objects", "in images", "val objects")
+    return TextTable("Objects", headings, tuple(rows[i] for i in shown), rest)
 
 
-def _keypoint_table(schema: Schema, counts: LabelCounts, held: LabelCounts) -> TextTable:
+def _keypoint_table(schema: Schema, counts: LabelCounts, held: LabelCounts, cut: bool) -> TextTable:
     """Labelled points by keypoint as training understood them, a table of its summary of the data."""
     rows = []
-    for class_id in range(schema.num_classes):
-        own, objects = schema.keypoint_slice(class_id), counts.objects[class_id]
-        for k in range(own.start, own.stop):
-            share = f"{counts.labelled[k] / objects:.0%}" if objects else "-"
-            numbers = counts.labelled[k], counts.visible[k], counts.occluded[k], share, held.labelled[k]
-            rows.append((schema.keypoint_names[k], *map(str, numbers)))
-    return TextTable("Labelled points", ("keypoint", "labelled", "visible", "hidden", "share", "val"), tuple(rows))
+    objects = counts.objects[schema.keypoint_mask.argmax(axis=0)]  # (K,) of each one's class
+    for k, name in enumerate(schema.keypoint_names):
+        share = f"{counts.labelled[k] / objects[k]:.0%}" if objects[k] else "-"
+        numbers = counts.labelled[k], counts.visible[k], counts.occluded[k], share, held.labelled[k]
+        rows.append((name, *map(str, numbers)))
+    used = [int(n) if of else None for n, of in zip(counts.labelled, objects, strict=True)]
+    shown, rest = cut_table(used, "keypoints, those with the fewest labels", _ALL) if cut else (range(len(rows)), "")
+    headings = ("keypoint", "labelled", "visible", "hidden", "share", "val")
+    return TextTable("Labelled points", headings, tuple(rows[k] for k in shown), rest)
 
 
-def _describe_flips(kind: ObjectClass) -> str:
+def _describe_flips(kind: ObjectClass, most: int) -> str:
     """Where a class's flip pairs came from, for the summary before training."""
-    names = ", ".join(f"{kind.keypoints[a]} <-> {kind.keypoints[b]}" for a, b in kind.flip_pairs) or "none"
+    names = _list_some([f"{kind.keypoints[a]} <-> {kind.keypoints[b]}" for a, b in kind.flip_pairs], most) or "none"
     return f"{names} ({_FLIP_SOURCES[kind.flip_source]})"
 
 
-def _describe_sigmas(kind: ObjectClass) -> str:
+def _describe_sigmas(kind: ObjectClass, most: int) -> str:
     """Where a class's OKS sigmas came from, for the summary before training."""
     same = len(set(kind.oks_sigmas)) == 1
-    values = f"{kind.oks_sigmas[0]:g} each" if same else ", ".join(
-        f"{k} {s:g}" for k, s in zip(kind.keypoints, kind.oks_sigmas, strict=True)
+    values = f"{kind.oks_sigmas[0]:g} each" if same else _list_some(
+        [f"{k} {s:g}" for k, s in zip(kind.keypoints, kind.oks_sigmas, strict=True)], most
     )  # fmt: skip
     return f"{values} ({_SIGMA_SOURCES[kind.sigma_source]})"
+
+
+def _list_some(parts: Sequence[str], most: int) -> str:
+    """The parts in a line of the summary before training; of more than `most` the first, and how many more there are."""
+    return ", ".join(parts) if len(parts) <= most else ", ".join([*parts[:SOME], f"{len(parts) - SOME} more"])

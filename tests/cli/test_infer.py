@@ -53,6 +53,7 @@ def test_every_flag_arrives(asked, tmp_path, monkeypatch, capsys):
     asked.options.pop("console")
     assert asked.options == {
         "image_size": 96, "stacks": 1, "tta": "flip,scale", "device": "cpu", "precision": "mixed_bfloat16", "backbone": None,
+        "max_objects": 1,
     }  # fmt: skip
     assert sorted(p.name for p in (tmp_path / "o").iterdir()) == ["crops", "predictions.csv", "predictions.json", "videos"]
     annotations = json.loads((tmp_path / "o/predictions.json").read_text())["annotations"]

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from centerkp.drawing import grid
 from centerkp.drawing import pictures as drawing
+from centerkp.drawing.legend import WIDTH, add_legend
 from centerkp.drawing.lettering import find_plate_place, fit_text
 from centerkp.drawing.pictures import class_colors, draw_comparison, draw_detections, draw_record, draw_targets, keypoint_colors
 from centerkp.results import Detection
@@ -250,10 +251,11 @@ def test_comparison_sets_truth_left_and_prediction_right():
         keypoints_xy=np.zeros((1, 3, 2)),
         visibility=np.zeros((1, 3), np.uint8),
     )
-    drawn = draw_comparison(gray(), truth, [], SCHEMA)
-    assert drawn.shape[1] == 2 * 200 + 3 * 2
-    assert drawn[-102, 2 + 20].tolist() == class_colors(SCHEMA)[1].tolist()
-    assert (drawn[-202:-2, 204:404] == 90).all()
+    drawn = draw_comparison(gray(400, 400), truth, [], SCHEMA)
+    assert drawn.shape[1] == 2 * 400 + 3 * 5
+    assert drawn[-305, 5 + 20].tolist() == class_colors(SCHEMA)[1].tolist()
+    assert (drawn[-405:-5, 410:810] == 90).all()
+    assert draw_comparison(gray(100, 100), truth, [], SCHEMA).shape[1] == 2 * 500 + 3 * 6
 
 
 def test_mosaic_cells_are_where_they_should_be():
@@ -281,3 +283,58 @@ def test_mosaic_of_different_sizes_keeps_aspects_and_fills_the_width():
 def test_mosaic_refuses_what_it_cannot_lay_out(images, options):
     with pytest.raises(ValueError, match="make_grid: found"):
         grid.make_grid(images, **options)
+
+
+MANY = Schema((ObjectClass("shirt", 1, tuple(f"landmark_{n}" for n in range(1, 32))), ObjectClass("bee", 2, ("head", "tail"))))
+
+
+def make_truth(objects, schema=MANY):
+    """`objects`: (class_id, box); keypoints lie on an ellipse in the box."""
+    points = np.zeros((len(objects), schema.num_keypoints, 2))
+    visibility = np.zeros(points.shape[:2], int)
+    for row, (class_id, (x0, y0, x1, y1)) in enumerate(objects):
+        own = schema.keypoint_slice(class_id)
+        turns = np.linspace(0, 2 * np.pi, own.stop - own.start, endpoint=False)
+        points[row, own] = np.column_stack(
+            [(x0 + x1) / 2 + 0.4 * (x1 - x0) * np.cos(turns), (y0 + y1) / 2 + 0.4 * (y1 - y0) * np.sin(turns)]
+        )
+        visibility[row, own] = 2
+    boxes = np.array([box for _, box in objects], float)
+    return SimpleNamespace(
+        boxes_xyxy=boxes, class_ids=np.array([c for c, _ in objects]), keypoints_xy=points, visibility=visibility
+    )
+
+
+def test_many_keypoints_have_numbers_and_a_legend():
+    truth = make_truth([(0, (40, 40, 360, 360))])
+    plain = draw_record(gray(400, 400), *vars(truth).values(), MANY)
+    drawn = draw_record(gray(400, 400), *vars(truth).values(), MANY, close_up=True)
+    assert drawn.shape == plain.shape
+    # As large as it was: numbers have changed pixels, and no dot lies under one.
+    dots = truth.keypoints_xy[0, :31].round().astype(int)
+    assert (drawn != plain).any(-1).sum() > 20 * 60
+    assert all((drawn[y, x] == color).all() for (x, y), color in zip(dots, keypoint_colors(MANY), strict=False))
+    both = draw_comparison(gray(400, 400), truth, [], MANY)
+    bare = draw_comparison(gray(400, 400), make_truth([(1, (40, 40, 360, 360))]), [], MANY)
+    assert both.shape[0] == bare.shape[0] and both.shape[1] == bare.shape[1] + 2 * WIDTH  # 32 lines of 20 pixels
+    colors = {tuple(c) for c in both[:, bare.shape[1] :].reshape(-1, 3).tolist()}
+    assert {tuple(c) for c in keypoint_colors(MANY)[:31].tolist()} <= colors
+    assert add_legend(gray(90, 10), MANY, [0]).shape == (10, 90, 3)  # no room
+
+
+def test_labels_of_a_small_picture_cover_no_object():
+    """A picture that is to be looked at is drawn larger, and has them all."""
+    boxes = [(10, 20, 40, 44), (50, 24, 90, 60), (20, 70, 60, 120), (80, 75, 126, 126), (2, 50, 16, 64)]
+    truth = make_truth([(1, box) for box in boxes])
+
+    def draw(labels, close_up=False):
+        return draw_record(gray(128, 128), *vars(truth).values(), MANY, labels=labels, close_up=close_up)
+
+    plain, drawn = draw(False), draw(True)
+    changed = (plain != drawn).any(-1)
+    assert changed.any() and not any(changed[y0:y1, x0:x1].any() for x0, y0, x1, y1 in boxes)
+    plain, drawn = draw(False, True), draw(True, True)
+    assert drawn.shape == (512, 512, 3)
+    changed = (plain != drawn).any(-1)
+    for x0, y0, x1, y1 in 4 * np.array(boxes):
+        assert changed[y0 - 20 : y0, x0 : x0 + 20].any() and not changed[y0:y1, x0:x1].any()

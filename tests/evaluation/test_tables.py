@@ -1,5 +1,6 @@
 import dataclasses
 import io
+import re
 
 import numpy as np
 from rich.console import Console
@@ -14,10 +15,11 @@ from centerkp.evaluation.tables import (
     keypoint_table,
     number_table,
     pck_table,
+    print_evaluation,
     print_tables,
     threshold_table,
 )
-from centerkp.schema import Schema
+from centerkp.schema import ObjectClass, Schema
 
 
 def measure(pixels=3.0, schema=SCHEMA, **options):
@@ -117,6 +119,29 @@ def test_notes_say_whose_they_are():
         "b: only of b",
     ]
     assert collect_notes({"b": b}) == ["only of b"]
+
+
+def test_of_many_classes_and_keypoints_the_worst_are_printed():
+    """And those that nothing uses take no line; a page has all."""
+    kinds = [ObjectClass(f"kind_{n}", n + 1, tuple(f"p{k}" for k in range(10))) for n in range(22)]
+    schema = Schema((*kinds, *(ObjectClass(f"unused_{n}", 100 + n) for n in range(20))))
+    records = random_records(schema, images=60, missing=[c.name for c in schema.classes[22:]])
+    e = evaluate(records, blur(ground_truth_as_detections(records, schema), pixels=8.0), schema)
+    file = io.StringIO()
+    print_evaluation(e, Console(file=file, width=80))
+    text = " ".join(file.getvalue().split())
+    assert len(file.getvalue().splitlines()) < 60 and "unused_" not in text
+    assert re.search("10 of 42 classes, those with the lowest box AP; 12 others from [0-9. to]+; 20 without any", text)
+    assert "10 of 220 keypoints, those with the lowest PCK@0.1; 210 others from" in text
+    assert "20 of 42 classes have no annotated objects here." in text
+    worst = sorted(known for known in e.box_per_class.values() if known is not None)[:10]
+    table = class_table({"": e}, cut=True)
+    assert [row[2] for row in table.rows] == [f"{ap:.3f}" for ap in worst]
+    assert len(class_table({"": e}).rows) == 42 and len(keypoint_table({"": e}).rows) == 22 + 220
+    for make, rows in ((pck_table, 23), (threshold_table, 11)):  # only 22 classes have keypoints
+        table = make({"": e}, cut=True)
+        assert table.rows[0][0] == "all classes" and len(table.rows) == rows and bool(table.rest) == (rows == 11)
+        assert not make({"": e}).rest
 
 
 def test_everything_fits_80_columns():

@@ -72,11 +72,11 @@ def test_coco():
 
 def test_image_and_plot(tmp_path):
     """Pixels that are kept, or read again from the file; the picture is drawn on a copy."""
-    Image.fromarray(np.full((50, 60, 3), 99, np.uint8)).save(tmp_path / "a.png")
+    Image.fromarray(np.full((200, 240, 3), 99, np.uint8)).save(tmp_path / "a.png")
     result = make(str(tmp_path / "a.png"), path=tmp_path / "a.png")
-    assert result.image.shape == (50, 60, 3) and (result.image == 99).all()
+    assert result.image.shape == (200, 240, 3) and (result.image == 99).all()
     drawn = result.plot()
-    assert drawn.shape == (50, 60, 3) and drawn.dtype == np.uint8 and (drawn != 99).any()
+    assert drawn.shape == (200, 240, 3) and drawn.dtype == np.uint8 and (drawn != 99).any()
     assert (result.plot(labels=False) != drawn).any()
     assert (make(detections=()).plot() == 0).all()
     (tmp_path / "a.png").unlink()

@@ -77,7 +77,7 @@ class AugmentedDetector:
         self.schema, self.thresholds, self.levels = model.schema, model.thresholds, model.levels
         self.image_size = sizes[-1]  # images are fitted to the largest, and made smaller from there
         self._passes = [_Pass(model, self.image_size, size, flip) for size in sizes]
-        self.max_objects = model.max_objects
+        self.max_objects = model.decode_options.max_objects
 
     def predict_on_batch(self, x: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Objects by test-time augmentation, as `CenterNet.predict_on_batch`; images are of `image_size`."""

@@ -51,6 +51,12 @@ class Detector(Protocol):
         """What a detector finds in letterboxed pictures, in pixels of the network's input, as `decode` gives it."""
 
 
+def find_room(detector: Detector) -> int | None:
+    """How many objects of an image a detector gives at most; None where nobody knows."""
+    options = getattr(detector, "decode_options", None)  # of a `CenterNet`
+    return getattr(options or detector, "max_objects", None)
+
+
 @dataclass(frozen=True)
 class Frame:
     """A picture that has a name but no file of its own, such as a frame of a video; `image` is what `to_rgb` takes."""

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from centerkp.console import import_quietly
 from centerkp.heads import require_max_objects
-from centerkp.inference.detect import Detector
+from centerkp.inference.detect import Detector, find_room
 from centerkp.runtimes.artefact import RUNNERS, find_artefact, refuse_unverified
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def make_room(model: "CenterNet", max_objects: int) -> None:
 
 def require_room(detector: Detector, max_objects: int | None) -> None:
     """Raises ValueError where more objects of an image are asked for than a detector gives."""
-    room = getattr(detector, "max_objects", None)
+    room = find_room(detector)
     if max_objects and room and max_objects > room:
         raise ValueError(
             f"--max-objects: found {max_objects}, expected at most {room}, as many as this model gives; leave it out, or use "
@@ -197,7 +197,7 @@ class OnDevice:
         self.detector, self.device = detector, device
         self.schema, self.image_size = detector.schema, detector.image_size
         self.thresholds, self.levels = getattr(detector, "thresholds", None), getattr(detector, "levels", None)
-        self.max_objects = getattr(detector, "max_objects", None)
+        self.max_objects = find_room(detector)
 
     def predict_on_batch(self, inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         """What the loaded detector finds in a batch, computed on the device that was chosen for it."""

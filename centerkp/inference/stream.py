@@ -14,7 +14,7 @@ from rich.text import Text
 
 from centerkp.console import make_console
 from centerkp.images.oddities import Oddity, describe_oddities
-from centerkp.inference.detect import Detector, ImageResult, detect
+from centerkp.inference.detect import Detector, ImageResult, detect, find_room
 from centerkp.inference.model_loading import require_room
 from centerkp.inference.outputs import OutputChoice, OutputNames, Outputs, Result
 from centerkp.inference.scores import choose_least_scores
@@ -139,7 +139,7 @@ class _Stream:
         self.detector, self.sources, self.selection, self.batch_size = detector, sources, selection, batch_size
         self.stride, self.console, self.failed, self.stop = stride, console, 0, Event()
         self._odd: list[tuple[str, Sequence[Oddity]]] = []
-        self._room: int | None = getattr(detector, "max_objects", None)
+        self._room = find_room(detector)
         self._full = 0  # images with as many objects as that
         self.class_ids = selection.find_class_ids(detector.schema)
         self.least = choose_least_scores(detector, selection.min_score)

@@ -133,11 +133,6 @@ class CenterNet(keras.Model):
         """Sides of a CenterNet's input must be multiples of this."""
         return self.backbone.multiple
 
-    @property
-    def max_objects(self) -> int:
-        """How many objects of an image a CenterNet gives at most."""
-        return self.decode_options.max_objects
-
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         # Here and not in `call`, whose errors Keras wraps in a print-out of the whole image.
         image = inputs["image"] if isinstance(inputs, Mapping) else inputs

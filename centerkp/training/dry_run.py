@@ -32,12 +32,12 @@ def dry_run(model: CenterNet, records: Sequence[Record]) -> list[str]:
         ValueError: the annotations do not survive; training would learn something else than what they say.
     """
     shared = {id(record): _count_shared_cells(record, model.image_size) for record in records}
-    chosen = [r for r in records if 0 < len(r.boxes_xyxy) <= model.max_objects]
+    chosen = [r for r in records if 0 < len(r.boxes_xyxy) <= model.decode_options.max_objects]
     chosen = sorted(chosen, key=lambda r: (sum(shared[id(r)]), -len(r.boxes_xyxy), r.image_id))[:2]
     if not any(len(record.boxes_xyxy) for record in records):
         raise ValueError("Training data: found no image with an object, expected at least one; check the annotations.")
     if not chosen:
-        return [f"left out, since every image has more than {count_of(model.max_objects, 'object')}"]
+        return [f"left out, since every image has more than {count_of(model.decode_options.max_objects, 'object')}"]
     reached = evaluate(chosen, _encode_and_decode(model, chosen), model.schema)
     perfect = evaluate(chosen, ground_truth_as_detections(chosen, model.schema), model.schema)
     lines = []

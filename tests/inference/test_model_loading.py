@@ -5,7 +5,7 @@ import keras
 import numpy as np
 import pytest
 
-from centerkp.inference.detect import detect
+from centerkp.inference.detect import detect, find_room
 from centerkp.inference.model_loading import find_newest_model, load_detector, load_for_use, make_room, require_room
 from centerkp.model.hourglass import Hourglass
 from centerkp.schema import ObjectClass, Schema
@@ -52,12 +52,12 @@ def test_device_and_precision(model):
 def test_room_for_more_objects(model):
     for options in ({}, {"tta": "scale"}, {"device": "cpu"}):
         plain, roomy = load_for_use(model, **options), load_for_use(model, max_objects=150, **options)
-        assert (count_rows(plain), plain.max_objects, count_rows(roomy), roomy.max_objects) == (100, 100, 150, 150)
+        assert (count_rows(plain), find_room(plain), count_rows(roomy), find_room(roomy)) == (100, 100, 150, 150)
         require_room(roomy, 150)
         with pytest.raises(ValueError, match="--max-objects: found 101, expected at most 100"):
             require_room(plain, 101)
     make_room(roomy.detector, 20)
-    assert roomy.detector.max_objects == 150 and roomy.detector.decode_options.candidates == 150
+    assert find_room(roomy.detector) == 150 and roomy.detector.decode_options.candidates == 150
     with pytest.raises(ValueError, match="found 9999, expected at most 5000"):
         make_room(roomy.detector, 9999)
 

@@ -63,7 +63,7 @@ def test_page_of_the_run(run):
     folder = run[0].folder
     report, page = json.loads(folder.report.read_text()), folder.page.read_text()
     assert report["state"] == "finished" and "eval_every" in report["asked"] and "patience" not in report["asked"]
-    assert [choice.split(":")[0] for choice in report["choices"]] == ["precision"]
+    assert [choice.split(":")[0] for choice in report["choices"]] == ["precision", "objects of an image"]
     seconds = report["seconds"]
     assert set(seconds) == {*PARTS, WHOLE} and min(seconds.values()) > 0  # every epoch waits for its first batch
     assert sum(seconds.values()) < 2 * seconds[WHOLE]

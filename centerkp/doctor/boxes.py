@@ -1,6 +1,4 @@
-"""What is wrong with the boxes: order of the numbers, size, place, area, objects labelled twice."""
-
-from dataclasses import replace
+"""What is wrong with the boxes: size, place, area, objects labelled twice."""
 
 import numpy as np
 
@@ -14,7 +12,7 @@ FAR_OVER = 0.25  # share of the box outside the image from which a clipped box i
 
 
 def check_boxes(labels: Labels, reading: Reading) -> list[Finding]:
-    """The doctor's findings about boxes, the most important first; whole-file mistakes come before single boxes."""
+    """The doctor's findings about boxes, the most important first."""
 
     def tell(level: str, title: str, mask: np.ndarray, remedy: str) -> list[Finding]:
         where = np.flatnonzero(mask)
@@ -25,10 +23,6 @@ def check_boxes(labels: Labels, reading: Reading) -> list[Finding]:
         return make_object_finding(labels, reading, level, title, where, box, remedy=remedy)
 
     findings = []
-    if labels.are_corners:
-        title = "boxes written as x0, y0, x1, y1 where COCO has x, y, width, height"
-        found = tell("mendable", title, ~labels.missing, "--fix turns them; unmended, every box would be read too large")
-        findings += [replace(finding, is_misread=True) for finding in found]
     unusable, rebuilt = ~labels.has_box, labels.rebuilt
     from_points = "read from the labelled keypoints; --fix --boxes-from-keypoints writes them"
     kinds = (("missing", labels.missing), ("of zero or negative size", labels.flat), ("outside the image", labels.away))
@@ -47,7 +41,7 @@ def check_boxes(labels: Labels, reading: Reading) -> list[Finding]:
     )
     lacking = labels.has_box & (labels.areas <= 0)
     findings += tell("mendable", "'area' missing or zero", lacking, "the box's area is used, and written by --fix")
-    return findings + _check_relative(labels)
+    return findings
 
 
 def share_outside(labels: Labels) -> np.ndarray:
@@ -55,13 +49,3 @@ def share_outside(labels: Labels) -> np.ndarray:
     whole = geometry.box_areas(np.nan_to_num(labels.whole_xyxy))
     inside = geometry.box_areas(np.nan_to_num(labels.boxes_xyxy))
     return 1 - np.divide(inside, whole, out=np.ones_like(whole), where=whole > 0)
-
-
-def _check_relative(labels: Labels) -> list[Finding]:
-    """Findings about boxes whose coordinates go from 0 to 1 in a file that should hold pixels."""
-    boxes = labels.whole_xyxy[~labels.missing]
-    large = (labels.sizes > 16).all(1).any()
-    if len(boxes) < 3 or not large or np.abs(boxes).max() > 1.5:
-        return []
-    remedy = "multiply x and widths by the image's width, y and heights by its height"
-    return [Finding("unusable", "coordinates are shares of the image (0 to 1), COCO has pixels", len(boxes), remedy=remedy)]

@@ -10,6 +10,7 @@ from centerkp.doctor.images import check_images
 from centerkp.doctor.keypoints import check_keypoints, check_labelled
 from centerkp.doctor.look import Images, look_at_images
 from centerkp.doctor.mend import Mending
+from centerkp.doctor.misread import COCO, Judgement, check_meaning, judge_meaning, write_as_coco
 from centerkp.doctor.reader import Reading, judge_sides, read_with_findings
 from centerkp.doctor.settled_labels import Frames, Labels, settle_labels
 from centerkp.doctor.statistics import Statistics, check_rare_classes, check_statistics, measure_labels
@@ -38,6 +39,7 @@ class Checkup:
     labels: Labels | None = None
     statistics: Statistics | None = None
     changes: list[Finding] = field(default_factory=list)
+    judgement: Judgement = field(default_factory=Judgement)
     val: "Checkup | None" = None
 
     @property
@@ -124,12 +126,12 @@ def _check_one(
         return Checkup(path, [Finding("unusable", error.found, 1, "file", error.remedy)])
     raw, mending = read_with_findings(path, content), Mending(content).mend()
     reading = read_with_findings(path, mending.content) if mending.changes or raw.faults or raw.notes else raw
-    findings = check_structure(raw, reading, mending.changes)
-    sides = judge_sides(reading)
-    images, frames = Images([], [], {}), Frames.as_written(reading)
+    folders = image_folders(path, images_dir) if open_images else []
+    images = look_at_images(reading.names, folders, stretch) if open_images else Images([], [], {})
+    reading, judgement, misread = _read_as_meant(path, reading, images)
+    findings, sides = misread + check_structure(raw, reading, mending.changes), judge_sides(reading)
+    frames = Frames.as_written(reading)
     if open_images:
-        folders = image_folders(path, images_dir)
-        images = look_at_images(reading.names, folders, stretch)
         found, frames = check_images(reading, images, folders)
         findings += found
     labels = settle_labels(reading, frames) if reading.annotations is not None else None
@@ -143,7 +145,20 @@ def _check_one(
         findings += check_rare_classes(labels.schema, statistics) if for_training else []
         findings += check_statistics(labels, reading, statistics) + check_negatives(reading, labels, frames.lost)
     changes = mending.changes + [note for note in raw.notes if not find_same_kind(reading.notes, note)]
-    return Checkup(path, sort_findings(findings), reading, images, frames, labels, statistics, changes)
+    changes += [finding.at_level("mendable", "") for finding in misread if finding.is_misread]
+    return Checkup(path, sort_findings(findings), reading, images, frames, labels, statistics, changes, judgement)
+
+
+def _read_as_meant(path: Path, reading: Reading, images: Images) -> tuple[Reading, Judgement, list[Finding]]:
+    """The doctor's reading with numbers as COCO has them where the file means something else, and what is said about it."""
+    sizes = reading.sizes.copy()
+    for row, look in enumerate(images.looks):
+        sizes[row] = sizes[row] if sizes[row].all() else look.size
+    judgement = judge_meaning(reading, sizes)
+    findings = check_meaning(reading, judgement)
+    if judgement.meaning != COCO:
+        reading = read_with_findings(path, write_as_coco(reading, judgement.meaning, sizes))
+    return reading, judgement, findings
 
 
 def _compare_categories(train: Checkup, val: Checkup) -> list[Finding]:
@@ -177,11 +192,17 @@ def write_mended(checkup: Checkup, out: str | Path, *, boxes_from_keypoints: boo
         What was changed, one finding for each kind.
 
     Raises:
-        ValueError: the file is no COCO dataset, or `out` is a file that was examined.
+        ValueError: the file is no COCO dataset, `out` is a file that was examined, or `drop` would leave labels that contradict
+            their pictures, or none.
     """
     out = Path(out)
     if checkup.reading is None:
         raise ValueError(f"{checkup.path}: found no COCO dataset, expected one to mend; see the findings.")
+    if drop and checkup.judgement.is_in_vain:
+        raise ValueError(
+            f"{checkup.path}: found most labels in contradiction to their pictures, expected a few to leave out; see the "
+            "findings, no part of such a file is certain."
+        )
     checkups = [c for c in (checkup, checkup.val) if c]
     WriteGuard([path for c in checkups for path in (c.path, *c.images.paths) if path], overwrite=True).check([out])
     names = name_images(checkup.reading, checkup.images, out)

@@ -27,7 +27,7 @@ class Finding:
         image_rows: images that show it, by their place in the file's list; the first `PICTURES`.
         rows: their places in the file's list of annotations or images.
         part: "" for the training file, "val" for the other.
-        is_misread: the reader, which mends most by itself, takes this at its word, and training with it would be in vain.
+        is_misread: --fix mends it, but training refuses the file until then, and so says 2 to a script.
         pairs: pictures to see beside each other, by their rows: one of `part`, and one of `twin_part`, None for `part` again.
     """
 
@@ -66,6 +66,7 @@ def make_finding(
     image_row: Callable[[int], int] | None = None,
     entry: Callable[[int], int] | None = None,
     count: int | None = None,
+    is_misread: bool = False,
 ) -> list[Finding]:
     """A list of one finding about the given rows of a file, or of none when there are none.
 
@@ -81,7 +82,7 @@ def make_finding(
     shown = tuple(dict.fromkeys(image_row(row) for row in rows[: 4 * PICTURES]))[:PICTURES] if image_row else ()
     number = len(rows) if count is None else int(count)
     entries = tuple(dict.fromkeys(int(entry(row)) for row in rows)) if entry else tuple(rows)
-    return [Finding(level, title, number, noun, remedy, places, shown, entries)]
+    return [Finding(level, title, number, noun, remedy, places, shown, entries, is_misread=is_misread)]
 
 
 def find_same_kind(findings: Sequence[Finding], one: Finding) -> Finding | None:
@@ -91,9 +92,9 @@ def find_same_kind(findings: Sequence[Finding], one: Finding) -> Finding | None:
 
 def sort_findings(findings: Iterable[Finding]) -> list[Finding]:
     """Findings with the most important first; within a level they stay in the order in which the checks found them."""
-    return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
+    return sorted(findings, key=lambda finding: (LEVELS.index(finding.level), not finding.is_misread))
 
 
 def exit_code(findings: Iterable[Finding]) -> int:
     """What a list of findings tells a script: 0 nothing is wrong, 1 something to mend or to look at, 2 not trainable."""
-    return max((EXIT_CODES.get(finding.level, 0) for finding in findings), default=0)
+    return max((2 if finding.is_misread else EXIT_CODES.get(finding.level, 0) for finding in findings), default=0)

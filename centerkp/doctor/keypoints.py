@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 
 from centerkp.doctor.findings import Finding
+from centerkp.doctor.misread import BOX_MARGIN
 from centerkp.doctor.reader import Reading
 from centerkp.doctor.settled_labels import Labels, make_object_finding
 from centerkp.labels.annotations import HIDDEN_POINTS
 from centerkp.wording import count_of
 
 FEW = 20  # labels; a keypoint with fewer is hardly learned
-BOX_MARGIN = 0.1  # of the box's longer side: how far a keypoint may lie outside before it is counted
 MANY = 0.05  # share of objects with a keypoint outside their box from which it is no accident
 LEVEL_SINE = 0.25  # of the angle between a pair and the object's axis; flatter views do not tell left from right
 LEAST_VOTES = 12  # objects that must show a pair's order before the odd ones stand out

@@ -13,8 +13,6 @@ from centerkp.doctor.reader import Reading, faultless_rows
 from centerkp.labels.records import ROUNDING
 from centerkp.schema import Schema
 
-CORNERS_FROM = 5  # boxes; from fewer nobody can tell xyxy from xywh, unless their areas do
-
 
 @dataclass(eq=False)
 class Frames:
@@ -57,7 +55,6 @@ class Labels:
     whole_xy: np.ndarray
     visibility: np.ndarray
     sizes: np.ndarray  # (N, 2) of each one's image
-    are_corners: bool  # the boxes are written as x, y, x, y
     is_turned: np.ndarray
     outside: np.ndarray  # (N, K) labelled keypoints outside the image
     missing: np.ndarray  # boxes
@@ -109,14 +106,14 @@ def make_object_finding(
 
 
 def settle_labels(reading: Reading, frames: Frames) -> Labels:
-    """Works out what labels mean, in pixels of the upright images, as the reader does; recognises boxes written as corners."""
+    """Works out what labels mean, in pixels of the upright images, as the reader does."""
     a = reading.annotations
     rows = np.flatnonzero(faultless_rows(reading))
     rows = rows[~frames.lost[a.image_rows[rows]]]
     images = a.image_rows[rows]
     sizes, scales = frames.sizes[images], frames.scales[images]
     limits = np.where(sizes > 0, sizes, np.inf)
-    boxes, are_corners = _boxes_as_corners(reading, rows, limits)
+    boxes = np.concatenate([a.boxes_xywh[rows, :2], a.boxes_xywh[rows, :2] + a.boxes_xywh[rows, 2:]], 1)
     missing, flat = np.isnan(boxes).any(1), (boxes[:, 2:] <= boxes[:, :2]).any(1)
     points, visibility = a.keypoints_xy[rows], a.visibility[rows]
     turns = frames.turns[images]
@@ -144,7 +141,6 @@ def settle_labels(reading: Reading, frames: Frames) -> Labels:
         whole_xy=whole_xy,
         visibility=np.where(outside, 0, visibility).astype(np.uint8),
         sizes=sizes,
-        are_corners=are_corners,
         is_turned=turns > 1,
         outside=outside,
         missing=missing,
@@ -160,14 +156,6 @@ def _has_area(boxes: np.ndarray) -> np.ndarray:
     return geometry.box_areas(np.nan_to_num(boxes.astype(np.float32), posinf=0, neginf=0)) > 0
 
 
-def _boxes_as_corners(reading: Reading, rows: np.ndarray, limits: np.ndarray) -> tuple[np.ndarray, bool]:
-    """The labels' boxes as x0, y0, x1, y1 in the JSON's frame, and whether it has them so; `limits` where it has no size."""
-    a = reading.annotations
-    boxes, written = a.boxes_xywh[rows], reading.sizes[a.image_rows[rows]]
-    are_corners = _are_boxes_corners(boxes, a.areas[rows], np.where(written > 0, written, limits))
-    return (boxes if are_corners else np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1)), are_corners
-
-
 def _turn_labels(boxes: np.ndarray, points: np.ndarray, turns: np.ndarray, sizes: np.ndarray) -> None:
     """Settles, in place, labels that were made on stored pictures: turns them; `sizes` are those of the upright ones."""
     for turn in np.unique(turns[turns > 1]):
@@ -176,31 +164,6 @@ def _turn_labels(boxes: np.ndarray, points: np.ndarray, turns: np.ndarray, sizes
         corners = turn_points(boxes[own].reshape(-1, 2, 2), stored, turn)
         boxes[own] = np.concatenate([corners.min(1), corners.max(1)], 1)
         points[own] = turn_points(points[own], stored, turn)
-
-
-def _are_boxes_corners(boxes: np.ndarray, areas: np.ndarray, sizes: np.ndarray) -> bool:
-    """Whether boxes of labels to be settled hold corners: as sizes they would exceed every position and overshoot.
-
-    Read as width and height, corners are greater than the first two numbers without exception, never leave the image on
-    their own, and reach over its border when added; and an `area` that the exporter wrote tells at once.
-    """
-    known = np.isfinite(boxes).all(1)
-    boxes, areas, sizes = boxes[known], areas[known], sizes[known]
-    if not len(boxes):
-        return False
-    first, second = boxes[:, :2], boxes[:, 2:]
-    if not ((second > first).all(1) & (second <= sizes + 1).all(1)).mean() >= 0.99:
-        return False
-    over = (first + second > sizes * 1.01 + 1).any(1)
-    told = areas > 0
-    # An area can be that of a mask, never larger than its box: only the box itself fits it exactly.
-    as_corners = np.isclose(areas, (second - first).prod(1), rtol=0.02)
-    as_size = np.isclose(areas, second.prod(1), rtol=0.02)
-    if told.mean() >= 0.5 and (as_size & told).sum() >= 0.5 * told.sum():
-        return False
-    if told.mean() >= 0.5 and (as_corners & told).sum() >= 0.9 * told.sum():
-        return bool((first > 1).any())
-    return bool(len(boxes) >= CORNERS_FROM and over.mean() >= 0.2)
 
 
 def turn_points(points: np.ndarray, stored_size: np.ndarray, orientation: int) -> np.ndarray:

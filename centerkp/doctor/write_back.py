@@ -130,7 +130,6 @@ def _write_boxes(content: dict, reading: Reading, labels: Labels, from_points: b
         content["annotations"][row] = entry
     kinds = (
         (labels.rebuilt, "box written around the keypoints"),
-        (~labels.missing & ~labels.flat & labels.are_corners, "box turned from x0, y0, x1, y1 into x, y, width, height"),
         (labels.is_turned, "box turned as EXIF turns the picture"),
         (labels.clipped, "box cut off at the image border"),
     )

@@ -9,10 +9,11 @@ import numpy as np
 from centerkp.doctor.check import Checkup
 from centerkp.doctor.findings import Finding as DataFinding
 from centerkp.doctor.statistics import EDGES, SMALL_CELLS
+from centerkp.doctor.verdict import verdict
 from centerkp.drawing.pictures import draw_record
 from centerkp.images.reading import read_image
 from centerkp.report.charts import draw_columns
-from centerkp.report.dataset_text import describe_dataset, keypoint_cells, verdict
+from centerkp.report.dataset_text import describe_dataset, keypoint_cells
 from centerkp.report.page import Bar, Finding, Page, Picture
 
 SEVERITIES = {"unusable": "error", "mendable": "warning", "suspicious": "warning", "advice": "note", "note": "note"}
@@ -29,7 +30,7 @@ def write_dataset_page(checkup: Checkup, path: str | Path) -> Path:
     Pictures are read from the image files; a checkup that did not look at them gives a page without.
     """
     page = Page(f"Dataset {checkup.path.name}", " · ".join([*describe_dataset(checkup), str(checkup.path)]), "check")
-    page.add_section("Findings", verdict(checkup))
+    page.add_section("Findings", verdict(checkup.findings))
     _add_tiles(page, checkup)
     findings = [_to_page_finding(finding) for finding in checkup.findings]
     page.add_findings(findings or [Finding("ok", "Nothing is wrong and nothing to advise.")])
@@ -46,7 +47,8 @@ def _to_page_finding(finding: DataFinding) -> Finding:
     """One of the doctor's findings as the dataset page shows it."""
     hidden = len(finding.rows) - len(finding.places) if finding.places else 0
     more = [f"and {hidden} more"] if hidden > 0 else []
-    return Finding(SEVERITIES[finding.level], finding.headline, [*finding.places, *more], finding.remedy)
+    severity = "error" if finding.is_misread else SEVERITIES[finding.level]
+    return Finding(severity, finding.headline, [*finding.places, *more], finding.remedy)
 
 
 def _add_tiles(page: Page, checkup: Checkup) -> None:

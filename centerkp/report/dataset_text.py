@@ -9,9 +9,10 @@ from rich.table import Table
 from rich.text import Text
 
 from centerkp.doctor.check import Checkup
-from centerkp.doctor.findings import LEVELS, Finding
+from centerkp.doctor.findings import Finding
 from centerkp.doctor.look import describe_looks
 from centerkp.doctor.statistics import EDGES, Statistics
+from centerkp.doctor.verdict import verdict
 from centerkp.schema import Schema
 from centerkp.wording import count_of, cut_table
 
@@ -22,6 +23,7 @@ TITLES = {
     "advice": "advice",
     "note": "good to know",
 }
+MISREAD = "training would stop here until --fix has mended it"
 VAL_MENDABLE = "wrong in the validation file, and mended by 'centerkp check' of that file with --fix"
 _STYLES = {"unusable": "bold red", "mendable": "yellow", "suspicious": "magenta", "advice": "cyan", "note": "dim"}
 _SHOWN = {"unusable": 5, "mendable": 3, "suspicious": 3, "advice": 2, "note": 0}  # places of each finding
@@ -33,7 +35,7 @@ def print_checkup(console: Console, checkup: Checkup) -> None:
     console.print(Text(str(checkup.path), "bold"))
     for line in describe_dataset(checkup):
         console.print(line)
-    console.print(Text(f"\n{verdict(checkup)}", "bold"))
+    console.print(Text(f"\n{verdict(checkup.findings)}", "bold"))
     for title, findings in groupby(checkup.findings, _finding_title):
         first, *others = findings
         console.print(Text(f"\n{title.capitalize()}", _STYLES[first.level]))
@@ -52,32 +54,11 @@ def print_mended(console: Console, out: str, changes: Sequence[Finding]) -> None
         console.print("  nothing had to be mended")
 
 
-def verdict(checkup: Checkup) -> str:
-    """The doctor's verdict, printed on the terminal: one sentence on the whole file."""
-    counts = {level: sum(f.level == level for f in checkup.findings) for level in LEVELS}
-    in_val = sum(_finding_title(f) == VAL_MENDABLE for f in checkup.findings)
-    if counts["unusable"]:
-        return f"Training would stop: {_count_kinds(counts['unusable'])} need{'s' * (counts['unusable'] == 1)} your hand."
-    todo = []
-    if counts["mendable"] > in_val:
-        todo.append(f"--fix mends {_count_kinds(counts['mendable'] - in_val)}")
-    if in_val:
-        todo.append(f"the validation file has {_count_kinds(in_val)} that 'centerkp check' of that file mends with --fix")
-    if counts["suspicious"]:
-        todo.append(f"{count_of(counts['suspicious'], 'finding')} to look at")
-    if todo:
-        return f"Can be trained on; {', '.join(todo[:-1])}{' and ' * (len(todo) > 1)}{todo[-1]}."
-    return "Nothing is wrong: ready to train."
-
-
 def _finding_title(finding: Finding) -> str:
     """The title under which a finding is printed; --fix writes the training file alone."""
+    if finding.is_misread:
+        return MISREAD
     return VAL_MENDABLE if finding.level == "mendable" and finding.part else TITLES[finding.level]
-
-
-def _count_kinds(number: int) -> str:
-    """So many kinds of fault in words, for the doctor's printed verdict."""
-    return f"{count_of(number, 'kind')} of fault{'s' * (number > 1)}"
 
 
 def describe_dataset(checkup: Checkup) -> list[str]:

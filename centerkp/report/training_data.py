@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from centerkp.doctor.check import check_dataset
+from centerkp.doctor.verdict import require_trainable
 from centerkp.evaluation.tables import TextTable
 from centerkp.labels.counts import LabelCounts, count_labels
 from centerkp.labels.faults import SHOWN
@@ -89,16 +90,10 @@ def warn_of_labels(console: Console, coco: str | Path, val: str | Path | None = 
     """Before training, prints and returns a line for every kind of trouble that the doctor suspects in the labels.
 
     Raises:
-        ValueError: labels that mean something else than the format says, such as boxes written as corners.
+        ValueError: as `require_trainable`.
     """
     findings = check_dataset(coco, val=val, open_images=False).findings
-    for finding in findings:
-        if finding.is_misread:
-            file = val if finding.part else coco
-            raise ValueError(
-                f"{file}: found {finding.headline}; training would be in vain, write a mended copy with: "
-                f"centerkp check {file} --fix mended.json"
-            )
+    require_trainable(coco, findings, val)
     doubts = [finding.headline for finding in findings if finding.level == "suspicious"]
     lines = [*doubts, f"To see where, and what to do: centerkp check {coco}"] if doubts else []
     for line in lines:

@@ -89,7 +89,8 @@ class TestRepeated:
 
 def test_shares_of_the_image_are_no_pixels(tmp_path):
     boxes = (to_xywh(random_boxes()) / [WIDTH, HEIGHT, WIDTH, HEIGHT]).tolist()
-    assert found(check(tmp_path, dataset(boxes)), "shares of the image")[0].level == "unusable"
+    (finding,) = found(check(tmp_path, dataset(boxes)), "x, y, width, height in shares of the image")
+    assert finding.level == "mendable" and finding.is_misread
     assert not found(check(tmp_path, dataset([[0, 0, 1, 1], *to_xywh(random_boxes(5)).tolist()])), "shares")
 
 

@@ -11,9 +11,10 @@ from rich.console import Console
 
 from centerkp.cli.commands import main
 from centerkp.doctor.check import check_dataset
+from centerkp.doctor.verdict import verdict
 from centerkp.images.reading import read_image
 from centerkp.report.dataset_page import choose_samples, write_dataset_page
-from centerkp.report.dataset_text import draw_blocks, print_checkup, verdict
+from centerkp.report.dataset_text import draw_blocks, print_checkup
 
 WIDTH, HEIGHT = 96, 72
 
@@ -104,15 +105,15 @@ class TestText:
         assert sorted(parts, key=text.index) == list(parts)
 
     def test_verdicts(self, tmp_path):
-        assert verdict(check_dataset(write_dataset(tmp_path), image_size=128)) == "Nothing is wrong: ready to train."
+        assert verdict(check_dataset(write_dataset(tmp_path), image_size=128).findings) == "Nothing is wrong: ready to train."
         checkup = check_dataset(write_dataset(tmp_path, area=0), image_size=128)
-        assert verdict(checkup) == "Can be trained on; --fix mends 1 kind of fault."
+        assert verdict(checkup.findings) == "Can be trained on; --fix mends 1 kind of fault."
 
     def test_fix_does_not_claim_to_mend_the_validation_file(self, tmp_path):
         train, val = write_dataset(tmp_path / "train", area=0), write_dataset(tmp_path / "val", area=0)
         checkup = check_dataset(train, val=val, image_size=128, open_images=False)
         of_val = "the validation file has 1 kind of fault that 'centerkp check' of that file mends with --fix"
-        assert verdict(checkup) == f"Can be trained on; --fix mends 1 kind of fault and {of_val}."
+        assert verdict(checkup.findings) == f"Can be trained on; --fix mends 1 kind of fault and {of_val}."
         titles = (
             "Wrong, and mended by --fix",
             "1 annotation: 'area'",
@@ -123,7 +124,7 @@ class TestText:
         assert sorted(titles, key=text.index) == list(titles)
         good = write_dataset(tmp_path / "good")
         checkup = check_dataset(good, val=val, image_size=128, open_images=False)
-        assert verdict(checkup) == f"Can be trained on; {of_val}."
+        assert verdict(checkup.findings) == f"Can be trained on; {of_val}."
 
     def test_blocks(self):
         assert draw_blocks(np.array([0, 1, 50, 100])) == " ▁▄█"

@@ -147,7 +147,7 @@ def test_errors_before_any_hour_is_spent(demo, tmp_path, capsys, monkeypatch):
         ("--coco", "missing.json"): "missing.json",
         ("--coco", str(demo.train_json), "--image-size", "100"): "use 96 or 104",
         ("--coco", str(demo.train_json), "--backbone", "hourglass_99"): "hourglass_20",
-        ("--coco", write("none.json", annotations=unlabelled)): "no labelled keypoint for 'pliers'",
+        ("--coco", write("none.json", annotations=unlabelled)): "'pliers' names keypoints and has no labelled one",
         ("--coco", str(demo.train_json), "--weights", "w.keras"): "w.keras",
         ("--coco", write("corners.json", annotations=corners)): "boxes written as x0, y0, x1, y1",
         ("--coco", str(demo.train_json), "--val", write("corners.json", annotations=corners)): "corners.json --fix mended.json",

@@ -45,4 +45,5 @@ def make_record(image_id, class_ids, visibility=None, is_crowd=None) -> Record:
     crowd = np.zeros(count, bool) if is_crowd is None else np.array(is_crowd)
     boxes, xy = np.zeros((count, 4), np.float32), np.zeros((count, 3, 2), np.float32)
     ids = np.array(class_ids, np.int32)
-    return Record(image_id, None, f"{image_id}.png", 9, 9, boxes, ids, xy, visibility, crowd, boxes[:, 0], np.arange(count))
+    name, areas = f"{image_id}.png", boxes[:, 0]
+    return Record(image_id, Path(name), name, 9, 9, boxes, ids, xy, visibility, crowd, areas, np.arange(count))

@@ -8,7 +8,7 @@ import numpy as np
 
 from centerkp.labels.faults import Remarks
 from centerkp.labels.records import Record
-from centerkp.labels.splitting import assign_groups, group_files, sum_groups
+from centerkp.labels.splitting import assign_groups, count_objects, group_files, sum_groups
 
 
 def deal_folds(
@@ -28,9 +28,6 @@ def deal_folds(
     records = sorted(records, key=attrgetter("image_id"))
     remarks = Remarks(path)
     groups = group_files([r.file_name for r in records], [r.path for r in records], group_by, remarks)
-    counts = np.zeros((len(records), 1 + max((int(r.class_ids.max(initial=0)) for r in records), default=0)), np.int64)
-    for row, record in enumerate(records):
-        np.add.at(counts[row], record.class_ids[~record.is_crowd], 1)
-    places = assign_groups(sum_groups(counts, groups), np.full(folds, 1 / folds), seed)[groups]
+    places = assign_groups(sum_groups(count_objects(records), groups), np.full(folds, 1 / folds), seed)[groups]
     dealt = [[r for r, place in zip(records, places, strict=True) if place == fold] for fold in range(folds)]
     return dealt, remarks.sentences

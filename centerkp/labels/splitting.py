@@ -275,8 +275,8 @@ def _note_missing_classes(names: Sequence[str], counts: np.ndarray, chosen: np.n
 def split_records(records: Iterable[Record], fraction: float, seed: int) -> tuple[list[Record], list[Record]]:
     """Splits records into training and validation, the same way for the same images and seed in any order.
 
-    Both sides keep the balance of the classes, have at least one record and come ordered by image id; a class that only
-    one image shows stays in training.
+    Shared out as `split_coco` does: both sides keep the balance of the classes, have at least one record and come ordered by
+    image id; what few images show is in training first, and ids that share a file are on one side.
 
     Args:
         fraction: the validation share, between 0 and 1.
@@ -289,28 +289,18 @@ def split_records(records: Iterable[Record], fraction: float, seed: int) -> tupl
         raise ValueError(f"split_records: found {len(records)} images, expected at least 2 to split; give a validation file.")
     if not 0 < fraction < 1:
         raise ValueError(f"split_records: found the validation fraction {fraction}, expected one between 0 and 1; try 0.2.")
-    order = np.random.default_rng(seed).permutation(len(records))
-    classes = 1 + max(int(record.class_ids.max(initial=-1)) for record in records)
-    holds = np.zeros((len(records), classes + 1), bool)  # the last column: images without objects
-    for row, index in enumerate(order):
-        holds[row, records[index].class_ids if len(records[index].class_ids) else classes] = True
-    is_val = np.zeros(len(records), bool)
-    is_val[order] = _choose_validation(holds, fraction)
-    sides = [[r for r, val in zip(records, is_val, strict=True) if val == side] for side in (False, True)]
+    counts = count_objects(records)
+    groups = group_files([r.file_name for r in records], [r.path for r in records], None, Remarks(Path()))
+    parts = assign_groups(sum_groups(counts, groups), np.array([1 - fraction, fraction]), seed)[groups]
+    if not parts.any() or parts.all():  # all are one file
+        parts = np.arange(len(records)) == len(records) - 1
+    sides = [[record for record, part in zip(records, parts, strict=True) if part == side] for side in (0, 1)]
     return sides[0], sides[1]
 
 
-def _choose_validation(holds: np.ndarray, fraction: float) -> np.ndarray:
-    """Which of the shuffled images (n, classes) the split holds for validation, (n,) bool: the rarest class first."""
-    totals, is_free, is_val = holds.sum(0), np.ones(len(holds), bool), np.zeros(len(holds), bool)
-    for column in np.argsort(totals, kind="stable"):
-        share = min(round(fraction * totals[column]), totals[column] - 1) - (holds[:, column] & is_val).sum()
-        members = np.flatnonzero(holds[:, column] & is_free)
-        is_val[members[: max(share, 0)]] = True
-        is_free[members] = False
-    # What rounding left over is made good with the images whose rarest class is the most common.
-    surplus = int(is_val.sum()) - min(max(round(fraction * len(holds)), 1), len(holds) - 1)
-    movable = np.flatnonzero(is_val == (surplus > 0))
-    rarity = np.where(holds, totals, len(holds)).min(1)[movable]
-    is_val[movable[np.argsort(-rarity, kind="stable")][: abs(surplus)]] = surplus < 0
-    return is_val
+def count_objects(records: Sequence[Record]) -> np.ndarray:
+    """(records, C) objects of each class that occurs, crowd regions left out: what a split of records shares out."""
+    counts = np.zeros((len(records), 1 + max((int(r.class_ids.max(initial=0)) for r in records), default=0)), np.int64)
+    for row, record in enumerate(records):
+        np.add.at(counts[row], record.class_ids[~record.is_crowd], 1)
+    return counts

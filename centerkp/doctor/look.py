@@ -1,4 +1,4 @@
-"""Finds and opens the image files of a dataset: size, EXIF orientation, digest and perceptual hash of each."""
+"""Finds and opens the image files of a dataset: size, EXIF orientation, digest and thumbnail of each."""
 
 import hashlib
 import warnings
@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from centerkp.images.oddities import Oddity
-from centerkp.images.phash import perceptual_hash
+from centerkp.images.phash import hash_thumbnail, make_thumbnail
 from centerkp.images.reading import choose_levels, read_image, read_orientation
 from centerkp.images.sensors import Levels
 from centerkp.labels.image_files import locate_images, map_image_files
@@ -18,12 +18,15 @@ from centerkp.wording import count_of
 
 @dataclass(frozen=True)
 class Look:
-    """One image file: its upright (width, height), EXIF orientation, digest, perceptual hash and oddities; or why not."""
+    """One image file: its upright (width, height), EXIF orientation, digest, thumbnail and oddities; or why not.
+
+    `thumbnail` has the 32 x 32 bytes of `make_thumbnail`; it is empty for pictures of one colour.
+    """
 
     size: tuple[int, int] = (0, 0)
     orientation: int = 1
     digest: bytes = b""
-    phash: int = 0
+    thumbnail: bytes = b""
     error: str = ""
     oddities: tuple[Oddity, ...] = ()
 
@@ -63,14 +66,16 @@ def look_at_images(names: Sequence[str], folders: Sequence[Path], stretch: str |
 
 
 def _look_at_image(path: Path | None, levels: Levels | None) -> Look:
-    """One look at an image file: size, orientation, digest and hash, or why it cannot be read."""
+    """One look at an image file: size, orientation, digest and thumbnail, or why it cannot be read."""
     if path is None:
         return Look()
     oddities: list[Oddity] = []
     try:
         image = read_image(path, levels, oddities.append)
         digest = hashlib.blake2b(path.read_bytes(), digest_size=16).digest()
-        return Look(image.shape[1::-1], read_orientation(path), digest, int(perceptual_hash(image)), "", tuple(oddities))
+        small = make_thumbnail(image)
+        thumbnail = small.tobytes() if hash_thumbnail(small) else b""
+        return Look(image.shape[1::-1], read_orientation(path), digest, thumbnail, "", tuple(oddities))
     except (ValueError, OSError) as error:
         return Look(error=str(error))
 

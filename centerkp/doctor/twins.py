@@ -9,12 +9,13 @@ import numpy as np
 from centerkp.doctor.findings import PICTURES, Finding, make_finding
 from centerkp.doctor.look import Look
 from centerkp.doctor.reader import Reading
-from centerkp.images.phash import nearest_hashes
+from centerkp.images.phash import SIDE, most_alike
 from centerkp.wording import count_of
 
-# Of 64 bits of the perceptual hash. Copies that were resized or compressed again are 0 to 4 apart; unrelated pictures of one
-# series 16 and more; frames of one film, its animal moved, 8 to 16.
-NEAR = 6
+# Correlation of thumbnails without what all pictures have in common. Copies that were resized or compressed again have 0.997
+# and more, those cut off by 2 % at the border 0.976; different objects on one plain background 0.94 at most, or 0.986 where
+# they are of one form and lie within 10 pixels of each other.
+COPY, NEAR = 0.995, 0.975
 _GROUP = "split with 'centerkp split --group-by phash', which keeps twins on one side"
 
 
@@ -22,22 +23,27 @@ def check_twins(train: Sequence[Look], val: Sequence[Look], train_reading: Readi
     """Findings about validation pictures that are in the training set too, as the same file or as nearly the same picture."""
     digests = {look.digest: row for row, look in enumerate(train) if look.digest}
     same = {row: digests[look.digest] for row, look in enumerate(val) if look.digest in digests}
-    near = {v: t for v, t in near_twins(val, train).items() if v not in same}
+    near = {v: found for v, found in near_twins(val, train).items() if v not in same}
+    kinds = (
+        ("suspicious", "the same file is in training", same),
+        ("suspicious", "copies of an image of training", {v: t for v, (t, alike) in near.items() if alike >= COPY}),
+        ("advice", "look nearly like an image of training", {v: t for v, (t, alike) in near.items() if alike < COPY}),
+    )
     findings = []
-    for how, pairs in (("the same file is in training", same), ("look nearly like an image of training", near)):
+    for level, how, pairs in kinds:
 
         def place(row: int, pairs: Mapping[int, int] = pairs) -> str:
             return f"{val_reading.label_image(row)} is like {train_reading.label_image(pairs[row])} of training"
 
         options: dict[str, Any] = dict(noun="image", remedy=f"validation is too good with them; {_GROUP}", place=place)
-        found = make_finding("suspicious", f"{how} (of {count_of(len(val), 'image')})", sorted(pairs), **options)
+        found = make_finding(level, f"{how} (of {count_of(len(val), 'image')})", sorted(pairs), **options)
         findings += [replace(f, part="val", pairs=tuple(pairs.items())[:PICTURES], twin_part="") for f in found]
     return findings
 
 
 def check_neighbours(looks: Sequence[Look], reading: Reading) -> list[Finding]:
     """Findings about pictures that look nearly like another of the same file: a random split would put twins on both sides."""
-    twins = near_twins(looks, looks)
+    twins = {row: other for row, (other, _) in near_twins(looks, looks).items()}
 
     def place(row: int) -> str:
         return f"{reading.label_image(row)} is like {reading.label_image(twins[row])}"
@@ -49,18 +55,19 @@ def check_neighbours(looks: Sequence[Look], reading: Reading) -> list[Finding]:
     return [replace(f, pairs=tuple(once[:PICTURES])) for f in found]
 
 
-def near_twins(asked: Sequence[Look], known: Sequence[Look]) -> dict[int, int]:
-    """Row in `asked` -> row in `known` of the picture that is nearest to it, where one is near enough to be its twin.
+def near_twins(asked: Sequence[Look], known: Sequence[Look]) -> dict[int, tuple[int, float]]:
+    """Row in `asked` -> row in `known` of the picture most like it, and how much, where that is enough to be its twin.
 
-    Pictures of one colour, whose hash says nothing, are nobody's twins; nor is a picture its own, where both are one list.
+    Pictures of one colour are nobody's twins; nor is a picture its own, where both are one list.
     """
-    asked_rows, asked_hashes = _hashes_of(asked)
-    known_rows, known_hashes = (asked_rows, asked_hashes) if asked is known else _hashes_of(known)
-    found = nearest_hashes(asked_hashes, known_hashes, NEAR)
-    return {int(asked_rows[n]): int(known_rows[found[n]]) for n in np.flatnonzero(found >= 0)}
+    asked_rows, asked_thumbnails = _thumbnails_of(asked)
+    known_rows, known_thumbnails = (asked_rows, asked_thumbnails) if asked is known else _thumbnails_of(known)
+    found, alike = most_alike(asked_thumbnails, known_thumbnails)
+    return {int(asked_rows[n]): (int(known_rows[found[n]]), float(alike[n])) for n in np.flatnonzero(alike >= NEAR)}
 
 
-def _hashes_of(looks: Sequence[Look]) -> tuple[np.ndarray, np.ndarray]:
-    """The rows of the pictures that have a perceptual hash, and the hashes, to find twins by."""
-    hashes = np.array([look.phash for look in looks], np.uint64)
-    return np.flatnonzero(hashes), hashes[hashes > 0]
+def _thumbnails_of(looks: Sequence[Look]) -> tuple[np.ndarray, np.ndarray]:
+    """The rows of the pictures that have a thumbnail, and the thumbnails (n, 32, 32), to find twins by."""
+    rows = [row for row, look in enumerate(looks) if look.thumbnail]
+    pixels = np.frombuffer(b"".join(looks[row].thumbnail for row in rows), np.uint8)
+    return np.array(rows, np.int64), pixels.reshape(len(rows), SIDE, SIDE)

@@ -168,8 +168,9 @@ class TestExif:
         assert (abs(bx + w / 2 - x), abs(by + h / 2 - y), w, h) == (0, 0, 20, 20)
 
     def test_labelled_upright(self, tmp_path):
-        save(tmp_path / "0.jpg", draw(0), 6)
-        checkup = check_dataset(write(tmp_path, dataset(["0.jpg"], size=(HEIGHT, WIDTH), point=(60, 140))))
+        for n in range(2):
+            save(tmp_path / f"{n}.jpg", draw(n), 6)
+        checkup = check_dataset(write(tmp_path, dataset(["0.jpg", "1.jpg"], size=(HEIGHT, WIDTH), point=(60, 140))))
         assert wrong(checkup) == []
         assert found(checkup, "labelled upright, as the sizes say")
 
@@ -217,8 +218,8 @@ class TestTwins:
         brighter = np.clip(draw(3).astype(int) + 12, 0, 255).astype(np.uint8)
         smaller = cv2.resize(draw(5), (WIDTH * 3 // 4, HEIGHT * 3 // 4), interpolation=cv2.INTER_AREA)
         checkup = self.splits(tmp_path, [draw(20), brighter, draw(21), smaller])
-        (finding,) = found(checkup, "look nearly like an image of training")
-        assert finding.headline == "val: 2 images: look nearly like an image of training (of 4 images)"
+        (finding,) = found(checkup, "copies of an image of training")
+        assert finding.headline == "val: 2 images: copies of an image of training (of 4 images)"
         assert finding.pairs == ((1, 3), (3, 5))
         assert finding.level == "suspicious" and "--group-by phash" in finding.remedy
 
@@ -240,6 +241,38 @@ class TestTwins:
         (finding,) = found(checkup, "look nearly like another")
         assert (finding.level, finding.count, finding.pairs) == ("advice", 2, ((1, 3),))
         assert not found(check_dataset(write(folder, dataset(NAMES))), "look nearly like")
+
+    def test_look_alikes_on_a_plain_background_are_no_twins_and_their_copies_are(self, tmp_path):
+        """Validation has other objects, then one saved anew, one cut off at the border and one with all of its pixels."""
+
+        def draw_part(seed, small=False):
+            rng, picture = np.random.default_rng(seed), np.full((240, 320, 3), (200, 200, 195), np.uint8)
+            reach, axes, turn = ((10, 10), (60, 30), 10) if small else ((40, 30), rng.integers((30, 15), (70, 40)).tolist(), 90)
+            x, y = (160 + int(rng.integers(-reach[0], reach[0])), 120 + int(rng.integers(-reach[1], reach[1])))
+            cv2.ellipse(picture, (x, y), axes, float(rng.uniform(-turn, turn)), 0, 360, (70, 60, 50), -1)
+            for n in range(3):
+                cv2.circle(picture, (x - 30 + 30 * n, y), int(rng.integers(4, 10)), rng.integers(0, 255, 3).tolist(), -1)
+            return picture
+
+        for small in (False, True):
+            cut = cv2.resize(draw_part(7)[5:-3, 6:-4], (320, 240))
+            parts = [draw_part(n, small) for n in range(60)]
+            more = [parts[5], cut, cv2.resize(parts[9], (200, 150), interpolation=cv2.INTER_AREA)]
+            for folder, pictures in (("train", parts[:40]), ("val", parts[40:]), ("copies", more)):
+                for n, picture in enumerate(pictures):
+                    save(tmp_path / folder / f"{n}.jpg", picture, quality=90 if folder == "train" else 70)
+                write(tmp_path / folder, dataset([f"{n}.jpg" for n in range(len(pictures))], size=(320, 240)))
+            train, val, copies = (tmp_path / name / "ann.json" for name in ("train", "val", "copies"))
+            checkup = check_dataset(train, val=val)
+            assert not found(checkup, "copies of") and checkup.exit_code == 0
+            if not small:  # where all lie within a few pixels, some may be called alike, which is no fault
+                assert not found(checkup, "look nearly") and not found(check_dataset(train), "look nearly")
+            checkup = check_dataset(train, val=copies)
+            (finding,) = found(checkup, "copies of an image of training")
+            assert finding.pairs == ((0, 5), (2, 9)) and finding.level == "suspicious"
+            if not small:
+                (advice,) = found(checkup, "look nearly like an image of training")
+                assert advice.pairs == ((1, 7),) and advice.level == "advice"
 
 
 class TestOddities:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from centerkp.demo.scenes import write_demo
-from centerkp.images.phash import LOW_FREQUENCIES, group_hashes, nearest_hashes, perceptual_hash
+from centerkp.images.phash import LOW_FREQUENCIES, group_hashes, most_alike, perceptual_hash
 from centerkp.images.reading import read_image
 
 
@@ -46,26 +46,38 @@ def test_flat_pictures_are_alike_whatever_their_colour():
     assert perceptual_hash(np.full((1, 1, 3), 255, np.uint8)) == 0
 
 
-def test_nearest_by_hand():
-    hashes = np.array([0b0000, 0b0111, 0b0001, 2**63, 0b0000], np.uint64)
-    assert nearest_hashes(hashes, hashes, 0).tolist() == [4, -1, -1, -1, 0]
-    assert nearest_hashes(hashes, hashes, 1).tolist() == [4, -1, 0, 0, 0]
-    assert nearest_hashes(hashes, hashes, 2).tolist() == [4, 2, 0, 0, 0]
-    assert nearest_hashes(hashes, hashes.copy(), 0).tolist() == [0, 1, 2, 3, 0]
-    assert nearest_hashes(hashes[1:3], hashes[3:], 1).tolist() == [-1, 1]
-    assert nearest_hashes(hashes[:0], hashes, 8).shape == (0,)
-    assert nearest_hashes(hashes[:2], hashes[:0], 64).tolist() == [-1, -1]
-    alone = hashes[:1]
-    assert nearest_hashes(alone, alone, 64).tolist() == [-1]
+def thumbnails(*seeds):
+    return np.random.default_rng(0).integers(0, 255, (max(seeds) + 1, 32, 32)).astype(np.uint8)[list(seeds)]
+
+
+def test_most_alike_by_hand():
+    some = thumbnails(0, 1, 2, 0)
+    found, alike = most_alike(some, some)
+    assert found[0] == 3 and found[3] == 0 and alike[[0, 3]] == pytest.approx(1) and alike[[1, 2]].max() < 0.2
+    found, alike = most_alike(some[:3], some[2:])
+    assert found.tolist()[0] == 1 and found.tolist()[2] == 0 and alike[2] == pytest.approx(1)
+    assert most_alike(some[:0], some)[0].shape == (0,) and most_alike(some[:1], some[:0])[0].tolist() == [-1]
+    alone = some[:1]
+    assert most_alike(alone, alone)[1].tolist() == [-1]
+
+
+def test_what_all_pictures_share_makes_none_alike():
+    ground = np.full((20, 32, 32), 200, np.uint8)
+    ground[:, 8:24, 8:24] = 40
+    for n, picture in enumerate(ground):
+        picture[10 + n // 5, 10 + n % 5] = 90
+    assert most_alike(ground, ground)[1].max() < 0.5
+    assert most_alike(ground[:4], ground[:4].copy())[1].min() > 0.99
 
 
 def test_results_are_the_same_in_small_steps(monkeypatch):
     hashes = np.random.default_rng(0).integers(0, 2**63, 50, dtype=np.uint64)
     hashes[40] = hashes[3] ^ np.uint64(5)
-    found, groups = nearest_hashes(hashes, hashes, 24), group_hashes(hashes, 18)
+    some = thumbnails(*range(40), 3)
+    found, groups = most_alike(some, some)[0], group_hashes(hashes, 18)
     assert found[3] == 40 and found[40] == 3 and 1 < groups.max() < 49
     monkeypatch.setattr("centerkp.images.phash.PAIRS_AT_ONCE", 120)
-    assert nearest_hashes(hashes, hashes, 24).tolist() == found.tolist()
+    assert most_alike(some, some)[0].tolist() == found.tolist()
     assert group_hashes(hashes, 18).tolist() == groups.tolist()
 
 

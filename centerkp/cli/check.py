@@ -24,6 +24,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--boxes-from-keypoints", action="store_true", help="with --fix: write boxes around the keypoints where there are none"
     )
+    parser.add_argument(
+        "--point-box",
+        type=float,
+        metavar="SIZE",
+        help="side of the box made around objects of one keypoint that have neither box nor mask, in pixels, or below 1 as a "
+        "share of the image's longer side (default: they are left out)",
+    )
     parser.add_argument("--drop", action="store_true", help="with --fix: leave out what cannot be mended or used")
     parser.add_argument("--overwrite", action="store_true", help="replace files of these names that no earlier check wrote")
     parser.add_argument(
@@ -45,6 +52,8 @@ def run(options: argparse.Namespace) -> int:
 
     if options.image_size < 1:
         raise ValueError(f"--image-size: found {options.image_size}, expected 1 or more; try 512.")
+    if options.point_box is not None and not options.point_box > 0:
+        raise ValueError(f"--point-box: found {options.point_box}, expected a number above 0; try 32.")
     for flag in ("boxes_from_keypoints", "drop"):
         if getattr(options, flag) and not options.fix:
             raise ValueError(f"--{flag.replace('_', '-')}: found without --fix OUT.json, which it belongs to; give both.")
@@ -57,6 +66,7 @@ def run(options: argparse.Namespace) -> int:
         image_size=options.image_size,
         open_images=not options.no_images,
         stretch=options.stretch,
+        point_box=options.point_box,
     )
     console = make_console()
     print_checkup(console, checkup)

@@ -34,9 +34,9 @@ def run(options: argparse.Namespace) -> None:
 
     from centerkp.cli.commands import print_notes
     from centerkp.console import import_quietly, make_console
+    from centerkp.doctor.trainable import read_dataset
     from centerkp.drawing.mosaic import choose_records, draw_records, draw_samples
     from centerkp.images.saving import write_image
-    from centerkp.labels.coco import read_coco
     from centerkp.samples.augment import Augmentation, read_compose
     from centerkp.wording import count_of
     from centerkp.writing import WriteGuard, mark, says
@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> None:
         WriteGuard([*reads, *images], options.overwrite).check([out], lambda path: says(path, mark("show")))
 
     check_output()
-    dataset = read_coco(options.coco, images_dir=options.images, check_images=options.check_images)
+    dataset = read_dataset(options.coco, images_dir=options.images, check_images=options.check_images)
     console = make_console()
     print_notes(console, dataset.notes)
     check_output(*(record.path for record in dataset.records))

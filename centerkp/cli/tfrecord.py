@@ -22,14 +22,14 @@ def run(options: argparse.Namespace) -> None:
     from centerkp.cli.commands import print_notes
     from centerkp.cli.label_map import print_label_map
     from centerkp.console import make_console
-    from centerkp.labels.coco import read_coco
+    from centerkp.doctor.trainable import read_dataset
     from centerkp.labels.tfrecord import check_shards, write_tfrecords
     from centerkp.wording import count_of
 
     reads = [options.coco, options.label_map] if options.label_map else [options.coco]
     check_shards(options.out, reads, options.overwrite)  # before the images are read, which may take long
     console = make_console()
-    dataset = read_coco(options.coco, images_dir=options.images)
+    dataset = read_dataset(options.coco, images_dir=options.images)
     print_notes(console, dataset.notes)
     if options.label_map:
         print_label_map(dataset.schema, options.label_map, options.coco, options.overwrite, console)

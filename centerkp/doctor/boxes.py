@@ -6,6 +6,7 @@ from centerkp import geometry
 from centerkp.doctor.findings import Finding
 from centerkp.doctor.reader import Reading
 from centerkp.doctor.settled_labels import Labels, make_object_finding
+from centerkp.labels.records import POINT_MARGIN
 from centerkp.wording import quote
 
 FAR_OVER = 0.25  # share of the box outside the image from which a clipped box is not rounding any more
@@ -24,13 +25,19 @@ def check_boxes(labels: Labels, reading: Reading) -> list[Finding]:
 
     findings = []
     unusable, rebuilt = ~labels.has_box, labels.rebuilt
-    from_points = "read from the labelled keypoints; --fix --boxes-from-keypoints writes them"
+    from_points = (
+        f"made around the labelled keypoints, with a margin of {POINT_MARGIN:.0%} of their longer side, or --point-box large "
+        "around one; --fix --boxes-from-keypoints writes them"
+    )
     kinds = (("missing", labels.missing), ("of zero or negative size", labels.flat), ("outside the image", labels.away))
     for kind, mask in kinds:
-        findings += tell("mendable", f"box {kind}, rebuilt from the keypoints", mask & rebuilt, from_points)
+        findings += tell("mendable", f"box {kind}, made around the keypoints", mask & rebuilt, from_points)
     for kind, mask in kinds:
         left_out = "left out of training: label them again, or --fix --drop leaves them out"
-        findings += tell("suspicious", f"box {kind}, and no two keypoints to rebuild it from", mask & unusable, left_out)
+        one = labels.rows.size and (labels.visibility[mask & unusable] > 0).any()
+        left_out += "; --point-box SIZE makes boxes around single keypoints" if one else ""
+        title = f"box {kind}, with neither a mask nor two keypoints to make it of"
+        findings += tell("suspicious", title, mask & unusable, left_out)
     over = labels.clipped & (share_outside(labels) > FAR_OVER)
     findings += tell(
         "suspicious", "box reaches far over the image border", over, "clipped; check that it is in pixels, x first"

@@ -14,7 +14,7 @@ from centerkp.doctor.misread import COCO, Judgement, check_meaning, judge_meanin
 from centerkp.doctor.reader import Reading, judge_sides, read_with_findings
 from centerkp.doctor.settled_labels import Frames, Labels, settle_labels
 from centerkp.doctor.statistics import Statistics, check_rare_classes, check_statistics, measure_labels
-from centerkp.doctor.structure import check_categories, check_negatives, check_structure
+from centerkp.doctor.structure import check_categories, check_negatives, check_objects, check_structure
 from centerkp.doctor.twins import check_neighbours, check_twins
 from centerkp.doctor.write_back import mend_labels, name_images
 from centerkp.labels.coco import NotCoco, read_coco_json
@@ -62,6 +62,8 @@ def check_dataset(
     image_size: int = 512,
     open_images: bool = True,
     stretch: str | None = None,
+    is_split: bool = True,
+    point_box: float | None = None,
 ) -> Checkup:
     """Examines a COCO dataset for training: calls every check of the doctor, and never stops at the first fault.
 
@@ -71,6 +73,8 @@ def check_dataset(
         image_size: side of the square network input, for the sizes of objects.
         open_images: decode every image once; when False the image files are not even looked for.
         stretch: as in `labels.coco.read_coco`; a validation set is read as the training set is.
+        is_split: without `val`, training keeps images of the file back to validate on.
+        point_box: as in `labels.records.make_boxes`.
 
     Raises:
         FileNotFoundError: there is no such JSON or images folder.
@@ -79,7 +83,8 @@ def check_dataset(
     is_collecting = gc.isenabled()
     gc.disable()
     try:
-        return _check_train_and_val(Path(path), images_dir, val, val_images_dir or images_dir, image_size, open_images, stretch)
+        folders = images_dir, val, val_images_dir or images_dir
+        return _check_train_and_val(Path(path), *folders, image_size, open_images, stretch, is_split, point_box)
     finally:
         if is_collecting:
             gc.enable()
@@ -93,15 +98,18 @@ def _check_train_and_val(
     image_size: int,
     open_images: bool,
     stretch: str | None,
+    is_split: bool,
+    point_box: float | None,
 ) -> Checkup:
     """All checks of a training file, of a validation file where there is one, and of the two together."""
-    checkup = _check_one(path, images_dir, image_size, open_images, stretch)
+    is_split = is_split and val is None
+    checkup = check_one(path, images_dir, image_size, open_images, stretch, is_split=is_split, point_box=point_box)
     if val is None:
         if checkup.reading:
             checkup.findings += check_neighbours(checkup.images.looks, checkup.reading)
     else:
         stretch = str(checkup.images.levels) if checkup.images.levels else stretch
-        checkup.val = _check_one(Path(val), val_images_dir, image_size, open_images, stretch, for_training=False)
+        checkup.val = check_one(Path(val), val_images_dir, image_size, open_images, stretch, False, False, point_box)
         checkup.findings += [replace(f, part="val") for f in checkup.val.findings if f.level in _FOR_BOTH]
         checkup.findings += _compare_categories(checkup, checkup.val)
     checkup.findings = sort_findings(checkup.findings)
@@ -111,15 +119,21 @@ def _check_train_and_val(
 _FOR_BOTH = ("unusable", "mendable", "suspicious")  # advice about validation data would only repeat what training's says
 
 
-def _check_one(
+def check_one(
     path: Path,
     images_dir: str | Path | None,
     image_size: int,
     open_images: bool,
     stretch: str | None = None,
     for_training: bool = True,
+    is_split: bool | None = None,
+    point_box: float | None = None,
 ) -> Checkup:
-    """All checks of the doctor on one file, in order: what it holds, its images, its labels, its statistics."""
+    """All checks of the doctor on one file, in order: what it holds, its images, its labels, its statistics.
+
+    Args:
+        is_split: whether training is to find images to validate on in it, too; None when it may have no objects at all.
+    """
     try:
         content = read_coco_json(path)
     except NotCoco as error:
@@ -134,11 +148,13 @@ def _check_one(
     if open_images:
         found, frames = check_images(reading, images, folders)
         findings += found
-    labels = settle_labels(reading, frames) if reading.annotations is not None else None
+    labels = settle_labels(reading, frames, point_box) if reading.annotations is not None else None
     statistics = None
     if for_training:
-        findings += check_categories(reading, labels) + sides
+        findings += check_categories(reading) + sides
     if labels is not None:
+        # A file to validate on needs objects, too, but not on two images.
+        findings += check_objects(labels, reading, is_split) if is_split is not None and not frames.lost.all() else []
         findings += check_labelled(labels) if for_training else []
         findings += check_boxes(labels, reading) + check_keypoints(labels, reading)
         statistics = measure_labels(labels, image_size)

@@ -15,12 +15,12 @@ KINDS = {
     "stored": (
         "mendable",
         "labelled without their EXIF rotation (size and labels fit the stored picture, every viewer shows the turned one)",
-        "left out of training until --fix turns their labels",
+        "read with labels turned like the picture; --fix writes them so",
     ),
     "exchanged": (
         "mendable",
         "width and height exchanged in the JSON; the labels fit the file",
-        "left out of training until --fix writes the file's size",
+        "read in the file's size; --fix writes it",
     ),
     "turned away": (
         "suspicious",

@@ -95,6 +95,8 @@ def check_labelled(labels: Labels) -> list[Finding]:
     """Findings about keypoints with too few labels in a training file to learn from, and classes with none."""
     findings, schema, single = [], labels.schema, ~labels.is_crowd & labels.has_box
     hidden = 0
+    if not single.any():  # the whole file has nothing to learn from, which is said once
+        return []
     for class_id, kind in enumerate(schema.classes):
         own = single & (labels.class_ids == class_id)
         seen = labels.visibility[own, schema.keypoint_slice(class_id)]

@@ -7,6 +7,7 @@ from itertools import chain
 from typing import Any
 
 from centerkp.doctor.findings import Finding
+from centerkp.doctor.masks import measure_mask
 from centerkp.labels.faults import SHOWN
 from centerkp.labels.tables import NOUNS, is_number, read_integer
 from centerkp.wording import quote
@@ -16,8 +17,10 @@ PAIRS = "keypoints are x, y pairs without visibility"
 DUMMY = "placeholder that no annotation uses takes a class of the network"
 ZERO_BASED = "skeleton counts keypoints from 0, COCO counts from 1"
 OUT_OF_RANGE = "skeleton lines end at keypoints that the category does not have"
+FLIP_INDICES = "flip_pairs are places in the list of keypoints instead of pairs of names"
 REPEATED_IDS = "ids that stand more than once, the later ones numbered anew"
 NO_NUMBERS = "keypoints with NaN or null, or with a visibility that is none of 0, 1, 2"
+FROM_MASK = "no usable box, that of the segmentation taken"
 SAME_CATEGORY = "stands more than once, with the same name and keypoints"
 SAME_IMAGE = "stands more than once, with the same id and file"
 
@@ -50,14 +53,30 @@ class Mending:
         self._merge_images()
         self._mend_categories()
         self._number_annotations()
-        for entry in self.content["annotations"]:
-            _mend_numbers(entry)
+        self._mend_boxes()
         for image in self.content["images"]:
             for key in ("width", "height"):
                 if key in image:
                     image[key] = read_integer(image[key])  # None where it is no number: the file will tell
         self._mend_keypoints()
         return self
+
+    def _mend_boxes(self) -> None:
+        """Mends boxes and areas that are no numbers, and takes the box of the mask where there is none."""
+        boxed, written = [], []
+        for entry in self.content["annotations"]:
+            before = entry.get("bbox"), entry.get("area")
+            _mend_numbers(entry)
+            box = entry.get("bbox")
+            if before[0] is not box or before[1] is not entry.get("area"):
+                written.append(f"annotation {entry['id']}")
+            if not box or (isinstance(box, list) and len(box) == 4 and all(map(is_number, box)) and min(box[2:]) <= 0):
+                measured = measure_mask(entry.get("segmentation"))
+                if measured:
+                    entry["bbox"] = measured
+                    boxed.append(f"annotation {entry['id']}")
+        self._add_change("annotation", "numbers of 'bbox' or 'area' written as text or not at all", written)
+        self._add_change("annotation", FROM_MASK, boxed)
 
     def _mend_ids(self) -> None:
         """Mends ids in another type than int; text that is no number gets new numbers, the same for the same text."""
@@ -66,7 +85,7 @@ class Mending:
             named = {e["id"] for e in entries if isinstance(e.get("id"), str) and read_integer(e["id"]) is None}
             taken = [i for i in (read_integer(e.get("id")) for e in entries) if i is not None]
             fresh = {text: max(taken, default=0) + 1 + n for n, text in enumerate(sorted(named))}
-            self._add_change(name, "ids that are no numbers, numbered anew", [quote(text) for text in fresh])
+            self._add_change(NOUNS[name], "ids that are no numbers, numbered anew", [quote(text) for text in fresh])
             for holders, own in ((entries, "id"), (self.content["annotations"], key)):
                 for entry in holders:
                     value = entry.get(own)
@@ -107,6 +126,11 @@ class Mending:
         self.content["categories"] = kept
         for category in kept:
             self._mend_skeleton(category)
+            names, pairs = category.get("keypoints"), category.get("flip_pairs")
+            named = read_flip_indices(pairs, names) if isinstance(names, list) and isinstance(pairs, list) else None
+            if named is not None:
+                category["flip_pairs"] = named
+                self._add_change("category", FLIP_INDICES, [f"{_name_category(category)}: {quote(pairs)}"])
 
     def _mend_skeleton(self, category: dict) -> None:
         """Mends a skeleton that counts from 0 or leaves the category's keypoints."""
@@ -224,6 +248,19 @@ def read_skeleton_edges(edges: list) -> tuple[list[tuple[int, int]], bool]:
     pairs = [pair for pair in pairs if len(pair) == 2 and None not in pair]
     is_zero_based = any(0 in pair for pair in pairs)
     return [pair if is_zero_based else (pair[0] - 1, pair[1] - 1) for pair in pairs], is_zero_based
+
+
+def read_flip_indices(pairs: list, names: list) -> list[list] | None:
+    """Pairs of names in a file to be mended for a permutation of all places, as [1, 0, 2], which may count from 1.
+
+    None for anything else, and for permutations that are no exchange of pairs.
+    """
+    if not pairs or set(map(type, pairs)) != {int} or sorted(pairs) not in ([*range(len(names))], [*range(1, len(names) + 1)]):
+        return None
+    places = [place - min(pairs) for place in pairs]
+    if any(places[other] != place for place, other in enumerate(places)):
+        return None
+    return [[names[place], names[other]] for place, other in enumerate(places) if place < other]
 
 
 def is_dummy_category(category: Mapping, used: set, parents: set) -> bool:

@@ -9,8 +9,8 @@ import numpy as np
 from centerkp.doctor.findings import Finding
 from centerkp.labels.annotations import Annotations, read_annotations
 from centerkp.labels.faults import Remark, Remarks
-from centerkp.labels.tables import Table, read_categories, read_images
-from centerkp.schema import Schema
+from centerkp.labels.tables import Table, read_categories, read_images, read_integer
+from centerkp.schema import ObjectClass, Schema
 from centerkp.symmetry.verdict import settle_sides
 
 
@@ -19,7 +19,8 @@ class Reading:
     """A COCO file as the reader understands it, columns included that it would refuse.
 
     `sizes` (n, 2) is 0 where the JSON does not say; `annotations` is None when the categories are unusable. Rows count the
-    entries that are JSON objects. Columns of rows named by a fault hold -1, NaN or 0.
+    entries that are JSON objects. Columns of rows named by a fault hold -1, NaN or 0. `unused` are categories without any
+    annotation, which are no classes, unless all are.
     """
 
     content: Mapping
@@ -31,6 +32,7 @@ class Reading:
     faults: list[Finding] = field(default_factory=list)
     notes: list[Finding] = field(default_factory=list)
     label_annotation: Callable[[int], str] = str
+    unused: tuple[str, ...] = ()
 
     @property
     def num_images(self) -> int:
@@ -46,22 +48,44 @@ def read_with_findings(path: Path, content: Mapping) -> Reading:
     """Reads the three lists as training does, image files aside; what training refuses or mends in them becomes findings."""
     remarks, reading = Remarks(path), Reading(content)
     kinds = read_categories(Table(content, "categories", remarks))
+    kinds, reading.unused = _choose_used(kinds, content["annotations"])
     try:
         if not remarks.faults:
             reading.schema = Schema.from_coco({"categories": kinds})
     except ValueError as error:
         remarks.faults.append(Remark(str(error).rstrip("."), "category", 1))
     reading.image_ids, reading.names, reading.sizes = read_images(Table(content, "images", remarks))
+    rows = {image_id: row for row, image_id in enumerate(reading.image_ids) if image_id is not None}
+    # Where the categories are unusable, the annotations have faults of their own all the same.
+    schema = reading.schema or _stand_in_schema(kinds)
+    classes = enumerate(schema.classes)
+    places = {kind.category_id: (class_id, list(range(len(kind.keypoints)))) for class_id, kind in classes}
+    table = Table(content, "annotations", remarks)
+    annotations = read_annotations(table, rows, reading.names, places, schema)
     if reading.schema is not None:
-        kinds = enumerate(reading.schema.classes)
-        places = {kind.category_id: (class_id, list(range(len(kind.keypoints)))) for class_id, kind in kinds}
-        rows = {image_id: row for row, image_id in enumerate(reading.image_ids) if image_id is not None}
-        table = Table(content, "annotations", remarks)
-        reading.annotations = read_annotations(table, rows, reading.names, places, reading.schema)
-        reading.label_annotation = table.label
+        reading.annotations, reading.label_annotation = annotations, table.label
     reading.faults = [_to_finding("unusable", fault) for fault in remarks.faults]
     reading.notes = [_to_finding("mendable", note) for note in remarks.notes]
     return reading
+
+
+def _choose_used(kinds: list[dict], annotations: list) -> tuple[list[dict], tuple[str, ...]]:
+    """The categories that the reader makes classes of, those that annotations use or all, and the names of the others."""
+    numbers = {read_integer(entry.get("category_id")) for entry in annotations if isinstance(entry, dict)}
+    used = [kind for kind in kinds if kind["id"] in numbers or kind["id"] is None]
+    if not used or len(used) == len(kinds):
+        return kinds, ()
+    return used, tuple(f"category {kind['id']} ({kind.get('name')})" for kind in kinds if kind not in used)
+
+
+def _stand_in_schema(kinds: list[dict]) -> Schema:
+    """Classes to read annotations with whose categories have faults: with keypoints where these can be counted."""
+    classes = {}
+    for kind in kinds:
+        names = kind.get("keypoints") if isinstance(kind.get("keypoints"), list) else []
+        number = kind["id"] if kind["id"] is not None else -1 - len(classes)
+        classes[number] = ObjectClass(f"category {number}", number, tuple(f"{n}" for n in range(len(names))))
+    return Schema(tuple(classes.values()) or (ObjectClass("none", -1),))
 
 
 def judge_sides(reading: Reading) -> list[Finding]:

@@ -10,7 +10,7 @@ import numpy as np
 from centerkp import geometry
 from centerkp.doctor.findings import Finding, make_finding
 from centerkp.doctor.reader import Reading, faultless_rows
-from centerkp.labels.records import ROUNDING
+from centerkp.labels.records import ROUNDING, make_boxes
 from centerkp.schema import Schema
 
 
@@ -61,7 +61,8 @@ class Labels:
     flat: np.ndarray
     away: np.ndarray
     clipped: np.ndarray
-    rebuilt: np.ndarray  # boxes that the reader takes from the keypoints
+    rebuilt: np.ndarray  # boxes that the reader makes around the keypoints
+    point_box: float | None
 
     @property
     def has_box(self) -> np.ndarray:
@@ -105,8 +106,8 @@ def make_object_finding(
     return make_finding(level, title, numbers, place=place, image_row=lambda n: int(images[n]), entry=rows.__getitem__, **more)
 
 
-def settle_labels(reading: Reading, frames: Frames) -> Labels:
-    """Works out what labels mean, in pixels of the upright images, as the reader does."""
+def settle_labels(reading: Reading, frames: Frames, point_box: float | None = None) -> Labels:
+    """Works out what labels mean, in pixels of the upright images, as the reader does; `point_box` as in `make_boxes`."""
     a = reading.annotations
     rows = np.flatnonzero(faultless_rows(reading))
     rows = rows[~frames.lost[a.image_rows[rows]]]
@@ -117,14 +118,14 @@ def settle_labels(reading: Reading, frames: Frames) -> Labels:
     missing, flat = np.isnan(boxes).any(1), (boxes[:, 2:] <= boxes[:, :2]).any(1)
     points, visibility = a.keypoints_xy[rows], a.visibility[rows]
     turns = frames.turns[images]
-    _turn_labels(boxes, points, turns, sizes)
+    turn_labels(boxes, points, turns, sizes)
     whole, whole_xy = boxes * np.tile(scales, 2), points * scales[:, None]
     outside = (visibility > 0) & ((whole_xy < -ROUNDING) | (whole_xy > limits[:, None] + ROUNDING)).any(-1)
     labelled = (visibility > 0) & ~outside
     points = np.where(labelled[..., None], np.clip(whole_xy, 0, limits[:, None]), 0)
     inside = np.clip(whole, 0, np.tile(limits, 2))
     usable = ~flat & _has_area(inside)
-    spans = geometry.span_points(points, labelled)
+    spans = make_boxes(points, labelled, limits, point_box)
     rebuilt = ~usable & _has_area(spans)
     inside = np.where(usable[:, None], inside, np.where(rebuilt[:, None], spans, np.nan))
     return Labels(
@@ -148,6 +149,7 @@ def settle_labels(reading: Reading, frames: Frames) -> Labels:
         away=~usable & ~missing & ~flat,
         clipped=usable & (np.abs(np.nan_to_num(inside - whole)) > ROUNDING).any(1),
         rebuilt=rebuilt,
+        point_box=point_box,
     )
 
 
@@ -156,7 +158,7 @@ def _has_area(boxes: np.ndarray) -> np.ndarray:
     return geometry.box_areas(np.nan_to_num(boxes.astype(np.float32), posinf=0, neginf=0)) > 0
 
 
-def _turn_labels(boxes: np.ndarray, points: np.ndarray, turns: np.ndarray, sizes: np.ndarray) -> None:
+def turn_labels(boxes: np.ndarray, points: np.ndarray, turns: np.ndarray, sizes: np.ndarray) -> None:
     """Settles, in place, labels that were made on stored pictures: turns them; `sizes` are those of the upright ones."""
     for turn in np.unique(turns[turns > 1]):
         own = turns == turn

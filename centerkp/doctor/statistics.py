@@ -155,11 +155,11 @@ def suggest_size(labels: Labels) -> int | None:
     if not measured.any():
         return None
     native = float(np.percentile(labels.sizes[measured].max(1), 90))
-    gaps = keypoint_gaps(labels) / labels.sizes.max(1)
+    sides = labels.sizes.max(1)
+    gaps = keypoint_gaps(labels) / np.where(sides > 0, sides, np.nan)
     gap = float(np.median(gaps[np.isfinite(gaps)])) if np.isfinite(gaps).any() else np.inf
     for size in SIZES:
-        sides = input_sides(labels, size)[measured]
-        well = min(np.percentile(sides, 5), gap * size) >= WELL_CELLS * STRIDE
+        well = min(np.percentile(input_sides(labels, size)[measured], 5), gap * size) >= WELL_CELLS * STRIDE
         trouble = max(_share_of(is_small(labels, size), measured), _share_of(shares_cell(labels, size), measured))
         if size >= native or (well and trouble <= SHARE):
             return size

@@ -57,5 +57,5 @@ def require_trainable(path: str | Path, findings: Sequence[Finding], val: str | 
         hidden = len(finding.rows) - len(finding.places)
         lines += [f"    and {hidden} more"] if finding.places and hidden > 0 else []
     for file in dict.fromkeys(val if finding.part else path for finding in grave):
-        lines.append(f"What can be mended is mended by: centerkp check {file} --fix mended.json")
+        lines.append(f"All that was found, and what can be mended: centerkp check {file} --fix mended.json")
     raise ValueError("\n".join(lines))

@@ -52,9 +52,34 @@ def mend_labels(
         _add_change(changes, len(dropped), "annotation", "could not be used, left out")
         _add_change(changes, len(images), "image", "could not be used, left out")
         gone |= dropped
+    if drop and len(gone) == len(content["annotations"]):
+        raise ValueError("--drop: found no label that could be used, expected one or more to keep; see the findings.")
     content["annotations"] = [entry for row, entry in enumerate(content["annotations"]) if row not in gone]
     content["images"] = [entry for row, entry in enumerate(content["images"]) if row not in images]
+    if drop:
+        _drop_categories(content, changes)
     return content, changes
+
+
+def _drop_categories(content: dict, changes: list[Finding]) -> None:
+    """Leaves out of the content written back what no class can learn: categories without annotations, names never labelled."""
+    used, labelled = set(), set()
+    for entry in content["annotations"]:
+        used.add(entry.get("category_id"))
+        vector = entry.get("keypoints")
+        if isinstance(vector, list) and any(isinstance(v, int) and v > 0 for v in vector[2::3]) and not entry.get("iscrowd"):
+            labelled.add(entry.get("category_id"))
+    kept, nameless = [], 0
+    for category in content["categories"]:
+        if category.get("id") not in used:
+            continue
+        if category.get("keypoints") and category.get("id") not in labelled:
+            nameless += 1
+            category = {k: v for k, v in category.items() if k not in ("keypoints", "skeleton", "flip_pairs", "oks_sigmas")}
+        kept.append(category)
+    _add_change(changes, len(content["categories"]) - len(kept), "category", "used by no annotation, left out")
+    _add_change(changes, nameless, "category", "keypoints of which none is labelled, taken out of the category")
+    content["categories"] = kept
 
 
 def name_images(reading: Reading, images: Images, out: Path) -> dict[int, str]:
@@ -81,7 +106,7 @@ def _hold_faulty_images(reading: Reading, labels: Labels, frames: Frames) -> tup
         return labels, frames
     sizes, scales = (np.where(held[:, None], own, other) for own, other in ((reading.sizes, frames.sizes), (1, frames.scales)))
     frames = Frames(sizes, scales, np.where(held, 1, frames.turns), frames.lost)
-    return settle_labels(reading, frames), frames
+    return settle_labels(reading, frames, labels.point_box), frames
 
 
 def _add_change(changes: list[Finding], count: int, noun: str, title: str) -> None:

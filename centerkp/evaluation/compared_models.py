@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from centerkp.console import make_console
+from centerkp.doctor.trainable import read_dataset
 from centerkp.evaluation.curves import RECALLS, SCORES
 from centerkp.evaluation.evaluate import Evaluation, evaluate
 from centerkp.evaluation.keypoint_error import PCK_SHARES
@@ -27,7 +28,6 @@ from centerkp.evaluation.tables import (
 )
 from centerkp.inference.detect import Detector, detect_records
 from centerkp.inference.model_loading import load_for_use
-from centerkp.labels.coco import read_coco
 from centerkp.labels.records import Record
 from centerkp.results import Detection
 from centerkp.schema import OksSigmas, Schema
@@ -91,7 +91,7 @@ def measure_models(
         levels = getattr(source, "levels", None)
         if (schema, levels) not in datasets:  # models of one schema share the annotations
             stretch = str(levels) if levels else None
-            datasets[schema, levels] = read_coco(
+            datasets[schema, levels] = read_dataset(
                 coco, images_dir=images_dir, schema=schema, check_images=check_images, stretch=stretch
             )
         dataset = datasets[schema, levels]

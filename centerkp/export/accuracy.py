@@ -6,9 +6,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from centerkp.doctor.trainable import read_dataset
 from centerkp.evaluation.evaluate import evaluate
 from centerkp.inference.detect import Detector, detect_records
-from centerkp.labels.coco import read_coco
 from centerkp.model.center_net import CenterNet
 
 
@@ -38,7 +38,7 @@ def measure_accuracy(detector: Detector, model: CenterNet, coco: str | Path, con
     Raises:
         ValueError, FileNotFoundError: as `labels.coco.read_coco`, or an image has become unreadable.
     """
-    dataset = read_coco(coco, schema=model.schema)
+    dataset = read_dataset(coco, schema=model.schema)
     scores = []
     for name, one in (("keras", model), ("artefact", detector)):
         # One image at a time: the same for all formats, and the large network fits into small memories.

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from centerkp.demo.scenes import draw_scene
+from centerkp.doctor.trainable import read_dataset
 from centerkp.images.packed import PackedImage
 from centerkp.images.reading import letterbox_image, read_image
 from centerkp.images.sensors import Levels
-from centerkp.labels.coco import read_coco
 from centerkp.labels.relocate import follow
 from centerkp.labels.splitting import split_records
 
@@ -29,7 +29,7 @@ def find_pictures(
         ValueError, FileNotFoundError: the JSON or a named image cannot be read.
     """
     if coco:
-        paths = [record.path for record in read_coco(coco, check_images=False).records]
+        paths = [record.path for record in read_dataset(coco, check_images=False).records]
         return [read_image(path, levels) for path in spread(paths, count)], str(coco)
     if named:
         return [read_image(path, levels) for path in spread(named, count)], f"{len(named)} named ones"
@@ -57,10 +57,10 @@ def _find_validation(folder: Path) -> tuple[list[Path | PackedImage], str]:
     try:  # as runs of earlier versions say it
         settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
         if settings["val"]:
-            held = read_coco(settings["val"], images_dir=settings["val_images"], check_images=False).records
+            held = read_dataset(settings["val"], images_dir=settings["val_images"], check_images=False).records
             return [record.path for record in held], settings["val"]
         # Broken images, which a run leaves out before it splits, are not looked for: that would take a decoding of all.
-        records = read_coco(settings["coco"], images_dir=settings["images"], check_images=False).records
+        records = read_dataset(settings["coco"], images_dir=settings["images"], check_images=False).records
         _, held = split_records(records, settings["val_fraction"], settings["seed"])
         return [record.path for record in held], f"{settings['coco']}, those that the run held back"
     except (OSError, ValueError, TypeError, KeyError):

@@ -45,11 +45,7 @@ def read_coco(
         ValueError: the file is not COCO, contradicts itself or the schema, or no image is usable.
     """
     file = read_label_file(path, images_dir, schema, flip_pairs, oks_sigmas)
-    if schema is None:
-        file.schema, notes = settle_sides(file.schema, vars(file.annotations))
-        for note in notes:
-            file.remarks.add_sentence(note.sentence)
-    return build_dataset(file.schema, file.images, file.annotations, file.remarks, check_images=check_images, stretch=stretch)
+    return make_dataset(file, settle=schema is None, check_images=check_images, stretch=stretch)
 
 
 @dataclass(eq=False)
@@ -64,16 +60,26 @@ class LabelFile:
     remarks: Remarks
 
 
+def make_dataset(file: LabelFile, *, settle: bool, **options: Any) -> Dataset:
+    """The records of a COCO file that was read; `settle` lets places decide on flip pairs, `options` as in `build_dataset`."""
+    if settle:
+        file.schema, notes = settle_sides(file.schema, vars(file.annotations))
+        for note in notes:
+            file.remarks.add_sentence(note.sentence)
+    return build_dataset(file.schema, file.images, file.annotations, file.remarks, **options)
+
+
 def read_label_file(
     path: str | Path,
     images_dir: str | Path | None = None,
     schema: Schema | None = None,
     flip_pairs: FlipPairs = None,
     oks_sigmas: OksSigmas = None,
+    content: dict | None = None,
 ) -> LabelFile:
-    """Reads a COCO file as `read_coco` does, and refuses what it does, but opens no image and changes nothing."""
+    """Reads a COCO file, or `content` in its place, as `read_coco` does, but opens no image and changes nothing."""
     path = Path(path)
-    content, remarks = read_coco_json(path), Remarks(path)
+    content, remarks = read_coco_json(path) if content is None else content, Remarks(path)
     schema, places = match_schema(path, _require_categories(content, remarks), schema, flip_pairs, oks_sigmas)
     table = Table(content, "images", remarks)
     ids, names, sizes = read_images(table)

@@ -16,7 +16,7 @@ import numpy as np
 from rich.progress import track
 
 from centerkp.console import make_console
-from centerkp.images.kinds import walk_folder
+from centerkp.images.kinds import IMAGE_SUFFIXES, walk_folder
 from centerkp.images.oddities import Oddity, describe_oddities
 from centerkp.images.packed import PackedImage
 from centerkp.images.reading import read_image, read_image_size
@@ -26,6 +26,7 @@ from centerkp.labels.tables import Table
 from centerkp.wording import count_of
 
 BAR_FROM = 200  # files; up to so many are read before a bar could be
+Measured = tuple[list[tuple[int, int] | str], list[str]]  # of `measure_image_files`
 SAME_ASPECT = 0.01  # width and height scaled by factors this close: the image was resized, not changed
 
 
@@ -45,7 +46,7 @@ def locate_images(names: Sequence[str], folders: Sequence[Path]) -> list[list[Pa
 
     Each name is tried as written, with "/" for a backslash, percent-decoded, without the "?..." of an address, and with
     leading folders taken away one by one (longest first). Only when that fails are the folders walked, once, and searched
-    without regard to case.
+    without regard to case, then to the ending.
     """
     found, tree = [], None
     for name in names:
@@ -94,19 +95,30 @@ def _index_folders(folders: Sequence[Path]) -> dict[str, list[Path]]:
             subfolders[:] = [s for s in subfolders if not s.startswith(".")]
             for file in files:
                 tree.setdefault(_fold_case(file), []).append(Path(folder, file))
+                if file.lower().endswith(IMAGE_SUFFIXES):
+                    tree.setdefault(_fold_case(_without_ending(file)), []).append(Path(folder, file))
     return tree
 
 
+def _without_ending(name: str) -> str:
+    """An image's name in labels without its ending, where it has one, as no file is called."""
+    return (os.path.splitext(name)[0] if name.lower().endswith(IMAGE_SUFFIXES) else name) + "/"
+
+
 def _find_similar(name: str, tree: dict[str, list[Path]]) -> list[Path]:
-    """The image files that share the most trailing parts with a name, spelled alike before spelled in another case."""
-    scores = {}
-    for parts in _spell_name(name):
-        for path in tree.get(_fold_case(parts[-1]), ()):
-            pairs = list(zip(reversed(parts), reversed(path.parts), strict=False))
-            same = next((i for i, (a, b) in enumerate(pairs) if _fold_case(a) != _fold_case(b)), len(pairs))
-            score = same, sum(a == b for a, b in pairs[:same])
-            scores[path] = max(score, scores.get(path, score))
-    best = max(scores.values(), default=None)
+    """The image files that share the most trailing parts with a name, spelled alike first, with another ending last."""
+    for change in (str, _without_ending):  # the ending is forgotten by some tools, and another after a conversion
+        scores = {}
+        for *folders, last in _spell_name(name):
+            for path in tree.get(_fold_case(change(last)), ()):
+                above = zip(reversed(folders), reversed(path.parts[:-1]), strict=False)
+                pairs = [(change(last), change(path.name)), *above]
+                same = next((i for i, (a, b) in enumerate(pairs) if _fold_case(a) != _fold_case(b)), len(pairs))
+                score = same, sum(a == b for a, b in pairs[:same])
+                scores[path] = max(score, scores.get(path, score))
+        best = max(scores.values(), default=None)
+        if best:
+            break
     return sorted(path for path, score in scores.items() if score == best)
 
 
@@ -147,9 +159,7 @@ def map_image_files(function: Callable, paths: Sequence[Path | PackedImage | Non
         return list(track(results, title, total=len(paths), console=make_console(stderr=True), transient=True))
 
 
-def measure_image_files(
-    paths: Sequence[Path], decode: bool, levels: Levels | None = None
-) -> tuple[list[tuple[int, int] | str], list[str]]:
+def measure_image_files(paths: Sequence[Path], decode: bool, levels: Levels | None = None) -> Measured:
     """The upright (width, height) of each image file, or why not; and a sentence for each kind of odd pictures among them.
 
     Args:
@@ -173,14 +183,19 @@ def _measure_image_file(path: Path, decode: bool, levels: Levels | None) -> tupl
 
 
 def _measure_or_trust(
-    paths: Sequence[Path], written: np.ndarray, check_images: bool, remarks: Remarks, levels: Levels | None
+    paths: Sequence[Path],
+    written: np.ndarray,
+    check_images: bool,
+    remarks: Remarks,
+    levels: Levels | None,
+    measured: Measured | None,
 ) -> tuple[np.ndarray, dict[int, str]]:
     """The sizes of the image files (n, 2), as `written` where they were not looked at; and row -> why, for unreadable ones."""
     rows = range(len(paths)) if check_images else np.flatnonzero(~written.all(1)).tolist()
-    measured, odd = measure_image_files([paths[row] for row in rows], check_images, levels)
+    looks, odd = measured or measure_image_files([paths[row] for row in rows], check_images, levels)
     for sentence in odd:
         remarks.add_sentence(sentence)
-    found = dict(zip(rows, measured, strict=True))
+    found = dict(zip(rows, looks, strict=True))
     errors = {row: size for row, size in found.items() if isinstance(size, str)}
     sizes = written.copy()
     for row in found.keys() - errors.keys():
@@ -214,6 +229,7 @@ def fit_to_image_files(
     check: bool,
     remarks: Remarks,
     levels: Levels | None = None,
+    measured: Measured | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Measures the image files and compares their sizes with those that the labels give; notes what does not fit.
 
@@ -222,11 +238,12 @@ def fit_to_image_files(
         image_rows: (N,) the image of each annotation, to say how many are left out with an image.
         check: decode every file; otherwise `written` is trusted, and only headers are read where it is 0.
         levels: as `read_image` takes them.
+        measured: of all files, where `check` was done before.
 
     Returns:
         (n, 2) upright sizes, 0 for images that must be left out, and (n, 2) factors from the labels' frame to the file's.
     """
-    sizes, errors = _measure_or_trust(paths, written, check, remarks, levels)
+    sizes, errors = _measure_or_trust(paths, written, check, remarks, levels, measured)
     kinds, scales = compare_image_sizes(written, sizes)
     broken, swapped, reshaped = np.isin(np.arange(len(paths)), list(errors)), kinds == "swapped", kinds == "reshaped"
     unknown, resized = (kinds == "unknown").sum(), (kinds == "resized").sum()

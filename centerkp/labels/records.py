@@ -13,9 +13,10 @@ from centerkp.images.reading import choose_levels
 from centerkp.images.sensors import Levels
 from centerkp.labels.annotations import Annotations
 from centerkp.labels.faults import Remarks
-from centerkp.labels.image_files import fit_to_image_files
+from centerkp.labels.image_files import Measured, fit_to_image_files
 from centerkp.schema import Schema
 
+POINT_MARGIN = 0.1  # of the longer side of the labelled keypoints: how far a box that is made around them reaches beyond
 ROUNDING = 0.01  # pixels over the border that come from rounded numbers, not from a label outside the image
 
 
@@ -86,11 +87,15 @@ def build_dataset(
     *,
     check_images: bool,
     stretch: str | None = None,
+    measured: Measured | None = None,
+    point_box: float | None = None,
 ) -> Dataset:
     """Builds a record for every usable image: fits the labels to its file, mends them, and notes what is mended or left out.
 
     Args:
         stretch: as in `images.reading.choose_levels`; None leaves pictures of more than 8 bits as they are.
+        measured: what `measure_image_files` gave for the images, where that was done before.
+        point_box: as in `make_boxes`.
 
     Raises:
         ValueError: no image is usable.
@@ -101,11 +106,12 @@ def build_dataset(
         remarks.add_sentence(
             f"pictures of more than 8 bits: {levels.black:.7g} is black and {levels.white:.7g} white, stretched"
         )
-    sizes, scales = fit_to_image_files(images.names, images.paths, images.sizes, image_rows, check_images, remarks, levels)
+    written = images.names, images.paths, images.sizes
+    sizes, scales = fit_to_image_files(*written, image_rows, check_images, remarks, levels, measured)
     if not sizes.any():
         found = "found no usable image, expected at least one; mend the images or their entries"
         raise ValueError("\n    ".join([f"{remarks.path}: {found}:", *remarks.sentences]))
-    records = tuple(_build_records(images, sizes, scales, annotations, remarks, levels))
+    records = tuple(_build_records(images, sizes, scales, annotations, remarks, levels, point_box))
     unusable = np.flatnonzero(sizes[:, 0] <= 0).tolist()
     left_out = tuple(LeftOutImage(images.ids[row], images.paths[row], images.names[row]) for row in unusable)
     return Dataset(remarks.path, schema, records, remarks.sentences, left_out)
@@ -118,6 +124,7 @@ def _build_records(
     annotations: Annotations,
     remarks: Remarks,
     levels: Levels | None,
+    point_box: float | None,
 ) -> list[Record]:
     """A record for each usable image, with its annotations; `sizes` is 0 for images that were left out."""
     usable = sizes[:, 0] > 0
@@ -125,7 +132,7 @@ def _build_records(
     order = order[usable[annotations.image_rows[order]]]
     own = Annotations(**{name: column[order] for name, column in vars(annotations).items()})
     before = np.bincount(own.image_rows, minlength=len(usable))
-    image_rows, columns = _make_record_arrays(own, sizes[own.image_rows], scales[own.image_rows], remarks)
+    image_rows, columns = _make_record_arrays(own, sizes[own.image_rows], scales[own.image_rows], remarks, point_box)
     starts = np.searchsorted(image_rows, np.arange(len(usable) + 1))
     is_empty = usable & (np.diff(starts) == 0)
     remarks.add_note("image", int((is_empty & (before == 0)).sum()), "no annotations, kept as negatives")
@@ -139,7 +146,7 @@ def _build_records(
 
 
 def _make_record_arrays(
-    a: Annotations, sizes: np.ndarray, scales: np.ndarray, remarks: Remarks
+    a: Annotations, sizes: np.ndarray, scales: np.ndarray, remarks: Remarks, point_box: float | None
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """The arrays of all records in one: annotations in pixels of the image files, boxes inside and with an area.
 
@@ -154,7 +161,7 @@ def _make_record_arrays(
     whole = a.boxes_xywh * np.tile(scales, 2)
     whole[:, 2:] += whole[:, :2]
     boxes = np.clip(whole, 0, np.tile(sizes, 2)).astype(np.float32)
-    spans = geometry.span_points(xy, labelled).astype(np.float32)
+    spans = make_boxes(xy, labelled, sizes, point_box).astype(np.float32)
     usable, rebuilt = geometry.box_areas(boxes) > 0, geometry.box_areas(spans) > 0
     reached_over = usable & (np.abs(boxes - whole) > ROUNDING).any(1)
     boxes = np.where(usable[:, None], boxes, spans)
@@ -163,7 +170,11 @@ def _make_record_arrays(
     areas = np.where(lacking, geometry.box_areas(boxes), areas)
     remarks.add_note("keypoint", int(outside.sum()), "outside the image, read as not labelled")
     remarks.add_note("annotation", int(reached_over.sum()), "box reached over the image border, clipped")
-    remarks.add_note("annotation", int((rebuilt & ~usable).sum()), "no usable box, rebuilt from the labelled keypoints")
+    made, several = rebuilt & ~usable, labelled.sum(1) > 1
+    margin = f"with a margin of {POINT_MARGIN:.0%} of their longer side"
+    remarks.add_note("annotation", int((made & several).sum()), f"no usable box, made around the labelled keypoints {margin}")
+    single = f"no usable box, one of --point-box {point_box} made around the only labelled keypoint"
+    remarks.add_note("annotation", int((made & ~several).sum()), single)
     remarks.add_note("annotation", int((kept & lacking).sum()), "'area' missing or zero, the box's area used")
     _note_left_out(a.ids, whole, kept, remarks)
     columns = {
@@ -176,6 +187,28 @@ def _make_record_arrays(
         "annotation_ids": a.ids,
     }
     return a.image_rows[kept], {name: column[kept] for name, column in columns.items()}
+
+
+def make_boxes(points: np.ndarray, labelled: np.ndarray, sizes: np.ndarray, point_box: float | None) -> np.ndarray:
+    """Boxes for records of objects that have none: around their keypoints, `POINT_MARGIN` beyond, inside the image.
+
+    Args:
+        points, labelled: (N, K, 2) and (N, K) bool; sizes: (N, 2) of the images.
+        point_box: the side of the square around a single place, in pixels, or below 1 as a share of the image's longer side;
+            None for none.
+
+    Returns:
+        (N, 4) xyxy, without area where there is nothing to make a box of.
+    """
+    spans = geometry.span_points(points, labelled)
+    longer = (spans[:, 2:] - spans[:, :2]).max(1)
+    reach = POINT_MARGIN * longer
+    if point_box:
+        side = point_box if point_box >= 1 else point_box * sizes.max(1)
+        reach = np.where(longer == 0, side / 2, reach)
+    some = np.isfinite(longer)
+    grown = np.where(some[:, None], spans + np.outer(np.where(some, reach, 0), [-1, -1, 1, 1]), 0)
+    return np.clip(grown, 0, np.tile(sizes, 2))
 
 
 def _note_left_out(ids: np.ndarray, boxes: np.ndarray, kept: np.ndarray, remarks: Remarks) -> None:

@@ -1,15 +1,12 @@
 """What training understood of the data, printed before the first step: nothing is guessed in silence."""
 
 from collections.abc import Sequence, Sized
-from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from centerkp.doctor.check import check_dataset
-from centerkp.doctor.verdict import require_trainable
 from centerkp.evaluation.tables import TextTable
 from centerkp.labels.counts import LabelCounts, count_labels
 from centerkp.labels.faults import SHOWN
@@ -84,21 +81,6 @@ def describe_keypoints(schema: Schema, cut: bool = False) -> TextTable:
     rest = f"{len(shown)} of {len(kinds)} classes with keypoints; {_ALL}" if len(shown) < len(kinds) else ""
     rows = [(kind.name, _describe_flips(kind, most), _describe_sigmas(kind, most)) for kind in shown]
     return TextTable("Flip pairs and OKS sigmas", ("class", "flip pairs", "OKS sigmas"), tuple(rows), rest)
-
-
-def warn_of_labels(console: Console, coco: str | Path, val: str | Path | None = None) -> list[str]:
-    """Before training, prints and returns a line for every kind of trouble that the doctor suspects in the labels.
-
-    Raises:
-        ValueError: as `require_trainable`.
-    """
-    findings = check_dataset(coco, val=val, open_images=False).findings
-    require_trainable(coco, findings, val)
-    doubts = [finding.headline for finding in findings if finding.level == "suspicious"]
-    lines = [*doubts, f"To see where, and what to do: centerkp check {coco}"] if doubts else []
-    for line in lines:
-        console.print(f"  {line}", style="yellow", soft_wrap=line not in doubts)
-    return lines
 
 
 def warn_of_reach(console: Console, records: Sequence[Record], image_size: int, reach: int) -> list[str]:

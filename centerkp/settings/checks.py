@@ -53,7 +53,7 @@ def check_ranges(settings: "TrainSettings") -> None:
     for name in ("val_fraction", "warmup", "ema", "bn_momentum"):
         if not 0 <= getattr(settings, name) < 1:
             raise ValueError(f"{name}: found {getattr(settings, name)}, expected a number from 0 to below 1.")
-    for name in ("learning_rate", "vector_rate"):
+    for name in ("learning_rate", "vector_rate", "point_box"):
         if getattr(settings, name) is not None and not getattr(settings, name) > 0:
             raise ValueError(f"{name}: found {getattr(settings, name)}, expected a number above 0.")
     for name in ("time", "eval_every", "save_every"):

@@ -71,6 +71,12 @@ class TrainSettings:
         name="PAIRS",
     )
     oks_sigmas: str | None = _data(None, "OKS sigmas of keypoints: one number, or name=0.05,other=0.1", name="SIGMAS")
+    point_box: float | None = _data(
+        None,
+        "side of the box made around objects of one keypoint that have neither box nor mask, in pixels, or below 1 as a share "
+        "of the image's longer side; by default they are left out",
+        name="SIZE",
+    )
     seed: int = _data(0, "of the split, the weights, the order of images and the augmentation")
 
     backbone: str = _start(

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from centerkp.labels.coco import read_coco
+from centerkp.doctor.trainable import read_dataset as read_coco_to_judge
+from centerkp.doctor.trainable import read_train_and_val
 from centerkp.labels.faults import Remarks
 from centerkp.labels.folds import deal_folds
 from centerkp.labels.records import Dataset, Record
@@ -40,16 +41,32 @@ def read_dataset(settings: TrainSettings) -> Dataset:
     """All images of a run but those of a validation file.
 
     Raises:
-        FileNotFoundError, ValueError: as `read_coco`.
+        FileNotFoundError, ValueError: as `read_train_and_val`.
     """
+    return _read_datasets(settings)[0]
+
+
+def _read_datasets(settings: TrainSettings) -> tuple[Dataset, Dataset | None]:
+    """All images of a run, and those of its validation file, where there is one."""
     options: dict[str, Any] = {
         "check_images": settings.check_images,
         "flip_pairs": read_flip_pairs(settings.flip_pairs),
         "oks_sigmas": read_sigmas(settings.oks_sigmas),
     }
+    held = None
     if settings.tfrecord:
-        return read_tfrecords(settings.tfrecord, settings.label_map, **options)
-    return read_coco(settings.coco, images_dir=settings.images, stretch=settings.stretch, **options)
+        dataset = read_tfrecords(settings.tfrecord, settings.label_map, **options)
+    else:
+        options |= {"images_dir": settings.images, "stretch": settings.stretch, "point_box": settings.point_box}
+        dataset, held = read_train_and_val(
+            settings.coco, val=settings.val, val_images_dir=settings.val_images, is_split=not settings.val_tfrecord, **options
+        )
+    of_training: dict[str, Any] = {"schema": dataset.schema, "check_images": settings.check_images}
+    if settings.val_tfrecord:
+        held = read_tfrecords(settings.val_tfrecord, settings.label_map, **of_training)
+    elif settings.val and not held:
+        held = read_coco_to_judge(settings.val, images_dir=settings.val_images, **of_training)
+    return dataset, held
 
 
 def read_records(
@@ -61,17 +78,10 @@ def read_records(
         kept: the images of the run to go on with, which are taken in place of a new split.
 
     Raises:
-        FileNotFoundError, ValueError: as `read_coco`; or images of the run are gone.
+        FileNotFoundError, ValueError: as `read_train_and_val`; or images of the run are gone.
     """
-    check: dict[str, Any] = {"check_images": settings.check_images}
-    dataset = read_dataset(settings)
-    notes, held = list(dataset.notes), None
-    if settings.val:
-        levels = dataset.records[0].levels
-        check["stretch"] = str(levels) if levels else None
-        held = read_coco(settings.val, images_dir=settings.val_images, schema=dataset.schema, **check)
-    elif settings.val_tfrecord:
-        held = read_tfrecords(settings.val_tfrecord, settings.label_map, schema=dataset.schema, **check)
+    dataset, held = _read_datasets(settings)
+    notes = list(dataset.notes)
     if held:
         notes += [f"validation: {note}" for note in held.notes]
     elif not kept and not settings.folds:

@@ -23,7 +23,7 @@ from centerkp.model.center_net import CenterNet, check_image_size, load_model
 from centerkp.model.cost import describe_cost, measure_reach
 from centerkp.report.run_report import RunReport
 from centerkp.report.settings_text import list_changed
-from centerkp.report.training_data import print_dataset, tell_rare_classes, warn_of_labels, warn_of_reach
+from centerkp.report.training_data import print_dataset, tell_rare_classes, warn_of_reach
 from centerkp.results import coco_dataset
 from centerkp.samples.memory import share_addresses
 from centerkp.schema import Schema
@@ -185,8 +185,6 @@ def _prepare_records(
     levels = train_records[0].levels
     settings = replace(settings, stretch=str(levels) if levels else None)
     print_dataset(console, train_records, val_records, schema, notes)
-    if settings.coco:
-        notes += warn_of_labels(console, settings.coco, settings.val)
     require_labels(train_records, schema)
     notes += tell_rare_classes(console, train_records, schema, settings.weight_classes)
     records = [*train_records, *val_records]

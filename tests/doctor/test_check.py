@@ -7,6 +7,7 @@ import cv2
 import doctor
 import numpy as np
 import pytest
+from broken_files import HEIGHT, MENDABLE, POINTS, UNUSABLE, WIDTH, dataset, pliers
 from doctor import write
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -14,32 +15,8 @@ from hypothesis import strategies as st
 from centerkp.cli import main
 from centerkp.demo.scenes import write_demo
 from centerkp.doctor.check import check_dataset, write_mended
+from centerkp.doctor.trainable import read_train_and_val
 from centerkp.labels.coco import read_coco
-from centerkp.labels.counts import require_labels
-
-WIDTH, HEIGHT = 320, 240
-NAMES = ["tip", "left_grip", "right_grip"]
-
-
-def pliers(number, image_id, x=100.0, y=60.0, angle=0.0):
-    """One object with the tip up and its left grip on the left, turned by `angle`."""
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    points = np.array([[0, -30], [-12, 30], [12, 30]]) @ turn.T + [x, y]
-    low, high = points.min(0) - 6, points.max(0) + 6
-    box = [*low, *(high - low)]
-    triples = [float(v) for point in points for v in (*point, 2)]
-    entry = {"id": number, "image_id": image_id, "category_id": 1, "bbox": [round(float(v), 2) for v in box], "iscrowd": 0}
-    triples[2::3] = [2, 2, 2]
-    return entry | {"area": float(box[2] * box[3]), "keypoints": triples, "num_keypoints": 3}
-
-
-def dataset(count=24, seed=0):
-    """A file with nothing to say about: `count` images, one object each, turned at random."""
-    rng = np.random.default_rng(seed)
-    images = [{"id": i + 1, "file_name": f"{i + 1}.png", "width": WIDTH, "height": HEIGHT} for i in range(count)]
-    objects = [pliers(i + 1, i + 1, *rng.uniform((60, 60), (250, 180)), rng.uniform(0, 6.28)) for i in range(count)]
-    category = {"id": 1, "name": "pliers", "keypoints": list(NAMES), "skeleton": [[1, 2], [1, 3]], "oks_sigmas": [0.05] * 3}
-    return {"info": {}, "images": images, "annotations": objects, "categories": [category]}
 
 
 def draw(seed, size=(WIDTH, HEIGHT)):
@@ -100,51 +77,6 @@ class TestGoodData:
         assert numbers.histogram.sum() == 3
 
 
-def change(where, **values):
-    def apply(content):
-        entry = content[where][0]
-        entry.update(values)
-        for key in [k for k, v in values.items() if v is ...]:
-            del entry[key]
-
-    return apply
-
-
-def repeat(where, **values):
-    return lambda content: content[where].append(copy.deepcopy(content[where][0]) | values)
-
-
-POINTS = dataset()["annotations"][0]["keypoints"]
-PAIRS = [v for n, v in enumerate(POINTS) if n % 3 < 2]
-MENDABLE = [
-    (change("annotations", iscrowd=False), "'iscrowd' is true or false"),
-    (change("annotations", iscrowd=...), "'iscrowd' missing"),
-    (change("annotations", id="1"), "'id' written as text"),
-    (change("annotations", image_id=1.0), "'image_id' written as text"),
-    (change("annotations", id=...), "'id' missing"),
-    (change("annotations", id=2), "annotation ids that stand more than once"),
-    (change("annotations", area=...), "'area' missing or zero"),
-    (change("annotations", area=0), "'area' missing or zero"),
-    (change("annotations", num_keypoints=1), "'num_keypoints' missing or wrong"),
-    (change("annotations", bbox=["10", "10", "90.5", "90"]), "NaN, infinite"),
-    (change("annotations", bbox=[10, 10, 400, 90]), "box reaches"),
-    (change("annotations", keypoints=PAIRS), "x, y pairs without visibility"),
-    (change("annotations", keypoints=[POINTS[:3], POINTS[3:6], POINTS[6:]]), "lists inside the list"),
-    (change("annotations", keypoints=[*POINTS[:6], float("nan"), 5, 2]), "NaN, infinite"),
-    (change("annotations", keypoints=[*POINTS[:8], 0.9]), "visibility none of 0, 1, 2"),
-    (change("annotations", keypoints=[*POINTS[:6], 999, 20, 2]), "labelled outside the image"),
-    (repeat("annotations", id=99), "object labelled twice"),
-    (repeat("images"), "image ids that stand more than once"),
-    (repeat("categories", id=7), "names must be unique"),
-    (change("images", id="one"), "'id' missing or no whole number"),
-    (change("categories", skeleton=[[0, 1], [0, 2]]), "counts keypoints from 0"),
-    (change("categories", skeleton=[[1, 2], [2, 9]]), "keypoints that the category does not have"),
-    (lambda c: c["categories"].append({"id": 0, "name": "tools", "supercategory": "none"})
-     or c["categories"][0].update(supercategory="tools"), "placeholder"),
-    (lambda c: c["annotations"].append("junk"), "no JSON objects"),
-]  # fmt: skip
-
-
 class TestMending:
     @pytest.mark.parametrize(("damage", "title"), MENDABLE, ids=[title for _, title in MENDABLE])
     def test_what_can_be_mended_is_found_and_gone_afterwards(self, tmp_path, damage, title):
@@ -192,13 +124,14 @@ class TestMending:
         content = dataset()
         del content["annotations"][0]["bbox"]
         checkup = check(tmp_path, content)
-        assert has(checkup, "box missing, rebuilt from the keypoints", "mendable")
+        assert has(checkup, "box missing, made around the keypoints", "mendable")
         write_mended(checkup, tmp_path / "a.json")
         write_mended(checkup, tmp_path / "b.json", boxes_from_keypoints=True)
         assert "bbox" not in json.loads((tmp_path / "a.json").read_text())["annotations"][0]
         points = np.array(content["annotations"][0]["keypoints"]).reshape(3, 3)[:, :2]
         box = json.loads((tmp_path / "b.json").read_text())["annotations"][0]["bbox"]
-        np.testing.assert_allclose(box, [*points.min(0), *(points.max(0) - points.min(0))], atol=1e-3)
+        sides = points.max(0) - points.min(0)
+        np.testing.assert_allclose(box, [*(points.min(0) - 0.1 * sides.max()), *(sides + 0.2 * sides.max())], atol=1e-3)
 
     def test_what_cannot_be_mended_is_dropped_only_when_asked(self, tmp_path):
         content = dataset()
@@ -213,18 +146,6 @@ class TestMending:
         again = check_dataset(tmp_path / "dropped.json", open_images=False, image_size=256)
         assert again.exit_code == 0
         assert len(again.labels.rows) == 21
-
-
-UNUSABLE = [
-    (change("annotations", category_id=5), "'category_id' that 'categories' does not hold"),
-    (change("annotations", image_id=500), "'image_id' that 'images' does not hold"),
-    (change("annotations", keypoints=[1, 2, 2]), "whose length is not three times"),
-    (change("annotations", iscrowd=3), "neither 0 nor 1"),
-    (change("annotations", bbox=[1, 2, 3]), "no list of 4 numbers"),
-    (repeat("images", file_name="other.png"), "image ids that stand more than once"),
-    (repeat("categories", id=7, keypoints=["a"], oks_sigmas=0.1, skeleton=[]), "names must be unique"),
-    (lambda c: c["annotations"].clear(), "no labelled one"),
-]
 
 
 @pytest.mark.parametrize(("damage", "title"), UNUSABLE, ids=[title for _, title in UNUSABLE])
@@ -272,7 +193,9 @@ class TestClasses:
         content["categories"].append({"id": 9, "name": "bolt"})
         checkup = check(tmp_path, content)
         assert one(checkup, "used by no annotation").places == ("category 9 (bolt)",)
-        assert has(checkup, "ids with gaps, from 1 to 9", "note")
+        assert checkup.exit_code == 0 and checkup.schema.class_names == ("pliers",)
+        content["annotations"].append(pliers(99, 3, 250, 60) | {"category_id": 9, "keypoints": [], "num_keypoints": 0})
+        assert has(check(tmp_path, content), "ids with gaps, from 1 to 9", "note")
 
     def test_keypoints_in_annotations_only(self, tmp_path):
         content = dataset()
@@ -289,6 +212,7 @@ class TestClasses:
         train, val = dataset(), dataset()
         val["categories"][0]["keypoints"][0] = "nose"
         val["categories"].append({"id": 2, "name": "bolt"})
+        val["annotations"].append(pliers(99, 3, 250, 60) | {"category_id": 2, "keypoints": [], "num_keypoints": 0})
         other = write(tmp_path, val, "val.json")
         checkup = check(tmp_path, train, val=other)
         assert one(checkup, "not in the training file").places == ("bolt",)
@@ -298,9 +222,9 @@ class TestClasses:
 
     def test_validation_may_lack_classes_and_labels(self, tmp_path):
         val = dataset()
-        val["annotations"].clear()
+        val["annotations"] = val["annotations"][:1]
         checkup = check(tmp_path, dataset(), val=write(tmp_path, val, "val.json"))
-        assert checkup.exit_code == 0, titles(checkup)
+        assert checkup.exit_code == 1 and not titles(checkup, "unusable", "mendable")
 
     def test_images_without_annotations(self, tmp_path):
         content = dataset()
@@ -323,7 +247,7 @@ def places(value, path=()):
 @given(data=st.data())
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 def test_the_doctor_and_the_reader_never_disagree(tmp_path_factory, data):
-    """Whatever is broken: no other exception, 2 whenever the mended file is refused, and never 0 for a file that is."""
+    """Whatever is broken: no other exception, 2 where training refuses the file and its mended copy, and nowhere else."""
     folder = tmp_path_factory.getbasetemp() / "fuzz"
     content = dataset(2)
     for _ in range(data.draw(st.integers(1, 3))):
@@ -340,10 +264,7 @@ def test_the_doctor_and_the_reader_never_disagree(tmp_path_factory, data):
             cv2.imwrite(str(folder / name), draw(int(name[0])))
     checkup = check_dataset(path)
     refusal = try_reading(path)
-    if refusal:
-        assert checkup.exit_code >= 1, (refusal, titles(checkup))
-    if checkup.exit_code == 2:
-        assert refusal, titles(checkup, "unusable")
+    assert bool(refusal) == (checkup.exit_code == 2), (refusal, titles(checkup))
     if checkup.reading is not None:
         write_mended(checkup, folder / "mended.json")
         refusal = try_reading(folder / "mended.json")
@@ -353,8 +274,7 @@ def test_the_doctor_and_the_reader_never_disagree(tmp_path_factory, data):
 def try_reading(path):
     """Why training refuses a file; empty when it does not."""
     try:
-        read = read_coco(path)
-        require_labels(read.records, read.schema)
+        read_train_and_val(path)
         return ""
     except ValueError as error:
         return str(error)

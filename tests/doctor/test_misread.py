@@ -9,6 +9,7 @@ from doctor import check, found, write
 
 from centerkp.doctor.check import check_dataset, write_mended
 from centerkp.doctor.misread import Meaning
+from centerkp.doctor.trainable import read_train_and_val
 
 WIDTH, HEIGHT = 640, 400
 
@@ -166,8 +167,5 @@ class TestShiftedIds:
 
     def test_training_names_the_command_that_mends(self, tmp_path):
         path = write(tmp_path, dataset(*misprint(*objects(), Meaning(points_shares=True))))
-        from centerkp.console import make_console
-        from centerkp.report.training_data import warn_of_labels
-
         with pytest.raises(ValueError, match=f"centerkp check {path} --fix mended.json"):
-            warn_of_labels(make_console(), path)
+            read_train_and_val(path, check_images=False)

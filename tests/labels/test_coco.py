@@ -161,17 +161,20 @@ class TestMending:
         assert notes == "1 annotation: box reached over the image border, clipped"
 
     @pytest.mark.parametrize("bbox", [None, [], [10, 10, 0, 20], [30, 30, -5, -5], [300, 10, 5, 5], [0, 0, 0, 0]])
-    def test_unusable_boxes_are_rebuilt_from_two_labelled_points(self, folder, bbox):
+    def test_unusable_boxes_are_made_around_two_labelled_points(self, folder, bbox):
         dataset, notes = mended(folder, lambda c: first(c, bbox=bbox, area=None))
-        np.testing.assert_array_equal(dataset.records[0].boxes_xyxy, [[12, 12, 20, 25]])
-        assert dataset.records[0].areas.tolist() == [8 * 13]
-        assert "1 annotation: no usable box, rebuilt from the labelled keypoints" in notes
+        np.testing.assert_allclose(dataset.records[0].boxes_xyxy, [[10.7, 10.7, 21.3, 26.3]], atol=1e-5)
+        np.testing.assert_allclose(dataset.records[0].areas, [10.6 * 15.6], rtol=1e-5)
+        words = "1 annotation: no usable box, made around the labelled keypoints with a margin of 10% of their longer side"
+        assert words in notes
 
     @pytest.mark.parametrize(
         ("bbox", "why"), [(None, "box missing"), ([1, 1, 0, 2], "box of zero or negative"), ([99, 1, 2, 2], "box outside")]
     )
     def test_unusable_boxes_without_enough_points_are_left_out_by_name(self, folder, bbox, why):
-        dataset, notes = mended(folder, lambda c: first(c, id=77, bbox=bbox, keypoints=[5, 5, 2, 5, 9, 2, 0, 0, 0]))
+        dataset, notes = mended(
+            folder, lambda c: first(c, id=77, bbox=bbox, keypoints=[5, 5, 2, 0, 0, 0, 0, 0, 0], num_keypoints=1)
+        )
         assert len(dataset.records[0].boxes_xyxy) == 0
         assert dataset.records[0].keypoints_xy.shape == (0, 3, 2)
         left_out, negatives = notes.splitlines()

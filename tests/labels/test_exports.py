@@ -95,7 +95,7 @@ READ = [
     (coco_annotator, {"plier": 3}, [1, 1], 4, 0, ["2 annotations: 'iscrowd' is true or false"]),
     (roboflow, {"codes": 0, "loc": 0}, [1, 1, 0], 0, 0, ["1 image: no annotations, kept as negatives", "clipped"]),
     (datumaro, {"a": 3, "b": 0}, [2], 3, 1, ["1 annotation: keypoints of a class that names none, ignored"]),
-    (cvat_tracks, {"tool": 2}, [1], 2, 0, ["1 annotation: no usable box, rebuilt", "box of zero", "left out; the ids: 2"]),
+    (cvat_tracks, {"tool": 2}, [1], 2, 0, ["1 annotation: no usable box, made around", "box of zero", "left out; the ids: 2"]),
     (sleap, {"mouse": 3}, [0, 0, 0], 0, 0, ["3 images: no annotations, kept as negatives"]),
     (label_studio, {"page": 0}, [1], 0, 0, []),
     (labelme_converter, {"wing": 1}, [1], 1, 0, ["'id' written as text", "'area' missing", "found under another path"]),
@@ -150,7 +150,7 @@ def test_details_of_the_exports(tmp_path):
     persons = read(datumaro)
     assert persons.schema.classes[0].skeleton == ((0, 1), (1, 2)) and persons.schema.classes[1].skeleton == ()
     assert persons.records[0].visibility.tolist() == [[2, 2, 2], [0, 0, 0]]
-    np.testing.assert_array_equal(read(cvat_tracks).records[0].boxes_xyxy, [[5, 6, 25, 16]])
+    np.testing.assert_array_equal(read(cvat_tracks).records[0].boxes_xyxy, [[3, 4, 27, 18]])
     np.testing.assert_array_equal(read(by_hand).records[0].boxes_xyxy, [[0, 1, 64, 10]])
 
 

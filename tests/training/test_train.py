@@ -15,9 +15,9 @@ from centerkp.cli import main
 from centerkp.demo.scenes import write_demo
 from centerkp.model.center_net import save_model
 from centerkp.report.run_page import PARTS, WHOLE
-from centerkp.report.training_data import warn_of_labels
 from centerkp.settings.training import TrainSettings
 from centerkp.training.run_folder import RunFolder
+from centerkp.training.run_images import read_records
 from centerkp.training.train import train
 
 FLAGS = ["--backbone", "hourglass_10", "--image-size", "64", "--batch-size", "4", "--eval-every", "2", "--epochs", "4"]
@@ -167,18 +167,17 @@ def test_errors_before_any_hour_is_spent(demo, tmp_path, capsys, monkeypatch):
 
 
 def test_labels_that_may_be_wrong_are_named(demo, tmp_path):
-    console = Console(record=True, width=200)
-    warn_of_labels(console, demo.train_json, demo.val_json)
-    assert console.export_text() == ""
+    settings = TrainSettings(coco=str(demo.train_json), val=str(demo.val_json))
+    assert not any("centerkp check" in note for note in read_records(settings)[3])
     coco = json.loads(demo.train_json.read_text())
     for annotation in coco["annotations"]:
         if annotation["category_id"] == 1:
             annotation["keypoints"][6:9] = [0, 0, 0]
     path = tmp_path / "ann.json"
     path.write_text(json.dumps(coco))
-    warn_of_labels(console, path)
-    text = console.export_text()
-    assert "1 keypoint: of 'pliers' never labelled" in text and f"centerkp check {path}" in text
+    notes = read_records(replace(settings, coco=str(path), images=str(demo.train_json.parent)))[3]
+    assert "1 keypoint: of 'pliers' never labelled" in notes
+    assert f"To see where, and what to do: centerkp check {path}" in notes
 
 
 def test_existing_run_is_not_overwritten(run):

@@ -1,0 +1,122 @@
+"""Reads what training, evaluation and the like take: judged as `centerkp check` does, mended where nothing is in doubt."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from centerkp.doctor.check import Checkup, check_dataset, check_one
+from centerkp.doctor.settled_labels import turn_labels
+from centerkp.doctor.verdict import require_trainable
+from centerkp.images.oddities import describe_oddities
+from centerkp.labels.coco import LabelFile, make_dataset, read_label_file
+from centerkp.labels.records import Dataset
+from centerkp.labels.tables import read_integer
+from centerkp.schema import OksSigmas, Schema
+from centerkp.sides import FlipPairs
+
+
+def read_train_and_val(
+    path: str | Path,
+    *,
+    images_dir: str | Path | None = None,
+    val: str | Path | None = None,
+    val_images_dir: str | Path | None = None,
+    flip_pairs: FlipPairs = None,
+    oks_sigmas: OksSigmas = None,
+    check_images: bool = True,
+    stretch: str | None = None,
+    is_split: bool = True,
+    point_box: float | None = None,
+) -> tuple[Dataset, Dataset | None]:
+    """Reads the COCO JSON to train on and the one to validate on, where there is one; `check_dataset` decides what is refused.
+
+    Args:
+        path, images_dir, flip_pairs, oks_sigmas, check_images, stretch: as in `read_coco`.
+        val, val_images_dir, is_split, point_box: as in `check_dataset`.
+
+    Returns:
+        Datasets whose notes say what was mended, and what of the labels may be wrong.
+
+    Raises:
+        FileNotFoundError: there is no such file or images folder.
+        ValueError: the files cannot be trained on; in the words of `centerkp check`, with the command that mends them.
+    """
+    folders: dict[str, Any] = {"images_dir": images_dir, "val": val, "val_images_dir": val_images_dir}
+    checkup = check_dataset(path, **folders, open_images=check_images, stretch=stretch, is_split=is_split, point_box=point_box)
+    require_trainable(path, checkup.findings, val)
+    options: dict[str, Any] = {"check_images": check_images, "point_box": point_box}
+    train = _make_dataset(checkup, images_dir, flip_pairs=flip_pairs, oks_sigmas=oks_sigmas, stretch=stretch, **options)
+    held = None
+    if checkup.val is not None:
+        levels = train.records[0].levels
+        options |= {"schema": train.schema, "stretch": str(levels) if levels else None}
+        held = _make_dataset(checkup.val, val_images_dir or images_dir, **options)
+    told = (*train.notes, *(held.notes if held else ()))
+    doubts = [f.headline for f in checkup.findings if f.level == "suspicious" and not any(f.title in note for note in told)]
+    see = [f"To see where, and what to do: centerkp check {path}"] if doubts else []
+    return replace(train, notes=(*train.notes, *doubts, *see)), held
+
+
+def read_dataset(
+    path: str | Path,
+    *,
+    images_dir: str | Path | None = None,
+    schema: Schema | None = None,
+    check_images: bool = True,
+    stretch: str | None = None,
+) -> Dataset:
+    """Reads a COCO JSON that nothing is to be learned from, as one to evaluate on; arguments and errors as of `read_coco`."""
+    checkup = check_one(Path(path), images_dir, 512, check_images, stretch, for_training=False)
+    require_trainable(path, checkup.findings)
+    return _make_dataset(checkup, images_dir, schema=schema, check_images=check_images, stretch=stretch)
+
+
+def _make_dataset(
+    checkup: Checkup,
+    images_dir: str | Path | None,
+    *,
+    schema: Schema | None = None,
+    flip_pairs: FlipPairs = None,
+    oks_sigmas: OksSigmas = None,
+    check_images: bool = True,
+    stretch: str | None = None,
+    point_box: float | None = None,
+) -> Dataset:
+    """The records of a file that the doctor found trainable, from its mended content and with its looks at the images."""
+    reading, images = checkup.reading, checkup.images
+    known = {kind.category_id for kind in reading.schema.classes}
+    used = [entry for entry in reading.content["categories"] if read_integer(entry.get("id")) in known]
+    again = set(checkup.labels.rows[checkup.labels.is_repeated].tolist())
+    once = [entry for row, entry in enumerate(reading.content["annotations"]) if row not in again]
+    content = {**reading.content, "categories": used, "annotations": once}
+    file = read_label_file(checkup.path, images_dir, schema, flip_pairs, oks_sigmas, content)
+    for change in checkup.changes:
+        if change.noun != "file":
+            file.remarks.add_note(change.noun, change.count, change.title)
+    file.remarks.add_note("annotation", len(again), "labelled twice, all numbers alike, the second one left out")
+    file.remarks.add_note("category", len(reading.unused), "used by no annotation, left out", reading.unused)
+    _turn_labels(file, checkup)
+    measured = None
+    if check_images:
+        odd = describe_oddities(
+            (path.name, look.oddities) for path, look in zip(images.paths, images.looks, strict=True) if path
+        )
+        measured = [look.error or look.size for look in images.looks], odd
+        stretch = str(images.levels) if images.levels else None
+    options: dict[str, Any] = {"check_images": check_images, "stretch": stretch, "point_box": point_box}
+    return make_dataset(file, settle=schema is None, measured=measured, **options)
+
+
+def _turn_labels(file: LabelFile, checkup: Checkup) -> None:
+    """Turns, in place, the labels of pictures that were labelled without their EXIF rotation, or whose sides are exchanged."""
+    frames, written = checkup.frames, file.images.sizes
+    swapped = ~frames.lost & (frames.sizes == written[:, ::-1]).all(1) & (frames.sizes != written).any(1)
+    turned, a = swapped & (frames.turns > 1), file.annotations
+    boxes = np.concatenate([a.boxes_xywh[:, :2], a.boxes_xywh[:, :2] + a.boxes_xywh[:, 2:]], 1)
+    turn_labels(boxes, a.keypoints_xy, frames.turns[a.image_rows], frames.sizes[a.image_rows])
+    a.boxes_xywh[:] = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1)
+    written[swapped] = frames.sizes[swapped]
+    file.remarks.add_note("image", int(turned.sum()), "labelled without their EXIF rotation, labels turned with the picture")
+    file.remarks.add_note("image", int((swapped & ~turned).sum()), "width and height exchanged, those of the file taken")

@@ -292,10 +292,28 @@ def split_records(records: Iterable[Record], fraction: float, seed: int) -> tupl
     counts = count_objects(records)
     groups = group_files([r.file_name for r in records], [r.path for r in records], None, Remarks(Path()))
     parts = assign_groups(sum_groups(counts, groups), np.array([1 - fraction, fraction]), seed)[groups]
-    if not parts.any() or parts.all():  # all are one file
-        parts = np.arange(len(records)) == len(records) - 1
+    alone = np.bincount(groups)[groups] == 1
+    _trim_validation(
+        parts, counts, alone | (parts.min() == parts.max()), min(max(round(fraction * len(records)), 1), len(records) - 1)
+    )
     sides = [[record for record, part in zip(records, parts, strict=True) if part == side] for side in (0, 1)]
     return sides[0], sides[1]
+
+
+def _trim_validation(parts: np.ndarray, counts: np.ndarray, movable: np.ndarray, number: int) -> None:
+    """Makes good, in place, what the split's rounding of every class left over or took: `number` records are held back.
+
+    Those of the `movable` (n,) move whose rarest class is the most common; what only one record shows stays in training.
+    """
+    holds = counts > 0
+    rarity = np.where(holds, holds.sum(0), len(parts)).min(1)
+    for row in np.flatnonzero(movable)[np.argsort(-rarity[movable], kind="stable")]:
+        surplus = int(parts.sum()) - number
+        if not surplus:
+            return
+        is_last = surplus < 0 and parts.any() and (holds[row] & (holds[parts == 0].sum(0) == 1)).any()
+        if parts[row] == (surplus > 0) and not is_last:
+            parts[row] = surplus < 0
 
 
 def count_objects(records: Sequence[Record]) -> np.ndarray:

@@ -193,5 +193,6 @@ def test_the_command_on_a_keras_file(tmp_path, capsys, monkeypatch):
     assert main([*arguments, "--tta", "flop"]) == 2 and "expected some of ['flip', 'scale']" in capsys.readouterr().err
     other = json.loads(coco.read_text())
     other["categories"].append({"id": 9, "name": "blue"})
+    other["annotations"][0]["category_id"] = 9
     coco.write_text(json.dumps(other))
     assert main(arguments) == 2 and "'blue'" in capsys.readouterr().err

@@ -3,6 +3,8 @@
 import json
 import math
 import random
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -276,6 +278,19 @@ def test_records_shares_every_class_and_the_negatives():
     assert (len(train), len(val)) == (80, 20)
     held = [sum(kind == r.class_ids.tolist() for r in val) for kind in ([0], [1, 0], [], [2])]
     assert held == [10, 2, 4, 4]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_records_of_a_class_on_three_images_train_and_validate(seed):
+    train, val = split_records([make_record(i, [int(i < 3)]) for i in range(40)], 0.2, seed)
+    assert (len(train), len(val)) == (32, 8) and sum(1 in r.class_ids for r in train) == 2
+
+
+def test_records_of_one_file_are_on_one_side():
+    records = [replace(make_record(i, [0]), path=Path(f"{i // 2}.png")) for i in range(40)]
+    for seed in range(5):
+        sides = [{r.path for r in side} for side in split_records(records, 0.25, seed)]
+        assert sides[1] and not sides[0] & sides[1]
 
 
 def test_records_does_not_depend_on_the_order_of_the_file_but_on_the_seed():

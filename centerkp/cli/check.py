@@ -48,6 +48,7 @@ def run(options: argparse.Namespace) -> int:
     """The command `centerkp check`; returns 0: all is right, 1: something is to be mended or looked at, 2: not trainable."""
     from centerkp.console import make_console
     from centerkp.doctor.check import check_dataset, write_mended
+    from centerkp.doctor.verdict import verdict
     from centerkp.report.dataset_text import print_checkup, print_mended
 
     if options.image_size < 1:
@@ -74,6 +75,10 @@ def run(options: argparse.Namespace) -> int:
     if options.fix and checkup.reading is not None:
         changes = write_mended(checkup, options.fix, boxes_from_keypoints=options.boxes_from_keypoints, drop=options.drop)
         print_mended(console, options.fix, changes)
+        # Images are not decoded twice: what is wrong with them is said above.
+        if checkup.exit_code == 2 and not any(f.level == "unusable" and f.noun == "image" for f in checkup.findings):
+            left = check_dataset(options.fix, open_images=False, is_split=not options.val, point_box=options.point_box)
+            console.print(f"of the copy: {verdict(left.findings)}", soft_wrap=True)
     if options.html:
         from centerkp.report.dataset_page import write_dataset_page
 

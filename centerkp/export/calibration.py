@@ -11,8 +11,8 @@ from centerkp.doctor.trainable import read_dataset
 from centerkp.images.packed import PackedImage
 from centerkp.images.reading import letterbox_image, read_image
 from centerkp.images.sensors import Levels
+from centerkp.labels.folds import split_records
 from centerkp.labels.relocate import follow
-from centerkp.labels.splitting import split_records
 
 DRAWN_SIZE = (640, 480)
 

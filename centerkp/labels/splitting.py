@@ -1,10 +1,9 @@
-"""Splits labels: a COCO file into training, validation and test files, or records into two sides, in proportion by class."""
+"""Splits labels: a COCO file into training, validation and test files, in proportion by class."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import compress
-from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,6 @@ from centerkp.images.reading import read_image
 from centerkp.labels.coco import LabelFile, read_label_file
 from centerkp.labels.faults import Remarks
 from centerkp.labels.image_files import map_image_files
-from centerkp.labels.records import Record
 from centerkp.labels.relocate import relocate_names
 from centerkp.wording import count_of
 from centerkp.writing import WriteGuard, write_jsons
@@ -270,55 +268,3 @@ def _note_missing_classes(names: Sequence[str], counts: np.ndarray, chosen: np.n
     lacking = [name for name, here, all_ in zip(names, counts[chosen].sum(0), counts.sum(0), strict=True) if all_ and not here]
     if lacking:
         remarks.add_sentence(f"{part} holds no {', '.join(lacking)}: too few groups of images show it")
-
-
-def split_records(records: Iterable[Record], fraction: float, seed: int) -> tuple[list[Record], list[Record]]:
-    """Splits records into training and validation, the same way for the same images and seed in any order.
-
-    Shared out as `split_coco` does: both sides keep the balance of the classes, have at least one record and come ordered by
-    image id; what few images show is in training first, and ids that share a file are on one side.
-
-    Args:
-        fraction: the validation share, between 0 and 1.
-
-    Raises:
-        ValueError: fewer than two records, or a fraction outside (0, 1).
-    """
-    records = sorted(records, key=attrgetter("image_id"))
-    if len(records) < 2:
-        raise ValueError(f"split_records: found {len(records)} images, expected at least 2 to split; give a validation file.")
-    if not 0 < fraction < 1:
-        raise ValueError(f"split_records: found the validation fraction {fraction}, expected one between 0 and 1; try 0.2.")
-    counts = count_objects(records)
-    groups = group_files([r.file_name for r in records], [r.path for r in records], None, Remarks(Path()))
-    parts = assign_groups(sum_groups(counts, groups), np.array([1 - fraction, fraction]), seed)[groups]
-    alone = np.bincount(groups)[groups] == 1
-    _trim_validation(
-        parts, counts, alone | (parts.min() == parts.max()), min(max(round(fraction * len(records)), 1), len(records) - 1)
-    )
-    sides = [[record for record, part in zip(records, parts, strict=True) if part == side] for side in (0, 1)]
-    return sides[0], sides[1]
-
-
-def _trim_validation(parts: np.ndarray, counts: np.ndarray, movable: np.ndarray, number: int) -> None:
-    """Makes good, in place, what the split's rounding of every class left over or took: `number` records are held back.
-
-    Those of the `movable` (n,) move whose rarest class is the most common; what only one record shows stays in training.
-    """
-    holds = counts > 0
-    rarity = np.where(holds, holds.sum(0), len(parts)).min(1)
-    for row in np.flatnonzero(movable)[np.argsort(-rarity[movable], kind="stable")]:
-        surplus = int(parts.sum()) - number
-        if not surplus:
-            return
-        is_last = surplus < 0 and parts.any() and (holds[row] & (holds[parts == 0].sum(0) == 1)).any()
-        if parts[row] == (surplus > 0) and not is_last:
-            parts[row] = surplus < 0
-
-
-def count_objects(records: Sequence[Record]) -> np.ndarray:
-    """(records, C) objects of each class that occurs, crowd regions left out: what a split of records shares out."""
-    counts = np.zeros((len(records), 1 + max((int(r.class_ids.max(initial=0)) for r in records), default=0)), np.int64)
-    for row, record in enumerate(records):
-        np.add.at(counts[row], record.class_ids[~record.is_crowd], 1)
-    return counts

@@ -13,9 +13,8 @@ import numpy as np
 from centerkp.doctor.trainable import read_dataset as read_coco_to_judge
 from centerkp.doctor.trainable import read_train_and_val
 from centerkp.labels.faults import Remarks
-from centerkp.labels.folds import deal_folds
+from centerkp.labels.folds import deal_folds, split_records
 from centerkp.labels.records import Dataset, Record
-from centerkp.labels.splitting import split_records
 from centerkp.labels.tfrecord_reader import read_tfrecords
 from centerkp.schema import Schema
 from centerkp.settings.training import TrainSettings

@@ -9,6 +9,7 @@ from broken_files import MENDABLE, NAMES, POINTS, UNUSABLE, change, dataset
 from coco_files import write_picture
 from PIL import Image
 
+from centerkp.cli import main
 from centerkp.doctor.check import check_dataset, write_mended
 from centerkp.doctor.trainable import read_dataset, read_train_and_val
 from centerkp.doctor.verdict import verdict
@@ -160,3 +161,16 @@ def test_names_that_differ_by_case_or_blanks_are_named(pictures):
     path = write(pictures, lambda c: with_category(name=" Pliers", keypoints=["a"])(c) or c["annotations"][0].update(
         category_id=9, keypoints=[*POINTS[:3]], num_keypoints=1))  # fmt: skip
     assert any("names that differ by case or blanks alone" in note for note in read_train_and_val(path)[0].notes)
+
+
+def test_validation_pictures_that_are_in_training_are_named_before_the_first_step(pictures):
+    train, val = write(pictures, lambda c: None), write(pictures, lambda c: c.update(images=c["images"][:3],
+        annotations=c["annotations"][:3]), "val.json")  # fmt: skip
+    assert "val: 3 images: the same file is in training (of 3 images)" in read_train_and_val(train, val=val)[0].notes
+
+
+def test_the_verdict_of_the_copy_is_said_where_it_may_still_be_refused(pictures, capsys):
+    damages = ((REFUSED[-8][0], "Nothing is wrong: ready to train"), (UNUSABLE[0][0], "Training would stop: 1 kind"))
+    for damage, words in damages:
+        assert main(["check", str(write(pictures, damage)), "--fix", str(pictures / "copy.json"), "--overwrite"]) == 2
+        assert f"of the copy: {words}" in " ".join(capsys.readouterr().out.split())

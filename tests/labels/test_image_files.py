@@ -80,6 +80,17 @@ class TestFinding:
         found = locate_images(["set/cam2/0.png", "0.png", "9.png", "", "..", "a\0b", "n" * 5000], [tmp_path])
         assert found == [[tmp_path / "x/cam2/0.png"], [tmp_path / "x/cam1/0.png", tmp_path / "x/cam2/0.png"]] + [[]] * 5
 
+    @pytest.mark.parametrize(
+        ("name", "fits"),
+        [("x/a", ["a.jpg"]), ("A.png", ["a.jpg"]), ("b", ["b.jpg", "b.png"]), ("c", []), ("a.json", [])],
+    )
+    def test_the_ending_may_be_missing_or_another_where_one_image_fits(self, tmp_path, name, fits):
+        for file in ("a.jpg", "b.jpg", "b.png"):
+            write_image(tmp_path / file)
+        (tmp_path / "a.txt").touch()
+        (tmp_path / "c.txt").touch()
+        assert locate_images([name], [tmp_path]) == [[tmp_path / file for file in fits]]
+
     def test_case_does_not_hide_the_right_folder(self, tmp_path):
         for place in ("cam1/0.png", "cam2/0.png"):
             (tmp_path / place).parent.mkdir()

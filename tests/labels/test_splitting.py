@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from centerkp.labels.coco import read_coco, read_label_file
 from centerkp.labels.faults import Remarks
-from centerkp.labels.splitting import assign_groups, count_objects_by_image, group_images, split_coco, split_records
+from centerkp.labels.folds import split_records
+from centerkp.labels.splitting import assign_groups, count_objects_by_image, group_images, split_coco
 
 CATEGORIES = [{"id": 3, "name": "bee", "keypoints": ["head"]}, {"id": 7, "name": "wasp"}]
 

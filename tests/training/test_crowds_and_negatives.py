@@ -11,7 +11,7 @@ import pytest
 from centerkp.codec.targets import render_targets
 from centerkp.evaluation.evaluate import evaluate, ground_truth_as_detections
 from centerkp.labels.coco import read_coco
-from centerkp.labels.splitting import split_records
+from centerkp.labels.folds import split_records
 from centerkp.model.losses import compute_losses
 from centerkp.samples.pipeline import make_dataset
 from centerkp.samples.sample import Sampler

@@ -4,8 +4,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
-from functools import partial
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,16 @@ from centerkp.evaluation.monitors import MONITORS
 from centerkp.heads import FREEZABLE
 from centerkp.settings.checks import AUTO, check_combinations, check_ranges, check_type
 from centerkp.settings.defaults import LIGHT_LOSSES, STARTING_WORDS, find_defaults
+from centerkp.settings.fields import (
+    of_augmentation,
+    of_data,
+    of_evaluation,
+    of_learning,
+    of_length,
+    of_machine,
+    of_output,
+    of_start,
+)
 from centerkp.wording import quote, suggest
 
 PATHS = (
@@ -22,21 +31,6 @@ PATHS = (
 DATA_PATHS = tuple(name for name in PATHS if name not in ("run", "weights"))
 
 
-def _setting(group: str, default: Any, text: str, *, choices: tuple = (), name: str = "", **about: Any) -> Any:
-    """A field of the settings with its help text; `name` is its value's in the help.
-
-    A `repeat` flag joins by commas, `words` stand for some of the values, and `alone` for the flag without a value.
-    """
-    about = {"repeat": False, "words": {}, "alone": None} | about
-    return field(default=default, metadata=about | {"group": group, "help": text, "choices": choices, "name": name})
-
-
-# What a setting is about: the groups of `train --help`, in the order in which the fields first name them.
-_data, _start, _length, _machine = (partial(_setting, group) for group in ("data", "start", "length", "machine"))
-_learning, _augmentation = partial(_setting, "learning"), partial(_setting, "augmentation")
-_evaluation, _output = partial(_setting, "evaluation"), partial(_setting, "output")
-
-
 @dataclass(frozen=True)
 class TrainSettings:
     """Everything a training run depends on besides the data and the random numbers of the machine.
@@ -44,48 +38,48 @@ class TrainSettings:
     The same names are the flags of `train.py` (with dashes) and the keys of `settings.json`.
     """
 
-    coco: str = _data("", "COCO-format JSON with the training annotations", name="JSON")
-    images: str | None = _data(None, "folder of the training images; by default found beside the JSON", name="DIR")
-    val: str | None = _data(None, "COCO JSON for validation; by default a share of --coco is kept back", name="JSON")
-    val_images: str | None = _data(None, "folder of the validation images; by default as for training", name="DIR")
-    tfrecord: str | None = _data(
+    coco: str = of_data("", "COCO-format JSON with the training annotations", name="JSON")
+    images: str | None = of_data(None, "folder of the training images; by default found beside the JSON", name="DIR")
+    val: str | None = of_data(None, "COCO JSON for validation; by default a share of --coco is kept back", name="JSON")
+    val_images: str | None = of_data(None, "folder of the validation images; by default as for training", name="DIR")
+    tfrecord: str | None = of_data(
         None, "in place of --coco: TFRecords of the Object Detection API, as 'train.record-?????-of-00010'", name="PATTERN"
     )
-    label_map: str | None = _data(
+    label_map: str | None = of_data(
         None, "label_map.pbtxt of the records, or the COCO JSON, which also has flip pairs and OKS sigmas", name="FILE"
     )
-    val_tfrecord: str | None = _data(None, "in place of --val: TFRecords for validation", name="PATTERN")
-    val_fraction: float = _data(0.2, "share of images kept back for validation when there is no --val")
-    stretch: str | None = _data(
+    val_tfrecord: str | None = of_data(None, "in place of --val: TFRecords for validation", name="PATTERN")
+    val_fraction: float = of_data(0.2, "share of images kept back for validation when there is no --val")
+    stretch: str | None = of_data(
         None,
         "which numbers are black and white in pictures of more than 8 bits, as 7500,7560; without them, or as 'auto', the "
         "range that the training images use; the model keeps and predicts with them (by default all, as 0,65535 for 16 bits)",
         name="LOW,HIGH",
         alone="auto",
     )
-    check_images: bool = _data(True, "decode every image once at the start, to find unreadable ones")
-    flip_pairs: str | None = _data(
+    check_images: bool = of_data(True, "decode every image once at the start, to find unreadable ones")
+    flip_pairs: str | None = of_data(
         None,
         "keypoints that swap in a mirror, as left_ear:right_ear,l_paw:r_paw ('none': nothing swaps); by default those of the "
         "JSON, else read from the names; where these tell none and places show sides, images are not mirrored",
         name="PAIRS",
     )
-    oks_sigmas: str | None = _data(None, "OKS sigmas of keypoints: one number, or name=0.05,other=0.1", name="SIGMAS")
-    point_box: float | None = _data(
+    oks_sigmas: str | None = of_data(None, "OKS sigmas of keypoints: one number, or name=0.05,other=0.1", name="SIGMAS")
+    point_box: float | None = of_data(
         None,
         "side of the box made around objects of one keypoint that have neither box nor mask, in pixels, or below 1 as a share "
         "of the image's longer side; by default they are left out",
         name="SIZE",
     )
-    seed: int = _data(0, "of the split, the weights, the order of images and the augmentation")
+    seed: int = of_data(0, "of the split, the weights, the order of images and the augmentation")
 
-    backbone: str = _start(
+    backbone: str = of_start(
         "auto",
         "network: hourglass_104 (two stacks), _52, _32, _20 or _10, efficientnet_lite0_fpn, mobilenetv2_fpn, resnet50_v1_fpn "
         "or resnet50_v2; 'auto' is hourglass_104 where an accelerator has the memory for it, else efficientnet_lite0_fpn",
         name="NAME",
     )
-    weights: str = _start(
+    weights: str = of_start(
         "auto",
         "what to start from: 'coco' (the model zoo's, fetched once into weights/), a .keras file or a COCO checkpoint, moved "
         "by name; 'imagenet' (features of photographs, installed) or 'drawn' (those with a pyramid and heads that were trained "
@@ -93,152 +87,152 @@ class TrainSettings:
         "hourglass_10 to _52 and coco for the others, which the zoo has",
         name="FILE",
     )
-    map_keypoint: str | None = _start(
+    map_keypoint: str | None = of_start(
         None, "keypoints that take the weights of others, as snout=nose,paw=left_wrist", name="OWN=THEIRS", repeat=True
     )
-    stacks: int | None = _start(None, "use the first so many hourglasses alone, with their own trained heads", name="N")
-    image_size: int | None = _start(
+    stacks: int | None = of_start(None, "use the first so many hourglasses alone, with their own trained heads", name="N")
+    image_size: int | None = of_start(
         None, "side of the square network input in pixels; by default 320 for efficientnet_lite0_fpn, else 512", name="PIXELS"
     )
 
-    max_objects: int | None = _start(
+    max_objects: int | None = of_start(
         None, "objects that the model finds in an image at most; by default 100, or half as many again as the fullest image has"
     )
 
-    epochs: int | None = _length(
+    epochs: int | None = of_length(
         None,
         "times to go through the training images; by default what 2,000 steps come to, more of them for more than 100 images "
         "(4,000 for 400, 20,000 for 10,000), and 12 to 300 in all; with --time as many as fit",
         name="EPOCHS",
     )
-    time: str | None = _length(
+    time: str | None = of_length(
         None,
         "how long the command takes, as 90s, 30m or 1h30m, all from its start to its last picture; learning rate and "
         "evaluations are laid out for what fits, the last epoch may stay unfinished, --epochs may end it before; --resume goes "
         "on for the time that was left at the last save, and with --time prolongs a run that has ended",
         name="TIME",
     )
-    patience: int | None = _length(
+    patience: int | None = of_length(
         None,
         "evaluations in a row without a higher score after which the run ends; by default it goes on to its last epoch",
         name="N",
     )
 
-    batch_size: int | None = _machine(
+    batch_size: int | None = of_machine(
         None,
         "images that are computed at once; by default 4 for efficientnet_lite0_fpn, else 8; 'auto' tries which most fit the "
         "memory and leave 10 steps an epoch, and takes the learning rate times the square root of how many times the default "
         "they are, 2 times at most",
         words={"auto": AUTO},
     )
-    accumulate: int = _machine(
+    accumulate: int = of_machine(
         1,
         "batches that make one step, for batches that do not fit: equal to one so many times as large, but that "
         "BatchNormalization sees each by itself",
     )
-    remat: bool = _machine(
+    remat: bool = of_machine(
         False,
         "train in less memory and more time: most of what layers give is computed a second time instead of kept; it helps with "
         "TensorFlow, and with JAX on accelerators",
     )
-    precision: str = _machine(
+    precision: str = of_machine(
         "auto",
         "number format of the computation; 'auto' is mixed_bfloat16 where the machine is faster in it",
         choices=("auto", "float32", "mixed_bfloat16", "mixed_float16"),
     )
-    cache: str = _machine(
+    cache: str = of_machine(
         "auto",
         "'ram' keeps decoded images in memory, as many as fit into half of what is free, 'none' decodes them anew each time; "
         "'auto' keeps them once reading takes a fifth of a step's time",
         choices=("auto", "ram", "none"),
     )
-    threads: int | None = _machine(None, "threads that prepare images; by default one per core")
+    threads: int | None = of_machine(None, "threads that prepare images; by default one per core")
 
-    learning_rate: float | None = _learning(
+    learning_rate: float | None = of_learning(
         None,
         "highest learning rate (AdamW), reached after warm-up, then cosine to 2 %; by default 0.001 from random weights or "
         "installed ones and 0.00025 from trained models",
     )
-    vector_rate: float | None = _learning(
+    vector_rate: float | None = of_learning(
         None,
         "factor of the learning rate for the last layers of the heads that give lengths (box_size, keypoint_regression), whose "
         "numbers of up to 50 would take a thousand steps to grow; by default 8 from installed weights, else 1",
     )
-    warmup: float = _learning(0.1, "share of all steps over which the learning rate rises")
-    weight_decay: float = _learning(1e-3, "AdamW weight decay, not applied to biases and normalisation")
-    clip_norm: float = _learning(10.0, "largest norm of the gradient")
-    ema: float = _learning(0.99, "decay of the moving average of the weights that is evaluated and kept; 0 turns it off")
-    bn_momentum: float = _learning(0.9, "share of old statistics BatchNormalization keeps each step (the zoo has 0.1)")
-    loss_weights: str | None = _learning(
+    warmup: float = of_learning(0.1, "share of all steps over which the learning rate rises")
+    weight_decay: float = of_learning(1e-3, "AdamW weight decay, not applied to biases and normalisation")
+    clip_norm: float = of_learning(10.0, "largest norm of the gradient")
+    ema: float = of_learning(0.99, "decay of the moving average of the weights that is evaluated and kept; 0 turns it off")
+    bn_momentum: float = of_learning(0.9, "share of old statistics BatchNormalization keeps each step (the zoo has 0.1)")
+    loss_weights: str | None = of_learning(
         None,
         "weights of loss terms that differ from the zoo's, as box_size=0.2,keypoint_regression=0.1; by default "
         f"{LIGHT_LOSSES} for efficientnet_lite0_fpn and none for the others",
         name="WEIGHTS",
     )
-    weight_classes: bool = _learning(
+    weight_classes: bool = of_learning(
         False,
         "show images of rare classes more often: of one on a 16th as many images as the commonest, twice as often, and so on "
         "with the square root, from a quarter on",
     )
-    freeze: str = _learning(
+    freeze: str = of_learning(
         "auto",
         "what does not train: all of the trunk down to a stride, 'filters' for all of it but the 1x1 convolutions below stride "
         "8, 'backbone' for everything but the heads; 'auto' is filters for trained efficientnet_lite0_fpn, else none",
         choices=("auto", *FREEZABLE),
     )
-    freeze_bn: bool = _learning(False, "train no BatchNormalization and keep its statistics, also after --unfreeze-at")
-    unfreeze_at: int = _learning(
+    freeze_bn: bool = of_learning(False, "train no BatchNormalization and keep its statistics, also after --unfreeze-at")
+    unfreeze_at: int = of_learning(
         0, "epochs after which what is frozen trains as well, with a warm-up and cosine of its own; 0 for never", name="EPOCHS"
     )
 
-    flip: bool = _augmentation(True, "mirror images, swapping left and right keypoints")
-    scale: tuple[float, float] = _augmentation((0.6, 1.4), "range of random size relative to the fitted image", name="A,B")
-    rotation: float = _augmentation(15.0, "largest random turn in degrees")
-    translation: float = _augmentation(0.1, "largest random shift as a share of the image")
-    color: bool = _augmentation(True, "vary brightness, contrast, hue and saturation")
-    augmentation: str | None = _augmentation(
+    flip: bool = of_augmentation(True, "mirror images, swapping left and right keypoints")
+    scale: tuple[float, float] = of_augmentation((0.6, 1.4), "range of random size relative to the fitted image", name="A,B")
+    rotation: float = of_augmentation(15.0, "largest random turn in degrees")
+    translation: float = of_augmentation(0.1, "largest random shift as a share of the image")
+    color: bool = of_augmentation(True, "vary brightness, contrast, hue and saturation")
+    augmentation: str | None = of_augmentation(
         None, "Albumentations pipeline saved by albumentations.save, in place of --color", name="FILE"
     )
 
-    monitor: str = _evaluation(
+    monitor: str = of_evaluation(
         "mean", "what best.keras is chosen by; mean is that of box AP and keypoint AP", choices=tuple(MONITORS)
     )
-    eval_every: int | str | None = _evaluation(
+    eval_every: int | str | None = of_evaluation(
         None,
         "epochs between evaluations on the validation images, or the time, as 10m, that is over at the end of an epoch; by "
         "default 5 epochs, with --time as many as take a tenth of it, but 3 to 20 evaluations where so many epochs end in it",
         name="EPOCHS",
     )
 
-    folds: int | None = _evaluation(
+    folds: int | None = of_evaluation(
         None,
         "train so many models (5 is usual), each without a share of the images and judged on it: mean and spread of every "
         "number, and predictions for all images; by default one model",
         name="N",
     )
-    fold: int | None = _evaluation(None, "train only the model without this share, of 1 to --folds; by default all", name="N")
-    group_by: str | None = _evaluation(
+    fold: int | None = of_evaluation(None, "train only the model without this share, of 1 to --folds; by default all", name="N")
+    group_by: str | None = of_evaluation(
         None,
         "what keeps images in one fold, as for 'centerkp split': 'folder' or a regular expression; by default 'phash', images "
         "that look alike",
         name="RULE",
     )
 
-    run: str | None = _output(None, "run folder to write; by default runs/NAME-OF-THE-JSON, numbered", name="DIR")
-    save_every: str | None = _output(
+    run: str | None = of_output(None, "run folder to write; by default runs/NAME-OF-THE-JSON, numbered", name="DIR")
+    save_every: str | None = of_output(
         None,
         "how often last.keras, from which --resume goes on, is saved within an epoch; it also is after each epoch and when a "
         "signal such as Ctrl-C comes; by default every 10m, more seldom where that would take over a hundredth of the time",
         name="TIME",
     )
-    log: str | None = _output(
+    log: str | None = of_output(
         None,
         "show numbers and pictures of the run in tensorboard, wandb (offline, unless WANDB_MODE=online is set) or mlflow (a "
         "database in the run folder, unless MLFLOW_TRACKING_URI names a server); may be given several times, by default none",
         name="LOGGER",
         repeat=True,
     )
-    tensorboard: bool = _output(False, "the same as --log tensorboard")
+    tensorboard: bool = of_output(False, "the same as --log tensorboard")
 
     def __post_init__(self) -> None:
         for one in fields(self):

@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "centerkp"
 LADDER = (
     ("schema", "sides", "heads", "geometry", "results", "wording", "console", "writing"),  # every room's words
     ("images", "demo", "symmetry"),
+    ("formats",),
     ("codec", "labels"),
     ("model", "doctor", "samples"),
     ("drawing", "weights", "runtimes"),

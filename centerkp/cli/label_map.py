@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> None:
 
 def print_label_map(schema: "Schema", out: str, coco: str, overwrite: bool, console: "Console") -> None:
     """What `centerkp label-map` does: writes the label map and says what it holds, and what it cannot hold."""
-    from centerkp.labels.label_map import label_ids, write_label_map
+    from centerkp.formats.label_map import label_ids, write_label_map
     from centerkp.wording import count_of
 
     write_label_map(out, schema, reads=[coco], overwrite=overwrite)

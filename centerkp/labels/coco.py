@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from centerkp.formats.foreign import recognise_bytes, recognise_list, recognise_object
 from centerkp.labels.annotations import Annotations, read_annotations
 from centerkp.labels.faults import Remarks
-from centerkp.labels.foreign import recognise_bytes, recognise_list, recognise_object
 from centerkp.labels.image_files import image_folders, require_images
 from centerkp.labels.records import Dataset, Images, build_dataset
 from centerkp.labels.tables import NOUNS, Table, read_categories, read_images

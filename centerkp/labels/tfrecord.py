@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 
 from centerkp.console import import_quietly
+from centerkp.formats.label_map import label_ids
 from centerkp.images.reading import plain_format, read_image
-from centerkp.labels.label_map import label_ids
 from centerkp.labels.records import Record
 from centerkp.schema import Schema
 from centerkp.writing import WriteGuard, claim_part

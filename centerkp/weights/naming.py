@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from centerkp.labels.label_map import read_label_map
+from centerkp.formats.label_map import read_label_map
 from centerkp.schema import ObjectClass, Schema
 from centerkp.weights.checkpoint import escape
 from centerkp.weights.checkpoint_structure import Structure

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from centerkp.labels.text_format import Message, first_value, read_text_format
+from centerkp.formats.text_format import Message, first_value, read_text_format
 
 
 @dataclass(frozen=True)

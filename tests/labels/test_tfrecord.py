@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from centerkp.cli import main
+from centerkp.formats.label_map import write_label_map
 from centerkp.images.reading import read_image, read_image_size
 from centerkp.labels.coco import read_coco
-from centerkp.labels.label_map import write_label_map
 from centerkp.labels.tfrecord import StoredImage, name_shards, write_tfrecords
 from centerkp.labels.tfrecord_reader import read_tfrecords, restore_pixels
 from centerkp.samples.augment import Augmentation

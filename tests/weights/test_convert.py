@@ -10,7 +10,7 @@ from keras import ops
 
 import centerkp
 from centerkp.cli import main
-from centerkp.labels.label_map import read_label_map
+from centerkp.formats.label_map import read_label_map
 from centerkp.weights.convert import keep_stacks
 from centerkp.weights.pipeline_config import read_pipeline
 

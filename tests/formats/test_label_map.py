@@ -3,8 +3,8 @@
 import pytest
 
 from centerkp.cli import main
-from centerkp.labels.label_map import format_label_map, read_label_map, write_label_map
-from centerkp.labels.text_format import quote_text, read_text_format
+from centerkp.formats.label_map import format_label_map, read_label_map, write_label_map
+from centerkp.formats.text_format import quote_text, read_text_format
 from centerkp.schema import ObjectClass, Schema
 
 CAT = ObjectClass("cat", 15, ("nose", "left_ear", "right_ear"))

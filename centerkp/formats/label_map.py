@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from centerkp.labels.text_format import first_value, quote_text, read_text_format
+from centerkp.formats.text_format import first_value, quote_text, read_text_format
 from centerkp.schema import Schema
 from centerkp.writing import WriteGuard, replacing
 

@@ -12,10 +12,21 @@ NEEDS_KERAS = False
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `centerkp check`."""
-    parser.add_argument("coco", metavar="ANN.json", help="COCO-format JSON with the annotations")
-    parser.add_argument("--images", metavar="DIR", help="folder of the images (default: found beside the JSON)")
-    parser.add_argument("--val", metavar="VAL.json", help="COCO JSON for validation, examined too and compared")
-    parser.add_argument("--val-images", metavar="DIR", help="folder of the validation images (default: as --images)")
+    parser.add_argument(
+        "coco", nargs="+", metavar="ANN.json", help="COCO-format JSON with the annotations; several are examined as one dataset"
+    )
+    parser.add_argument(
+        "--images",
+        action="append",
+        metavar="DIR",
+        help="folder of the images, for all files or once for each (default: found beside the JSON)",
+    )
+    parser.add_argument(
+        "--val", action="append", metavar="VAL.json", help="COCO JSON for validation, examined too and compared; several times"
+    )
+    parser.add_argument(
+        "--val-images", action="append", metavar="DIR", help="folder of the validation images (default: as --images)"
+    )
     parser.add_argument(
         "--image-size", type=int, default=512, metavar="N", help="side of the network input to judge by (default: 512)"
     )
@@ -89,6 +100,6 @@ def run(options: argparse.Namespace) -> int:
 
 def _check_outputs(options: argparse.Namespace, images: Sequence[Path]) -> None:
     """Refuses files that `centerkp check` may not write: reports are replaced, a mended file may have been worked on."""
-    reads = [path for path in (options.coco, options.val, *images) if path]
+    reads = [*options.coco, *(options.val or ()), *images]
     outputs = [path for path in (options.fix, options.html) if path]
     WriteGuard(reads, options.overwrite).check(outputs, lambda path: str(path) != options.fix and says(path, mark("check")))

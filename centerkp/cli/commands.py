@@ -6,12 +6,13 @@ import sys
 from collections.abc import Iterable, Sequence
 from importlib import import_module
 from time import monotonic
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from rich.console import Console
 
 from centerkp import __version__
 from centerkp.cli.exhaustion import explain_exhaustion
+from centerkp.cli.repeated import find_repeated
 from centerkp.cli.signals import as_interrupts
 from centerkp.console import import_quietly
 from centerkp.wording import printable, suggest
@@ -90,6 +91,13 @@ def print_notes(console: Console, notes: Iterable[str]) -> None:
 
 
 class _Parser(argparse.ArgumentParser):
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """Parses arguments as argparse does, but of a flag given twice the last does not win in silence."""
+        repeated = find_repeated(self._option_string_actions, args or ())
+        if repeated:
+            self.error(f"{repeated}: found twice, expected once, since it takes one value; leave one of them out")
+        return super().parse_known_args(args, namespace)
+
     def error(self, message: str) -> NoReturn:
         """Ends a command at wrong arguments as argparse does, but nothing in the message steers the terminal."""
         super().error(printable(message))

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from centerkp.cli.repeated import Join
 from centerkp.console import make_console
+from centerkp.labels.content import Paths, list_paths
 from centerkp.writing import WriteGuard, mark, says
 
 if TYPE_CHECKING:
@@ -25,8 +27,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=".keras files, exported models, coco for the model zoo's, or .json files of predictions (of infer, of a run, or "
         "COCO results), which are scored as they are: objects that infer left out below its --score count as not found",
     )
-    parser.add_argument("--coco", required=True, metavar="JSON", help="annotated images that were not trained on")
-    parser.add_argument("--images", metavar="DIR", help="folder of the images (default: beside the JSON, or its images folder)")
+    parser.add_argument(
+        "--coco",
+        required=True,
+        action="append",
+        metavar="JSON",
+        help="annotated images that were not trained on; several times",
+    )
+    parser.add_argument(
+        "--images",
+        action="append",
+        metavar="DIR",
+        help="folder of the images, for all JSONs or once for each (default: beside the JSON, or its images folder)",
+    )
     parser.add_argument(
         "--out", default="evaluation", metavar="DIR", help="folder for metrics.json and the rest (default: evaluation)"
     )
@@ -34,7 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--html", action=argparse.BooleanOptionalAction, default=True, help="write report.html, one page for a browser"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace files in it that no earlier eval wrote")
-    parser.add_argument("--tta", metavar="flip,scale", help="detect in mirrored or scaled copies, too, and join what is found")
+    parser.add_argument(
+        "--tta", action=Join, metavar="flip,scale", help="detect in mirrored or scaled copies, too, and join what is found"
+    )
     parser.add_argument(
         "--score",
         type=float,
@@ -44,7 +59,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--image-size", type=int, metavar="PIXELS", help="side of the network input (default: the model's own)")
     parser.add_argument("--batch-size", type=int, default=8, metavar="N", help="images per step (default: 8)")
     parser.add_argument(
-        "--oks-sigmas", metavar="X|NAME=X,...", help="one number, or by keypoint (default: those the model was trained with)"
+        "--oks-sigmas",
+        action=Join,
+        metavar="X|NAME=X,...",
+        help="one number, or by keypoint (default: those the model was trained with)",
     )
     parser.add_argument(
         "--check-images", action=argparse.BooleanOptionalAction, default=True, help="decode every image before the start"
@@ -73,7 +91,7 @@ def run(options: argparse.Namespace) -> None:
 
 def evaluate_models(
     models: Sequence[str | Path],
-    coco: str | Path,
+    coco: Paths,
     out: str | Path,
     *,
     html: bool = True,
@@ -96,7 +114,7 @@ def evaluate_models(
     from centerkp.report.evaluation_page import write_evaluation_page
 
     console, out = console or make_console(), Path(out)
-    guard = WriteGuard([coco, *models], overwrite)
+    guard = WriteGuard([*list_paths(coco), *models], overwrite)
     names = ("metrics.json", "curves.csv", *(["report.html"] if html else []))
     guard.check([out / name for name in names], lambda path: says(path, mark("eval"), ",".join(CURVE_COLUMNS)))
     results = measure_models(models, coco, console=console, **options)

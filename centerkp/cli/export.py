@@ -30,7 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--calibrate",
         nargs="+",
-        default=(),
+        action="extend",
+        default=[],
         metavar="IMAGES",
         help="images, folders or patterns: int8 measures its ranges on them, and without --coco the comparison runs on them",
     )

@@ -3,6 +3,8 @@
 import argparse
 from typing import Any
 
+from centerkp.cli.repeated import Join
+
 HELP = "find objects and keypoints in images and videos"
 
 
@@ -29,7 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument("--image-size", type=int, metavar="PIXELS", help="side of the network input (default: the model's own)")
     model.add_argument("--stacks", type=int, metavar="N", help="use the first so many hourglasses alone, which is faster")
     model.add_argument(
-        "--tta", metavar="flip,scale", help="look at every image mirrored, at three sizes, or both: slower, mostly better"
+        "--tta",
+        action=Join,
+        metavar="flip,scale",
+        help="look at every image mirrored, at three sizes, or both: slower, mostly better",
     )
     model.add_argument("--device", help="cpu, gpu, gpu:1, ... (default: the backend's choice)")
     model.add_argument(

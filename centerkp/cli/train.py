@@ -1,19 +1,21 @@
 """`centerkp train`."""
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from types import UnionType
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
-from centerkp.settings.training import DATA_PATHS, TrainSettings
+from centerkp.cli.repeated import Join
+from centerkp.settings.paths import DATA_PATHS
+from centerkp.settings.training import TrainSettings
 
 LENGTH = ("epochs", "time")  # settings by which a run that has ended is prolonged
 HELP = "train a detector on a COCO JSON"
 HEAD = """Train a detector on a COCO JSON. Most runs need no more than some of these:
 
-  --coco JSON          your annotations, the only thing that has to be given
+  --coco JSON          your annotations, all that has to be given; repeatable
   --images DIR         their images, where they are not found beside the JSON
   --val JSON           other ones to validate on; else a fifth is kept back
   --run DIR            where the run goes; else to runs/NAME-OF-THE-JSON
@@ -118,19 +120,11 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         metavar = None if choices else one.metadata["name"] or ("N" if kind is int else "X")
         if one.metadata["alone"]:
             common |= {"nargs": "?", "const": one.metadata["alone"]}
-        if one.metadata["repeat"]:
-            common["action"] = _Join
+        if any(get_origin(one) is Sequence for one in kinds):
+            common["action"] = "append"
+        elif one.metadata["repeat"]:
+            common["action"] = Join
         group.add_argument(flag, type=convert, choices=choices, metavar=metavar, **common)
-
-
-class _Join(argparse.Action):
-    """A flag given several times is the list of its values."""
-
-    def __call__(
-        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, value: Any, option_string: str | None = None
-    ) -> None:
-        before = getattr(namespace, self.dest, None)
-        setattr(namespace, self.dest, f"{before},{value}" if before else value)
 
 
 def _read_words(words: Mapping, kind: Any) -> Callable[[str], Any]:

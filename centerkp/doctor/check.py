@@ -17,8 +17,8 @@ from centerkp.doctor.statistics import Statistics, check_rare_classes, check_sta
 from centerkp.doctor.structure import check_categories, check_negatives, check_objects, check_structure
 from centerkp.doctor.twins import check_neighbours, check_twins
 from centerkp.doctor.write_back import mend_labels, name_images
-from centerkp.labels.coco import NotCoco, read_coco_json
-from centerkp.labels.image_files import image_folders
+from centerkp.labels.content import NotCoco, Paths, Source, list_paths, name_paths
+from centerkp.labels.joining import open_label_files
 from centerkp.schema import Schema
 from centerkp.writing import WriteGuard, write_json
 
@@ -27,8 +27,9 @@ from centerkp.writing import WriteGuard, write_json
 class Checkup:
     """What the doctor found out about one COCO file.
 
-    `findings` come most important first. Everything behind them is None or empty when the file is not COCO; `labels` and
-    `statistics` too when its categories are unusable. `reading` is that of the mended content.
+    `path` is what the files of its `source` are called. `findings` come most important first. Everything behind them is None
+    or empty when the file is not COCO; `labels` and `statistics` too when its categories are unusable. `reading` is that of the
+    mended content.
     """
 
     path: Path
@@ -41,6 +42,7 @@ class Checkup:
     changes: list[Finding] = field(default_factory=list)
     judgement: Judgement = field(default_factory=Judgement)
     val: "Checkup | None" = None
+    source: Source | None = None
 
     @property
     def exit_code(self) -> int:
@@ -54,11 +56,11 @@ class Checkup:
 
 
 def check_dataset(
-    path: str | Path,
+    path: Paths,
     *,
-    images_dir: str | Path | None = None,
-    val: str | Path | None = None,
-    val_images_dir: str | Path | None = None,
+    images_dir: Paths | None = None,
+    val: Paths | None = None,
+    val_images_dir: Paths | None = None,
     image_size: int = 512,
     open_images: bool = True,
     stretch: str | None = None,
@@ -68,8 +70,8 @@ def check_dataset(
     """Examines a COCO dataset for training: calls every check of the doctor, and never stops at the first fault.
 
     Args:
-        images_dir: where the images are; without it looked for as training does.
-        val: a COCO JSON for validation, examined too and compared with the other; `val_images_dir` as `images_dir`.
+        path, images_dir: as in `labels.coco.read_coco`; of several files each must be one that it takes.
+        val: a COCO JSON for validation, or several, examined too and compared with the other; `val_images_dir` as `images_dir`.
         image_size: side of the square network input, for the sizes of objects.
         open_images: decode every image once; when False the image files are not even looked for.
         stretch: as in `labels.coco.read_coco`; a validation set is read as the training set is.
@@ -83,18 +85,18 @@ def check_dataset(
     is_collecting = gc.isenabled()
     gc.disable()
     try:
-        folders = images_dir, val, val_images_dir or images_dir
-        return _check_train_and_val(Path(path), *folders, image_size, open_images, stretch, is_split, point_box)
+        folders = images_dir, val, val_images_dir or (images_dir if len(list_paths(images_dir)) < 2 else None)
+        return _check_train_and_val(path, *folders, image_size, open_images, stretch, is_split, point_box)
     finally:
         if is_collecting:
             gc.enable()
 
 
 def _check_train_and_val(
-    path: Path,
-    images_dir: str | Path | None,
-    val: str | Path | None,
-    val_images_dir: str | Path | None,
+    path: Paths,
+    images_dir: Paths | None,
+    val: Paths | None,
+    val_images_dir: Paths | None,
     image_size: int,
     open_images: bool,
     stretch: str | None,
@@ -102,14 +104,14 @@ def _check_train_and_val(
     point_box: float | None,
 ) -> Checkup:
     """All checks of a training file, of a validation file where there is one, and of the two together."""
-    is_split = is_split and val is None
+    is_split = is_split and not val
     checkup = check_one(path, images_dir, image_size, open_images, stretch, is_split=is_split, point_box=point_box)
-    if val is None:
+    if not val:
         if checkup.reading:
             checkup.findings += check_neighbours(checkup.images.looks, checkup.reading)
     else:
         stretch = str(checkup.images.levels) if checkup.images.levels else stretch
-        checkup.val = check_one(Path(val), val_images_dir, image_size, open_images, stretch, False, False, point_box)
+        checkup.val = check_one(val, val_images_dir, image_size, open_images, stretch, False, False, point_box)
         checkup.findings += [replace(f, part="val") for f in checkup.val.findings if f.level in _FOR_BOTH]
         checkup.findings += _compare_categories(checkup, checkup.val)
     checkup.findings = sort_findings(checkup.findings)
@@ -120,8 +122,8 @@ _FOR_BOTH = ("unusable", "mendable", "suspicious")  # advice about validation da
 
 
 def check_one(
-    path: Path,
-    images_dir: str | Path | None,
+    paths: Paths,
+    images_dir: Paths | None,
     image_size: int,
     open_images: bool,
     stretch: str | None = None,
@@ -134,16 +136,18 @@ def check_one(
     Args:
         is_split: whether training is to find images to validate on in it, too; None when it may have no objects at all.
     """
+    path = name_paths(paths)
     try:
-        content = read_coco_json(path)
+        source = open_label_files(paths, images_dir)
     except NotCoco as error:
         return Checkup(path, [Finding("unusable", error.found, 1, "file", error.remedy)])
-    raw, mending = read_with_findings(path, content), Mending(content).mend()
+    raw, mending = read_with_findings(path, source.content), Mending(source.content).mend()
     reading = read_with_findings(path, mending.content) if mending.changes or raw.faults or raw.notes else raw
-    folders = image_folders(path, images_dir) if open_images else []
+    folders = source.folders if open_images else []
     images = look_at_images(reading.names, folders, stretch) if open_images else Images([], [], {})
     reading, judgement, misread = _read_as_meant(path, reading, images)
     findings, sides = misread + check_structure(raw, reading, mending.changes), judge_sides(reading)
+    findings += [Finding("note", note, 0, "") for note in source.notes]
     frames = Frames.as_written(reading)
     if open_images:
         found, frames = check_images(reading, images, folders)
@@ -162,7 +166,9 @@ def check_one(
         findings += check_statistics(labels, reading, statistics) + check_negatives(reading, labels, frames.lost)
     changes = mending.changes + [note for note in raw.notes if not find_same_kind(reading.notes, note)]
     changes += [finding.at_level("mendable", "") for finding in misread if finding.is_misread]
-    return Checkup(path, sort_findings(findings), reading, images, frames, labels, statistics, changes, judgement)
+    return Checkup(
+        path, sort_findings(findings), reading, images, frames, labels, statistics, changes, judgement, source=source
+    )
 
 
 def _read_as_meant(path: Path, reading: Reading, images: Images) -> tuple[Reading, Judgement, list[Finding]]:
@@ -220,7 +226,7 @@ def write_mended(checkup: Checkup, out: str | Path, *, boxes_from_keypoints: boo
             "findings, no part of such a file is certain."
         )
     checkups = [c for c in (checkup, checkup.val) if c]
-    WriteGuard([path for c in checkups for path in (c.path, *c.images.paths) if path], overwrite=True).check([out])
+    WriteGuard([path for c in checkups for path in (*c.source.files, *c.images.paths) if path], overwrite=True).check([out])
     names = name_images(checkup.reading, checkup.images, out)
     content, changes = mend_labels(
         checkup.reading,

@@ -21,7 +21,7 @@ class Finding:
             is meant is clear, so that `--fix` writes it right; "suspicious": may be wrong, which takes a look at the pictures;
             "advice" and "note": nothing is wrong.
         title: what it is, without the count.
-        count, noun: how many, and of what ("annotation", "image", "keypoint").
+        count, noun: how many, and of what ("annotation", "image", "keypoint"); without a noun nothing is counted.
         remedy: what to do; empty when nothing is to be done.
         places: the first of them by id, ten at most.
         image_rows: images that show it, by their place in the file's list; the first `PICTURES`.
@@ -48,7 +48,7 @@ class Finding:
     def headline(self) -> str:
         """The finding in words with its count, as in "3 annotations: 'iscrowd' is true or false"."""
         where = f"{self.part}: " if self.part else ""
-        return f"{where}{count_of(self.count, self.noun)}: {self.title}"
+        return f"{where}{count_of(self.count, self.noun)}: {self.title}" if self.noun else f"{where}{self.title}"
 
     def at_level(self, level: str, remedy: str | None = None) -> "Finding":
         """The same finding at another level such as "note", and with another remedy where one is given."""

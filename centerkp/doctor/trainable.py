@@ -1,7 +1,6 @@
 """Reads what training, evaluation and the like take: judged as `centerkp check` does, mended where nothing is in doubt."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,9 @@ from centerkp.doctor.check import Checkup, check_dataset, check_one
 from centerkp.doctor.settled_labels import turn_labels
 from centerkp.doctor.verdict import require_trainable
 from centerkp.images.oddities import describe_oddities
-from centerkp.labels.coco import LabelFile, make_dataset, read_label_file
+from centerkp.labels.coco import make_dataset
+from centerkp.labels.content import Paths, list_words
+from centerkp.labels.label_file import LabelFile, read_source
 from centerkp.labels.records import Dataset
 from centerkp.labels.tables import read_integer
 from centerkp.schema import OksSigmas, Schema
@@ -18,11 +19,11 @@ from centerkp.sides import FlipPairs
 
 
 def read_train_and_val(
-    path: str | Path,
+    path: Paths,
     *,
-    images_dir: str | Path | None = None,
-    val: str | Path | None = None,
-    val_images_dir: str | Path | None = None,
+    images_dir: Paths | None = None,
+    val: Paths | None = None,
+    val_images_dir: Paths | None = None,
     flip_pairs: FlipPairs = None,
     oks_sigmas: OksSigmas = None,
     check_images: bool = True,
@@ -47,35 +48,34 @@ def read_train_and_val(
     checkup = check_dataset(path, **folders, open_images=check_images, stretch=stretch, is_split=is_split, point_box=point_box)
     require_trainable(path, checkup.findings, val)
     options: dict[str, Any] = {"check_images": check_images, "point_box": point_box}
-    train = _make_dataset(checkup, images_dir, flip_pairs=flip_pairs, oks_sigmas=oks_sigmas, stretch=stretch, **options)
+    train = _make_dataset(checkup, flip_pairs=flip_pairs, oks_sigmas=oks_sigmas, stretch=stretch, **options)
     held = None
     if checkup.val is not None:
         levels = train.records[0].levels
         options |= {"schema": train.schema, "stretch": str(levels) if levels else None}
-        held = _make_dataset(checkup.val, val_images_dir or images_dir, **options)
+        held = _make_dataset(checkup.val, **options)
     told = (*train.notes, *(held.notes if held else ()))
     doubts = [f.headline for f in checkup.findings if f.level == "suspicious" and not any(f.title in note for note in told)]
-    see = [f"To see where, and what to do: centerkp check {path}"] if doubts else []
+    see = [f"To see where, and what to do: centerkp check {list_words(path)}"] if doubts else []
     return replace(train, notes=(*train.notes, *doubts, *see)), held
 
 
 def read_dataset(
-    path: str | Path,
+    path: Paths,
     *,
-    images_dir: str | Path | None = None,
+    images_dir: Paths | None = None,
     schema: Schema | None = None,
     check_images: bool = True,
     stretch: str | None = None,
 ) -> Dataset:
     """Reads a COCO JSON that nothing is to be learned from, as one to evaluate on; arguments and errors as of `read_coco`."""
-    checkup = check_one(Path(path), images_dir, 512, check_images, stretch, for_training=False)
+    checkup = check_one(path, images_dir, 512, check_images, stretch, for_training=False)
     require_trainable(path, checkup.findings)
-    return _make_dataset(checkup, images_dir, schema=schema, check_images=check_images, stretch=stretch)
+    return _make_dataset(checkup, schema=schema, check_images=check_images, stretch=stretch)
 
 
 def _make_dataset(
     checkup: Checkup,
-    images_dir: str | Path | None,
     *,
     schema: Schema | None = None,
     flip_pairs: FlipPairs = None,
@@ -91,7 +91,7 @@ def _make_dataset(
     again = set(checkup.labels.rows[checkup.labels.is_repeated].tolist())
     once = [entry for row, entry in enumerate(reading.content["annotations"]) if row not in again]
     content = {**reading.content, "categories": used, "annotations": once}
-    file = read_label_file(checkup.path, images_dir, schema, flip_pairs, oks_sigmas, content)
+    file = read_source(replace(checkup.source, content=content), schema, flip_pairs, oks_sigmas)
     for change in checkup.changes:
         if change.noun != "file":
             file.remarks.add_note(change.noun, change.count, change.title)

@@ -1,9 +1,9 @@
 """The doctor's verdict on a dataset in words, the same for `centerkp check` and for training that refuses it."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from centerkp.doctor.findings import Finding, exit_code
+from centerkp.labels.content import Paths, list_words, name_paths
 from centerkp.labels.faults import SHOWN
 from centerkp.wording import count_of
 
@@ -38,7 +38,7 @@ def _count_kinds(number: int) -> str:
     return f"{count_of(number, 'kind')} of fault{'s' * (number > 1)}"
 
 
-def require_trainable(path: str | Path, findings: Sequence[Finding], val: str | Path | None = None) -> None:
+def require_trainable(path: Paths, findings: Sequence[Finding], val: Paths | None = None) -> None:
     """Refuses what `centerkp check` says that training would stop at, in the same words, all of it in one report.
 
     Args:
@@ -50,12 +50,12 @@ def require_trainable(path: str | Path, findings: Sequence[Finding], val: str | 
     if exit_code(findings) < 2:
         return
     grave = [finding for finding in findings if finding.level == "unusable" or finding.is_misread]
-    lines = [f"{path}: {verdict(findings)}"]
+    lines = [f"{name_paths(path)}: {verdict(findings)}"]
     for finding in grave:
         lines.append(f"- {finding.headline}{f': {finding.remedy}' if finding.remedy else ''}")
         lines += [f"    {place}" for place in finding.places[:SHOWN]]
         hidden = len(finding.rows) - len(finding.places)
         lines += [f"    and {hidden} more"] if finding.places and hidden > 0 else []
-    for file in dict.fromkeys(val if finding.part else path for finding in grave):
-        lines.append(f"All that was found, and what can be mended: centerkp check {file} --fix mended.json")
+    for files in dict.fromkeys(list_words(val if finding.part else path) for finding in grave):
+        lines.append(f"All that was found, and what can be mended: centerkp check {files} --fix mended.json")
     raise ValueError("\n".join(lines))

@@ -28,6 +28,7 @@ from centerkp.evaluation.tables import (
 )
 from centerkp.inference.detect import Detector, detect_records
 from centerkp.inference.model_loading import load_for_use
+from centerkp.labels.content import Paths, list_paths
 from centerkp.labels.records import Record
 from centerkp.results import Detection
 from centerkp.schema import OksSigmas, Schema
@@ -59,9 +60,9 @@ class ModelResult:
 
 def measure_models(
     models: Sequence[str | Path],
-    coco: str | Path,
+    coco: Paths,
     *,
-    images_dir: str | Path | None = None,
+    images_dir: Paths | None = None,
     tta: str | None = None,
     min_score: float | None = None,
     batch_size: int = 8,
@@ -86,7 +87,7 @@ def measure_models(
     console = console or make_console()
     results, datasets = [], {}
     for name, path in zip(name_models(models), models, strict=True):
-        source = load_source(path, coco, image_size, tta, console)
+        source = load_source(path, coco, images_dir, image_size, tta, console)
         schema = source.schema.with_sigmas(oks_sigmas)
         levels = getattr(source, "levels", None)
         if (schema, levels) not in datasets:  # models of one schema share the annotations
@@ -96,7 +97,7 @@ def measure_models(
             )
         dataset = datasets[schema, levels]
         for line in () if results else dataset.notes:
-            console.print(f"{Path(coco).name}: {line}")
+            console.print(f"{dataset.path.name}: {line}")
         if isinstance(source, PredictionFile):
             (detections, notes), speed = source.match(dataset), None
             for line in notes:
@@ -111,7 +112,12 @@ def measure_models(
 
 
 def load_source(
-    path: str | Path, coco: str | Path, image_size: int | None, tta: str | None, console: Console
+    path: str | Path,
+    coco: Paths,
+    images_dir: Paths | None,
+    image_size: int | None,
+    tta: str | None,
+    console: Console,
 ) -> Detector | PredictionFile:
     """What a path to be measured names: a file of predictions, by its ending .json, else a model."""
     if Path(path).suffix.lower() != ".json":
@@ -121,7 +127,7 @@ def load_source(
             f"{path}: found --tta or --image-size for a file of predictions, expected a model; leave them out, or name the "
             "model that predicted."
         )
-    return PredictionFile.read(path, coco)
+    return PredictionFile.read(path, coco, images_dir)
 
 
 def name_models(paths: Sequence[str | Path]) -> list[str]:
@@ -135,10 +141,16 @@ def name_models(paths: Sequence[str | Path]) -> list[str]:
     return [f"{name} ({n})" if name in repeated else name for n, name in enumerate(names, 1)]
 
 
-def write_metrics(results: Sequence[ModelResult], coco: str | Path, out: Path) -> Path:
+def write_metrics(results: Sequence[ModelResult], coco: Paths, out: Path) -> Path:
     """Writes the compared models' metrics.json: all numbers of each but the curves."""
     models = {r.name: {"model": r.path, "speed": r.speed and asdict(r.speed), **r.evaluation.to_dict()} for r in results}
-    content = {"made_by": mark("eval"), "coco": str(coco), "machine": describe_machine(), "models": models}
+    files = [str(path) for path in list_paths(coco)]
+    content = {
+        "made_by": mark("eval"),
+        "coco": files[0] if len(files) == 1 else files,
+        "machine": describe_machine(),
+        "models": models,
+    }
     return write_json(out / "metrics.json", content, indent=2)
 
 

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from centerkp.labels.annotations import Annotations, read_annotations
-from centerkp.labels.coco import load_json, match_schema, read_schema, require_coco
+from centerkp.labels.coco import read_schema
+from centerkp.labels.content import Paths, list_paths, load_json, name_paths, require_coco
 from centerkp.labels.faults import Remarks
+from centerkp.labels.label_file import match_schema, schema_of
 from centerkp.labels.records import Dataset, LeftOutImage, Record
 from centerkp.labels.tables import Table, is_number, read_images
 from centerkp.results import Detection
@@ -32,19 +34,25 @@ class PredictionFile:
     places: dict[int, tuple[int, list[int]]]
 
     @classmethod
-    def read(cls, path: str | Path, coco: str | Path) -> "PredictionFile":
-        """Loads a file of predictions; one without categories of its own has those of the dataset `coco`.
+    def read(cls, path: str | Path, coco: Paths, images_dir: Paths | None = None) -> "PredictionFile":
+        """Loads a file of predictions; one without categories of its own has those of the dataset `coco`, `images_dir`.
 
         Raises:
             FileNotFoundError, ValueError: there is none, it is something else, or its classes or keypoints are others.
         """
         path, content = Path(path), load_json(Path(path))
+        theirs, of = read_schema(coco, images_dir), name_paths(coco).name
         if isinstance(content, list):
-            schema = read_schema(coco)
+            if len(list_paths(coco)) > 1:  # which are numbered anew when they are joined
+                raise ValueError(
+                    f"{path}: found a list of COCO results for {of}, expected the dataset that its ids are from; name one "
+                    "JSON, or a file of predictions that names its images."
+                )
+            schema = theirs
             places = {c.category_id: (number, list(range(len(c.keypoints)))) for number, c in enumerate(schema.classes)}
             return cls(path, {"annotations": content}, schema, places)
         content = require_coco(path, content)
-        own, theirs, of = read_schema(path, content), read_schema(coco), Path(coco).name
+        own = schema_of(path, content)
         has_all = set(own.class_names) >= set(theirs.class_names)  # else it may be that not all classes were found
         compared = [c for c in content["categories"] if not has_all or c["name"] in theirs.class_names]
         match_schema(path, compared, theirs, of=of)

@@ -26,7 +26,12 @@ def relocate_names(names: Sequence[str], paths: Sequence[Path], out_path: Path) 
 
 
 def follow(path: str, old: str, new: Path) -> str:
-    """A path or pattern written down when the folder `new` was `old`: moved along with it if only the moved one leads on."""
+    """A path or pattern written down when the folder `new` was `old`: moved along with it if only the moved one leads on.
+
+    One that is not absolute, or a word that stands for something, stays.
+    """
+    if not os.path.isabs(path):
+        return path
     try:
         moved = os.path.normpath(new.absolute() / os.path.relpath(path, old))
     except ValueError:  # another drive

@@ -11,9 +11,10 @@ import numpy as np
 from centerkp.images.packed import PackedImage
 from centerkp.images.phash import group_hashes, perceptual_hash
 from centerkp.images.reading import read_image
-from centerkp.labels.coco import LabelFile, read_label_file
+from centerkp.labels.coco import read_label_file
 from centerkp.labels.faults import Remarks
 from centerkp.labels.image_files import map_image_files
+from centerkp.labels.label_file import LabelFile
 from centerkp.labels.relocate import relocate_names
 from centerkp.wording import count_of
 from centerkp.writing import WriteGuard, write_jsons

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from centerkp.formats.label_map import label_ids, read_label_map
-from centerkp.labels.coco import match_schema, read_schema
+from centerkp.labels.coco import read_schema
+from centerkp.labels.label_file import match_schema
 from centerkp.schema import OksSigmas, Schema
 from centerkp.sides import FlipPairs
 from centerkp.wording import quote

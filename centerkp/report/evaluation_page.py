@@ -21,6 +21,7 @@ from centerkp.evaluation.tables import (
     threshold_table,
 )
 from centerkp.images.reading import read_image
+from centerkp.labels.content import Paths, name_paths
 from centerkp.report.charts import Line, draw_lines
 from centerkp.report.evaluation_parts import (
     HEADLINES,
@@ -39,13 +40,13 @@ MATRIX_CLASSES = 30  # a larger confusion matrix is a list of its commonest mist
 PCK_END = 0.3  # where its curve has said what it can
 
 
-def write_evaluation_page(results: Sequence[ModelResult], coco: str | Path, path: str | Path) -> Path:
+def write_evaluation_page(results: Sequence[ModelResult], coco: Paths, path: str | Path) -> Path:
     """Writes the HTML page of one or several models evaluated on the same dataset and returns its path."""
     evaluations = {r.name: r.evaluation for r in results}
     first = results[0].evaluation
     count = "one model" if len(results) == 1 else f"{len(results)} models"
     page = Page(
-        f"Evaluation on {Path(coco).name}",
+        f"Evaluation on {name_paths(coco).name}",
         f"{count}, {first.images} images, {sum(first.objects.values())} annotated objects. "
         + "; ".join(r.path for r in results),
         "eval",

@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from centerkp.labels.coco import LabelFile, load_json, read_label_file
+from centerkp.labels.coco import read_label_file
+from centerkp.labels.content import load_json
+from centerkp.labels.label_file import LabelFile
 from centerkp.labels.records import Record
 from centerkp.labels.relocate import relocate_names
 from centerkp.review.suspects import Label, Suspect

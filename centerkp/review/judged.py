@@ -53,7 +53,7 @@ def judge_labels(
         ValueError, FileNotFoundError: the model or the labels cannot be used, or do not fit each other; says what.
     """
     model = _find_predictions(Path(model))
-    source = load_source(model, coco, None, tta, console)
+    source = load_source(model, coco, images_dir, None, tta, console)
     levels = getattr(source, "levels", None)
     stretch = str(levels) if levels else None
     dataset = read_coco(coco, images_dir=images_dir, schema=source.schema, check_images=check_images, stretch=stretch)

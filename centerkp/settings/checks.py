@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections.abc import Sequence
 from types import UnionType
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
 
 AUTO = 0  # the batch size that is still to be found
 LOGGERS = ("tensorboard", "wandb", "mlflow")
-_KINDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", tuple: "two numbers"}
+_KINDS: dict[Any, str] = {str: "text", int: "a whole number", float: "a number", bool: "true or false", tuple: "two numbers"}
+_KINDS[Sequence] = "a list of texts"
 
 
 def check_type(name: str, kind: Any, value: Any) -> Any:
@@ -29,6 +31,8 @@ def check_type(name: str, kind: Any, value: Any) -> Any:
         value = os.fspath(value)
     if str in kinds and int in kinds and isinstance(value, str) and value.isdecimal():
         return int(value)
+    if Sequence in kinds and isinstance(value, list | tuple) and value and all(isinstance(v, str | os.PathLike) for v in value):
+        return tuple(map(os.fspath, value)) if len(value) > 1 else os.fspath(value[0])
     if any(_fits(one, value) for one in kinds):
         return tuple(value) if tuple in kinds else value
     expected = " or ".join(_KINDS.get(one, "null") for one in kinds)
@@ -41,7 +45,7 @@ def _fits(kind: type, value: Any) -> bool:
         return isinstance(value, list | tuple) and len(value) == 2 and all(_fits(float, v) for v in value)
     if kind is float:
         return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+    return kind is not Sequence and isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
 
 
 def check_ranges(settings: "TrainSettings") -> None:
@@ -74,6 +78,13 @@ def check_combinations(settings: "TrainSettings") -> None:
             f"unfreeze_at: found {settings.unfreeze_at} with freeze '{settings.freeze}' and epochs {settings.epochs}, expected "
             "an epoch between the first and the last, and something frozen until then (--freeze backbone or stem)."
         )
+    for one, folders in (("coco", "images"), ("val", "val_images")):
+        files, given = (len(v) if isinstance(v, tuple) else 1 for v in (getattr(settings, one), getattr(settings, folders)))
+        if given not in (1, files):
+            raise ValueError(
+                f"settings: found {given} {folders} for {files} {one}, expected one folder for all files, or one for each in "
+                "their order."
+            )
     for one, other in (("coco", "tfrecord"), ("val", "val_tfrecord")):
         if getattr(settings, one) and getattr(settings, other):
             raise ValueError(f"settings: found {one} and {other}, expected one of the two; both name the same images.")

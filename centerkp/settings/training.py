@@ -2,16 +2,14 @@
 
 import json
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
 
 from centerkp.evaluation.monitors import MONITORS
 from centerkp.heads import FREEZABLE
 from centerkp.settings.checks import AUTO, check_combinations, check_ranges, check_type
-from centerkp.settings.defaults import LIGHT_LOSSES, STARTING_WORDS, find_defaults
+from centerkp.settings.defaults import LIGHT_LOSSES, find_defaults
 from centerkp.settings.fields import (
     of_augmentation,
     of_data,
@@ -22,13 +20,8 @@ from centerkp.settings.fields import (
     of_output,
     of_start,
 )
+from centerkp.settings.paths import Paths, anchor_paths, follow_paths, list_files, name_data
 from centerkp.wording import quote, suggest
-
-PATHS = (
-    "coco", "images", "val", "val_images", "tfrecord", "label_map", "val_tfrecord", "run", "weights", "augmentation",
-)  # fmt: skip
-# Those of the data, which may be elsewhere when a run is resumed.
-DATA_PATHS = tuple(name for name in PATHS if name not in ("run", "weights"))
 
 
 @dataclass(frozen=True)
@@ -38,10 +31,10 @@ class TrainSettings:
     The same names are the flags of `train.py` (with dashes) and the keys of `settings.json`.
     """
 
-    coco: str = of_data("", "COCO-format JSON with the training annotations", name="JSON")
-    images: str | None = of_data(None, "folder of the training images; by default found beside the JSON", name="DIR")
-    val: str | None = of_data(None, "COCO JSON for validation; by default a share of --coco is kept back", name="JSON")
-    val_images: str | None = of_data(None, "folder of the validation images; by default as for training", name="DIR")
+    coco: Paths = of_data("", "COCO-format JSON with the training annotations; several are joined as by 'merge'", name="JSON")
+    images: Paths = of_data(None, "folder of the images, once or for each JSON; by default found beside the JSON", name="DIR")
+    val: Paths = of_data(None, "COCO JSON for validation, or several; by default a share of --coco is kept back", name="JSON")
+    val_images: Paths = of_data(None, "folder of the validation images; by default as for training", name="DIR")
     tfrecord: str | None = of_data(
         None, "in place of --coco: TFRecords of the Object Detection API, as 'train.record-?????-of-00010'", name="PATTERN"
     )
@@ -63,8 +56,9 @@ class TrainSettings:
         "keypoints that swap in a mirror, as left_ear:right_ear,l_paw:r_paw ('none': nothing swaps); by default those of the "
         "JSON, else read from the names; where these tell none and places show sides, images are not mirrored",
         name="PAIRS",
+        repeat=True,
     )
-    oks_sigmas: str | None = of_data(None, "OKS sigmas of keypoints: one number, or name=0.05,other=0.1", name="SIGMAS")
+    oks_sigmas: str | None = of_data(None, "OKS sigmas: one number, or name=0.05,other=0.1", name="SIGMAS", repeat=True)
     point_box: float | None = of_data(
         None,
         "side of the box made around objects of one keypoint that have neither box nor mask, in pixels, or below 1 as a share "
@@ -168,6 +162,7 @@ class TrainSettings:
         "weights of loss terms that differ from the zoo's, as box_size=0.2,keypoint_regression=0.1; by default "
         f"{LIGHT_LOSSES} for efficientnet_lite0_fpn and none for the others",
         name="WEIGHTS",
+        repeat=True,
     )
     weight_classes: bool = of_learning(
         False,
@@ -260,8 +255,6 @@ class TrainSettings:
     @classmethod
     def read(cls, path: str | Path) -> "TrainSettings":
         """The settings in a run's `settings.json`; their paths follow the data if moved together with the run."""
-        from centerkp.labels.relocate import follow
-
         path = Path(path)
         if not path.is_file():
             raise FileNotFoundError(f"{path}: no such file; expected the settings.json of a run.")
@@ -271,9 +264,7 @@ class TrainSettings:
             raise ValueError(f"{path}: {error}") from None
         if not (settings.run and os.path.isabs(settings.run)):
             return settings
-        given = {name: getattr(settings, name) for name in PATHS if name != "run"}
-        moved: dict[str, Any] = {n: follow(v, settings.run, path.parent) for n, v in given.items() if v and os.path.isabs(v)}
-        return replace(settings, **moved)
+        return replace(settings, **follow_paths(settings, path.parent))
 
     def resolve(self) -> "TrainSettings":
         """The settings with every default that depends on others decided, as a run keeps them in settings.json.
@@ -288,10 +279,12 @@ class TrainSettings:
 
     def anchor(self) -> "TrainSettings":
         """The settings with absolute paths, as a run keeps them: they lead to the data from any folder."""
-        given = {name: getattr(self, name) for name in PATHS}
-        is_path = {n: v for n, v in given.items() if v and "://" not in v and not (n == "weights" and v in STARTING_WORDS)}
-        absolute: dict[str, Any] = {name: os.path.abspath(value) for name, value in is_path.items()}
-        return replace(self, **absolute)
+        return replace(self, **anchor_paths(self))
+
+    @property
+    def reads(self) -> list[str]:
+        """The files of labels and settings that a run reads, and that nothing may be written over."""
+        return list_files(self.coco, self.val, self.label_map, self.augmentation)
 
     @property
     def loggers(self) -> list[str]:
@@ -312,8 +305,7 @@ class TrainSettings:
     @property
     def data_name(self) -> str:
         """What the training data are called, for the name of the run folder."""
-        name = re.split(r"[-_.]?\?|[*\[]", Path(self.coco or self.tfrecord or "").name)[0]
-        return Path(name).stem or "records"
+        return name_data(self.coco or self.tfrecord)
 
     def to_dict(self) -> dict:
         """The settings by name as JSON has them, pairs as lists, for settings.json."""

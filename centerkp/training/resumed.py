@@ -7,6 +7,7 @@ from rich.console import Console
 
 from centerkp.evaluation.evaluate import evaluate
 from centerkp.inference.detect import detect_records
+from centerkp.labels.content import name_paths
 from centerkp.labels.records import Record
 from centerkp.model.center_net import CenterNet, load_model
 from centerkp.schema import Schema
@@ -41,8 +42,8 @@ def load_last(folder: RunFolder, schema: Schema, settings: TrainSettings) -> Cen
     own = [replace(c, flip_pairs=k.flip_pairs, flip_source=k.flip_source) for c, k in zip(schema.classes, known, strict=True)]
     if model.schema != Schema(tuple(own)):
         raise ValueError(
-            f"{settings.coco or settings.tfrecord}: its classes or keypoints differ from those {folder.last} was trained on; "
-            f"start a new run with --weights {folder.best}."
+            f"{name_paths(settings.coco or settings.tfrecord)}: its classes or keypoints differ from those {folder.last} was "
+            f"trained on; start a new run with --weights {folder.best}."
         )
     return model
 

@@ -85,7 +85,7 @@ def train(
     by_default = settings.weights == "auto"
     folder = RunFolder(resume) if resume else RunFolder.name(settings)
     if not resume:  # before anything is measured, which may take a while
-        folder.refuse_taken(path for path in (settings.coco, settings.val, settings.label_map, settings.augmentation) if path)
+        folder.refuse_taken(settings.reads)
     require_loggers(settings)
     share_addresses()
     report = RunReport.read(folder.report, started) if resume else RunReport.start(list_changed(settings), started)

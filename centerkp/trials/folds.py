@@ -18,7 +18,8 @@ from centerkp.evaluation.tables import print_notes, print_tables
 from centerkp.labels.counts import require_labels
 from centerkp.labels.records import Dataset, Record
 from centerkp.schema import Schema
-from centerkp.settings.training import DATA_PATHS, TrainSettings
+from centerkp.settings.paths import DATA_PATHS
+from centerkp.settings.training import TrainSettings
 from centerkp.settings.values import read_time
 from centerkp.training.batch_search import choose_batch_size
 from centerkp.training.choice import choose
@@ -60,7 +61,7 @@ def cross_validate(
     require_loggers(settings)
     folder = RunFolder(resume) if resume else RunFolder.name(settings)
     if not resume:
-        folder.refuse_taken(path for path in (settings.coco, settings.label_map, settings.augmentation) if path)
+        folder.refuse_taken(settings.reads)
     settings, choices = choose(settings)
     for line in choices:
         console.print(line)

@@ -73,8 +73,7 @@ def search_settings(
     console, folder = console or make_console(), Path(settings.run)
     optuna, kept = import_extra("optuna", "tune"), folder / "trials.json"
     refuse_place(folder)
-    reads = [path for path in (settings.coco, settings.val, settings.label_map, settings.augmentation) if path]
-    WriteGuard(reads, overwrite=True).check([kept, folder / "best_settings.json"])
+    WriteGuard(settings.reads, overwrite=True).check([kept, folder / "best_settings.json"])
     settings, choices = choose(settings)
     for line in choices:
         console.print(line)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from centerkp.labels.coco import NotCoco, read_coco_json
+from centerkp.labels.content import NotCoco, read_coco_json
 
 CONTENT = {
     "images": [{"id": 1, "file_name": "ä.png", "width": 64, "height": 48}],

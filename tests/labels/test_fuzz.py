@@ -14,7 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from centerkp.labels.coco import NotCoco, read_coco, read_schema
+from centerkp.labels.coco import read_coco, read_schema
+from centerkp.labels.content import NotCoco
 from centerkp.labels.counts import count_labels
 from centerkp.schema import Schema
 

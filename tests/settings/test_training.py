@@ -1,4 +1,6 @@
 import json
+import os
+from pathlib import Path
 
 import pytest
 
@@ -71,7 +73,7 @@ def test_flags_have_the_right_types():
         (0.5, 2.0),
         3,
         2e-3,
-        "v",
+        ["v"],
     )
     assert not hasattr(options, "epochs")  # not given: stays out, so that a file's value can hold
 
@@ -148,3 +150,30 @@ def test_paths_are_kept_absolute_and_words_as_they_are(tmp_path, monkeypatch):
         assert TrainSettings(coco="ann.json", weights=word).anchor().weights == word
     kept = TrainSettings(coco="ann.json", weights="best.keras").anchor()
     assert (kept.coco, kept.weights) == (str(tmp_path / "ann.json"), str(tmp_path / "best.keras"))
+
+
+def test_several_files_stay_a_list(tmp_path):
+    several = {"coco": ["a.json", Path("b.json")], "images": ("A", "B"), "val": ["c.json"]}
+    settings = TrainSettings(**several)
+    assert (settings.coco, settings.images, settings.val) == (("a.json", "b.json"), ("A", "B"), "c.json")
+    assert settings.data_name == "a+b" and settings.reads == ["a.json", "b.json", "c.json"]
+    assert settings.to_dict()["coco"] == ["a.json", "b.json"]
+    anchored = settings.anchor()
+    assert anchored.coco == (os.path.abspath("a.json"), os.path.abspath("b.json"))
+    assert TrainSettings.from_dict(json.loads(json.dumps(anchored.to_dict()))) == anchored
+    with pytest.raises(ValueError, match="found 3 images for 2 coco, expected one folder for all files, or one for each"):
+        TrainSettings(coco=["a", "b"], images=["A", "B", "C"])
+    with pytest.raises(ValueError, match="coco: found .* expected text or a list of texts"):
+        TrainSettings(coco=["a", 3])
+
+
+def test_several_files_follow_a_moved_run(tmp_path):
+    for name in ("old", "new"):
+        (tmp_path / name / "run").mkdir(parents=True)
+    for name in "ab":
+        (tmp_path / "new" / f"{name}.json").write_text("{}")
+    coco = [str(tmp_path / "old" / f"{name}.json") for name in "ab"]
+    written = TrainSettings(coco=coco, run=str(tmp_path / "old" / "run")).to_dict()
+    (tmp_path / "new" / "run" / "settings.json").write_text(json.dumps(written))
+    read = TrainSettings.read(tmp_path / "new" / "run" / "settings.json")
+    assert read.coco == tuple(str(tmp_path / "new" / f"{name}.json") for name in "ab")

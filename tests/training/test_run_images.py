@@ -14,7 +14,7 @@ from centerkp.images.sensors import Levels
 from centerkp.report.run_report import RunReport
 from centerkp.settings.training import TrainSettings
 from centerkp.training import train
-from centerkp.training.run_images import read_records
+from centerkp.training.run_images import read_images, read_records, write_images
 
 
 def _write_dataset(folder, low, high):
@@ -68,3 +68,15 @@ def test_the_flag_with_and_without_numbers():
         TrainSettings(coco="a.json", stretch="all")
     with pytest.raises(ValueError, match="found stretch and tfrecord"):
         TrainSettings(tfrecord="a.record", stretch="auto")
+
+
+def test_a_run_on_several_files_is_resumed_with_the_same_images(tmp_path):
+    coco = [_write_dataset(tmp_path / name, 0, 255) for name in "ab"]
+    settings = TrainSettings(coco=coco, images=[str(tmp_path / name) for name in "ab"])
+    _, train_records, held, _ = read_records(settings)
+    assert {record.path.parent.name for record in train_records + held} == {"a", "b"} and len(train_records) == 6
+    write_images(tmp_path / "images.json", train_records, held)
+    again = TrainSettings.from_dict(json.loads(json.dumps(settings.to_dict())))
+    _, kept_train, kept_held, notes = read_records(again, read_images(tmp_path / "images.json"))
+    assert [r.path for r in kept_train + kept_held] == [r.path for r in train_records + held]
+    assert not any("added" in note or "other labels" in note for note in notes)

@@ -1,0 +1,132 @@
+"""What a label file holds: loads a COCO JSON, and says what the file seems to be when it is something else."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from centerkp.formats.foreign import recognise_bytes, recognise_list, recognise_object
+from centerkp.labels.image_files import image_folders
+from centerkp.labels.tables import NOUNS
+from centerkp.wording import quote
+
+Paths = str | Path | Sequence[str | Path]  # of one dataset: a label file, or several that are one together
+
+
+def list_paths(paths: Paths | None) -> list[Path]:
+    """The files that make up a dataset; none for None."""
+    return [] if paths is None else [Path(paths)] if isinstance(paths, str | os.PathLike) else [Path(path) for path in paths]
+
+
+def name_paths(paths: Paths) -> Path:
+    """What the files of a dataset are called in messages: "a.json", or "a.json and 2 more"."""
+    first, *more = list_paths(paths)
+    return Path(f"{first} and {len(more)} more") if more else first
+
+
+def list_words(paths: Paths) -> str:
+    """The files of a dataset as they stand on a command line."""
+    return " ".join(map(str, list_paths(paths)))
+
+
+@dataclass(eq=False)
+class Source:
+    """The content of a label file, or of several as one, and where its images are looked for.
+
+    Args:
+        path: what it is called in messages.
+        place: the file whose neighbourhood holds the images, unless there is an `images_dir`.
+        notes: what was derived while it was made a COCO dataset.
+        files: the files that were read.
+    """
+
+    path: Path
+    place: Path
+    content: dict
+    images_dir: str | Path | None = None
+    notes: list[str] = field(default_factory=list)
+    files: tuple[Path, ...] = ()
+
+    @property
+    def folders(self) -> list[Path]:
+        """Where the images of the labels are looked for."""
+        return image_folders(self.place, self.images_dir)
+
+
+def open_label_file(path: Path, images_dir: str | Path | None = None) -> Source:
+    """Loads one label file; raises as `read_coco_json`."""
+    return Source(path, path, read_coco_json(path), images_dir, files=(path,))
+
+
+class NotCoco(ValueError):
+    """A file that is no COCO dataset: what was found in place of which, and what to do."""
+
+    def __init__(self, path: Path, found: str, remedy: str):
+        super().__init__(f"{path}: {found}; {remedy}.")
+        self.found, self.remedy = found, remedy
+
+
+def read_coco_json(path: Path) -> dict:
+    """Loads a COCO dataset and says what the file seems to be when it is something else.
+
+    The three lists 'images', 'annotations' and 'categories' are there afterwards; what stands in them is not yet checked.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        NotCoco: the file is no COCO dataset.
+    """
+    return require_coco(path, load_json(path))
+
+
+def load_json(path: Path) -> Any:
+    """Loads a JSON, be it COCO or not, in UTF-8 or UTF-16, with or without a byte order mark; raises as `read_coco_json`."""
+    if path.is_dir():
+        inside = sorted(p.name for p in path.glob("*.json"))[:10]
+        raise _not_coco(path, f"a folder with the JSON files {inside}", "give one JSON file")
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: found no such file, expected a COCO JSON; check the path.")
+    data = path.read_bytes()
+    try:
+        content = json.loads(data, object_pairs_hook=_read_json_object)
+    except _RepeatedKey as error:
+        raise NotCoco(path, str(error), "join the two, or delete one") from None
+    except (ValueError, RecursionError) as error:
+        raise _not_coco(path, *recognise_bytes(path, data, error)) from None
+    return content
+
+
+def require_coco(path: Path, content: Any) -> dict:
+    """What a JSON holds, if it is a COCO dataset as `read_coco_json` promises it; raises NotCoco else."""
+    if not isinstance(content, dict):
+        raise _not_coco(path, *recognise_list(content))
+    lacking = [key for key in NOUNS if not isinstance(content.get(key), list)]
+    if lacking:
+        raise _not_coco(path, *recognise_object(content, lacking))
+    for key in ("images", "categories"):
+        if not content[key]:
+            found = f"found an empty list '{key}', expected at least one entry"
+            raise NotCoco(path, found, "check the export's settings")
+    return content
+
+
+class _RepeatedKey(ValueError):
+    pass
+
+
+def _read_json_object(pairs: list[tuple[str, object]]) -> dict:
+    """One object while a COCO JSON is loaded; refuses a key that stands twice with different values."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        strange = next((key for key, value in pairs if value is not content[key] and value != content[key]), None)
+        if strange is not None:
+            where = f"the object with id {quote(content['id'])}" if "id" in content else f"the object of {quote(list(content))}"
+            raise _RepeatedKey(f"found the key {strange!r} twice with different values in {where}, expected it once")
+    return content
+
+
+def _not_coco(path: Path, found: str, remedy: str) -> NotCoco:
+    """The error of reading a COCO JSON when the file seems to be something else."""
+    expected = "a COCO dataset (a JSON object with the lists 'images', 'annotations' and 'categories')"
+    return NotCoco(path, f"found what seems to be {found}, expected {expected}", remedy)

@@ -1,0 +1,79 @@
+"""Several label files that are one dataset: read together as `merge` joins them, each with its own folder of images."""
+
+import json
+
+import pytest
+from coco_files import write_coco, write_picture
+
+from centerkp.doctor.check import check_dataset
+from centerkp.labels.coco import read_coco, read_label_file, read_schema
+from centerkp.labels.merging import merge_coco
+
+BEE = {"id": 3, "name": "bee", "keypoints": ["head", "sting"], "skeleton": [[1, 2]]}
+WASP = {"id": 7, "name": "wasp"}
+
+
+@pytest.fixture
+def two(tmp_path):
+    """Bees (3) and wasps (7); wasps (3) and bees (9) with images of the same names."""
+    a = write_coco(tmp_path / "a" / "a.json", {"1.png": [3, 7], "2.png": []}, [BEE, WASP])
+    for number in (1, 2):
+        write_picture(tmp_path / "b" / "images" / f"{number}.png", 100 + number)
+    return a, write_coco(tmp_path / "b" / "b.json", {"1.png": [9], "2.png": [3]}, [WASP | {"id": 3}, BEE | {"id": 9}])
+
+
+def test_it_is_what_the_merged_file_gives(two, tmp_path):
+    merged, joined = read_coco(merge_coco(two, tmp_path / "ab.json").file), read_coco(two)
+    assert joined.schema == merged.schema == read_schema(two)
+    assert [r.image_id for r in joined.records] == [1, 2, 3, 4]
+    for one, other in zip(joined.records, merged.records, strict=True):
+        assert one.path.resolve() == other.path.resolve()
+        assert one.class_ids.tolist() == other.class_ids.tolist() and (one.boxes_xyxy == other.boxes_xyxy).all()
+    assert str(joined.path) == f"{two[0]} and 1 more"
+
+
+def test_one_path_in_a_list_is_that_file(two):
+    assert read_label_file([two[0]]).path == read_label_file(two[0]).path == two[0]
+
+
+def test_folders_of_images_go_with_the_files(two, tmp_path):
+    for name in "ab":
+        (tmp_path / name / "images").rename(tmp_path / f"pictures_{name}")
+    folders = [tmp_path / "pictures_a", str(tmp_path / "pictures_b")]
+    paths = [record.path.resolve() for record in read_coco(two, images_dir=folders).records]
+    assert paths == [folder / f"{n}.png" for folder in (tmp_path / "pictures_a", tmp_path / "pictures_b") for n in (1, 2)]
+    with pytest.raises(ValueError, match="found 3 images folders for 2 files, expected none, one, or one for each"):
+        read_coco(two, images_dir=[*folders, tmp_path])
+    same = read_coco(two, images_dir=tmp_path / "pictures_a")
+    assert len({record.path.resolve() for record in same.records}) == 2
+    assert any("the same file listed more than once" in note for note in same.notes)
+
+
+def test_what_contradicts_is_refused_in_a_sentence(two, tmp_path):
+    content = json.loads(two[1].read_text())
+    content["categories"][1]["keypoints"] = ["sting", "head"]
+    two[1].write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="category 'bee': found the keypoints .* expected the same in the same order"):
+        read_coco(two)
+    with pytest.raises(ValueError, match="twice among the files, expected each once"):
+        read_coco([two[0], two[0]])
+
+
+def test_notes_are_of_all_files(two):
+    content = json.loads(two[1].read_text())
+    for entry in content["annotations"]:
+        del entry["iscrowd"]
+    two[1].write_text(json.dumps(content))
+    notes = [note for note in read_coco(two).notes if "iscrowd" in note]
+    assert notes == ["2 annotations: 'iscrowd' missing, read as 0"]
+
+
+def test_a_validation_set_of_several_files_has_the_training_classes(two):
+    schema = read_schema(two[0])
+    assert len(read_coco(two[::-1], schema=schema).records) == 4
+
+
+def test_the_doctor_examines_them_as_one(two):
+    checkup = check_dataset(two, val=[two[1]])
+    assert checkup.reading.num_images == 4 and checkup.source.files == tuple(two)
+    assert checkup.schema == read_schema(two) and checkup.val.reading.num_images == 2

@@ -66,3 +66,22 @@ def import_quietly(name: str) -> ModuleType:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # also for what TensorFlow says later, as of a GPU that is not there
     with native_silence():
         return import_module(name)
+
+
+def import_extra(package: str, extra: str) -> Any:
+    """Imports a package that only one format or logger needs; FileNotFoundError with the remedy where it is missing.
+
+    Args:
+        extra: the optional dependencies of centerkp that contain it, such as "onnx".
+
+    Raises:
+        FileNotFoundError: it is not installed; names the command that installs it.
+    """
+    try:
+        return import_module(package)
+    except ModuleNotFoundError as error:
+        if error.name != package.split(".")[0]:
+            raise
+        raise FileNotFoundError(
+            f"{package}: found no such package, expected it for what was asked; run: pip install 'centerkp[{extra}]'."
+        ) from None

@@ -61,6 +61,8 @@ EVERY = [
     "show data/train.json --targets --augment",
     "split data/train.json --val 0.5 --out halves",
     "merge data/train.json data/val.json --out merged.json",
+    "import data/train.json imported.json",
+    "export-labels data/train.json yolo",
     "sigmas data/train.json data/again.json",
     "label-map data/train.json",
     "tfrecord write data/train.json train.record",

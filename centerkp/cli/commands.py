@@ -30,6 +30,8 @@ COMMANDS = (
     "show",
     "split",
     "merge",
+    "import",
+    "export_labels",
     "sigmas",
     "label_map",
     "tfrecord",

@@ -1,6 +1,10 @@
 """`centerkp merge`."""
 
 import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from centerkp.labels.merging import Merged
 
 HELP = "join COCO JSONs into one"
 NEEDS_KERAS = False
@@ -22,14 +26,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """The command `centerkp merge`: joins COCO files into one."""
+    from centerkp.labels.merging import merge_coco
+
+    print_merged(merge_coco(options.coco, options.out, images_dirs=options.images, overwrite=options.overwrite))
+
+
+def print_merged(merged: "Merged") -> None:
+    """What `centerkp merge` says of the file that it has written."""
     from rich.table import Table
 
     from centerkp.cli.commands import print_notes
     from centerkp.console import make_console
-    from centerkp.labels.merging import merge_coco
     from centerkp.wording import count_of
 
-    merged = merge_coco(options.coco, options.out, images_dirs=options.images, overwrite=options.overwrite)
     console = make_console()
     table = Table("class", box=None, header_style="dim")
     table.add_column("objects", justify="right")

@@ -17,6 +17,7 @@ from centerkp.doctor.statistics import Statistics, check_rare_classes, check_sta
 from centerkp.doctor.structure import check_categories, check_negatives, check_objects, check_structure
 from centerkp.doctor.twins import check_neighbours, check_twins
 from centerkp.doctor.write_back import mend_labels, name_images
+from centerkp.formats.gathering import complete_keypoints
 from centerkp.labels.content import NotCoco, Paths, Source, list_paths, name_paths
 from centerkp.labels.joining import open_label_files
 from centerkp.schema import Schema
@@ -66,6 +67,7 @@ def check_dataset(
     stretch: str | None = None,
     is_split: bool = True,
     point_box: float | None = None,
+    trained: Schema | None = None,
 ) -> Checkup:
     """Examines a COCO dataset for training: calls every check of the doctor, and never stops at the first fault.
 
@@ -111,7 +113,9 @@ def _check_train_and_val(
             checkup.findings += check_neighbours(checkup.images.looks, checkup.reading)
     else:
         stretch = str(checkup.images.levels) if checkup.images.levels else stretch
-        checkup.val = check_one(val, val_images_dir, image_size, open_images, stretch, False, False, point_box)
+        checkup.val = check_one(
+            val, val_images_dir, image_size, open_images, stretch, False, False, point_box, trained=checkup.schema
+        )
         checkup.findings += [replace(f, part="val") for f in checkup.val.findings if f.level in _FOR_BOTH]
         checkup.findings += _compare_categories(checkup, checkup.val)
     checkup.findings = sort_findings(checkup.findings)
@@ -130,17 +134,20 @@ def check_one(
     for_training: bool = True,
     is_split: bool | None = None,
     point_box: float | None = None,
+    trained: Schema | None = None,
 ) -> Checkup:
     """All checks of the doctor on one file, in order: what it holds, its images, its labels, its statistics.
 
     Args:
         is_split: whether training is to find images to validate on in it, too; None when it may have no objects at all.
+        trained: whose keypoints those of a file to validate on are, where its tool names only labelled ones.
     """
     path = name_paths(paths)
     try:
         source = open_label_files(paths, images_dir)
     except NotCoco as error:
         return Checkup(path, [Finding("unusable", error.found, 1, "file", error.remedy)])
+    complete_keypoints(source.content, {kind.name: kind.keypoints for kind in trained.classes} if trained else {})
     raw, mending = read_with_findings(path, source.content), Mending(source.content).mend()
     reading = read_with_findings(path, mending.content) if mending.changes or raw.faults or raw.notes else raw
     folders = source.folders if open_images else []

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from centerkp import __version__
+from centerkp.console import import_extra
 from centerkp.export.fold import FoldedNetwork
 from centerkp.export.onnx_decode import write_decode
 from centerkp.export.onnx_layers import OPSET, Graph, write_network
 from centerkp.export.onnx_letterbox import write_letterbox
 from centerkp.heads import STRIDE
 from centerkp.runtimes.artefact import Description
-from centerkp.runtimes.extras import import_extra
 
 IR_VERSION = 8  # the file format that goes with the operator set
 ONNX_PRECISIONS = ("fp32", "fp16")

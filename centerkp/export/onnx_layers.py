@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from keras import layers, ops
 
+from centerkp.console import import_extra
 from centerkp.export.fold import FoldedNetwork, scale_and_shift
-from centerkp.runtimes.extras import import_extra
 
 OPSET = 17  # of 2022; nothing newer is needed, and runtimes in the field are older than this package
 

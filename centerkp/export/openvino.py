@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from centerkp.console import import_extra
 from centerkp.export.fold import FoldedNetwork
 from centerkp.export.onnx_file import write_onnx
 from centerkp.runtimes.artefact import Description
-from centerkp.runtimes.extras import import_extra
 
 OPENVINO_PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 # Whatever moves a coordinate stays float: only the network's own convolutions and additions become int8.

@@ -35,7 +35,7 @@ def recognise_bytes(path: Path, data: bytes, error: Exception) -> tuple[str, str
     if "tfrecord" in path.name.lower() or path.suffix == ".record" or 0 < first_record <= len(data) - 16:
         return "a TFRecord", "give the COCO JSON that it was made from, or train on it with --tfrecord"
     if all(re.fullmatch(r"\d+(\s+[-+.\deE]+){4,}", line.strip()) for line in text.splitlines()[:3]):
-        return "a YOLO label file (one line of numbers an object)", _EXPORT_AGAIN
+        return "a YOLO label file (one line of numbers an object)", "give the folder of the label files, or their data.yaml"
     if text[0] in "{[" and isinstance(error, UnicodeDecodeError):
         return f"JSON in another encoding than UTF-8 ({error})", "save it as UTF-8, in Python with open(..., encoding='utf-8')"
     if isinstance(error, json.JSONDecodeError) and (text[0] in "{[" or text.startswith(_COMMENTS)):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from centerkp.formats.foreign import recognise_bytes, recognise_list, recognise_object
+from centerkp.formats.sources import read_content, read_file, read_folder
 from centerkp.labels.image_files import image_folders
 from centerkp.labels.tables import NOUNS
 from centerkp.wording import quote
@@ -55,9 +56,21 @@ class Source:
         return image_folders(self.place, self.images_dir)
 
 
-def open_label_file(path: Path, images_dir: str | Path | None = None) -> Source:
-    """Loads one label file; raises as `read_coco_json`."""
-    return Source(path, path, read_coco_json(path), images_dir, files=(path,))
+def open_label_file(path: Path, images_dir: str | Path | None = None, frames_dir: Path | None = None) -> Source:
+    """Loads one label file, a COCO JSON or a file or folder of another tool; raises as `read_coco_json`, or `LabelFault`.
+
+    Args:
+        frames_dir: where frames are written that only videos hold, as `formats.sleap.read_sleap` takes it.
+    """
+    folder = None if images_dir is None else Path(images_dir)
+    if path.is_dir():
+        found = read_folder(path, folder)
+    else:
+        found = read_file(path, folder, frames_dir) if path.exists() else None
+    content = None if found else load_json(path)
+    found = found or read_content(path, content)
+    content, notes = found or (require_coco(path, content), [])
+    return Source(path, path, content, images_dir, notes, (path,))
 
 
 class NotCoco(ValueError):

@@ -31,9 +31,9 @@ SAME_ASPECT = 0.01  # width and height scaled by factors this close: the image w
 
 
 def image_folders(path: Path, images_dir: str | Path | None) -> list[Path]:
-    """Where the images of a JSON are looked for: `images_dir`, or beside the JSON, in its `images/` and in `../images`."""
+    """Where the images of labels are looked for: `images_dir`, or in their folder, its `images/` and `../images`."""
     if images_dir is None:
-        folder = path.parent
+        folder = path if path.is_dir() else path.parent
         nearby = folder, folder / "images", folder.resolve().parent / "images"
         return list({place.resolve(): place for place in nearby if place.is_dir()}.values())
     if not Path(images_dir).is_dir():
@@ -65,6 +65,7 @@ def _spell_name(name: str) -> Iterator[list[str]]:
         texts += [address, *parse_qs(query).get("d", ())]
     texts += [unquote(text) for text in texts]
     texts += [unquote(text) for text in texts]  # some are encoded twice
+    texts += [re.sub(r"(^|/)[0-9a-f]{8}-([^/]+)$", r"\1\2", text) for text in texts]  # Label Studio's mark of an upload
     for text in dict.fromkeys(texts):
         parts = [part for part in re.split(r"[\\/]+", text) if part not in ("", ".", "..")]
         if parts:

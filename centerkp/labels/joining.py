@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from centerkp.formats.gathering import complete_keypoints, gathered_keypoints
 from centerkp.labels.content import Paths, Source, list_paths, name_paths, open_label_file
 from centerkp.labels.faults import Remarks
 from centerkp.labels.label_file import LabelFile, read_source
@@ -29,13 +30,27 @@ def open_label_files(paths: Paths, images_dir: Paths | None = None) -> Source:
     pairs = pair_images(paths, images_dir)
     if len(pairs) == 1:
         return open_label_file(*pairs[0])
-    files = [read_source(open_label_file(*pair)) for pair in pairs]
+    files = read_together(pairs)
     remarks = Remarks(name_paths(paths))
     content = join_contents(files, remarks)
-    rename_images(content, files, pairs[0][0])
+    place = pairs[0][0] / "labels.json" if pairs[0][0].is_dir() else pairs[0][0]
+    rename_images(content, files, place)
+    told = [f"{file.path.name}: {note}" for file in files for note in file.derived]
     # Of the images, which have other names now; what is mended in the objects, the joined labels have as well.
-    told = [f"{file.path.name}: {note.sentence}" for file in files for note in file.remarks.notes if note.noun == "image"]
-    return Source(remarks.path, pairs[0][0], content, None, [*told, *remarks.sentences], tuple(file for file, _ in pairs))
+    told += [f"{file.path.name}: {note.sentence}" for file in files for note in file.remarks.notes if note.noun == "image"]
+    return Source(remarks.path, place, content, None, [*told, *remarks.sentences], tuple(file for file, _ in pairs))
+
+
+def read_together(pairs: Sequence[tuple[Path, Path | None]]) -> list[LabelFile]:
+    """The label files of a dataset, each judged by itself; keypoints that tools name only where they set them are of all."""
+    sources = [open_label_file(*pair) for pair in pairs]
+    names: dict[str, dict[str, None]] = {}
+    for source in sources:
+        for name, keypoints in gathered_keypoints(source.content).items():
+            names.setdefault(name, {}).update(dict.fromkeys(keypoints))
+    for source in sources:
+        complete_keypoints(source.content, {name: list(keypoints) for name, keypoints in names.items()})
+    return [read_source(source) for source in sources]
 
 
 def pair_images(paths: Paths, images_dir: Paths | None = None) -> list[tuple[Path, Path | None]]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from centerkp.formats.gathering import complete_keypoints
 from centerkp.labels.annotations import Annotations, read_annotations
 from centerkp.labels.content import Source
 from centerkp.labels.faults import Remarks
@@ -16,7 +17,10 @@ from centerkp.sides import FlipPairs
 
 @dataclass(eq=False)
 class LabelFile:
-    """A COCO file without faults, its images found but not opened: rows are places in the lists of `content`."""
+    """A label file without faults, its images found but not opened: rows are places in the lists of `content`.
+
+    `derived` are notes on what another tool's file lacked, which stands in `content` now.
+    """
 
     path: Path
     content: dict
@@ -24,6 +28,7 @@ class LabelFile:
     images: Images
     annotations: Annotations
     remarks: Remarks
+    derived: Sequence[str] = ()
 
 
 def read_source(
@@ -31,6 +36,7 @@ def read_source(
 ) -> LabelFile:
     """Checks loaded labels as `read_coco` does, and refuses what it does, but opens no image and changes nothing."""
     content, remarks = source.content, Remarks(source.path)
+    complete_keypoints(content, {kind.name: kind.keypoints for kind in schema.classes} if schema else {})
     for note in source.notes:
         remarks.add_sentence(note)
     schema, places = match_schema(source.path, _require_categories(content, remarks), schema, flip_pairs, oks_sigmas)
@@ -40,7 +46,7 @@ def read_source(
     rows = {image_id: row for row, image_id in enumerate(ids) if image_id is not None}
     annotations = read_annotations(Table(content, "annotations", remarks), rows, names, places, schema)
     remarks.raise_faults()
-    return LabelFile(source.path, content, schema, images, annotations, remarks)
+    return LabelFile(source.path, content, schema, images, annotations, remarks, source.notes)
 
 
 def schema_of(path: Path, content: Mapping, flip_pairs: FlipPairs = None, oks_sigmas: OksSigmas = None) -> Schema:

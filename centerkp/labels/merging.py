@@ -7,8 +7,8 @@ from pathlib import Path
 
 from centerkp.labels.content import open_label_file
 from centerkp.labels.faults import Remarks
-from centerkp.labels.joining import join_contents, pair_images, rename_images
-from centerkp.labels.label_file import read_source
+from centerkp.labels.joining import join_contents, pair_images, read_together, rename_images
+from centerkp.labels.label_file import LabelFile, read_source
 from centerkp.wording import count_of
 from centerkp.writing import WriteGuard, write_json
 
@@ -50,10 +50,35 @@ def merge_coco(
         raise ValueError(f"merge: found {count_of(len(paths), 'file')}, expected two or more; name them all before --out.")
     pairs = pair_images(paths, images_dirs)
     WriteGuard(paths, overwrite).check([out])
-    sources = [read_source(open_label_file(*pair)) for pair in pairs]
+    sources = read_together(pairs)
     files = [path for source in sources for path in source.images.paths]
     WriteGuard([*paths, *files], overwrite).check([out])
     remarks = Remarks(out)
+    for source in sources:
+        for note in source.derived:
+            remarks.add_sentence(f"{source.path.name}: {note}")
+    return _write_joined(sources, out, remarks)
+
+
+def import_labels(
+    path: str | Path, out: str | Path, *, images_dir: str | Path | None = None, overwrite: bool = False
+) -> Merged:
+    """Writes the labels of another tool as a COCO file, numbered from 1; names of images lead there from `out`.
+
+    Frames that only SLEAP's videos hold are written as pictures into a folder beside it, named after it.
+
+    Raises:
+        ValueError, FileNotFoundError, FileExistsError: as `merge_coco`.
+    """
+    path, out = Path(path), Path(out)
+    WriteGuard([path], overwrite).check([out])
+    source = read_source(open_label_file(path, images_dir, out.with_name(f"{out.stem}_frames")))
+    WriteGuard([path, *source.images.paths], overwrite).check([out])
+    return _write_joined([source], out, source.remarks)
+
+
+def _write_joined(sources: Sequence[LabelFile], out: Path, remarks: Remarks) -> Merged:
+    """Writes label files that are one dataset into one COCO file."""
     content = join_contents(sources, remarks)
     rename_images(content, sources, out)
     write_json(out, content)

@@ -81,6 +81,8 @@ def split_coco(
     WriteGuard([source.path, *source.images.paths], overwrite).check(files.values())
     counts = count_objects_by_image(source)
     remarks = Remarks(source.path)
+    for note in source.derived:
+        remarks.add_sentence(note)
     groups = group_images(source, group_by, remarks, phash_distance)
     group_parts = assign_groups(sum_groups(counts, groups), fractions, seed)
     part_ids = group_parts[groups]

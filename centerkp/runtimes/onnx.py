@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
+from centerkp.console import import_extra
 from centerkp.runtimes.artefact import AnySizeDetector, Description
-from centerkp.runtimes.extras import import_extra
 
 
 class OnnxDetector(AnySizeDetector):

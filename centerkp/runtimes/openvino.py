@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
+from centerkp.console import import_extra
 from centerkp.runtimes.artefact import OUTPUTS, AnySizeDetector, Description
-from centerkp.runtimes.extras import import_extra
 
 # Said in words for each precision, because the runtime would take bfloat16 by itself wherever the processor has it.
 COMPUTED_IN = {"fp32": "f32", "fp16": "f32", "bf16": "bf16", "int8": "f32"}

@@ -12,7 +12,7 @@ from uuid import uuid4
 import keras
 import numpy as np
 
-from centerkp.runtimes.extras import import_extra
+from centerkp.console import import_extra
 from centerkp.settings.training import TrainSettings
 from centerkp.training.callbacks import draw_validation
 from centerkp.training.run import Run

@@ -12,8 +12,7 @@ import keras
 from rich.console import Console
 from rich.table import Table
 
-from centerkp.console import make_console
-from centerkp.runtimes.extras import import_extra
+from centerkp.console import import_extra, make_console
 from centerkp.settings.training import TrainSettings
 from centerkp.training.choice import choose
 from centerkp.training.run_folder import RunFolder

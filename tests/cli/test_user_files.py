@@ -76,6 +76,8 @@ def commands(own: Path, out: Path, models) -> dict[str, list]:
         "show": ["show", ann, "--out", out / "s.png"],
         "split": ["split", ann, "--val", 0.4, "--out", out],
         "merge": ["merge", ann, own / "val" / "val.json", "--out", out / "all.json"],
+        "import": ["import", ann, out / "i.json"],
+        "export_labels": ["export-labels", ann, out / "yolo"],
         "sigmas": ["sigmas", ann, own / "b.json", "--out", out / "s.json"],
         "label_map": ["label-map", ann, out / "map.pbtxt"],
         "tfrecord": ["tfrecord", "write", ann, out / "x.record"],
@@ -195,6 +197,8 @@ OWN_INPUTS = {
     "show annotations": ["show", "a.json", "--out", "a.json"],
     "merge": ["merge", "a.json", "val/val.json", "--out", "val/val.json"],
     "merge image": ["merge", "a.json", "val/val.json", "--out", "images/1.png"],
+    "import": ["import", "a.json", "images/../a.json"],
+    "import image": ["import", "a.json", "images/1.png"],
     "sigmas first": ["sigmas", "a.json", "b.json", "--out", "a.json"],
     "sigmas second": ["sigmas", "a.json", "b.json", "--out", "b.json"],
     "label_map": ["label-map", "a.json", "a.json"],
@@ -236,7 +240,7 @@ FOREIGN = {
     "export openvino": "m.bin", "export litert": "m.tflite", "export saved_model": "m", "eval": "report.html",
     "report": "page.html", "report several": "page.html",
     "infer": "images/1.png", "infer video": "videos/c.mp4", "train": "run/settings.json", "train folds": "run/settings.json",
-    "demo": "demo/notes.txt", "tune": "tune/trials.json",
+    "demo": "demo/notes.txt", "tune": "tune/trials.json", "import": "i.json", "export_labels": "yolo",
 }  # fmt: skip
 
 

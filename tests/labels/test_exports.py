@@ -166,7 +166,7 @@ def label_studio_tasks():
 
 REFUSED = [
     (results, "a COCO results file (predictions with scores)", "give the dataset's own JSON"),
-    (label_studio_tasks, "a Label Studio task list", "export the labels again in COCO format"),
+    (label_studio_tasks, "a Label Studio file with a fault (no 'original_height')", "export it again as JSON"),
     (lambda: {"note": "", "cvat": [{"file_name": "a"}]}, "without the list 'images'", "export the labels again"),
     (lambda: {"categories": [], "images": []}, "without the list 'annotations'", "export the labels again"),
     (lambda: sleap() | {"categories": []}, "an empty list 'categories'", "check the export's settings"),

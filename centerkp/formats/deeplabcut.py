@@ -1,0 +1,90 @@
+"""DeepLabCut: a project with a table for every video, as CSV and HDF5, a column for each coordinate of a body part."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from centerkp.console import import_extra
+from centerkp.formats.gathering import Gathering, LabelFault, reading
+
+KIND = "DeepLabCut table"
+CLASS = "animal"
+_LEVELS = ("scorer", "individuals", "bodyparts", "coords")
+
+
+def find_tables(folder: Path) -> list[Path]:
+    """The tables of labels in a project of DeepLabCut, or in the folder of one of its videos; CSV before HDF5."""
+    tables: dict[Path, Path] = {}
+    for pattern in ("CollectedData_*.h5", "CollectedData_*.csv"):
+        for place in ("labeled-data/*/", "*/", ""):
+            tables |= {path.with_suffix(""): path for path in folder.glob(place + pattern)}
+    return sorted(tables.values())
+
+
+def read_deeplabcut(tables: Sequence[Path], gathering: Gathering) -> None:
+    """Reads tables of labels; every individual is an object of the one class, and unique body parts are another's.
+
+    Raises:
+        LabelFault: a table of something else, as of predictions.
+        FileNotFoundError: pandas and PyTables are needed, and not there.
+    """
+    for path in tables:
+        with reading(path, KIND):
+            beside = path.with_suffix(".csv")
+            header, rows = _read_csv(beside) if beside.is_file() else _read_hdf5(path)
+            if "likelihood" in header["coords"]:
+                raise LabelFault(
+                    f"{path}: found predictions of DeepLabCut, expected labels; give CollectedData_*.csv or the project."
+                )
+            individuals = header.get("individuals", [CLASS] * len(header["coords"]))
+            for name, cells in rows:
+                _add_image(gathering, name, list(zip(individuals, header["bodyparts"], header["coords"], cells, strict=True)))
+    gathering.note("object", f"DeepLabCut names no class, called '{CLASS}'", len(gathering.objects))
+    _add_skeleton(tables[0].parent, gathering)
+
+
+def _add_image(gathering: Gathering, name: str, cells: list[tuple[str, str, str, Any]]) -> None:
+    """Adds one row of a DeepLabCut table: an image and its animals."""
+    image_id = gathering.add_image(name.replace("\\", "/"))
+    animals: dict[str, dict[str, dict[str, float]]] = {}
+    for individual, part, axis, cell in cells:
+        if str(cell).strip().lower() not in ("", "nan"):
+            animals.setdefault(individual, {}).setdefault(part, {})[axis] = float(cell)
+    for individual, parts in animals.items():
+        points = {part: (place["x"], place["y"], 2) for part, place in parts.items()}
+        gathering.add_object(image_id, "single" if individual == "single" else CLASS, None, points)
+
+
+def _read_csv(path: Path) -> tuple[dict[str, list[str]], list[tuple[str, list[str]]]]:
+    """The header of a DeepLabCut table by its levels, and the rows: an image's path, in one cell or in three, and numbers."""
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        table = [row for row in csv.reader(file) if row]
+    header = {row[0]: row for row in table[: len(_LEVELS)] if row[0] in _LEVELS}
+    first = header["coords"].index("x")
+    levels = {level: row[first:] for level, row in header.items()}
+    return levels, [("/".join(cell for cell in row[:first] if cell), row[first:]) for row in table[len(header) :]]
+
+
+def _read_hdf5(path: Path) -> tuple[dict[str, list[str]], list[tuple[str, list[str]]]]:
+    """The same from the HDF5 of a DeepLabCut table, which pandas wrote."""
+    frame = import_extra("pandas", "deeplabcut").read_hdf(path)
+    header = {str(level): list(map(str, frame.columns.get_level_values(level))) for level in frame.columns.names}
+    names = ["/".join(map(str, name)) if isinstance(name, tuple) else str(name) for name in frame.index]
+    return header, list(zip(names, frame.to_numpy().tolist(), strict=True))
+
+
+def _add_skeleton(folder: Path, gathering: Gathering) -> None:
+    """The edges that the config.yaml of a DeepLabCut project names, in a folder above its tables."""
+    config = next((place / "config.yaml" for place in (folder, *folder.parents[:2]) if (place / "config.yaml").is_file()), None)
+    names = gathering.classes[CLASS]["keypoints"] if CLASS in gathering.classes else []
+    if config and names:
+        with reading(config, "DeepLabCut project"):
+            try:
+                edges = (yaml.safe_load(config.read_text(encoding="utf-8")) or {}).get("skeleton") or []
+            except yaml.YAMLError as error:
+                raise ValueError(f"no YAML: {error}") from None
+            known = [edge for edge in edges if set(edge) <= set(names)]
+            gathering.classes[CLASS]["skeleton"] = [[names.index(end) + 1 for end in edge] for edge in known]

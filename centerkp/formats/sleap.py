@@ -1,0 +1,65 @@
+"""SLEAP: labels in an .slp file, read by sleap-io; frames of videos are written as pictures first."""
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from centerkp.console import import_extra
+from centerkp.formats.gathering import NAMELESS, Gathering, LabelFault, reading
+
+KIND = "SLEAP file"
+
+
+def read_sleap(path: Path, gathering: Gathering, frames_dir: Path | None = None) -> None:
+    """Reads the labels of a SLEAP file that were set by hand; predictions are left out.
+
+    Args:
+        frames_dir: where the labelled frames of videos are written as PNG; without it labels of videos are refused.
+
+    Raises:
+        LabelFault: the labels are of videos, or it is no SLEAP file.
+        FileNotFoundError: sleap-io is needed, and not there; or a video is missing.
+    """
+    sleap = import_extra("sleap_io", "sleap")
+    with reading(path, KIND):
+        labels = sleap.load_slp(str(path), open_videos=frames_dir is not None)
+        for skeleton in labels.skeletons:
+            edges = [[int(end) + 1 for end in pair] for pair in skeleton.edge_inds]
+            gathering.add_class(_name_class(skeleton), skeleton.node_names, skeleton=edges)
+        for frame in labels.labeled_frames:
+            gathering.note("object", "predicted by SLEAP, left out", len(frame.instances) - len(frame.user_instances))
+            if frame.user_instances:
+                image_id = gathering.add_image(_find_image(path, frame, frames_dir))
+                for instance in frame.user_instances:
+                    places = np.asarray(instance.numpy(), float)
+                    seen = {
+                        name: (float(x), float(y), 2)
+                        for name, (x, y) in zip(instance.skeleton.node_names, places, strict=True)
+                        if np.isfinite((x, y)).all()
+                    }
+                    gathering.add_object(image_id, _name_class(instance.skeleton), None, seen)
+
+
+def _name_class(skeleton: Any) -> str:
+    """The class of SLEAP's objects: their skeleton's name, unless that is only a number."""
+    name = str(skeleton.name or "")
+    return NAMELESS if not name or name.lower().startswith("skeleton") else name
+
+
+def _find_image(path: Path, frame: Any, frames_dir: Path | None) -> str:
+    """The picture of a frame that SLEAP's labels are about: of a series its file, of a video one that is written here."""
+    video = frame.video.filename
+    if isinstance(video, list | tuple):
+        return str(video[frame.frame_idx])
+    if frames_dir is None:
+        raise LabelFault(
+            f"{path}: found labels on frames of videos such as {video}, expected pictures; write the frames and a COCO JSON "
+            f"with: centerkp import {path} {path.stem}.json"
+        )
+    frames_dir.mkdir(parents=True, exist_ok=True)
+    picture = frames_dir / f"{Path(str(video)).stem}_{frame.frame_idx:06d}.png"
+    pixels = np.asarray(frame.image)
+    cv2.imwrite(str(picture), pixels[..., ::-1] if pixels.shape[-1] == 3 else pixels)
+    return str(picture.resolve())

@@ -1,0 +1,71 @@
+"""SLEAP: what sleap-io gives becomes objects; frames of videos are written first."""
+
+import importlib.util
+from types import SimpleNamespace
+
+import h5py
+import numpy as np
+import pytest
+from coco_files import write_picture
+
+from centerkp.cli import main
+from centerkp.formats import sleap
+from centerkp.labels.coco import read_coco
+
+
+def labels_of(video, name="fly"):
+    """Labels as sleap-io's classes have them: one instance set by hand with a point that is not there, one predicted."""
+    skeleton = SimpleNamespace(name=name, node_names=["tip", "end", "leg"], edge_inds=[(0, 1), (1, 2)])
+    places = np.array([[6, 8], [20, 22], [np.nan, np.nan]])
+    user = SimpleNamespace(skeleton=skeleton, numpy=lambda: places)
+    pixels = np.full((30, 40, 1), 90, np.uint8)
+    frame = SimpleNamespace(
+        video=SimpleNamespace(filename=video), frame_idx=1, instances=[user, user], user_instances=[user], image=pixels
+    )
+    return SimpleNamespace(skeletons=[skeleton], labeled_frames=[frame])
+
+
+@pytest.fixture
+def file(tmp_path):
+    with h5py.File(tmp_path / "x.slp", "w") as file:
+        file.create_group("metadata")
+        file.create_dataset("frames", data=[1])
+    return tmp_path / "x.slp"
+
+
+def give(monkeypatch, labels):
+    reader = SimpleNamespace(load_slp=lambda path, open_videos: labels)
+    monkeypatch.setattr(sleap, "import_extra", lambda package, extra: reader)
+
+
+def test_pictures(tmp_path, file, monkeypatch):
+    give(monkeypatch, labels_of(["0.png", "pictures\\1.png"]))
+    write_picture(tmp_path / "pictures" / "1.png", 1)
+    dataset = read_coco(file)
+    (record,) = dataset.records
+    assert dataset.schema.class_names == ("fly",) and dataset.schema.classes[0].keypoints == ("tip", "end", "leg")
+    assert dataset.schema.classes[0].skeleton == ((0, 1), (1, 2))
+    assert record.visibility.tolist() == [[2, 2, 0]] and record.boxes_xyxy.tolist() == [[0, 0, 30, 30]]
+    assert dataset.notes[0] == "SLEAP file: 1 image, 1 class (fly), 1 object"
+    assert "1 object: predicted by SLEAP, left out" in dataset.notes
+
+
+def test_frames_of_videos_are_written_by_import(tmp_path, file, monkeypatch, capsys):
+    give(monkeypatch, labels_of("/videos/clip.mp4", "Skeleton-0"))
+    with pytest.raises(
+        ValueError, match=r"x\.slp: found labels on frames of videos such as /videos/clip.mp4, expected pictures.*import"
+    ):
+        read_coco(file)
+    assert main(["import", str(file), str(tmp_path / "out.json")]) == 0
+    assert (tmp_path / "out_frames" / "clip_000001.png").is_file()
+    dataset = read_coco(tmp_path / "out.json")
+    assert dataset.schema.class_names == ("object",) and len(dataset.records) == 1
+
+
+def test_without_the_package_and_without_a_whole_file(tmp_path, file):
+    if importlib.util.find_spec("sleap_io") is None:
+        with pytest.raises(FileNotFoundError, match=r"sleap_io: found no such package.*centerkp\[sleap\]"):
+            read_coco(file)
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(ValueError, match=r"x\.slp: found a damaged HDF5 file"):
+        read_coco(file)

@@ -1,0 +1,131 @@
+"""YOLO-pose: data.yaml and folders of label files, read, and written and read back."""
+
+import json
+
+import numpy as np
+import pytest
+from coco_files import write_picture
+from tool_files import BOX, END, TIP, write_yolo
+
+from centerkp.cli import main
+from centerkp.labels.coco import read_coco
+
+
+def check(dataset):
+    record = dataset.records[0]
+    assert dataset.schema.class_names == ("rod",)
+    np.testing.assert_allclose(record.boxes_xyxy, [BOX], atol=1e-4)
+    np.testing.assert_allclose(record.keypoints_xy, [[TIP, END]], atol=1e-4)
+    assert record.visibility.tolist() == [[2, 1]]
+    return dataset
+
+
+def test_data_yaml(tmp_path):
+    dataset = check(read_coco(write_yolo(tmp_path)))
+    kind = dataset.schema.classes[0]
+    assert kind.keypoints == ("tip", "end") and (kind.flip_source, kind.flip_pairs) == ("json", ((0, 1),))
+    assert [len(record.class_ids) for record in dataset.records] == [1, 0]
+    assert dataset.notes[0] == "YOLO dataset: 2 images, 1 class (rod), 1 object"
+    assert any("validation images (images/val) are not read with it" in note for note in dataset.notes)
+    assert len(check(read_coco(tmp_path)).records) == 2
+
+
+def test_a_folder_of_labels_has_the_names_of_the_data_yaml_above(tmp_path):
+    write_yolo(tmp_path)
+    assert check(read_coco(tmp_path / "labels" / "train")).schema.classes[0].keypoints == ("tip", "end")
+    (tmp_path / "data.yaml").unlink()
+    (tmp_path / "labels" / "classes.txt").write_text("rod\n")
+    dataset = check(read_coco(tmp_path / "labels" / "train"))
+    assert dataset.schema.classes[0].keypoints == ("point_1", "point_2") and len(dataset.records) == 1
+    assert any("without names, called point_1" in note for note in dataset.notes)
+
+
+def test_labels_beside_images_two_numbers_a_point_and_no_names(tmp_path):
+    write_picture(tmp_path / "sub" / "a.JPG".lower(), 1)
+    (tmp_path / "sub" / "a.txt").write_text("3 0.35 0.5333 0.5 0.6667 0.15 0.26667 0 0\n")
+    dataset = read_coco(tmp_path)
+    assert dataset.schema.class_names == ("class_3",) and dataset.records[0].visibility.tolist() == [[2, 0]]
+
+
+@pytest.mark.parametrize("train", ["../train/images", ["train/images"], "train.txt", "train\\\\images"])
+def test_ways_to_say_where_the_images_are(tmp_path, train):
+    write_picture(tmp_path / "train" / "images" / "a.png", 1)
+    (tmp_path / "train" / "labels").mkdir()
+    (tmp_path / "train" / "labels" / "a.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    (tmp_path / "train.txt").write_text("./train/images/a.png\n")
+    (tmp_path / "data.yaml").write_text(f"train: {json.dumps(train)}\nnc: 1\nnames: ['rod']\n".replace("\\\\\\\\", "\\\\"))
+    assert read_coco(tmp_path / "data.yaml").records[0].boxes_xyxy.tolist() == [[10, 7.5, 30, 22.5]]
+
+
+def test_polygons_are_boxes(tmp_path):
+    write_yolo(tmp_path)
+    (tmp_path / "data.yaml").write_text("train: images/train\nnames: [rod]\n")
+    (tmp_path / "labels" / "train" / "a.txt").write_text("0 0.1 0.2 0.6 0.2 0.6 0.8 0.1 0.8\n")
+    dataset = read_coco(tmp_path)
+    np.testing.assert_allclose(dataset.records[0].boxes_xyxy, [[4, 6, 24, 24]], atol=1e-4)
+    assert "1 object: a polygon, the box around it taken" in dataset.notes
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [("0 0.5 0.5 0.5\n", "4 numbers in a row"), ("0 0.5 0.5 0.5 0.5 0.1\n", "6 numbers in a row, expected 11"),
+     ("7 0.5 0.5 0.5 0.5\n", "class 7, expected one of"), ("0 a b c d\n", "could not convert")],
+)  # fmt: skip
+def test_faults_name_the_label_file(tmp_path, text, words):
+    config = write_yolo(tmp_path)
+    (tmp_path / "labels" / "train" / "a.txt").write_text(text)
+    with pytest.raises(ValueError, match=rf"a\.txt: found .*{words}"):
+        read_coco(config)
+
+
+def test_missing_images_and_wrong_configs(tmp_path):
+    config = write_yolo(tmp_path)
+    (tmp_path / "images" / "train" / "a.png").unlink()
+    with pytest.raises(ValueError, match="folder of YOLO labels without an image for 1 of 1 files .*--images"):
+        read_coco(tmp_path / "labels")
+    config.write_text("train: nowhere\nnames: [rod]\n")
+    with pytest.raises(ValueError, match=r"data\.yaml: found a YOLO dataset with the training images 'nowhere'"):
+        read_coco(config)
+    config.write_text("train: images\nnames: [rod]\nkpt_shape: [2, 3]\nflip_idx: [0, 5]\n")
+    with pytest.raises(
+        ValueError, match=r"data\.yaml: found a YOLO data.yaml with a fault \('kpt_shape, kpt_names and flip_idx"
+    ):
+        read_coco(config)
+    with pytest.raises(ValueError, match="give the folder of the label files, or their data.yaml"):
+        read_coco(tmp_path / "labels" / "train" / "a.txt")
+
+
+def test_what_is_written_is_read_back(tmp_path, capsys):
+    """Classes with different keypoints, a crowd, an image without objects."""
+    images = [{"id": n, "file_name": f"{n}.png", "width": 40, "height": 30} for n in (1, 2)]
+    objects = [
+        {"id": 1, "image_id": 1, "category_id": 5, "bbox": [4, 6, 20, 20], "keypoints": [6, 8, 2, 20, 22, 1], "iscrowd": 0},
+        {"id": 2, "image_id": 1, "category_id": 9, "bbox": [1, 2, 30, 7], "keypoints": [3, 4, 2], "iscrowd": 0},
+        {"id": 3, "image_id": 1, "category_id": 9, "bbox": [1, 2, 3, 7], "keypoints": [0, 0, 0], "iscrowd": 1},
+    ]
+    rod = {"id": 5, "name": "rod", "keypoints": ["left_end", "right_end"]}
+    categories = [rod, {"id": 9, "name": "nut", "keypoints": ["hole"]}]
+    for number in (1, 2):
+        write_picture(tmp_path / f"{number}.png", number)
+    (tmp_path / "ann.json").write_text(json.dumps({"images": images, "annotations": objects, "categories": categories}))
+    assert main(["export-labels", str(tmp_path / "ann.json"), str(tmp_path / "yolo")]) == 0
+    text = capsys.readouterr().out
+    assert "1 crowd region: left out" in text and "YOLO has one 'flip_idx' for all classes" in text
+    one, other = read_coco(tmp_path / "ann.json"), read_coco(tmp_path / "yolo" / "data.yaml")
+    assert [c.keypoints for c in other.schema.classes] == [c.keypoints for c in one.schema.classes]
+    assert [r.path.name for r in other.records] == ["1.png", "2.png"]
+    a, b = one.records[0], other.records[0]
+    np.testing.assert_allclose(b.boxes_xyxy, a.boxes_xyxy[:2], atol=1e-3)
+    np.testing.assert_allclose(b.keypoints_xy, a.keypoints_xy[:2], atol=1e-3)
+    assert b.visibility.tolist() == a.visibility[:2].tolist()
+    assert main(["export-labels", str(tmp_path / "ann.json"), str(tmp_path / "yolo")]) == 2
+    assert "expected a new folder" in capsys.readouterr().err
+
+
+def test_import_writes_a_coco_file(tmp_path, capsys):
+    config = write_yolo(tmp_path / "data")
+    assert main(["import", str(config), str(tmp_path / "ann.json")]) == 0
+    assert "YOLO dataset: 2 images, 1 class (rod), 1 object" in capsys.readouterr().out
+    assert [r.path.name for r in check(read_coco(tmp_path / "ann.json")).records] == ["a.png", "b.png"]
+    assert main(["import", str(config), str(tmp_path / "ann.json")]) == 2
+    assert "replace with --overwrite" in capsys.readouterr().err

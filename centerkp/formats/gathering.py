@@ -25,7 +25,7 @@ def reading(file: Path | str, kind: str, remedy: str = "export it again") -> Ite
         yield
     except LabelFault:
         raise
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError, RecursionError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError) as error:
         found = f"no {error}" if isinstance(error, KeyError) else quote(str(error))
         raise LabelFault(
             f"{file}: found a {kind} with a fault ({found}), expected one as its tool writes it; {remedy}."

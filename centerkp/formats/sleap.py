@@ -23,8 +23,11 @@ def read_sleap(path: Path, gathering: Gathering, frames_dir: Path | None = None)
         FileNotFoundError: sleap-io is needed, and not there; or a video is missing.
     """
     sleap = import_extra("sleap_io", "sleap")
-    with reading(path, KIND):
-        labels = sleap.load_slp(str(path), open_videos=frames_dir is not None)
+    with reading(path, KIND, "save it again with SLEAP"):
+        try:
+            labels = sleap.load_slp(str(path), open_videos=frames_dir is not None)
+        except OSError as error:  # of HDF5, whatever is damaged in it
+            raise ValueError(error) from None
         for skeleton in labels.skeletons:
             edges = [[int(end) + 1 for end in pair] for pair in skeleton.edge_inds]
             gathering.add_class(_name_class(skeleton), skeleton.node_names, skeleton=edges)
@@ -60,6 +63,9 @@ def _find_image(path: Path, frame: Any, frames_dir: Path | None) -> str:
         )
     frames_dir.mkdir(parents=True, exist_ok=True)
     picture = frames_dir / f"{Path(str(video)).stem}_{frame.frame_idx:06d}.png"
-    pixels = np.asarray(frame.image)
+    try:
+        pixels = np.asarray(frame.image)
+    except OSError as error:
+        raise LabelFault(f"{path}: found no video to read the frames from ({error}), expected it there; put it back.") from None
     cv2.imwrite(str(picture), pixels[..., ::-1] if pixels.shape[-1] == 3 else pixels)
     return str(picture.resolve())

@@ -83,7 +83,7 @@ def _is_sleap(path: Path) -> bool:
     try:
         with h5py.File(path) as file:
             return {"metadata", "frames"} <= set(file)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:
         raise LabelFault(f"{path}: found a damaged HDF5 file ({error}), expected a whole one; copy it again.") from None
 
 

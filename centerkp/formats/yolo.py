@@ -41,7 +41,8 @@ def read_yolo(path: Path, gathering: Gathering, images_dir: Path | None = None) 
     """
     config = path if path.is_file() else find_config(path)
     layout, content = _read_config(config) if config else (_read_classes(path), {})
-    pairs = list(pair_labels(path, images_dir) if path.is_dir() else pair_images(path, content, images_dir))
+    with reading(path, "YOLO dataset"):
+        pairs = list(pair_labels(path, images_dir) if path.is_dir() else pair_images(path, content, images_dir))
     if path.is_file() and content.get("val"):
         gathering.note("", f"its validation images ({content['val']}) are not read with it; give the folder of their labels")
     rows = {label: _read_rows(label) for _, label in pairs if label is not None}

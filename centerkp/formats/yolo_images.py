@@ -1,5 +1,6 @@
 """Where the images of YOLO's label files are, and which files are YOLO's."""
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -65,12 +66,12 @@ def pair_labels(folder: Path, images_dir: Path | None) -> Iterator[tuple[Path, P
 def pair_images(config: Path, content: Mapping, images_dir: Path | None) -> Iterator[tuple[Path, Path | None]]:
     """The images that a data.yaml of YOLO trains on, folders or lists of them, each with its label file if it has one."""
     root = config.parent / str(content.get("path") or "")
-    root = root if root.is_dir() else config.parent
+    root = root if os.path.isdir(root) else config.parent  # `Path` raises where a name is too long
     listed = content.get("train")
     for entry in [images_dir] if images_dir else listed if isinstance(listed, list) else [listed]:
         # Roboflow writes ../train/images, which lies beside the file and not above it.
         name = str(entry or "").replace("\\", "/")
-        place = next((path for path in (root / name, root / name.lstrip("./")) if entry and path.exists()), None)
+        place = next((path for path in (root / name, root / name.lstrip("./")) if entry and os.path.exists(path)), None)
         if place is None:
             raise LabelFault(
                 f"{config}: found a YOLO dataset with the training images '{entry}', expected a folder or a list beside it; "
@@ -79,7 +80,7 @@ def pair_images(config: Path, content: Mapping, images_dir: Path | None) -> Iter
         images = sorted(path for path in place.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
         if place.is_file():
             lines = (line.strip().replace("\\", "/") for line in place.read_text(encoding="utf-8-sig").splitlines())
-            images = [root / line if (root / line).is_file() else place.parent / line for line in lines if line]
+            images = [root / line if os.path.isfile(root / line) else place.parent / line for line in lines if line]
         for image in images:
             parts = list(image.absolute().parts)
             if "images" in parts:

@@ -1,4 +1,4 @@
-"""Damaged COCO files of every kind: a dataset that keeps its promises, or an error that a user can act on.
+"""Damaged label files of every kind: a dataset that keeps its promises, or an error that a user can act on.
 
 `CENTERKP_FUZZ=10000 pytest tests/labels/test_fuzz.py` tries as many cases, others in every run.
 """
@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tool_files import write_cvat, write_deeplabcut, write_label_studio, write_labelme, write_via, write_via_csv, write_yolo
 
+from centerkp.formats.gathering import LabelFault
 from centerkp.labels.coco import read_coco, read_schema
 from centerkp.labels.content import NotCoco
 from centerkp.labels.counts import count_labels
@@ -81,9 +83,9 @@ def write(value, twice, path=()) -> str:
 
 
 @st.composite
-def damaged(draw) -> str:
-    """The text of a COCO file after one to five blows at random places."""
-    content, twice = copy.deepcopy(CONTENT), {}
+def damaged(draw, content=CONTENT) -> str:
+    """The text of a JSON, by default a COCO file, after one to five blows at random places."""
+    content, twice = copy.deepcopy(content), {}
     for _ in range(draw(st.integers(1, 5))):
         place = pick(draw, content)
         if not place:
@@ -154,3 +156,78 @@ def test_any_damage_gives_a_dataset_or_an_error_that_names_the_place(folder, tex
         return
     check_dataset(dataset)
     read_schema(path)
+
+
+# Writers of other tools' files, with what of them is damaged, and what is given to be read.
+TOOLS = {
+    "labelme": (write_labelme, "a.json", "."),
+    "label studio": (write_label_studio, "tasks.json", "tasks.json"),
+    "via": (write_via, "via.json", "via.json"),
+    "via csv": (write_via_csv, "via.csv", "via.csv"),
+    "cvat": (write_cvat, "annotations.xml", "annotations.xml"),
+    "yolo rows": (write_yolo, "labels/train/a.txt", "data.yaml"),
+    "yolo folder": (write_yolo, "labels/train/a.txt", "labels"),
+    "yolo yaml": (write_yolo, "data.yaml", "data.yaml"),
+    "deeplabcut": (write_deeplabcut, "labeled-data/v/CollectedData_me.csv", "."),
+    "deeplabcut yaml": (write_deeplabcut, "config.yaml", "."),
+}
+SCRAPS = [
+    *'0 -1 2.5 1e300 nan inf , ; " < </ /> & [ ] { } : - / ../ \\ null true é'.split(),
+    *" \n\t\0\ufeff'", "", "x" * 300, "9" * 400, "0 0.5 0.5 0.5 0.5\n",
+]  # fmt: skip
+
+
+@st.composite
+def torn(draw, text: str) -> str:
+    """A text after one to four blows: pieces of it are lost, repeated, moved or become something else."""
+    for _ in range(draw(st.integers(1, 4))):
+        start = draw(st.integers(0, len(text)))
+        end = min(len(text), start + draw(st.sampled_from([0, 1, 2, 5, 20, 200])))
+        blow = draw(st.sampled_from(["drop", "scrap", "repeat", "move", "cut"]))
+        piece, rest = text[start:end], text[:start] + text[end:]
+        if blow == "scrap":
+            text = text[:start] + draw(st.sampled_from(SCRAPS)) + text[end:]
+        elif blow == "repeat":
+            text = text[:end] + piece + text[end:]
+        elif blow == "move":
+            place = draw(st.integers(0, len(rest)))
+            text = rest[:place] + piece + rest[place:]
+        else:
+            text = rest if blow == "drop" else text[: max(start, 1)]
+    return text
+
+
+@pytest.fixture(scope="module")
+def tools(tmp_path_factory):
+    """A folder for each tool, and the text that is to be damaged there."""
+    found = {}
+    for name, (write_files, file, _) in TOOLS.items():
+        folder = tmp_path_factory.mktemp(name.replace(" ", "_"))
+        write_files(folder)
+        found[name] = folder, (folder / file).read_text()
+    return found
+
+
+@pytest.mark.parametrize("name", TOOLS)
+@given(data=st.data())
+@settings(
+    max_examples=CASES or 25,
+    derandomize=not CASES,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+def test_other_tools_files_after_any_damage(tools, name, data):
+    (folder, text), (_, file, source) = tools[name], TOOLS[name]
+    is_json = file.endswith(".json") and data.draw(st.booleans())
+    changed = data.draw(damaged(json.loads(text)) if is_json else torn(text))
+    (folder / file).write_bytes(changed.encode("utf-8", "surrogatepass"))
+    try:
+        dataset = read_coco(folder / source, check_images=False)
+    except (ValueError, FileNotFoundError) as error:
+        assert type(error) in (ValueError, NotCoco, LabelFault, FileNotFoundError)
+        message = str(error)
+        message.encode()
+        assert message.startswith(str(folder)) and len(message) > len(str(folder)) + 40, message
+        return
+    check_dataset(dataset)

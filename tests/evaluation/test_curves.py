@@ -79,9 +79,9 @@ def test_hits_are_those_of_coco():
         make_detection(SCHEMA, 1, [250, 250, 300, 300], [(0, 0)] * 3, 0.6),
     ]
     coco = build_coco([record], [found], SCHEMA)
-    boxes = box_precision(*coco, SCHEMA)[1].rankings["driver"]
+    boxes = box_precision(*coco, SCHEMA, 100)[1].rankings["driver"]
     assert boxes.scores.tolist() == [0.9, 0.8, 0.6] and boxes.hits.tolist() == [True, False, True] and boxes.objects == 2
-    keypoints = keypoint_precision(*coco, SCHEMA).rankings["driver"]
+    keypoints = keypoint_precision(*coco, SCHEMA, [20] * SCHEMA.num_classes).rankings["driver"]
     assert keypoints.hits.sum() == 1 and keypoints.scores[keypoints.hits].tolist() == [0.9] and keypoints.objects == 1
 
 

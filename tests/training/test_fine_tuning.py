@@ -19,7 +19,7 @@ from centerkp.settings.values import read_keypoint_map
 from centerkp.training.callbacks import EpochEnd
 from centerkp.training.run_folder import RunFolder
 
-FLAGS = ["--backbone", "hourglass_10", "--image-size", "32", "--batch-size", "4"]
+FLAGS, SMALL = ["--image-size", "32", "--batch-size", "4"], ["--backbone", "hourglass_10"]
 
 
 @pytest.fixture(scope="module")
@@ -36,9 +36,9 @@ def trained(demo, tmp_path_factory):
 
 
 def train(demo, folder, *flags):
-    return main(
-        ["train", "--coco", str(demo.train_json), "--val", str(demo.val_json), "--run", str(folder.path), *FLAGS, *flags]
-    )
+    usual = [] if "--backbone" in flags else SMALL
+    data = ["--coco", str(demo.train_json), "--val", str(demo.val_json)]
+    return main(["train", *data, "--run", str(folder.path), *FLAGS, *usual, *flags])
 
 
 def read_backbone(path):
@@ -139,7 +139,17 @@ def test_from_drawn_interrupted_and_resumed(demo, tmp_path, monkeypatch, capsys)
 def test_float16_keeps_the_average_and_resumes(demo, tmp_path):
     """Keras wraps the optimizer to scale the loss, and steps whose gradients overflow do not count."""
     folder = RunFolder(tmp_path / "run")
-    command = [sys.executable, "train.py", "--coco", str(demo.train_json), "--val", str(demo.val_json), *FLAGS]
+    command = [
+        sys.executable,
+        "train.py",
+        "--coco",
+        str(demo.train_json),
+        "--val",
+        str(demo.val_json),
+        *FLAGS,
+        "--backbone",
+        "hourglass_10",
+    ]
     command += ["--precision", "mixed_float16", "--eval-every", "2", "--run", str(folder.path)]
     assert subprocess.run([*command, "--epochs", "2"]).returncode == 0
     assert changed(read_backbone(folder.best), read_backbone(folder.last))  # the average is what is judged and kept

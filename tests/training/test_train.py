@@ -1,5 +1,6 @@
 """The straight line from a COCO file to a run folder, as a user would drive it, on a dataset of a few small images."""
 
+import itertools
 import json
 import os
 from dataclasses import replace
@@ -156,9 +157,10 @@ def test_errors_before_any_hour_is_spent(demo, tmp_path, capsys, monkeypatch):
         ("--coco", str(demo.train_json), "--flip-pairs", "left_jaw:right_jow"): "did you mean 'right_jaw'",
     }
     for arguments, words in cases.items():
-        flags = ["--backbone", "hourglass_10", "--image-size", "64"] if arguments and arguments[0] == "--coco" else []
+        given = dict(zip(arguments[::2], arguments[1::2], strict=True))
+        usual = {"--backbone": "hourglass_10", "--image-size": "64"} if "--coco" in given else {}
         try:
-            code = main(["train", *flags, *arguments])
+            code = main(["train", *itertools.chain(*(usual | given).items())])
         except SystemExit as error:
             code = error.code
         assert code == 2, arguments

@@ -3,9 +3,11 @@
 import json
 import re
 from collections.abc import Mapping
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any
+
+from centerkp.formats.label_studio import is_label_studio
 
 _EXPORT_AGAIN = "export the labels again in COCO format"
 _COMMENTS = ("//", "/*", "#")
@@ -71,13 +73,6 @@ def _holds_json_lines(text: str) -> bool:
         return False
 
 
-def _is_label_studio(item: Any) -> bool:
-    """Whether something in a foreign JSON seems to be a task of Label Studio."""
-    found = [item.get(key) for key in ("annotations", "predictions")] if isinstance(item, Mapping) else []
-    results = chain.from_iterable(results for results in found if isinstance(results, list))
-    return any(isinstance(result, Mapping) and "result" in result for result in results)
-
-
 def recognise_list(content: Any) -> tuple[str, str]:
     """What a foreign JSON that is not an object seems to be, and what to do."""
     if not isinstance(content, list):
@@ -87,7 +82,7 @@ def recognise_list(content: Any) -> tuple[str, str]:
         return "a COCO results file (predictions with scores)", "give the dataset's own JSON, with the labels"
     if {"image_id", "category_id"} <= keys:
         return "the 'annotations' list of a COCO dataset alone", "give the whole dataset"
-    if content and _is_label_studio(content[0]):
+    if content and is_label_studio(content[0]):
         return "a Label Studio task list", _EXPORT_AGAIN
     return f"a JSON list of {len(content)} entries", _EXPORT_AGAIN
 
@@ -99,7 +94,7 @@ def recognise_object(content: dict, lacking: list[str]) -> tuple[str, str]:
         return "a labelme file of one image", "convert the folder of labelme files into one COCO JSON"
     if "_via_img_metadata" in content or (isinstance(first, Mapping) and {"regions", "filename"} <= set(first)):
         return "a project of the VGG Image Annotator (VIA)", _EXPORT_AGAIN
-    if _is_label_studio(content):
+    if is_label_studio(content):
         return "a Label Studio task", _EXPORT_AGAIN
     keys = ", ".join(repr(key) for key in list(content)[:10]) or "none"
     return f"a JSON object without the list {' and '.join(map(repr, lacking))} (its keys: {keys})", _EXPORT_AGAIN

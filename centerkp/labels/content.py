@@ -57,7 +57,7 @@ class Source:
 
 
 def open_label_file(path: Path, images_dir: str | Path | None = None, frames_dir: Path | None = None) -> Source:
-    """Loads one label file, a COCO JSON or a file or folder of another tool; raises as `read_coco_json`, or `LabelFault`.
+    """Loads one label file, a COCO JSON or a file or folder of another tool; raises as `load_json`, or `LabelFault`.
 
     Args:
         frames_dir: where frames are written that only videos hold, as `formats.sleap.read_sleap` takes it.
@@ -81,20 +81,13 @@ class NotCoco(ValueError):
         self.found, self.remedy = found, remedy
 
 
-def read_coco_json(path: Path) -> dict:
-    """Loads a COCO dataset and says what the file seems to be when it is something else.
-
-    The three lists 'images', 'annotations' and 'categories' are there afterwards; what stands in them is not yet checked.
+def load_json(path: Path) -> Any:
+    """Loads a JSON, be it COCO or not, in UTF-8 or UTF-16, with or without a byte order mark.
 
     Raises:
         FileNotFoundError: there is no such file.
-        NotCoco: the file is no COCO dataset.
+        NotCoco: it is no JSON; says what the file seems to be.
     """
-    return require_coco(path, load_json(path))
-
-
-def load_json(path: Path) -> Any:
-    """Loads a JSON, be it COCO or not, in UTF-8 or UTF-16, with or without a byte order mark; raises as `read_coco_json`."""
     if path.is_dir():
         inside = sorted(p.name for p in path.glob("*.json"))[:10]
         raise _not_coco(path, f"a folder with the JSON files {inside}", "give one JSON file")
@@ -111,7 +104,11 @@ def load_json(path: Path) -> Any:
 
 
 def require_coco(path: Path, content: Any) -> dict:
-    """What a JSON holds, if it is a COCO dataset as `read_coco_json` promises it; raises NotCoco else."""
+    """What a JSON holds, if it is a COCO dataset: its three lists are there, what stands in them is not yet checked.
+
+    Raises:
+        NotCoco: it is something else; says what it seems to be.
+    """
     if not isinstance(content, dict):
         raise _not_coco(path, *recognise_list(content))
     lacking = [key for key in NOUNS if not isinstance(content.get(key), list)]

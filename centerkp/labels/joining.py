@@ -25,7 +25,7 @@ def open_label_files(paths: Paths, images_dir: Paths | None = None) -> Source:
         images_dir: none, one folder for all files, or one for each.
 
     Raises:
-        FileNotFoundError, ValueError: as `read_coco_json`; several are judged here, one is not.
+        FileNotFoundError, ValueError: as `load_json`; several are judged here, one is not.
     """
     pairs = pair_images(paths, images_dir)
     if len(pairs) == 1:

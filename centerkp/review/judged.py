@@ -63,7 +63,7 @@ def judge_labels(
         notes += more
     else:
         detections = detect_records(source, dataset.records, batch_size, console, "detecting")
-    labelled = read_schema(coco).class_names  # a model may know more classes than anybody labelled here
+    labelled = read_schema(coco, images_dir).class_names  # a model may know more classes than anybody labelled here
     detections = [[d for d in found if d.class_name in labelled] for found in detections]
     return Judged(dataset, detections, _describe_witness(model, dataset.records, isinstance(source, PredictionFile)), notes)
 

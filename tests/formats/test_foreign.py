@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from centerkp.labels.content import NotCoco, read_coco_json
+from centerkp.labels.content import NotCoco, load_json, require_coco
 
 CONTENT = {
     "images": [{"id": 1, "file_name": "ä.png", "width": 64, "height": 48}],
@@ -49,13 +49,17 @@ FOREIGN = [
 ]
 
 
+def read(path):
+    return require_coco(path, load_json(path))
+
+
 class TestJson:
     @pytest.mark.parametrize(("data", "found"), FOREIGN)
     def test_says_what_the_file_seems_to_be(self, tmp_path, data, found):
         path = tmp_path / "ann.json"
         path.write_bytes(data)
         with pytest.raises(NotCoco) as caught:
-            read_coco_json(path)
+            read(path)
         message = str(caught.value)
         assert message.startswith(f"{path}: found what seems to be ") and found in message
         assert "expected a COCO dataset" in message
@@ -65,14 +69,14 @@ class TestJson:
     def test_reads_json_with_and_without_a_byte_order_mark(self, tmp_path, encoding):
         path = tmp_path / "ann.json"
         path.write_text(json.dumps(CONTENT, ensure_ascii=False), encoding=encoding)
-        assert read_coco_json(path)["images"][0]["file_name"] == "ä.png"
+        assert read(path)["images"][0]["file_name"] == "ä.png"
 
     def test_no_such_file_and_a_folder(self, tmp_path):
         with pytest.raises(FileNotFoundError, match="no such file"):
-            read_coco_json(tmp_path / "none.json")
+            read(tmp_path / "none.json")
         (tmp_path / "ann.json").write_text("{}")
         with pytest.raises(ValueError, match=r"a folder with the JSON files \['ann.json'\]"):
-            read_coco_json(tmp_path)
+            read(tmp_path)
 
 
 class TestRepeatedKeys:
@@ -80,19 +84,19 @@ class TestRepeatedKeys:
         text = json.dumps(CONTENT)
         (tmp_path / "ann.json").write_text(text[:-1] + ', "annotations": []}')
         with pytest.raises(ValueError, match=r"ann.json: found the key 'annotations' twice .* join the two"):
-            read_coco_json(tmp_path / "ann.json")
+            read(tmp_path / "ann.json")
         (tmp_path / "ann.json").write_text(text.replace('"category_id": 1', '"category_id": 1, "category_id": 2'))
         with pytest.raises(ValueError, match="'category_id' twice with different values in the object with id 1"):
-            read_coco_json(tmp_path / "ann.json")
+            read(tmp_path / "ann.json")
 
     def test_the_same_twice_is_no_harm(self, tmp_path):
         text = json.dumps(CONTENT).replace('"category_id": 1', '"category_id": 1, "category_id": 1')
         (tmp_path / "ann.json").write_text(text)
-        assert read_coco_json(tmp_path / "ann.json")["annotations"][0]["category_id"] == 1
+        assert read(tmp_path / "ann.json")["annotations"][0]["category_id"] == 1
 
 
 def test_another_encoding_is_named(tmp_path):
     path = tmp_path / "ann.json"
     path.write_bytes(json.dumps(CONTENT, ensure_ascii=False).encode("cp1252"))
     with pytest.raises(ValueError, match="another encoding than UTF-8.*save it as UTF-8"):
-        read_coco_json(path)
+        read(path)

@@ -8,6 +8,8 @@ import numpy as np
 
 IDENTITY = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
 
+POINT_MARGIN = 0.1  # of the longer side of the labelled keypoints: how far a box that is made around them reaches beyond
+
 
 def letterbox(width: int, height: int, size: tuple[int, int]) -> tuple[np.ndarray, tuple[int, int]]:
     """The affine that fits an image into `size` (width, height), keeping its aspect; padding goes right and bottom.

@@ -6,7 +6,6 @@ from centerkp import geometry
 from centerkp.doctor.findings import Finding
 from centerkp.doctor.reader import Reading
 from centerkp.doctor.settled_labels import Labels, make_object_finding
-from centerkp.labels.records import POINT_MARGIN
 from centerkp.wording import quote
 
 FAR_OVER = 0.25  # share of the box outside the image from which a clipped box is not rounding any more
@@ -26,8 +25,8 @@ def check_boxes(labels: Labels, reading: Reading) -> list[Finding]:
     findings = []
     unusable, rebuilt = ~labels.has_box, labels.rebuilt
     from_points = (
-        f"made around the labelled keypoints, with a margin of {POINT_MARGIN:.0%} of their longer side, or --point-box large "
-        "around one; --fix --boxes-from-keypoints writes them"
+        f"made around the labelled keypoints, with a margin of {geometry.POINT_MARGIN:.0%} of their longer side, or "
+        "--point-box large around one; --fix --boxes-from-keypoints writes them"
     )
     kinds = (("missing", labels.missing), ("of zero or negative size", labels.flat), ("outside the image", labels.away))
     for kind, mask in kinds:

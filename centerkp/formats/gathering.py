@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from centerkp.geometry import POINT_MARGIN
 from centerkp.wording import count_of, quote
 
-MARGIN, LEAST_MARGIN = 0.1, 10.0  # of a box around keypoints: share of their longer side, pixels
+# Pixels of a box beyond its keypoints: tools for points alone ask for no box, and a frame with one point has to count.
+LEAST_MARGIN = 10.0
 NAMELESS = "object"  # the class of objects whose tool names none
 Point = tuple[float, float, int]  # x, y, visibility
 
@@ -93,9 +95,9 @@ class Gathering:
             kind["keypoints"] += [point for point in seen if point not in kind["keypoints"]]
         if box is None:
             low_x, low_y, high_x, high_y = Shape(name, [place[:2] for place in seen.values()], False).box
-            pad = max(MARGIN * max(high_x - low_x, high_y - low_y), LEAST_MARGIN)
+            pad = max(POINT_MARGIN * max(high_x - low_x, high_y - low_y), LEAST_MARGIN)
             box = max(low_x - pad, 0.0), max(low_y - pad, 0.0), high_x + pad, high_y + pad
-            margin = f"a margin of {MARGIN:.0%} of its longer side, {LEAST_MARGIN:.0f} pixels at least"
+            margin = f"a margin of {POINT_MARGIN:.0%} of its longer side, {LEAST_MARGIN:.0f} pixels at least"
             self.note("object", f"no box, one drawn around its keypoints with {margin}")
         self.objects.append((image_id, name, box, seen))
 

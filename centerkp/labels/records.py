@@ -16,7 +16,6 @@ from centerkp.labels.faults import Remarks
 from centerkp.labels.image_files import Measured, fit_to_image_files
 from centerkp.schema import Schema
 
-POINT_MARGIN = 0.1  # of the longer side of the labelled keypoints: how far a box that is made around them reaches beyond
 ROUNDING = 0.01  # pixels over the border that come from rounded numbers, not from a label outside the image
 
 
@@ -171,7 +170,7 @@ def _make_record_arrays(
     remarks.add_note("keypoint", int(outside.sum()), "outside the image, read as not labelled")
     remarks.add_note("annotation", int(reached_over.sum()), "box reached over the image border, clipped")
     made, several = rebuilt & ~usable, labelled.sum(1) > 1
-    margin = f"with a margin of {POINT_MARGIN:.0%} of their longer side"
+    margin = f"with a margin of {geometry.POINT_MARGIN:.0%} of their longer side"
     remarks.add_note("annotation", int((made & several).sum()), f"no usable box, made around the labelled keypoints {margin}")
     single = f"no usable box, one of --point-box {point_box} made around the only labelled keypoint"
     remarks.add_note("annotation", int((made & ~several).sum()), single)
@@ -190,7 +189,7 @@ def _make_record_arrays(
 
 
 def make_boxes(points: np.ndarray, labelled: np.ndarray, sizes: np.ndarray, point_box: float | None) -> np.ndarray:
-    """Boxes for records of objects that have none: around their keypoints, `POINT_MARGIN` beyond, inside the image.
+    """Boxes for records of objects that have none: around their keypoints, `geometry.POINT_MARGIN` beyond, inside the image.
 
     Args:
         points, labelled: (N, K, 2) and (N, K) bool; sizes: (N, 2) of the images.
@@ -202,7 +201,7 @@ def make_boxes(points: np.ndarray, labelled: np.ndarray, sizes: np.ndarray, poin
     """
     spans = geometry.span_points(points, labelled)
     longer = (spans[:, 2:] - spans[:, :2]).max(1)
-    reach = POINT_MARGIN * longer
+    reach = geometry.POINT_MARGIN * longer
     if point_box:
         side = point_box if point_box >= 1 else point_box * sizes.max(1)
         reach = np.where(longer == 0, side / 2, reach)

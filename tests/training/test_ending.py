@@ -13,7 +13,6 @@ from rich.console import Console
 import centerkp
 from centerkp.cli import main
 from centerkp.demo.scenes import write_demo
-from centerkp.model.center_net import CenterNet
 from centerkp.schema import Schema
 from centerkp.settings.training import TrainSettings
 from centerkp.training import train as training
@@ -29,16 +28,6 @@ from centerkp.training.train import train
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
     return write_demo(tmp_path_factory.mktemp("data") / "demo", num_train=8, num_val=3, num_test=1, size=(96, 80))
-
-
-@pytest.fixture
-def make_settings(demo, tmp_path, monkeypatch):
-    """Settings of a run, four steps an epoch; its network is the smallest there is, and no graph is built for a few steps."""
-    monkeypatch.setattr(CenterNet, "run_eagerly", property(lambda model: True, lambda model, value: None))
-    monkeypatch.setattr(training, "start_model", lambda schema, settings, console: training.build_probe(schema, settings))
-    fixed = {"coco": str(demo.train_json), "val": str(demo.val_json), "run": str(tmp_path / "run"), "backbone": "hourglass_10",
-             "image_size": 32, "batch_size": 2, "threads": 1, "precision": "float32"}  # fmt: skip
-    return lambda **values: TrainSettings(**fixed | values)
 
 
 def test_patience_ends_a_run_also_when_it_was_interrupted(make_settings, tmp_path, monkeypatch):

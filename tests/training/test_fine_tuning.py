@@ -139,17 +139,8 @@ def test_from_drawn_interrupted_and_resumed(demo, tmp_path, monkeypatch, capsys)
 def test_float16_keeps_the_average_and_resumes(demo, tmp_path):
     """Keras wraps the optimizer to scale the loss, and steps whose gradients overflow do not count."""
     folder = RunFolder(tmp_path / "run")
-    command = [
-        sys.executable,
-        "train.py",
-        "--coco",
-        str(demo.train_json),
-        "--val",
-        str(demo.val_json),
-        *FLAGS,
-        "--backbone",
-        "hourglass_10",
-    ]
+    data = ["--coco", str(demo.train_json), "--val", str(demo.val_json)]
+    command = [sys.executable, "train.py", *data, *FLAGS, *SMALL]
     command += ["--precision", "mixed_float16", "--eval-every", "2", "--run", str(folder.path)]
     assert subprocess.run([*command, "--epochs", "2"]).returncode == 0
     assert changed(read_backbone(folder.best), read_backbone(folder.last))  # the average is what is judged and kept

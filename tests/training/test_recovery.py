@@ -12,10 +12,8 @@ from rich.console import Console
 import centerkp
 from centerkp.demo.scenes import write_demo
 from centerkp.images.reading import read_image
-from centerkp.model.center_net import CenterNet
 from centerkp.samples.sample import Sampler
 from centerkp.schema import Schema
-from centerkp.settings.training import TrainSettings
 from centerkp.training import recovery
 from centerkp.training import train as training
 from centerkp.training.callbacks import EpochEnd
@@ -39,14 +37,10 @@ def demo(tmp_path_factory):
 
 
 @pytest.fixture
-def make_settings(demo, tmp_path, monkeypatch):
-    """Settings of a run, two steps an epoch; its network is the smallest there is, and no graph is built for a few steps."""
-    monkeypatch.setattr(CenterNet, "run_eagerly", property(lambda model: True, lambda model, value: None))
-    monkeypatch.setattr(training, "start_model", lambda schema, settings, console: training.build_probe(schema, settings))
+def make_settings(make_settings, monkeypatch):
+    """Settings of a run, two steps an epoch, that is not evaluated."""
     monkeypatch.setattr(EpochEnd, "_evaluate_model", lambda self: {"score": 0.5})
-    fixed = {"coco": str(demo.train_json), "val": str(demo.val_json), "run": str(tmp_path / "run"), "backbone": "hourglass_10",
-             "image_size": 32, "batch_size": 2, "threads": 1, "precision": "float32", "warmup": 0.0}  # fmt: skip
-    return lambda **values: TrainSettings(**fixed | values)
+    return lambda **values: make_settings(warmup=0.0, **values)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ LADDER = (
     ("images", "demo", "symmetry"),
     ("formats",),
     ("codec", "labels"),
-    ("model", "doctor", "samples"),
+    ("model", "doctor", "samples", "tfrecord"),
     ("drawing", "weights", "runtimes"),
     ("inference",),
     ("evaluation",),
@@ -26,7 +26,7 @@ LADDER = (
 )
 RUNG = {room: rung for rung, rooms in enumerate(LADDER) for room in rooms} | {"__main__": len(LADDER)}
 TENSORFLOW_ROOMS = {
-    "model/accumulation.py", "samples/pipeline.py", "labels/tfrecord.py", "weights/checkpoint.py", "export/saved_model.py",
+    "model/accumulation.py", "samples/pipeline.py", "tfrecord/writer.py", "weights/checkpoint.py", "export/saved_model.py",
     "export/litert.py", "runtimes/saved_model.py",
 }  # fmt: skip
 FILES = sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py")

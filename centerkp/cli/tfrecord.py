@@ -23,7 +23,7 @@ def run(options: argparse.Namespace) -> None:
     from centerkp.cli.label_map import print_label_map
     from centerkp.console import make_console
     from centerkp.doctor.trainable import read_dataset
-    from centerkp.labels.tfrecord import check_shards, write_tfrecords
+    from centerkp.tfrecord.writer import check_shards, write_tfrecords
     from centerkp.wording import count_of
 
     reads = [options.coco, options.label_map] if options.label_map else [options.coco]

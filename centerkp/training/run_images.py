@@ -15,10 +15,10 @@ from centerkp.doctor.trainable import read_train_and_val
 from centerkp.labels.faults import Remarks
 from centerkp.labels.folds import deal_folds, split_records
 from centerkp.labels.records import Dataset, Record
-from centerkp.labels.tfrecord_reader import read_tfrecords
 from centerkp.schema import Schema
 from centerkp.settings.training import TrainSettings
 from centerkp.settings.values import read_flip_pairs, read_sigmas
+from centerkp.tfrecord.reader import read_tfrecords
 from centerkp.writing import write_json
 
 SHOWN = 3  # names in an error

@@ -15,12 +15,12 @@ from centerkp.cli import main
 from centerkp.formats.label_map import write_label_map
 from centerkp.images.reading import read_image, read_image_size
 from centerkp.labels.coco import read_coco
-from centerkp.labels.tfrecord import StoredImage, name_shards, write_tfrecords
-from centerkp.labels.tfrecord_reader import read_tfrecords, restore_pixels
 from centerkp.samples.augment import Augmentation
 from centerkp.samples.pipeline import make_dataset
 from centerkp.samples.sample import Sampler
 from centerkp.schema import Schema
+from centerkp.tfrecord.reader import read_tfrecords, restore_pixels
+from centerkp.tfrecord.writer import StoredImage, name_shards, write_tfrecords
 
 CATEGORIES = [
     {"id": 2, "name": "cat", "keypoints": ["nose", "left_ear", "right_ear"], "flip_pairs": [["left_ear", "right_ear"]]},

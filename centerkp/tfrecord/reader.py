@@ -18,11 +18,11 @@ from centerkp.images.reading import read_image_size
 from centerkp.labels.annotations import Annotations
 from centerkp.labels.faults import Remarks
 from centerkp.labels.records import Dataset, Images, build_dataset
-from centerkp.labels.tfrecord import StoredImage, import_tensorflow, open_tfrecord
-from centerkp.labels.tfrecord_classes import RecordLabels, Unusable, read_record_labels
 from centerkp.schema import OksSigmas, Schema
 from centerkp.sides import FlipPairs
 from centerkp.symmetry.verdict import settle_sides
+from centerkp.tfrecord.classes import RecordLabels, Unusable, read_record_labels
+from centerkp.tfrecord.writer import StoredImage, import_tensorflow, open_tfrecord
 from centerkp.wording import quote
 
 _SHARD = re.compile(r"(.*)-(\d{5,})-of-(\d{5,})(.*)", re.DOTALL)

@@ -17,7 +17,7 @@ from centerkp.model.center_net import CenterNet, save_model
 from centerkp.results import Detection
 from centerkp.settings.values import read_time
 from centerkp.training.interruption import Interruption
-from centerkp.training.optimizer import averaged_weights
+from centerkp.training.optimizer import averaged_weights, without_optimizer
 from centerkp.training.progress import format_row
 from centerkp.training.run import Run
 from centerkp.training.run_images import digest_records
@@ -120,7 +120,8 @@ class EpochEnd(keras.callbacks.Callback):
             row |= self._evaluate_model()
         if not scores or row["score"] > max(scores.values()):
             with run.report.measure("saving"):
-                save_model(self.model, run.folder.best)
+                with without_optimizer(self.model):
+                    save_model(self.model, run.folder.best)
                 scores[epoch + 1] = row["score"]
                 run.folder.write_best(scores, self.validation)
             row["best"] = 1

@@ -59,6 +59,17 @@ def own_optimizer(model: keras.Model) -> keras.optimizers.Optimizer:
 
 
 @contextmanager
+def without_optimizer(model: keras.Model) -> Iterator[None]:
+    """Inside, the model is saved without what only its training reads, moments and average: a quarter of the file is left."""
+    optimizer = model.optimizer
+    model.optimizer, model.compiled = None, False
+    try:
+        yield
+    finally:
+        model.optimizer, model.compiled = optimizer, True
+
+
+@contextmanager
 def averaged_weights(model: keras.Model) -> Iterator[None]:
     """Inside, the model has the moving average of its weights, if its optimizer keeps one; afterwards its own again."""
     optimizer = own_optimizer(model)

@@ -57,6 +57,9 @@ def test_run_folder_is_complete(run):
     assert rows[-1]["learning_rate"] < max(row["learning_rate"] for row in rows)
     assert TrainSettings.read(folder.settings).backbone == "hourglass_10"
     assert any(folder.tensorboard.iterdir())
+    # What only training reads is in last.keras: moments and average are three more numbers a weight.
+    assert centerkp.load_model(folder.last).compiled and not centerkp.load_model(folder.best).compiled
+    assert folder.best.stat().st_size < 0.6 * folder.last.stat().st_size
 
 
 def test_page_of_the_run(run):

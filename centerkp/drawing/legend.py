@@ -15,8 +15,11 @@ LINE = 20  # pixels from one name to the next
 WIDTH = 210  # of a column
 
 
-def draw_legend(schema: Schema, class_ids: Iterable[int], height: int) -> np.ndarray | None:
-    """A picture, so high, of the keypoints of some classes by number, colour and name; None where they are few, or no room."""
+def draw_legend(schema: Schema, class_ids: Iterable[int], height: int | None = None) -> np.ndarray | None:
+    """A picture, so high or in one column, of the keypoints of some classes by number, colour and name.
+
+    None where they are few, or no room.
+    """
     colors, kinds = keypoint_colors(schema).tolist(), class_colors(schema).tolist()
     lines: list[tuple[str, tuple[int, ...], bool]] = []
     for class_id in sorted({int(class_id) for class_id in class_ids}):
@@ -25,6 +28,7 @@ def draw_legend(schema: Schema, class_ids: Iterable[int], height: int) -> np.nda
             lines.append((kind.name, kinds[class_id], False))
             names = zip(kind.keypoints, colors[own], strict=True)
             lines += [(f"{n} {name}", color, True) for n, (name, color) in enumerate(names, 1)]
+    height = len(lines) * LINE if height is None else height
     rows = height // LINE
     if not lines or not rows:
         return None

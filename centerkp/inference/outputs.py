@@ -90,6 +90,10 @@ class OutputNames:
         kind = "".join(c if c.isalnum() or c in " ._-" else "_" for c in class_name).strip(" .") or "object"
         return self._allow_output(_with_ending(self.out / "crops" / kind / item.name, f"_{number}.jpg"))
 
+    def legend(self) -> Path:
+        """Where the names of many keypoints go among the outputs, beside the folder of the pictures they stand in."""
+        return self._allow_output(self.out / "legend.png")
+
     def _name_picture(self, name: str) -> Path:
         """The path of an annotated picture in `images/` below the output folder, with an ending that can be written."""
         path = self.out / "images" / name
@@ -211,7 +215,7 @@ class Outputs:
             found = [replace(d, class_name=f"#{n} {d.class_name}") for d, n in zip(found, result.tracks, strict=True)]
         picture = draw_detections(result.image, found, self.schema, min_keypoint_score=choice.min_keypoint_score)
         if as_file:
-            with _report_and_go_on(self.report):
+            with report_and_go_on(self.report):
                 write_image(self.names.picture(item), picture, "infer")
                 self.paths["pictures"] = self.out / "images"
         return picture if as_video or self.screen else None
@@ -223,7 +227,7 @@ class Outputs:
             box = clip_boxes(np.nan_to_num(detection.box_xyxy), width, height)
             (x0, y0), (x1, y1) = np.floor(box[:2]).astype(int), np.ceil(box[2:]).astype(int)
             if x1 > x0 and y1 > y0:
-                with _report_and_go_on(self.report):
+                with report_and_go_on(self.report):
                     path = self.names.crop(result.item, detection.class_name, number)
                     write_image(path, result.image[y0:y1, x0:x1], "infer")
                     self.paths["crops"] = self.out / "crops"
@@ -281,7 +285,7 @@ class _Videos:
 
     def write(self, item: Item, picture: np.ndarray) -> None:
         """Adds an annotated frame to its clip's output video; a frame of another clip begins another."""
-        with _report_and_go_on(self.report):
+        with report_and_go_on(self.report):
             if self._clip is not item.clip:
                 self._end_video()
                 self._clip = item.clip
@@ -304,7 +308,7 @@ class _Videos:
 
 
 @contextmanager
-def _report_and_go_on(report: Callable[[str], None]) -> Iterator[None]:
+def report_and_go_on(report: Callable[[str], None]) -> Iterator[None]:
     """What is wrong with one output alone (its name, its size, what stands there) is reported, and ends nothing else."""
     try:
         yield

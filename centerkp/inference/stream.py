@@ -13,10 +13,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.text import Text
 
 from centerkp.console import make_console
+from centerkp.drawing.legend import draw_legend
 from centerkp.images.oddities import Oddity, describe_oddities
+from centerkp.images.saving import write_image
 from centerkp.inference.detect import Detector, ImageResult, detect, find_room
 from centerkp.inference.model_loading import require_room
-from centerkp.inference.outputs import OutputChoice, OutputNames, Outputs, Result
+from centerkp.inference.outputs import OutputChoice, OutputNames, Outputs, Result, report_and_go_on
 from centerkp.inference.scores import choose_least_scores
 from centerkp.inference.screen import Screen
 from centerkp.inference.sources import Clip, Item, Picture, read_items
@@ -105,6 +107,7 @@ def predict_sources(
         with outputs, run.progress, closing(run.results()) as results:
             for result in results:
                 outputs.add(result)
+        _write_legend(outputs)
     except KeyboardInterrupt:
         interrupted = True
         raise
@@ -122,6 +125,15 @@ def predict_sources(
             "see the lines above."
         )
     return outputs.paths["objects"]
+
+
+def _write_legend(outputs: Outputs) -> None:
+    """Writes the names of keypoints by colour, for objects on whose pictures nobody would find them otherwise."""
+    legend = draw_legend(outputs.schema, range(len(outputs.schema.classes))) if "pictures" in outputs.paths else None
+    if legend is not None:
+        with report_and_go_on(outputs.report):
+            write_image(path := outputs.names.legend(), legend, "infer")
+            outputs.paths["legend"] = path
 
 
 class _Stream:

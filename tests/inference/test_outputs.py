@@ -7,15 +7,18 @@ import shutil
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 import squares
 
 from centerkp.console import make_console
+from centerkp.drawing.legend import LINE
 from centerkp.images.saving import write_image
 from centerkp.inference.outputs import OutputChoice, OutputNames
 from centerkp.inference.sources import Item, Picture, find_sources
 from centerkp.inference.stream import predict_sources
 from centerkp.inference.video import Clip
+from centerkp.schema import ObjectClass, Schema
 
 
 def predict(given, out, detector=None, **options):
@@ -198,3 +201,27 @@ def test_a_picture_too_large_for_its_format_is_named(tmp_path):
     (tmp_path / "wide.png").rename(tmp_path / "wide.bmp")  # the content decides, but the output is to be a JPEG
     found, text = predict([tmp_path / "wide.bmp", squares.write_png(tmp_path / "a.png")], tmp_path / "out")
     assert len(found["images"]) == 2 and "wide.bmp.jpg: found an image of 70000x2 pixels, too large for .jpg" in text
+
+
+class ManyKeypoints(squares.SquareDetector):
+    """Finds the same with three times as many keypoints, seven and more of which need names."""
+
+    schema = Schema((ObjectClass("red", 3, tuple(f"p{n}" for n in range(7))), squares.SCHEMA.classes[1]))
+
+    def predict_on_batch(self, inputs):
+        found = super().predict_on_batch(inputs)
+        return found | {name: np.repeat(found[name], 4, axis=2)[:, :, :7] for name in ("keypoints", "keypoint_scores")}
+
+
+def test_names_of_many_keypoints_lie_beside_the_pictures(dataset, tmp_path):
+    """Where pictures are written and nobody else's file lies; few keypoints are told apart without."""
+    found, text = predict([dataset / "images"], tmp_path / "out", ManyKeypoints())
+    legend = cv2.imread(str(tmp_path / "out" / "legend.png"))
+    assert legend.shape[0] == 8 * LINE and f"legend: {tmp_path}/out/legend.png" in text and len(found["images"]) == 2
+    predict([dataset / "images"], tmp_path / "few")
+    predict([dataset / "images"], tmp_path / "none", ManyKeypoints(), choice=OutputChoice(pictures=False))
+    assert not list(tmp_path.glob("few/legend*")) and not list(tmp_path.glob("none/legend*"))
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "legend.png").write_bytes(b"mine")
+    found, text = predict([dataset / "images"], tmp_path / "own", ManyKeypoints())
+    assert (tmp_path / "own" / "legend.png").read_bytes() == b"mine" and "left out: " in text and len(found["images"]) == 2

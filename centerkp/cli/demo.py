@@ -10,7 +10,7 @@ from centerkp.console import make_console
 from centerkp.settings.training import TrainSettings
 
 HELP = "draw a dataset, train on it, evaluate and predict"
-# The defaults, at a size and length that fit into ten minutes on two processor cores.
+# The defaults, at a size that learns much in few minutes on two processor cores.
 SETTINGS = TrainSettings(image_size=256, eval_every=10)
 
 
@@ -18,16 +18,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `centerkp demo`."""
     parser.add_argument("--data", default="data/demo", metavar="DIR", help="where the dataset is drawn (default: data/demo)")
     parser.add_argument("--run", default=None, metavar="DIR", help="run folder (default: runs/demo, numbered)")
-    parser.add_argument("--epochs", type=int, default=30, help="times to go through the images (default: 30)")
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--time", default="7m", help="what training may take (default: 7m)")
+    length.add_argument("--epochs", type=int, default=None, help="times to go through the images, in place of a time")
 
 
 def run(options: argparse.Namespace) -> None:
     """The command `centerkp demo`: draws a dataset, trains on it, evaluates and predicts."""
-    run_demo(Path(options.data), options.run, options.epochs)
+    run_demo(Path(options.data), options.run, options.epochs, options.time)
 
 
-def run_demo(data: Path, run_folder: str | None, epochs: int, console: Console | None = None) -> None:
-    """Does all that `centerkp demo` does: draws its dataset into `data` unless it is there, trains, evaluates and predicts."""
+def run_demo(data: Path, run_folder: str | None, epochs: int | None, time: str, console: Console | None = None) -> None:
+    """Does all that `centerkp demo` does: draws its dataset into `data` unless it is there, trains, evaluates and predicts.
+
+    Training takes so many `epochs`, or as long as `time` says without them.
+    """
     from centerkp.demo.scenes import write_demo
     from centerkp.inference.sources import find_sources
     from centerkp.inference.stream import predict_sources
@@ -44,6 +49,7 @@ def run_demo(data: Path, run_folder: str | None, epochs: int, console: Console |
         val=str(files.val_json),
         run=run_folder or str(free_folder(Path("runs/demo"))),
         epochs=epochs,
+        time=None if epochs else time,
     )
     folder = train(settings, console=console).folder
     held_out = sorted(files.images_dir.glob("test_*.jpg"))

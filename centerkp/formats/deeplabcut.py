@@ -9,6 +9,7 @@ import yaml
 
 from centerkp.console import import_extra
 from centerkp.formats.gathering import Gathering, LabelFault, reading
+from centerkp.formats.hdf5 import check_hdf5
 
 KIND = "DeepLabCut table"
 CLASS = "animal"
@@ -70,7 +71,9 @@ def _read_csv(path: Path) -> tuple[dict[str, list[str]], list[tuple[str, list[st
 
 def _read_hdf5(path: Path) -> tuple[dict[str, list[str]], list[tuple[str, list[str]]]]:
     """The same from the HDF5 of a DeepLabCut table, which pandas wrote."""
-    frame = import_extra("pandas", "deeplabcut").read_hdf(path)
+    pandas = import_extra("pandas", "deeplabcut")
+    check_hdf5(path)
+    frame = pandas.read_hdf(path)
     header = {str(level): list(map(str, frame.columns.get_level_values(level))) for level in frame.columns.names}
     names = ["/".join(map(str, name)) if isinstance(name, tuple) else str(name) for name in frame.index]
     return header, list(zip(names, frame.to_numpy().tolist(), strict=True))

@@ -8,6 +8,7 @@ import numpy as np
 
 from centerkp.console import import_extra
 from centerkp.formats.gathering import NAMELESS, Gathering, LabelFault, reading
+from centerkp.formats.hdf5 import check_hdf5
 
 KIND = "SLEAP file"
 
@@ -24,6 +25,7 @@ def read_sleap(path: Path, gathering: Gathering, frames_dir: Path | None = None)
     """
     sleap = import_extra("sleap_io", "sleap")
     with reading(path, KIND, "save it again with SLEAP"):
+        check_hdf5(path)
         try:
             labels = sleap.load_slp(str(path), open_videos=frames_dir is not None)
         except OSError as error:  # of HDF5, whatever is damaged in it

@@ -9,7 +9,7 @@ import pytest
 from coco_files import write_picture
 
 from centerkp.cli import main
-from centerkp.formats import sleap
+from centerkp.formats import hdf5, sleap
 from centerkp.labels.coco import read_coco
 
 
@@ -68,4 +68,17 @@ def test_without_the_package_and_without_a_whole_file(tmp_path, file):
             read_coco(file)
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(ValueError, match=r"x\.slp: found a damaged HDF5 file"):
+        read_coco(file)
+
+
+def test_what_ends_the_hdf5_library_ends_no_run(file, monkeypatch):
+    """A table that claims more than the file can hold, and a crash in the library, are faults of the file."""
+    give(monkeypatch, None)
+    with monkeypatch.context() as patch:
+        patch.setattr(hdf5, "_READ_ALL", "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
+        with pytest.raises(ValueError, match=r"x\.slp: found a SLEAP file with a fault \('?HDF5 that is damaged"):
+            read_coco(file)
+    with h5py.File(file, "a") as content:
+        content.create_dataset("instances", (10**9,), "f8", chunks=(1000,))
+    with pytest.raises(ValueError, match=r"x\.slp: found a SLEAP file with a fault \('?HDF5 that is damaged"):
         read_coco(file)

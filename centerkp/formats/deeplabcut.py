@@ -72,7 +72,7 @@ def _read_csv(path: Path) -> tuple[dict[str, list[str]], list[tuple[str, list[st
 def _read_hdf5(path: Path) -> tuple[dict[str, list[str]], list[tuple[str, list[str]]]]:
     """The same from the HDF5 of a DeepLabCut table, which pandas wrote."""
     pandas = import_extra("pandas", "deeplabcut")
-    check_hdf5(path)
+    check_hdf5(path, "import pandas; pandas.read_hdf(sys.argv[1])")
     frame = pandas.read_hdf(path)
     header = {str(level): list(map(str, frame.columns.get_level_values(level))) for level in frame.columns.names}
     names = ["/".join(map(str, name)) if isinstance(name, tuple) else str(name) for name in frame.index]

@@ -19,15 +19,23 @@ def read(name, node):
 with h5py.File(sys.argv[1]) as file:
     file.visititems(read)
 """
+_READ_AS_TOOL = """
+from contextlib import suppress
+with suppress(Exception):  # which is met again, and said
+"""
 
 
-def check_hdf5(path: Path) -> None:
-    """Reads the label tables of an HDF5 file once where that can end nothing else.
+def check_hdf5(path: Path, call: str) -> None:
+    """Reads an HDF5 file once where that can end nothing else.
+
+    Args:
+        call: in Python, what will read its labels from `sys.argv[1]`.
 
     Raises:
         ValueError: the file is damaged.
     """
+    code = f"{_READ_ALL}{_READ_AS_TOOL}    {call}"
     try:
-        subprocess.run([sys.executable, "-c", _READ_ALL, str(path)], capture_output=True, timeout=SECONDS, check=True)
+        subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, timeout=SECONDS, check=True)
     except subprocess.SubprocessError:
         raise ValueError("HDF5 that is damaged") from None

@@ -25,7 +25,7 @@ def read_sleap(path: Path, gathering: Gathering, frames_dir: Path | None = None)
     """
     sleap = import_extra("sleap_io", "sleap")
     with reading(path, KIND, "save it again with SLEAP"):
-        check_hdf5(path)
+        check_hdf5(path, "import sleap_io; sleap_io.load_slp(sys.argv[1], open_videos=False)")
         try:
             labels = sleap.load_slp(str(path), open_videos=frames_dir is not None)
         except OSError as error:  # of HDF5, whatever is damaged in it

@@ -292,10 +292,14 @@ def _write_area(entry: dict, box: np.ndarray, area: float) -> None:
 
 
 def _write_points(vector: list, reading: Reading, row: int, points: np.ndarray) -> list:
-    """A keypoint vector with the labelled points (K, 2) of one annotation written as COCO has them."""
+    """A keypoint vector with the labelled points (K, 2) of one annotation written as COCO has them.
+
+    Points relative to a box that is not there have no place, and are no longer labelled.
+    """
     own = reading.schema.keypoint_slice(int(reading.annotations.class_ids[row]))
     vector = list(vector)
     for number, k in enumerate(range(own.start, own.stop)):
         if reading.annotations.visibility[row, k]:
-            vector[3 * number : 3 * number + 2] = points[k].round(3).tolist()
+            known = np.isfinite(points[k]).all()
+            vector[3 * number : 3 * number + (2 if known else 3)] = points[k].round(3).tolist() if known else [0, 0, 0]
     return vector

@@ -10,12 +10,13 @@ from centerkp.doctor.settled_labels import turn_labels
 from centerkp.doctor.verdict import require_trainable
 from centerkp.images.oddities import describe_oddities
 from centerkp.labels.coco import make_dataset
-from centerkp.labels.content import Paths, list_words
+from centerkp.labels.content import Paths, list_words, name_paths
 from centerkp.labels.label_file import LabelFile, read_source
 from centerkp.labels.records import Dataset
 from centerkp.labels.tables import read_integer
 from centerkp.schema import OksSigmas, Schema
 from centerkp.sides import FlipPairs
+from centerkp.wording import count_of
 
 
 def read_train_and_val(
@@ -74,6 +75,23 @@ def read_dataset(
     return _make_dataset(checkup, schema=schema, check_images=check_images, stretch=stretch)
 
 
+def require_as_written(path: Paths, images_dir: Paths | None = None, check_images: bool = True) -> None:
+    """Refuses a file of which training reads other labels than stand in it, where some of these are to be corrected.
+
+    Raises:
+        ValueError: something has to be mended first; names it, and the command that does.
+    """
+    checkup = check_one(path, images_dir, 512, check_images, None, for_training=False)
+    mended = [change.headline for change in checkup.changes if change.noun != "file"]
+    swapped = _find_swapped(checkup, checkup.reading.sizes) if checkup.frames else np.zeros(0)
+    mended += [f"{count_of(int(swapped.sum()), 'image')}: width and height exchanged"] if swapped.any() else []
+    if mended:
+        raise ValueError(
+            f"{name_paths(path)}: found {'; '.join(mended[:3])}, expected labels as COCO has them, which can be corrected one "
+            f"by one; mend them first: centerkp check {list_words(path)} --fix mended.json"
+        )
+
+
 def _make_dataset(
     checkup: Checkup,
     *,
@@ -112,7 +130,7 @@ def _make_dataset(
 def _turn_labels(file: LabelFile, checkup: Checkup) -> None:
     """Turns, in place, the labels of pictures that were labelled without their EXIF rotation, or whose sides are exchanged."""
     frames, written = checkup.frames, file.images.sizes
-    swapped = ~frames.lost & (frames.sizes == written[:, ::-1]).all(1) & (frames.sizes != written).any(1)
+    swapped = _find_swapped(checkup, written)
     turned, a = swapped & (frames.turns > 1), file.annotations
     boxes = np.concatenate([a.boxes_xywh[:, :2], a.boxes_xywh[:, :2] + a.boxes_xywh[:, 2:]], 1)
     turn_labels(boxes, a.keypoints_xy, frames.turns[a.image_rows], frames.sizes[a.image_rows])
@@ -120,3 +138,9 @@ def _turn_labels(file: LabelFile, checkup: Checkup) -> None:
     written[swapped] = frames.sizes[swapped]
     file.remarks.add_note("image", int(turned.sum()), "labelled without their EXIF rotation, labels turned with the picture")
     file.remarks.add_note("image", int((swapped & ~turned).sum()), "width and height exchanged, those of the file taken")
+
+
+def _find_swapped(checkup: Checkup, written: np.ndarray) -> np.ndarray:
+    """Which images (n,) have the sides of those that are written (n, 2) the other way round, as with labels before a turn."""
+    frames = checkup.frames
+    return ~frames.lost & (frames.sizes == written[:, ::-1]).all(1) & (frames.sizes != written).any(1)

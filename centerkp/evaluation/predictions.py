@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -84,6 +85,8 @@ class PredictionFile:
         scores = table.column("score")
         wrong = [row for row, score in enumerate(scores) if not (is_number(score) and 0 <= score <= 1)]
         table.fault_value(wrong, "score", "'score' missing or no number from 0 to 1", "name a file of predictions")
+        odd = [row for row, entry in enumerate(table.entries) if not _has_shares(entry.get("keypoint_scores", []))]
+        table.fault_value(odd, "keypoint_scores", "'keypoint_scores' that are no numbers from 0 to 1", "write them so, or none")
         boxless = np.flatnonzero(np.isnan(columns.boxes_xywh).any(1))
         table.fault_value(boxless, "bbox", "'bbox' missing", "write [x, y, width, height] in pixels")
         remarks.raise_faults()
@@ -92,6 +95,11 @@ class PredictionFile:
         lost = sum(map(len, found[usable:]))
         remarks.add_note("object", lost, f"in images that {dataset.path.name} lists and that had to be left out, not counted")
         return found[:usable], remarks.sentences
+
+
+def _has_shares(scores: Any) -> bool:
+    """Whether a predicted object's scores of keypoints are a list of numbers from 0 to 1."""
+    return isinstance(scores, list) and all(is_number(score) and 0 <= score <= 1 for score in scores)
 
 
 def _complete_entries(entries: Sequence[dict]) -> None:

@@ -161,8 +161,11 @@ def complete_keypoints(content: dict, names: Mapping[str, Sequence[str]]) -> Non
             own = {point: points[3 * i : 3 * i + 3] for i, point in enumerate(known[name]) if points}
             entry["keypoints"] = [number for point in chosen[name] for number in own.get(point, (0, 0, 0))]
     for category in content["categories"] if chosen else ():
-        if category["name"] in chosen:
-            category["keypoints"] = chosen[category["name"]]
+        if (name := category["name"]) in chosen:
+            place = {own: chosen[name].index(point) + 1 for own, point in enumerate(known[name], 1)}
+            if "skeleton" in category:
+                category["skeleton"] = [[place[end] for end in edge] for edge in category["skeleton"]]
+            category["keypoints"] = chosen[name]
 
 
 def gathered_keypoints(content: Mapping) -> dict[str, list[str]]:

@@ -42,11 +42,20 @@ def open_label_files(paths: Paths, images_dir: Paths | None = None) -> Source:
 
 
 def read_together(pairs: Sequence[tuple[Path, Path | None]]) -> list[LabelFile]:
-    """The label files of a dataset, each judged by itself; keypoints that tools name only where they set them are of all."""
+    """The label files of a dataset, each judged by itself; keypoints that tools name only where they set them are of all.
+
+    They stand in the order of the files that have one.
+    """
     sources = [open_label_file(*pair) for pair in pairs]
+    gathered = [gathered_keypoints(source.content) for source in sources]
     names: dict[str, dict[str, None]] = {}
-    for source in sources:
-        for name, keypoints in gathered_keypoints(source.content).items():
+    for source, own in zip(sources, gathered, strict=True):
+        for category in source.content["categories"]:
+            if isinstance(category, dict) and category.get("name") not in own:
+                points = category.get("keypoints")
+                names.setdefault(str(category.get("name")), dict.fromkeys(map(str, points if isinstance(points, list) else ())))
+    for own in gathered:
+        for name, keypoints in own.items():
             names.setdefault(name, {}).update(dict.fromkeys(keypoints))
     for source in sources:
         complete_keypoints(source.content, {name: list(keypoints) for name, keypoints in names.items()})

@@ -43,7 +43,9 @@ def write_yolo(out: str | Path, parts: Mapping[str, Sequence[Record]], schema: S
         raise unwritable(out, error) from None
     crowds = sum(int(record.is_crowd.sum()) for records in parts.values() for record in records)
     notes = [f"{count_of(crowds, 'crowd region')}: left out, YOLO has none"] if crowds else []
-    if any(counts) and _join_flips(schema, max(counts)) is None:
+    if any(counts) and not schema.can_flip:
+        notes.append("what swaps in a mirror: not known, so 'flip_idx' is left out; without it nothing is mirrored")
+    elif any(counts) and _join_flips(schema, max(counts)) is None:
         notes.append("what swaps in a mirror: left out, YOLO has one 'flip_idx' for all classes, and theirs differ")
     return notes
 
@@ -93,7 +95,9 @@ def _describe(parts: Mapping, schema: Schema, count: int) -> dict:
 
 
 def _join_flips(schema: Schema, count: int) -> list[int] | None:
-    """Which place swaps with which in a mirror for all classes of a YOLO-pose dataset; None where these contradict."""
+    """Which place swaps with which in a mirror for all classes of a YOLO-pose dataset; None where unknown or contradictory."""
+    if not schema.can_flip:
+        return None
     flips: list[int | None] = [None] * count
     for class_id in range(schema.num_classes):
         own = schema.keypoint_slice(class_id)

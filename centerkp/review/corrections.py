@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from centerkp.formats.gathering import complete_keypoints
 from centerkp.labels.coco import read_label_file
 from centerkp.labels.content import load_json
-from centerkp.labels.label_file import LabelFile
+from centerkp.labels.joining import open_label_files
+from centerkp.labels.label_file import LabelFile, read_source
 from centerkp.labels.records import Record
 from centerkp.labels.relocate import relocate_names
 from centerkp.review.suspects import Label, Suspect
@@ -100,9 +102,11 @@ def apply_accepted(
         ValueError: nothing is accepted, the file is none of suspects, or its labels are not those of the label file any more.
         FileExistsError: `out` is there already.
     """
-    source = read_label_file(coco, images_dir)
+    chosen, keypoints = _read_accepted(Path(accepted))
+    opened = open_label_files(coco, images_dir)
+    complete_keypoints(opened.content, keypoints)  # a tool that lists only labelled ones has no order of its own
+    source = read_source(opened)
     WriteGuard([coco, accepted, *source.images.paths], overwrite).check([out])
-    chosen = _read_accepted(Path(accepted))
     entries = dict(zip(source.annotations.ids.tolist(), source.content["annotations"], strict=True))
     _refuse_others(chosen, entries, source, Path(accepted))
     free, counts = max(entries, default=0) + 1, {}
@@ -123,8 +127,8 @@ def apply_accepted(
     return counts
 
 
-def _read_accepted(path: Path) -> list[dict]:
-    """The accepted annotations of a file of suspects."""
+def _read_accepted(path: Path) -> tuple[list[dict], dict[str, list[str]]]:
+    """The accepted annotations of a file of suspects, and the keypoints of its classes in the order of their numbers."""
     content: Any = load_json(path)
     listed = content.get("annotations") if isinstance(content, dict) else None
     if not isinstance(listed, list) or not all(isinstance(a, dict) and set(OWN) | {"id", "image_id"} <= set(a) for a in listed):
@@ -144,7 +148,8 @@ def _read_accepted(path: Path) -> list[dict]:
             f"{path}: found no suspect with 'accept' true among {len(listed)}, expected at least one; turn the false of "
             "those that are to be corrected to true."
         )
-    return chosen
+    categories = content.get("categories") or []
+    return chosen, {category["name"]: list(category.get("keypoints") or []) for category in categories}
 
 
 def _refuse_others(chosen: Sequence[Mapping], entries: Mapping[int, Mapping], source: LabelFile, path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from centerkp.doctor.trainable import require_as_written
 from centerkp.evaluation.compared_models import load_source
 from centerkp.evaluation.predictions import PredictionFile
 from centerkp.inference.detect import detect_records
@@ -50,8 +51,10 @@ def judge_labels(
         tta, check_images: as in `measure_models`.
 
     Raises:
-        ValueError, FileNotFoundError: the model or the labels cannot be used, or do not fit each other; says what.
+        ValueError, FileNotFoundError: the model or the labels cannot be used, or do not fit each other; says what. So when
+            labels have to be mended first: training has learned from others than stand in the file.
     """
+    require_as_written(coco, images_dir, check_images)
     model = _find_predictions(Path(model))
     source = load_source(model, coco, images_dir, None, tta, console)
     levels = getattr(source, "levels", None)
@@ -65,7 +68,21 @@ def judge_labels(
         detections = detect_records(source, dataset.records, batch_size, console, "detecting")
     labelled = read_schema(coco, images_dir).class_names  # a model may know more classes than anybody labelled here
     detections = [[d for d in found if d.class_name in labelled] for found in detections]
+    detections, beyond = _leave_out_beyond(detections, dataset.records)
+    if beyond:
+        notes += (f"{count_of(beyond, 'predicted object')}: wholly outside the image, left out",)
     return Judged(dataset, detections, _describe_witness(model, dataset.records, isinstance(source, PredictionFile)), notes)
+
+
+def _leave_out_beyond(
+    detections: Sequence[Sequence[Detection]], records: Sequence[Record]
+) -> tuple[list[list[Detection]], int]:
+    """What a review looks at of the detections in each image: those that meet it; and how many do not, in some other's file."""
+    kept = [
+        [d for d in found if (d.box_xyxy[:2] < (record.width, record.height)).all() and (d.box_xyxy[2:] > 0).all()]
+        for found, record in zip(detections, records, strict=True)
+    ]
+    return kept, sum(map(len, detections)) - sum(map(len, kept))
 
 
 def _find_predictions(model: Path) -> Path:
@@ -90,10 +107,19 @@ def _describe_witness(model: Path, records: Sequence[Record], is_file: bool) -> 
             "included. train --folds gives predictions without that."
         )
     labelled = [record for record in records if len(record.class_ids)]
-    seen = sum(kept.train.get(image_key(record)) == digest_labels(record) for record in labelled)
+    # Not by their ids, which are others where several files were trained on together.
+    known = {(name, digest) for (_, name), digest in kept.train.items()}
+    seen = sum((image_key(record)[1], digest_labels(record)) in known for record in labelled)
     if seen:
         return (
             f"{model}: its model was trained on the labels of {seen} of {count_of(len(labelled), 'image')} and vouches for "
             "them, errors included. train --folds gives predictions without that."
+        )
+    names = {name for name, _ in known}
+    named = sum(image_key(record)[1] in names for record in labelled)
+    if named:
+        return (
+            f"{model}: its model was trained on images of {named} of these {len(labelled)} names, with other labels, such as "
+            "those before corrections; where they are the same images, it may vouch for what is wrong in both."
         )
     return f"{model}: its model was trained on none of these labels."

@@ -169,3 +169,14 @@ class TestShiftedIds:
         path = write(tmp_path, dataset(*misprint(*objects(), Meaning(points_shares=True))))
         with pytest.raises(ValueError, match=f"centerkp check {path} --fix mended.json"):
             read_train_and_val(path, check_images=False)
+
+    def test_points_relative_to_no_box_are_no_longer_labelled(self, tmp_path):
+        """They have no place; numbers that are none would make the copy no JSON."""
+        boxes, points = objects(200)
+        content = dataset(*misprint(boxes, points, Meaning(points_in_box=True)))
+        del content["annotations"][7]["bbox"]
+        checkup = check(tmp_path, content)
+        write_mended(checkup, tmp_path / "mended.json")
+        text = (tmp_path / "mended.json").read_text()
+        assert "NaN" not in text and json.loads(text)["annotations"][7]["keypoints"] == [0] * 9
+        assert found(checkup, "box missing")[0].count == 1

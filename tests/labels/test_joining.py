@@ -4,6 +4,7 @@ import json
 
 import pytest
 from coco_files import write_coco, write_picture
+from tool_files import labelme_shape, write_deeplabcut, write_labelme
 
 from centerkp.doctor.check import check_dataset
 from centerkp.labels.coco import read_coco, read_label_file, read_schema
@@ -77,3 +78,23 @@ def test_the_doctor_examines_them_as_one(two):
     checkup = check_dataset(two, val=[two[1]])
     assert checkup.reading.num_images == 4 and checkup.source.files == tuple(two)
     assert checkup.schema == read_schema(two) and checkup.val.reading.num_images == 2
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_tool_without_an_order_of_keypoints_takes_that_of_the_json(tmp_path, order):
+    """Whichever comes first; the labelme folder has its points the other way round."""
+    rod = {"id": 1, "name": "rod", "keypoints": ["end", "tip"], "skeleton": [[1, 2]]}
+    files = [write_coco(tmp_path / "a.json", {"1.png": [1]}, [rod]), write_labelme(tmp_path / "tool")]
+    dataset = read_coco(files[::order])
+    assert dataset.schema.classes[0].keypoints == ("end", "tip") and dataset.schema.classes[0].skeleton == ((0, 1),)
+    (record,) = [r for r in dataset.records if r.path.name == "a.png"]
+    assert record.keypoints_xy.tolist() == [[[20, 22], [6, 8]]]
+
+
+def test_edges_go_with_keypoints_that_others_name_first(tmp_path):
+    shapes = [labelme_shape("animal", [(1, 1), (30, 25)], "rectangle", 1), labelme_shape("end", [(20, 22)], "point", 1)]
+    dataset = read_coco([write_labelme(tmp_path / "tool", shapes=shapes), write_deeplabcut(tmp_path / "dlc")])
+    (kind,) = dataset.schema.classes
+    assert kind.keypoints == ("end", "tip") and [[kind.keypoints[end] for end in edge] for edge in kind.skeleton] == [
+        ["tip", "end"]
+    ]

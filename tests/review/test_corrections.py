@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from squares import SquareDetector, write_dataset, write_png
+from tool_files import labelme_shape, write_labelme
 
 from centerkp.cli import main
 from centerkp.evaluation import compared_models as models
@@ -153,3 +154,50 @@ def test_flags_that_belong_together(folder, capsys):
         ["m.keras", "--score", "2"],
     ):
         assert review(*flags, "--coco", "data/val.json") == 2 and "expected" in capsys.readouterr().err
+
+
+def test_keypoints_of_a_tool_keep_the_order_of_the_review(folder, tmp_path):
+    """A labelme folder names its points as they come, here the other way round than the model."""
+    tool = tmp_path / "tool"
+    for n in range(FEW):
+        shapes = [labelme_shape("red", [(10, 10), (50, 50)], "rectangle", 1), labelme_shape("middle", [(30, 30)], "point", 1)]
+        shapes.append(labelme_shape("corner", [(10, 10)], "point", 1))
+        write_labelme(tool, name=f"p{n}", shapes=shapes if n else [], imageHeight=96, imageWidth=96)
+        write_png(tool / f"p{n}.png", ("red", 10, 10, 40))
+    assert review("m.keras", "--coco", tool, "--out", "out") == 0
+    assert review("--coco", tool, "--accept", accept(folder), "--fix", "new.json") == 0
+    new = read_coco("new.json")
+    order = [new.schema.classes[0].keypoints.index(name) for name in ("corner", "middle")]
+    for record in new.records:
+        assert record.keypoints_xy[0, order] == pytest.approx(np.array([[10, 10], [30, 30]]), abs=2)
+
+
+@pytest.mark.parametrize("change, words", [
+    (lambda a: a.update(keypoints=[a["keypoints"][:3], a["keypoints"][3:]]), "lists inside the list"),
+    (lambda a: a.update(bbox=[], segmentation=[[10, 10, 50, 10, 50, 50]]), "that of the segmentation"),
+    (lambda a: a.update(id=40), "ids that stand more than once"),
+])  # fmt: skip
+def test_labels_that_training_reads_otherwise_are_mended_first(folder, change, words, capsys):
+    content = json.loads(Path("data/val.json").read_text())
+    change(content["annotations"][4])
+    write_json("data/val.json", content)
+    assert review("m.keras", "--coco", "data/val.json") == 2
+    said = capsys.readouterr().err
+    assert words in said and "mend them first: centerkp check data/val.json --fix mended.json" in said
+
+
+def test_predictions_of_other_programs(folder, capsys):
+    """Objects outside the image and scores of points that are none."""
+    image = {"id": 4, "file_name": "4.png", "width": 96, "height": 96}
+    content = json.loads(Path("data/val.json").read_text())
+    away = {"id": 1, "image_id": 4, "category_id": 3, "bbox": [130, 10, 40, 40], "keypoints": [130, 10, 2, 150, 30, 2]}
+    away |= {"score": 0.9, "keypoint_scores": [0.9, 0.9]}
+    found = {"images": [image], "annotations": [away], "categories": content["categories"]}
+    write_json("found.json", found)
+    assert review("found.json", "--coco", "data/val.json", "--out", "out") == 0
+    assert "1 predicted object: wholly outside the image, left out" in " ".join(capsys.readouterr().out.split())
+    for scores in ([-0.1, 1.2], "no", [None, 1]):
+        write_json("found.json", found | {"annotations": [away | {"keypoint_scores": scores}]})
+        assert review("found.json", "--coco", "data/val.json", "--out", "out", "--overwrite") == 2
+        said = " ".join(capsys.readouterr().err.split())
+        assert "found.json" in said and "'keypoint_scores' that are no numbers from 0 to 1" in said

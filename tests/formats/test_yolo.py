@@ -122,6 +122,19 @@ def test_what_is_written_is_read_back(tmp_path, capsys):
     assert "expected a new folder" in capsys.readouterr().err
 
 
+def test_what_does_not_swap_for_certain_is_not_written_as_if_it_stayed(tmp_path, capsys):
+    """Points without sides in their names, on too few objects to show any: Ultralytics mirrors nothing without 'flip_idx'."""
+    write_picture(tmp_path / "1.png", 1)
+    image = {"id": 1, "file_name": "1.png", "width": 40, "height": 30}
+    one = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [4, 6, 20, 20], "keypoints": [6, 8, 2, 20, 22, 2], "iscrowd": 0}
+    category = {"id": 1, "name": "paw", "keypoints": ["p1", "p2"]}
+    (tmp_path / "ann.json").write_text(json.dumps({"images": [image], "annotations": [one], "categories": [category]}))
+    assert main(["export-labels", str(tmp_path / "ann.json"), str(tmp_path / "yolo")]) == 0
+    assert "what swaps in a mirror: not known, so 'flip_idx' is left out" in " ".join(capsys.readouterr().out.split())
+    assert "flip_idx" not in (tmp_path / "yolo" / "data.yaml").read_text()
+    assert not read_coco(tmp_path / "yolo" / "data.yaml").schema.can_flip
+
+
 def test_import_writes_a_coco_file(tmp_path, capsys):
     config = write_yolo(tmp_path / "data")
     assert main(["import", str(config), str(tmp_path / "ann.json")]) == 0

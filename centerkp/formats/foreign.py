@@ -82,7 +82,7 @@ def recognise_list(content: Any) -> tuple[str, str]:
         return "a COCO results file (predictions with scores)", "give the dataset's own JSON, with the labels"
     if {"image_id", "category_id"} <= keys:
         return "the 'annotations' list of a COCO dataset alone", "give the whole dataset"
-    if content and is_label_studio(content[0]):
+    if is_label_studio(content):
         return "a Label Studio task list", _EXPORT_AGAIN
     return f"a JSON list of {len(content)} entries", _EXPORT_AGAIN
 

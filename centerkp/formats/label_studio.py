@@ -1,30 +1,39 @@
 """Label Studio: a JSON list of tasks, whose regions are in percent of the image and belong together by parent or relation."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import chain
 from math import cos, radians, sin
 from pathlib import Path
 from typing import Any
 
-from centerkp.formats.gathering import Gathering, Shape, reading
+from centerkp.formats.gathering import Gathering, LabelFault, Shape, reading
 
 KIND = "Label Studio file"
 
 
 def is_label_studio(content: Any) -> bool:
     """Whether a JSON's content seems to be a task of Label Studio, or a list of them."""
-    task = content[0] if isinstance(content, list) and content else content
-    found = [task.get(key) for key in ("annotations", "predictions", "completions")] if isinstance(task, Mapping) else []
+    tasks = [task for task in (content if isinstance(content, list) else [content]) if isinstance(task, Mapping)]
+    found = [task.get(key) for task in tasks for key in ("annotations", "predictions", "completions")]
     results = chain.from_iterable(results for results in found if isinstance(results, list))
     return any(isinstance(result, Mapping) and "result" in result for result in results)
 
 
 def read_label_studio(path: Path, content: Any, gathering: Gathering) -> None:
-    """Reads tasks of Label Studio; of several annotations of one the last that was not cancelled counts."""
+    """Reads tasks of Label Studio; of several annotations of one the last that was not cancelled counts.
+
+    A task that nobody finished says nothing about its image, which may be full of objects: it is left out.
+
+    Raises:
+        LabelFault: nobody finished any task, or it is no file of Label Studio.
+    """
     with reading(path, KIND, "export it again as JSON, not JSON-MIN"):
         for task in content if isinstance(content, list) else [content]:
             done = [a for a in task.get("annotations", task.get("completions")) or () if not a.get("was_cancelled")]
-            regions = {r.get("id", n): r for n, r in enumerate(done[-1]["result"] if done else ())}
+            if not done:
+                gathering.note("task", "skipped or without a finished annotation, left out")
+                continue
+            regions = _join_results(done[-1]["result"])
             gathering.note("task", "annotated more than once, the last annotation taken", len(done) > 1)
             sizes = [(r["original_width"], r["original_height"]) for r in regions.values() if "original_width" in r]
             image_id = gathering.add_image(_find_image(task["data"]), *(sizes[0] if sizes else ()))
@@ -33,6 +42,32 @@ def read_label_studio(path: Path, content: Any, gathering: Gathering) -> None:
                 if region.get("type") == "relation":
                     parents |= _find_parent(regions, region)
             gathering.add_shapes(image_id, _read_shapes(regions, parents, gathering))
+        if not gathering.images:
+            raise LabelFault(
+                f"{path}: found Label Studio tasks without a finished annotation, expected labels; submit some, export again."
+            )
+
+
+def _join_results(results: Iterable[Mapping]) -> dict[Any, dict]:
+    """The regions of an annotation of Label Studio by their id.
+
+    A region is several results of one id where its label, choices or text come from a tag of their own; the type is that of
+    the shape. Of what they all have, such as the place, the first counts.
+    """
+    regions: dict[Any, dict] = {}
+    for number, result in enumerate(results):
+        key = result.get("id", number)
+        known = regions.get(key, {})
+        value = dict(result.get("value") or {}) | dict(known.get("value") or {})
+        kind = {"type": result["type"]} if _find_shape(result) and not _find_shape(known) else {}
+        regions[key] = {**result, **known, **kind, "value": value}
+    return regions
+
+
+def _find_shape(region: Mapping) -> str | None:
+    """The shape that a result of Label Studio is, with or without a label in it; None where it is none of ours."""
+    kind = str(region.get("type")).removesuffix("labels")
+    return kind if kind in ("keypoint", "rectangle", "polygon", "ellipse") else None
 
 
 def _find_image(data: Mapping) -> str:
@@ -51,10 +86,11 @@ def _read_shapes(regions: Mapping, parents: Mapping, gathering: Gathering) -> li
     """The shapes of one task of Label Studio, in pixels; a region is the group of its own points."""
     shapes = []
     for key, region in regions.items():
-        value, kind = region.get("value"), str(region.get("type")).removesuffix("labels")
-        labels = value.get(f"{kind}labels", value.get("labels")) if value else None
-        if kind not in ("keypoint", "rectangle", "polygon", "ellipse") or not labels:
-            gathering.note("region", "no keypoint, rectangle, polygon or ellipse with a label, left out", kind != "relation")
+        value, kind = region["value"], _find_shape(region)
+        labels = value.get(f"{kind}labels") or value.get("labels")
+        if kind is None or not labels:
+            is_region = region.get("type") != "relation"
+            gathering.note("region", "no keypoint, rectangle, polygon or ellipse with a label, left out", is_region)
             continue
         width, height = float(region["original_width"]), float(region["original_height"])
         xy = [(x * width / 100, y * height / 100) for x, y in _read_outline(kind, value)]

@@ -1,11 +1,13 @@
 """CVAT for images 1.1: an XML with boxes, polygons, points and skeletons of every image."""
 
 import re
+from math import radians
 from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 from centerkp.formats.gathering import Gathering, LabelFault, Point, Shape, reading
+from centerkp.formats.turning import turn_ellipse, turn_rectangle
 
 KIND = "CVAT file"
 _OUTLINES = ("box", "polygon", "polyline", "ellipse")
@@ -56,10 +58,12 @@ def _add_objects(image: Element, image_id: int, gathering: Gathering) -> None:
         box = boxes.get(skeleton.get("group_id"))
         used.append(box)
         points = {one.attrib["label"]: _read_point(one) for one in skeleton.iterfind("points")}
-        gathering.add_object(image_id, skeleton.attrib["label"], None if box is None else _read_outline(box).box, points)
+        gathering.add_object(
+            image_id, skeleton.attrib["label"], None if box is None else _read_outline(box, gathering).box, points
+        )
     for element in image:
         if element.tag in _OUTLINES and element not in used:
-            shapes.append(_read_outline(element))
+            shapes.append(_read_outline(element, gathering))
         elif element.tag == "points":
             xy = _read_pairs(element)
             names = (
@@ -86,14 +90,17 @@ def _read_pairs(element: Element) -> list[tuple[float, float]]:
     return [(float(x), float(y)) for x, y in pairs]
 
 
-def _read_outline(element: Element) -> Shape:
-    """A box, polygon or ellipse of a CVAT file."""
+def _read_outline(element: Element, gathering: Gathering) -> Shape:
+    """A box, polygon or ellipse of a CVAT file; the first and the last may be turned about their center, in degrees."""
     at = element.attrib
+    angle = radians(float(at.get("rotation") or 0))
     if element.tag == "box":
-        xy = [(float(at["xtl"]), float(at["ytl"])), (float(at["xbr"]), float(at["ybr"]))]
+        low_x, low_y, high_x, high_y = (float(at[key]) for key in ("xtl", "ytl", "xbr", "ybr"))
+        center = (low_x + high_x) / 2, (low_y + high_y) / 2
+        xy = turn_rectangle(((low_x, low_y), (high_x, high_y)), angle, center, gathering)
     elif element.tag == "ellipse":
         x, y, across, down = (float(at[key]) for key in ("cx", "cy", "rx", "ry"))
-        xy = [(x - across, y - down), (x + across, y + down)]
+        xy = turn_ellipse((x, y), (across, down), angle, gathering)
     else:
         xy = _read_pairs(element)
     return Shape(at["label"], xy, False, at.get("group_id"))

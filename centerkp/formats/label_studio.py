@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Mapping
 from itertools import chain
-from math import cos, radians, sin
+from math import radians
 from pathlib import Path
 from typing import Any
 
 from centerkp.formats.gathering import Gathering, LabelFault, Shape, reading
+from centerkp.formats.turning import turn_ellipse, turn_rectangle
 
 KIND = "Label Studio file"
 
@@ -92,30 +93,22 @@ def _read_shapes(regions: Mapping, parents: Mapping, gathering: Gathering) -> li
             is_region = region.get("type") != "relation"
             gathering.note("region", "no keypoint, rectangle, polygon or ellipse with a label, left out", is_region)
             continue
-        width, height = float(region["original_width"]), float(region["original_height"])
-        xy = [(x * width / 100, y * height / 100) for x, y in _read_outline(kind, value)]
-        if kind == "rectangle" and value.get("rotation"):
-            xy = _turn(xy, radians(float(value["rotation"])))
-            gathering.note("object", "a turned rectangle, the upright one around it taken")
+        xy = _read_outline(kind, region, gathering)
         shapes.append(Shape(labels[0], xy, kind == "keypoint", parents.get(key, None if kind == "keypoint" else key)))
     return shapes
 
 
-def _read_outline(kind: str, value: Mapping) -> list[tuple[float, float]]:
-    """The points of a region of Label Studio in percent, or the corners of its extent."""
+def _read_outline(kind: str, region: Mapping, gathering: Gathering) -> list[tuple[float, float]]:
+    """The points of a region of Label Studio in pixels, or the corners of its extent; a rectangle is turned about its first."""
+    value, width, height = region["value"], float(region["original_width"]), float(region["original_height"])
     if kind == "polygon":
-        return [(float(x), float(y)) for x, y in value["points"]]
-    x, y = float(value["x"]), float(value["y"])
+        return [(float(x) * width / 100, float(y) * height / 100) for x, y in value["points"]]
+    x, y = float(value["x"]) * width / 100, float(value["y"]) * height / 100
     if kind == "keypoint":
         return [(x, y)]
+    sides = ("radiusX", "radiusY") if kind == "ellipse" else ("width", "height")
+    across, down = float(value[sides[0]]) * width / 100, float(value[sides[1]]) * height / 100
+    angle = radians(float(value.get("rotation") or 0))
     if kind == "ellipse":
-        across, down = float(value["radiusX"]), float(value["radiusY"])
-        return [(x - across, y - down), (x + across, y + down)]
-    return [(x, y), (x + float(value["width"]), y + float(value["height"]))]
-
-
-def _turn(corners: list[tuple[float, float]], angle: float) -> list[tuple[float, float]]:
-    """All four corners of a rectangle of Label Studio, turned around its first one."""
-    (x, y), (far_x, far_y) = corners
-    sides = [(across, down) for across in (0, far_x - x) for down in (0, far_y - y)]
-    return [(x + a * cos(angle) - d * sin(angle), y + a * sin(angle) + d * cos(angle)) for a, d in sides]
+        return turn_ellipse((x, y), (across, down), angle, gathering)
+    return turn_rectangle(((x, y), (x + across, y + down)), angle, (x, y), gathering)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from centerkp.formats.gathering import Gathering, Shape, reading
+from centerkp.formats.turning import turn_ellipse
 
 KIND = "VIA file"
 _CLASS_KEYS = ("class", "label", "name", "type", "category", "keypoint", "part")  # of attributes, where there are several
@@ -48,7 +49,7 @@ def _add_image(gathering: Gathering, name: str, regions: Iterable[tuple[dict, di
         label = _find_value(attributes, _CLASS_KEYS)
         if label is None:
             gathering.note("region", "no attribute that names its class or keypoint, left out")
-        elif xy := _read_outline(shape):
+        elif xy := _read_outline(shape, gathering):
             shapes.append(Shape(label, xy, shape["name"] == "point", _find_value(attributes, _GROUP_KEYS, only=True)))
     gathering.add_shapes(image_id, shapes)
 
@@ -66,8 +67,8 @@ def _find_value(attributes: dict, keys: tuple[str, ...], only: bool = False) -> 
     return None
 
 
-def _read_outline(shape: dict) -> list[tuple[float, float]]:
-    """The points of a region of VIA, or the corners of its extent."""
+def _read_outline(shape: dict, gathering: Gathering) -> list[tuple[float, float]]:
+    """The points of a region of VIA, or the corners of its extent; `theta` turns an ellipse, in radians."""
     kind = shape["name"]
     if kind == "rect":
         x, y, width, height = (float(shape[key]) for key in ("x", "y", "width", "height"))
@@ -76,4 +77,4 @@ def _read_outline(shape: dict) -> list[tuple[float, float]]:
         return [(float(x), float(y)) for x, y in zip(shape["all_points_x"], shape["all_points_y"], strict=True)]
     x, y = float(shape["cx"]), float(shape["cy"])
     across, down = (float(shape.get(key, shape.get("r", 0))) for key in ("rx", "ry"))
-    return [(x, y)] if kind == "point" else [(x - across, y - down), (x + across, y + down)]
+    return [(x, y)] if kind == "point" else turn_ellipse((x, y), (across, down), float(shape.get("theta") or 0), gathering)

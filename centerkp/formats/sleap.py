@@ -1,6 +1,8 @@
 """SLEAP: labels in an .slp file, read by sleap-io; frames of videos are written as pictures first."""
 
-from pathlib import Path
+from collections.abc import Collection
+from itertools import chain, count
+from pathlib import Path, PurePath
 from typing import Any
 
 import cv2
@@ -11,6 +13,7 @@ from centerkp.formats.gathering import NAMELESS, Gathering, LabelFault, reading
 from centerkp.formats.hdf5 import check_hdf5
 
 KIND = "SLEAP file"
+_Classes = dict[tuple[str, frozenset[str]], str]  # the class of skeletons by their name and nodes
 
 
 def read_sleap(path: Path, gathering: Gathering, frames_dir: Path | None = None) -> None:
@@ -30,13 +33,14 @@ def read_sleap(path: Path, gathering: Gathering, frames_dir: Path | None = None)
             labels = sleap.load_slp(str(path), open_videos=frames_dir is not None)
         except OSError as error:  # of HDF5, whatever is damaged in it
             raise ValueError(error) from None
+        classes: _Classes = {}
+        stems: dict[int, str] = {}
         for skeleton in labels.skeletons:
-            edges = [[int(end) + 1 for end in pair] for pair in skeleton.edge_inds]
-            gathering.add_class(_name_class(skeleton), skeleton.node_names, skeleton=edges)
+            _name_class(skeleton, classes, gathering)
         for frame in labels.labeled_frames:
             gathering.note("object", "predicted by SLEAP, left out", len(frame.instances) - len(frame.user_instances))
             if frame.user_instances:
-                image_id = gathering.add_image(_find_image(path, frame, frames_dir))
+                image_id = gathering.add_image(_find_image(path, frame, frames_dir, stems))
                 for instance in frame.user_instances:
                     places = np.asarray(instance.numpy(), float)
                     seen = {
@@ -44,17 +48,35 @@ def read_sleap(path: Path, gathering: Gathering, frames_dir: Path | None = None)
                         for name, (x, y) in zip(instance.skeleton.node_names, places, strict=True)
                         if np.isfinite((x, y)).all()
                     }
-                    gathering.add_object(image_id, _name_class(instance.skeleton), None, seen)
+                    gathering.add_object(image_id, _name_class(instance.skeleton, classes, gathering), None, seen)
 
 
-def _name_class(skeleton: Any) -> str:
-    """The class of SLEAP's objects: their skeleton's name, unless that is only a number."""
+def _name_class(skeleton: Any, classes: _Classes, gathering: Gathering) -> str:
+    """The class of SLEAP's objects: their skeleton's name, unless that is only a number; with other nodes it is another one."""
     name = str(skeleton.name or "")
-    return NAMELESS if not name or name.lower().startswith("skeleton") else name
+    name = NAMELESS if not name or name.lower().startswith("skeleton") else name
+    key = name, frozenset(skeleton.node_names)
+    if key not in classes:
+        classes[key] = _number(name, "-", classes.values())
+        gathering.note("skeleton", "its nodes are others than those of one with its name, numbered", classes[key] != name)
+        edges = [[int(end) + 1 for end in pair] for pair in skeleton.edge_inds]
+        gathering.add_class(classes[key], skeleton.node_names, skeleton=edges)
+    return classes[key]
 
 
-def _find_image(path: Path, frame: Any, frames_dir: Path | None) -> str:
-    """The picture of a frame that SLEAP's labels are about: of a series its file, of a video one that is written here."""
+def _number(name: str, joint: str, taken: Collection[str]) -> str:
+    """A name that is not taken, in whatever case: SLEAP's own, or else that with the first number from 2 on."""
+    folded = {one.lower() for one in taken}
+    names = chain([name], (f"{name}{joint}{number}" for number in count(2)))
+    return next(one for one in names if one.lower() not in folded)
+
+
+def _find_image(path: Path, frame: Any, frames_dir: Path | None, stems: dict[int, str]) -> str:
+    """The picture of a frame that SLEAP's labels are about: of a series its file, of a video one that is written here.
+
+    Videos of different folders may have one name, and those that are embedded have all that of the file: `stems` keeps the
+    name that the pictures of each begin with.
+    """
     video = frame.video.filename
     if isinstance(video, list | tuple):
         return str(video[frame.frame_idx])
@@ -64,7 +86,9 @@ def _find_image(path: Path, frame: Any, frames_dir: Path | None) -> str:
             f"with: centerkp import {path} {path.stem}.json"
         )
     frames_dir.mkdir(parents=True, exist_ok=True)
-    picture = frames_dir / f"{Path(str(video)).stem}_{frame.frame_idx:06d}.png"
+    if id(frame.video) not in stems:
+        stems[id(frame.video)] = _number(PurePath(str(video).replace("\\", "/")).stem, "_", stems.values())
+    picture = frames_dir / f"{stems[id(frame.video)]}_{frame.frame_idx:06d}.png"
     try:
         pixels = np.asarray(frame.image)
     except OSError as error:

@@ -10,6 +10,7 @@ from coco_files import write_picture
 
 from centerkp.cli import main
 from centerkp.formats import hdf5, sleap
+from centerkp.images.reading import read_image
 from centerkp.labels.coco import read_coco
 
 
@@ -60,6 +61,49 @@ def test_frames_of_videos_are_written_by_import(tmp_path, file, monkeypatch, cap
     assert (tmp_path / "out_frames" / "clip_000001.png").is_file()
     dataset = read_coco(tmp_path / "out.json")
     assert dataset.schema.class_names == ("object",) and len(dataset.records) == 1
+
+
+def join(*several):
+    frames = [frame for labels in several for frame in labels.labeled_frames]
+    return SimpleNamespace(skeletons=[s for labels in several for s in labels.skeletons], labeled_frames=frames)
+
+
+@pytest.mark.parametrize(
+    "videos, stems",
+    [(["/day1/cam.mp4", "/day2/cam.mp4"], ["cam", "cam_2"]), (["C:\\1\\cam.mp4", "D:\\CAM.avi"], ["cam", "CAM_2"]),
+     (["x.pkg.slp", "x.pkg.slp", "x.pkg.slp"], ["x.pkg", "x.pkg_2", "x.pkg_3"]),
+     (["a/cam_2.mp4", "a/cam.mp4", "b/cam.mp4"], ["cam_2", "cam", "cam_3"])],
+)  # fmt: skip
+def test_videos_of_one_name_keep_their_pictures(tmp_path, file, monkeypatch, videos, stems):
+    several = [labels_of(video) for video in videos]
+    for brightness, labels in enumerate(several):
+        labels.labeled_frames[0].image = np.full((30, 40, 1), 50 * brightness, np.uint8)
+    give(monkeypatch, join(*several))
+    assert main(["import", str(file), str(tmp_path / "out.json")]) == 0
+    records = read_coco(tmp_path / "out.json").records
+    assert [record.path.name for record in records] == [f"{stem}_000001.png" for stem in stems]
+    assert [read_image(record.path).max() for record in records] == [50 * n for n in range(len(videos))]
+
+
+@pytest.mark.parametrize(
+    "skeletons, classes",
+    [([("Skeleton-0", "abc"), ("Skeleton-1", "cde")], ["object", "object-2"]),
+     ([("Skeleton-0", "abc"), ("Skeleton-1", "cba")], ["object", "object"]),
+     ([("fly", "abc"), ("fly", "xyz"), ("fly", "abc")], ["fly", "fly-2", "fly"]),
+     ([("", "abc"), ("object-2", "xyz"), ("Skeleton", "uvw")], ["object", "object-2", "object-3"])],
+)  # fmt: skip
+def test_skeletons_with_other_nodes_are_other_classes(file, monkeypatch, skeletons, classes):
+    several = [labels_of([f"{n}.png", f"{n}.png"], name) for n, (name, _) in enumerate(skeletons)]
+    for number, (labels, (_, nodes)) in enumerate(zip(several, skeletons, strict=True)):
+        write_picture(file.parent / f"{number}.png", number)
+        labels.skeletons[0].node_names = list(nodes)
+    give(monkeypatch, join(*several))
+    dataset = read_coco(file)
+    assert [dataset.schema.class_names[record.class_ids[0]] for record in dataset.records] == classes
+    nodes = dict(zip(classes[::-1], [nodes for _, nodes in skeletons[::-1]], strict=True))
+    assert {kind.name: "".join(kind.keypoints) for kind in dataset.schema.classes} == nodes
+    numbered = sum(name != skeleton for name, (skeleton, _) in zip(classes, skeletons, strict=True) if "-" in name)
+    assert sum("its nodes are others" in note for note in dataset.notes) == bool(numbered)
 
 
 def test_without_the_package_and_without_a_whole_file(tmp_path, file):

@@ -52,15 +52,15 @@ def _add_classes(root: Element, gathering: Gathering) -> None:
 
 def _add_objects(image: Element, image_id: int, gathering: Gathering) -> None:
     """Adds the skeletons of one image of a CVAT file, and its other shapes."""
-    boxes = {one.get("group_id"): one for one in image.iterfind("box") if one.get("group_id")}
+    boxes = [one for one in image.iterfind("box") if one.get("group_id")]
     shapes, used = [], []
     for skeleton in image.iterfind("skeleton"):
-        box = boxes.get(skeleton.get("group_id"))
-        used.append(box)
+        mine = [box for box in boxes if box.get("group_id") == skeleton.get("group_id")]
+        mine = [box for box in mine if box.get("label") == mine[0].get("label")]
+        used += mine
+        outlines = gathering.join_outlines([_read_outline(box, gathering) for box in mine])
         points = {one.attrib["label"]: _read_point(one) for one in skeleton.iterfind("points")}
-        gathering.add_object(
-            image_id, skeleton.attrib["label"], None if box is None else _read_outline(box, gathering).box, points
-        )
+        gathering.add_object(image_id, skeleton.attrib["label"], outlines[0].box if outlines else None, points)
     for element in image:
         if element.tag in _OUTLINES and element not in used:
             shapes.append(_read_outline(element, gathering))

@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,12 @@ class Shape:
         return (high_x - low_x) * (high_y - low_y)
 
 
+def _choose_outline(outlines: Sequence[Shape], point: Shape) -> Shape:
+    """The smallest of a tool's outlines around a point; the largest where it lies in none."""
+    around = [one for one in outlines if one.holds(*point.xy[0])]
+    return min(around, key=lambda one: one.area) if around else max(outlines, key=lambda one: one.area)
+
+
 class Gathering:
     """The images and objects of another tool's labels while they are read; `content` is what they come to."""
 
@@ -102,29 +108,68 @@ class Gathering:
         self.objects.append((image_id, name, box, seen))
 
     def add_shapes(self, image_id: int, shapes: Iterable[Shape]) -> None:
-        """Adds the shapes of one image: points belong to the outline of their group, else to the smallest one around them."""
+        """Adds the shapes of one image of a tool: a group is one object, a point without one its outline's.
+
+        Points whose group has no outline stay together: they belong to the smallest outline without a group of its own that
+        holds them all, or are an object of their own.
+        """
         shapes = list(shapes)
-        outlines = [shape for shape in shapes if not shape.is_point]
+        outlines = self.join_outlines([shape for shape in shapes if not shape.is_point])
         own: dict[int, dict[str, Point]] = {id(outline): {} for outline in outlines}
-        free: dict[Any, dict[str, Point]] = defaultdict(dict)
+        groups: dict[Any, list[Shape]] = defaultdict(list)
         for point in (shape for shape in shapes if shape.is_point):
-            ((x, y), *_) = point.xy
-            group = [] if point.group is None else [one for one in outlines if one.group == point.group]
-            around = [one for one in group or outlines if one.holds(x, y)] if len(group) != 1 else group
-            if not group and point.group is None and around:
+            groups[point.group].append(point)
+        single = groups.pop(None, [])
+        alone = self._own_groups(groups, outlines, own)
+        for point in single if outlines else ():
+            if any(one.holds(*point.xy[0]) for one in outlines):
                 self.note("keypoint", "no group, given to the smallest outline around it")
-            owned = own[id(min(around, key=lambda one: one.area))] if around else free[point.group]
+                self._own_points(own[id(_choose_outline(outlines, point))], [point])
+            else:
+                self.note("keypoint", "no group, and no outline around it, left out")
+        for outline in outlines:
+            self.add_object(image_id, outline.label, outline.box, own[id(outline)])
+        for points in [*alone, *([single] if single and not outlines else [])]:
+            self.note("object", f"only keypoints and no class, called '{NAMELESS}'")
+            self.add_object(image_id, NAMELESS, None, self._own_points({}, points))
+
+    def _own_groups(
+        self, groups: Mapping[Any, list[Shape]], outlines: Sequence[Shape], own: Mapping[int, dict[str, Point]]
+    ) -> list[list[Shape]]:
+        """Gives each group of points of a tool to its outline, and returns the groups for which there is none."""
+        free, alone = [one for one in outlines if one.group is None], []
+        for group, points in groups.items():
+            members = [one for one in outlines if one.group == group]
+            around = [one for one in free if all(one.holds(*point.xy[0]) for point in points)]
+            for point in points if members else ():
+                self._own_points(own[id(_choose_outline(members, point))], [point])
+            if around and not members:
+                taken = min(around, key=lambda one: one.area)
+                free = [one for one in free if one is not taken]  # it has a group now
+                self.note("keypoint", "no outline in its group, given to the smallest around the whole group", len(points))
+                self._own_points(own[id(taken)], points)
+            elif not members:
+                alone.append(points)
+        return alone
+
+    def join_outlines(self, outlines: Iterable[Shape]) -> list[Shape]:
+        """The outlines of an image, those of one label and one group joined: they are what is seen of one object."""
+        joined: dict[Any, Shape] = {}
+        for number, outline in enumerate(outlines):
+            key = (number,) if outline.group is None else (outline.label, outline.group)
+            known = joined.get(key)
+            joined[key] = replace(known, xy=[*known.xy, *outline.xy]) if known else outline
+            self.note("outline", "joined with another of its label and group", known is not None)
+        return list(joined.values())
+
+    def _own_points(self, owned: dict[str, Point], points: Iterable[Shape]) -> dict[str, Point]:
+        """Gives points of a tool to an object that may have some of their names already."""
+        for point in points:
             if point.label in owned:
                 self.note("keypoint", "its object has one of that name already, left out")
             else:
-                owned[point.label] = x, y, point.visibility
-        for outline in outlines:
-            self.add_object(image_id, outline.label, outline.box, own[id(outline)])
-        stray = free.pop(None, {}) if outlines else {}
-        self.note("keypoint", "no group, and no outline around it, left out", len(stray))
-        for points in free.values():
-            self.note("object", f"only keypoints and no class, called '{NAMELESS}'")
-            self.add_object(image_id, NAMELESS, None, points)
+                owned[point.label] = (*point.xy[0], point.visibility)
+        return owned
 
     def content(self) -> tuple[dict, list[str]]:
         """The COCO dataset that a tool's labels come to, and notes, the first of which says what they are."""

@@ -38,11 +38,7 @@ def read_label_studio(path: Path, content: Any, gathering: Gathering) -> None:
             gathering.note("task", "annotated more than once, the last annotation taken", len(done) > 1)
             sizes = [(r["original_width"], r["original_height"]) for r in regions.values() if "original_width" in r]
             image_id = gathering.add_image(_find_image(task["data"]), *(sizes[0] if sizes else ()))
-            parents = {key: region["parentID"] for key, region in regions.items() if region.get("parentID")}
-            for region in regions.values():
-                if region.get("type") == "relation":
-                    parents |= _find_parent(regions, region)
-            gathering.add_shapes(image_id, _read_shapes(regions, parents, gathering))
+            gathering.add_shapes(image_id, _read_shapes(regions, _find_groups(regions), gathering))
         if not gathering.images:
             raise LabelFault(
                 f"{path}: found Label Studio tasks without a finished annotation, expected labels; submit some, export again."
@@ -77,15 +73,26 @@ def _find_image(data: Mapping) -> str:
     return data["image"] if isinstance(data.get("image"), str) else texts[0]
 
 
-def _find_parent(regions: Mapping, relation: Mapping) -> dict:
-    """The point of a relation in Label Studio, and the region that it was tied to, in whichever direction."""
-    ends = relation["from_id"], relation["to_id"]
-    return {a: b for a, b in (ends, ends[::-1]) if regions[a]["type"].startswith("keypoint")}
+def _find_groups(regions: Mapping) -> dict:
+    """The groups of the points in Label Studio by their regions: what they are under or tied to, in whichever direction.
+
+    Points may be tied to each other alone; they are what one of them is, or else the last of them.
+    """
+    points = {key for key, region in regions.items() if _find_shape(region) == "keypoint"}
+    ties = [(key, region["parentID"]) for key, region in regions.items() if region.get("parentID")]
+    ties += [(region["from_id"], region["to_id"]) for region in regions.values() if region.get("type") == "relation"]
+    groups = {a: b for tie in ties for a, b in (tie, tie[::-1]) if a in points and b not in points}
+    for a, b in ((a, b) for a, b in ties if a in points and b in points):
+        one, other = groups.setdefault(a, a), groups.setdefault(b, b)
+        old, new = (one, other) if one in points else (other, one)
+        if old in points:  # else they are of two objects
+            groups |= {key: new for key, group in groups.items() if group == old}
+    return groups
 
 
-def _read_shapes(regions: Mapping, parents: Mapping, gathering: Gathering) -> list[Shape]:
+def _read_shapes(regions: Mapping, groups: Mapping, gathering: Gathering) -> list[Shape]:
     """The shapes of one task of Label Studio, in pixels; a region is the group of its own points."""
-    shapes = []
+    shapes, owners = [], set(groups.values())
     for key, region in regions.items():
         value, kind = region["value"], _find_shape(region)
         labels = value.get(f"{kind}labels") or value.get("labels")
@@ -94,7 +101,7 @@ def _read_shapes(regions: Mapping, parents: Mapping, gathering: Gathering) -> li
             gathering.note("region", "no keypoint, rectangle, polygon or ellipse with a label, left out", is_region)
             continue
         xy = _read_outline(kind, region, gathering)
-        shapes.append(Shape(labels[0], xy, kind == "keypoint", parents.get(key, None if kind == "keypoint" else key)))
+        shapes.append(Shape(labels[0], xy, kind == "keypoint", groups.get(key, key if key in owners else None)))
     return shapes
 
 

@@ -44,13 +44,16 @@ def read_via_csv(path: Path, gathering: Gathering) -> None:
 
 def _add_image(gathering: Gathering, name: str, regions: Iterable[tuple[dict, dict]]) -> None:
     """Adds an image of VIA and its regions."""
-    image_id, shapes = gathering.add_image(name), []
+    image_id, shapes, regions = gathering.add_image(name), [], list(regions)
+    ids = [number for _, attributes in regions if (number := _find_value(attributes, ("id",), only=True))]
+    # Ids that are all different number the regions and not the objects.
+    groups = tuple(key for key in _GROUP_KEYS if key != "id" or len(set(ids)) < len(ids))
     for shape, attributes in regions:
         label = _find_value(attributes, _CLASS_KEYS)
         if label is None:
             gathering.note("region", "no attribute that names its class or keypoint, left out")
         elif xy := _read_outline(shape, gathering):
-            shapes.append(Shape(label, xy, shape["name"] == "point", _find_value(attributes, _GROUP_KEYS, only=True)))
+            shapes.append(Shape(label, xy, shape["name"] == "point", _find_value(attributes, groups, only=True)))
     gathering.add_shapes(image_id, shapes)
 
 

@@ -38,11 +38,14 @@ def read_yolo(path: Path, gathering: Gathering, images_dir: Path | None = None) 
 
     Coordinates are shares of the image's sides, so every image is opened for its size. Images without a label file are
     backgrounds to a data.yaml, and no part of a folder of label files.
+
+    Args:
+        images_dir: where the images are, in place of what a data.yaml says.
     """
     config = path if path.is_file() else find_config(path)
     layout, content = _read_config(config) if config else (_read_classes(path), {})
     with reading(path, "YOLO dataset"):
-        pairs = list(pair_labels(path, images_dir) if path.is_dir() else pair_images(path, content, images_dir))
+        pairs = list(pair_labels(path, images_dir)) if path.is_dir() else pair_images(path, content, images_dir)
     if path.is_file() and content.get("val"):
         gathering.note("", f"its validation images ({content['val']}) are not read with it; give the folder of their labels")
     rows = {label: _read_rows(label) for _, label in pairs if label is not None}
@@ -57,7 +60,9 @@ def read_yolo(path: Path, gathering: Gathering, images_dir: Path | None = None) 
     for image, label in pairs:
         with reading(label or image, KIND):
             size = read_image_size(image)
-            way = os.path.relpath(image.resolve(), (path if path.is_dir() else path.parent).resolve())
+            # Names of images are looked for in `images_dir` where there is one, else beside the labels.
+            near = path if path.is_dir() else path.parent
+            way = os.path.relpath(image, images_dir) if images_dir else os.path.relpath(image.resolve(), near.resolve())
             image_id = gathering.add_image(Path(way).as_posix(), *size)
             for row in rows.get(label, ()):
                 if row[0] not in layout.names:

@@ -2,13 +2,16 @@
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from centerkp.formats.gathering import LabelFault
 from centerkp.images.kinds import IMAGE_SUFFIXES
+from centerkp.wording import count_of
 
 _ROW = re.compile(r"\s*\d+(\.0*)?(\s+[-+]?[\d.]+(e[-+]?\d+)?){4,}\s*")  # an object: class, box, points
 
@@ -63,30 +66,83 @@ def pair_labels(folder: Path, images_dir: Path | None) -> Iterator[tuple[Path, P
     yield from pairs
 
 
-def pair_images(config: Path, content: Mapping, images_dir: Path | None) -> Iterator[tuple[Path, Path | None]]:
-    """The images that a data.yaml of YOLO trains on, folders or lists of them, each with its label file if it has one."""
+def pair_images(config: Path, content: Mapping, images_dir: Path | None) -> list[tuple[Path, Path | None]]:
+    """The images that a data.yaml of YOLO trains on, folders or lists of them, each with its label file if it has one.
+
+    Args:
+        images_dir: where the images are in place of what `train` says; their labels may be where `train` says.
+
+    Raises:
+        LabelFault: there are no such images, or not one of them has a label file.
+    """
     root = config.parent / str(content.get("path") or "")
     root = root if os.path.isdir(root) else config.parent  # `Path` raises where a name is too long
-    listed = content.get("train")
-    for entry in [images_dir] if images_dir else listed if isinstance(listed, list) else [listed]:
-        # Roboflow writes ../train/images, which lies beside the file and not above it.
-        name = str(entry or "").replace("\\", "/")
-        place = next((path for path in (root / name, root / name.lstrip("./")) if entry and os.path.exists(path)), None)
-        if place is None:
-            raise LabelFault(
-                f"{config}: found a YOLO dataset with the training images '{entry}', expected a folder or a list beside it; "
-                "correct 'path' and 'train'."
-            )
-        images = sorted(path for path in place.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
-        if place.is_file():
-            lines = (line.strip().replace("\\", "/") for line in place.read_text(encoding="utf-8-sig").splitlines())
-            images = [root / line if os.path.isfile(root / line) else place.parent / line for line in lines if line]
-        for image in images:
-            parts = list(image.absolute().parts)
-            if "images" in parts:
-                parts[len(parts) - 1 - parts[::-1].index("images")] = "labels"
-            label = Path(*parts).with_suffix(".txt")
-            yield image, label if label.is_file() else None
+    entries = content["train"] if isinstance(content.get("train"), list) else [content.get("train")]
+    if images_dir is None:
+        images = [image for entry in entries for image in _list_images(_find_entry(config, root, entry), root)]
+        tried = [[_turn_to_labels(image).with_suffix(".txt")] for image in images]
+    elif images_dir.is_dir():
+        images = _list_images(images_dir, root)
+        tried = list(_try_labels(images, images_dir, [*_label_folders(root, entries), root / "labels"]))
+    else:
+        raise LabelFault(f"{config}: found no folder {images_dir}, expected the images there; correct images_dir (--images).")
+    labels = [next((label for label in some if label.is_file()), None) for some in tried]
+    if images and not any(labels):
+        some = ", ".join(map(str, tried[0]))
+        raise LabelFault(
+            f"{config}: found a YOLO dataset without a label file for any of {count_of(len(images), 'image')}, expected {some} "
+            "and the like; put the label files there, or name the images' folder (images_dir, --images)."
+        )
+    return list(zip(images, labels, strict=True))
+
+
+def _find_entry(config: Path, root: Path, entry: Any) -> Path:
+    """The folder or list of images that an entry of `train` in a data.yaml of YOLO means."""
+    name = str(entry or "").replace("\\", "/")
+    # Roboflow writes ../train/images, which lies beside the file and not above it.
+    place = next((path for path in (root / name, root / name.lstrip("./")) if entry and os.path.exists(path)), None)
+    if place is None:
+        raise LabelFault(
+            f"{config}: found a YOLO dataset with the training images '{entry}', expected a folder or a list beside it; "
+            "correct 'path' and 'train'."
+        )
+    return place
+
+
+def _list_images(place: Path, root: Path) -> list[Path]:
+    """The images in a folder of YOLO's and below, or those of a list."""
+    if not place.is_file():
+        return sorted(path for path in place.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    lines = (line.strip().replace("\\", "/") for line in place.read_text(encoding="utf-8-sig").splitlines())
+    return [root / line if os.path.isfile(root / line) else place.parent / line for line in lines if line]
+
+
+def _turn_to_labels(path: Path) -> Path:
+    """Where YOLO's labels are of the images in a path: `images` in it is `labels`, the last where there are several."""
+    parts = list(path.absolute().parts)
+    if "images" in parts:
+        parts[len(parts) - 1 - parts[::-1].index("images")] = "labels"
+    return Path(*parts)
+
+
+def _label_folders(root: Path, entries: Sequence[Any]) -> Iterator[Path]:
+    """Where the labels of YOLO's training images are by what `train` says, though the images need not be there."""
+    for name in (str(entry).replace("\\", "/") for entry in entries if entry):
+        for place in (root / name, root / name.lstrip("./")):
+            images = _list_images(place, root) if os.path.isfile(place) else []
+            yield from dict.fromkeys(_turn_to_labels(image).parent for image in images)
+            if not images:
+                yield _turn_to_labels(place)
+
+
+def _try_labels(images: Sequence[Path], images_dir: Path, folders: Iterable[Path]) -> Iterator[list[Path]]:
+    """The files that may hold YOLO's labels of each image; by its bare name only where no other image has it."""
+    folders, stems = list(dict.fromkeys(folders)), Counter(image.stem for image in images)
+    for image in images:
+        name = image.relative_to(images_dir).with_suffix(".txt")
+        names = [name] if stems[image.stem] > 1 else [name, Path(name.name)]
+        found = [_turn_to_labels(image).with_suffix(".txt"), *(folder / one for folder in folders for one in names)]
+        yield list(dict.fromkeys(found))
 
 
 def _find_suffix(stem: Path) -> Path | None:

@@ -57,6 +57,66 @@ def test_ways_to_say_where_the_images_are(tmp_path, train):
     assert read_coco(tmp_path / "data.yaml").records[0].boxes_xyxy.tolist() == [[10, 7.5, 30, 22.5]]
 
 
+@pytest.mark.parametrize(
+    "train, labels, images",
+    [("images/train", "labels/train/a.txt", "a.png"), ("./images/train", "labels/train/a.txt", "sub/a.png"),
+     (["images/x", "images/train"], "labels/train/sub/a.txt", "sub/a.png"), ("../data/images", "labels/a.txt", "a.png"),
+     ("images", "labels/train/a.txt", "train/a.png"), ("nowhere", "labels/a.txt", "a.png"), (None, "labels/a.txt", "a.png"),
+     ("train", "train/a.txt", "a.png"), ("train.txt", "labels/train/a.txt", "a.png"),
+     ("images", "../pictures/labels/a.txt", "images/a.png"), ("images", "../pictures/a.txt", "a.png")],
+)  # fmt: skip
+@pytest.mark.parametrize("absolute", [False, True])
+def test_images_elsewhere_have_their_labels_where_the_data_yaml_says(tmp_path, monkeypatch, train, labels, images, absolute):
+    """The folder is named as it is seen from the working directory; beside the data.yaml lies another of that name."""
+    write_yolo(tmp_path / "first")
+    (tmp_path / "data" / "pictures").mkdir(parents=True)
+    text = (tmp_path / "first" / "data.yaml").read_text().replace(f"path: {tmp_path / 'first'}", "path: .")
+    says = f"train: {json.dumps(train)}" if train else "test: images/x"
+    (tmp_path / "data" / "data.yaml").write_text(text.replace("train: images/train", says))
+    (tmp_path / "data" / "train.txt").write_text("./images/train/a.png\n")
+    for path, source in (("pictures/" + images, "images/train/a.png"), ("data/" + labels, "labels/train/a.txt")):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_bytes((tmp_path / "first" / source).read_bytes())
+    write_picture(tmp_path / "pictures" / "empty.png", 2)
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "pictures" if absolute else "pictures"
+    dataset = read_coco(tmp_path / "data" / "data.yaml", images_dir=folder)
+    records = {record.path.name: record for record in dataset.records}
+    assert {name: len(record.class_ids) for name, record in records.items()} == {"a.png": 1, "empty.png": 0}
+    np.testing.assert_allclose(records["a.png"].keypoints_xy, [[TIP, END]], atol=1e-4)
+    assert records["a.png"].path.resolve() == (tmp_path / "pictures" / images).resolve()
+    assert not any("another path" in note for note in dataset.notes)
+
+
+def test_two_images_of_one_name_do_not_share_a_label_file(tmp_path):
+    config = write_yolo(tmp_path)
+    for place in "xy":
+        write_picture(tmp_path / "pictures" / place / "a.png", 1)
+    write_picture(tmp_path / "pictures" / "b.png", 2)
+    (tmp_path / "labels" / "train" / "b.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    found = {r.path.relative_to(tmp_path / "pictures").as_posix(): len(r.class_ids)
+             for r in read_coco(config, images_dir=tmp_path / "pictures").records}  # fmt: skip
+    assert found == {"x/a.png": 0, "y/a.png": 0, "b.png": 1}
+
+
+@pytest.mark.parametrize("images", [None, "pictures"])
+def test_not_one_label_file_is_a_fault_and_no_dataset_of_backgrounds(tmp_path, images):
+    config = write_yolo(tmp_path)
+    (tmp_path / "labels" / "train" / "a.txt").unlink()
+    write_picture(tmp_path / "pictures" / "a.png", 1)
+    with pytest.raises(
+        ValueError, match=r"data\.yaml: found .* without a label file for any of [12] images?, .*a\.txt.*--images"
+    ):
+        read_coco(config, images_dir=images and tmp_path / images)
+
+
+def test_a_folder_of_images_that_is_not_there(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"data\.yaml: found no folder .*nowhere, expected the images there; correct images_dir"
+    ):
+        read_coco(write_yolo(tmp_path), images_dir=tmp_path / "nowhere")
+
+
 def test_polygons_are_boxes(tmp_path):
     write_yolo(tmp_path)
     (tmp_path / "data.yaml").write_text("train: images/train\nnames: [rod]\n")

@@ -10,7 +10,8 @@ from centerkp.formats.gathering import Gathering, Shape, reading
 from centerkp.formats.turning import turn_ellipse
 
 KIND = "VIA file"
-_CLASS_KEYS = ("class", "label", "name", "type", "category", "keypoint", "part")  # of attributes, where there are several
+_POINT_KEYS = ("keypoint", "part")
+_CLASS_KEYS = ("class", "label", "name", "type", "category")  # of attributes, where there are several
 _GROUP_KEYS = ("group", "group_id", "object", "object_id", "instance", "id")
 COLUMNS = {"filename", "region_shape_attributes", "region_attributes"}
 
@@ -35,7 +36,9 @@ def read_via_csv(path: Path, gathering: Gathering) -> None:
     with reading(path, KIND):
         images: dict[str, list] = {}
         with open(path, newline="", encoding="utf-8-sig") as file:
-            for row in csv.DictReader(file):
+            rows = csv.DictReader(file)
+            rows.fieldnames = [name.lstrip("#") for name in rows.fieldnames or ()]  # VIA 1 begins with "#filename"
+            for row in rows:
                 shape, attributes = (json.loads(row[f"region_{key}"] or "{}") for key in ("shape_attributes", "attributes"))
                 images.setdefault(row["filename"], []).extend([(shape, attributes)] if shape else [])
         for name, regions in images.items():
@@ -49,11 +52,12 @@ def _add_image(gathering: Gathering, name: str, regions: Iterable[tuple[dict, di
     # Ids that are all different number the regions and not the objects.
     groups = tuple(key for key in _GROUP_KEYS if key != "id" or len(set(ids)) < len(ids))
     for shape, attributes in regions:
-        label = _find_value(attributes, _CLASS_KEYS)
+        is_point = shape.get("name") == "point"  # which may also name the class of its object
+        label = _find_value(attributes, _POINT_KEYS + _CLASS_KEYS if is_point else _CLASS_KEYS + _POINT_KEYS)
         if label is None:
             gathering.note("region", "no attribute that names its class or keypoint, left out")
         elif xy := _read_outline(shape, gathering):
-            shapes.append(Shape(label, xy, shape["name"] == "point", _find_value(attributes, groups, only=True)))
+            shapes.append(Shape(label, xy, is_point, _find_value(attributes, groups, only=True)))
     gathering.add_shapes(image_id, shapes)
 
 

@@ -37,6 +37,26 @@ def test_version_1_numbers_its_regions_and_other_shapes(tmp_path):
 
 
 @pytest.mark.parametrize("write", [write_via, write_via_csv])
+@pytest.mark.parametrize("key", ["keypoint", "part", "Keypoint "])
+@pytest.mark.parametrize("class_key", ["class", "label", "name", "type", "category"])
+def test_points_may_name_the_class_of_their_object_too(tmp_path, write, key, class_key):
+    (box, _), *points = VIA_REGIONS
+    regions = [(box, {class_key: "rod", "group": "1", key: ""})]
+    regions += [(shape, {class_key: "rod", key: had["class"], "group": "1"}) for shape, had in points]
+    dataset = read_coco(write(tmp_path, regions))
+    assert dataset.schema.class_names == ("rod",) and dataset.schema.classes[0].keypoints == ("tip", "end")
+    assert dataset.records[0].keypoints_xy.tolist() == [[list(TIP), list(END)]]
+
+
+@pytest.mark.parametrize("first", ["#filename", '"#filename"', "\ufeff#filename"])
+def test_the_csv_of_version_1_begins_with_a_hash(tmp_path, first):
+    path = write_via_csv(tmp_path)
+    path.write_text(path.read_text().replace("filename", first, 1), encoding="utf-8")
+    (record,) = read_coco(path).records
+    assert record.path.name == "a.png" and record.boxes_xyxy.tolist() == [list(BOX)]
+
+
+@pytest.mark.parametrize("write", [write_via, write_via_csv])
 @pytest.mark.parametrize("shape", [{"name": "rect", "x": 1}, {"x": 1}, {"name": "point", "cx": "a", "cy": 2}])
 def test_faults_name_the_file(tmp_path, write, shape):
     path = write(tmp_path, [*VIA_REGIONS, (shape, {"class": "rod"})])

@@ -29,7 +29,7 @@ SHAPES = (
     ("efficientnet_lite0_fpn", 320, 8),
     ("mobilenetv2_fpn", 320, 8),
 )
-LOADERS = ("in memory", "ahead of the steps", "between the steps")
+LOADERS = ("in memory", "ahead of the steps", "ahead of the steps, --cache ram", "between the steps")
 LOADED = ("efficientnet_lite0_fpn", 320, 8)
 
 METHOD = f"""\
@@ -42,7 +42,7 @@ two, which is one step. The columns behind time and memory hold them against "{P
 LOADER_METHOD = f"""\
 The same step of {LOADED[0]} on batches of augmented JPEG files of {pipeline.WIDTH}x{pipeline.HEIGHT} pixels, as in the
 input pipeline of RESULTS.md: made "ahead of the steps" by `make_batches`, as training does, or "between the steps",
-when the one before is done, on as many threads. On a machine whose steps take all cores, images that are made ahead
+when the one before is done, on as many threads. `--cache ram` decodes each file once and keeps its pixels. On a machine whose steps take all cores, images that are made ahead
 take their time from the steps; what is made beside a GPU is free."""
 
 
@@ -94,13 +94,16 @@ def measure_case(backbone: str, way: str, size: int, batch: int, loader: str) ->
 
 
 def make_loaded_batches(loader: str, folder: Path, model, batch: int):
+    from centerkp.images.reading import read_image
     from centerkp.samples.augment import Augmentation
+    from centerkp.samples.cache import ImageCache
     from centerkp.samples.pipeline import SamplePyDataset, make_batches
     from centerkp.samples.sample import Sampler
 
-    sampler = Sampler(model.schema, model.image_size, augmentation=Augmentation())
+    read = ImageCache() if "--cache ram" in loader else read_image
+    sampler = Sampler(model.schema, model.image_size, augmentation=Augmentation(), read=read)
     records = pipeline.write_records(folder)
-    if loader == "ahead of the steps":
+    if loader.startswith("ahead of the steps"):
         return iter(make_batches(records, sampler, batch, seed=0, shuffle=True, repeat=True))
     dataset = SamplePyDataset(records, sampler, batch, seed=0, shuffle=True, repeat=True)
     return (dataset[i] for i in itertools.count())

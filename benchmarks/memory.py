@@ -42,7 +42,8 @@ two, which is one step. The columns behind time and memory hold them against "{P
 LOADER_METHOD = f"""\
 The same step of {LOADED[0]} on batches of augmented JPEG files of {pipeline.WIDTH}x{pipeline.HEIGHT} pixels, as in the
 input pipeline of RESULTS.md: made "ahead of the steps" by `make_batches`, as training does, or "between the steps",
-when the one before is done, on as many threads. `--cache ram` decodes each file once and keeps its pixels. On a machine whose steps take all cores, images that are made ahead
+when the one before is done, on as many threads. `--cache ram` decodes each file once and keeps its pixels. On a machine
+whose steps take all cores, images that are made ahead
 take their time from the steps; what is made beside a GPU is free."""
 
 

@@ -216,8 +216,8 @@ class TrainSettings:
     run: str | None = of_output(None, "run folder to write; by default runs/NAME-OF-THE-JSON, numbered", name="DIR")
     save_every: str | None = of_output(
         None,
-        "how often last.keras, from which --resume goes on, is saved within an epoch; it also is after each epoch and when a "
-        "signal such as Ctrl-C comes; by default every 10m, more seldom where that would take over a hundredth of the time",
+        "how often last.keras, from which --resume goes on, is saved within an epoch; it also is after epochs and when a "
+        "signal such as Ctrl-C comes; by default every 10m, all more seldom where it would take over a hundredth of the time",
         name="TIME",
     )
     log: str | None = of_output(

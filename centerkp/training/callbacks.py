@@ -25,7 +25,8 @@ from centerkp.training.step_watch import BrokenStep, has_finite_weights
 from centerkp.training.time_limit import is_turn
 from centerkp.wording import count_of
 
-SAVE_PAUSE, SAVE_COST = 600, 99  # seconds between saves within an epoch, longer where they would take over a hundredth of it
+# Seconds between saves within an epoch; and how many times as long as a save takes at least: a hundredth of the time.
+SAVE_PAUSE, SAVE_COST = 600, 99
 
 
 def draw_validation(record: Record, detections: Sequence[Detection], model: CenterNet) -> np.ndarray:
@@ -38,8 +39,9 @@ class EpochEnd(keras.callbacks.Callback):
     """At the end of every epoch: evaluates when it is time, saves the best and the last model, writes the log, prints a line.
 
     The log is written before `last.keras`, which knows how many epochs it has seen: a process killed between the two loses
-    nothing, the epoch is done again. An epoch is also saved on its way every `save_every`, where a signal interrupts it, and
-    when it is still to be evaluated, which may take long.
+    nothing, the epoch is done again. So it is with short epochs, of which not every one is worth the time that saving takes.
+    An epoch is also saved on its way every `save_every`, where a signal interrupts it, and when it is still to be evaluated,
+    which may take long.
 
     Args:
         rows: of the log of the epochs before.
@@ -90,7 +92,8 @@ class EpochEnd(keras.callbacks.Callback):
         self.rows.append(row)
         with self.run.report.measure("saving"):
             self.run.folder.write_log(self.rows)
-        self._save_last()
+        if is_due or time.monotonic() - self.saved > min(SAVE_COST * self.saving, self._choose_pause()):
+            self._save_last()
         self.run.console.print(format_row(row))
         self._end_early()
         if logs is not None:

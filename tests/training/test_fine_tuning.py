@@ -16,6 +16,7 @@ from centerkp.demo.scenes import write_demo
 from centerkp.images.saving import write_image
 from centerkp.settings.training import LIGHT_LOSSES, TrainSettings
 from centerkp.settings.values import read_keypoint_map
+from centerkp.training import callbacks
 from centerkp.training.callbacks import EpochEnd
 from centerkp.training.run_folder import RunFolder
 
@@ -92,6 +93,7 @@ def test_frozen_then_unfrozen_and_interrupted(demo, trained, tmp_path, monkeypat
             raise KeyboardInterrupt
 
     monkeypatch.setattr(EpochEnd, "on_epoch_end", interrupted)
+    monkeypatch.setattr(callbacks, "SAVE_COST", 0)  # every epoch is saved
     assert train(demo, folder, *flags) == 130
     model = centerkp.load_model(folder.last)
     assert model.frozen == "backbone" and int(model.optimizer.iterations) == 4

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
-from centerkp.console import import_extra
 from centerkp.formats.gathering import Gathering, LabelFault, reading
 from centerkp.formats.hdf5 import check_hdf5
 
@@ -30,7 +30,6 @@ def read_deeplabcut(tables: Sequence[Path], gathering: Gathering) -> None:
 
     Raises:
         LabelFault: a table of something else, as of predictions.
-        FileNotFoundError: pandas and PyTables are needed, and not there.
     """
     for path in tables:
         with reading(path, KIND):
@@ -69,14 +68,41 @@ def _read_csv(path: Path) -> tuple[dict[str, list[str]], list[tuple[str, list[st
     return levels, [("/".join(cell for cell in row[:first] if cell), row[first:]) for row in table[len(header) :]]
 
 
-def _read_hdf5(path: Path) -> tuple[dict[str, list[str]], list[tuple[str, list[str]]]]:
-    """The same from the HDF5 of a DeepLabCut table, which pandas wrote."""
-    pandas = import_extra("pandas", "deeplabcut")
-    check_hdf5(path, "import pandas; pandas.read_hdf(sys.argv[1])")
-    frame = pandas.read_hdf(path)
-    header = {str(level): list(map(str, frame.columns.get_level_values(level))) for level in frame.columns.names}
-    names = ["/".join(map(str, name)) if isinstance(name, tuple) else str(name) for name in frame.index]
-    return header, list(zip(names, frame.to_numpy().tolist(), strict=True))
+def _read_hdf5(path: Path) -> tuple[dict[str, list[str]], list[tuple[str, list[float]]]]:
+    """The same from the HDF5 of a DeepLabCut table, a frame in the fixed format of pandas.
+
+    Read without pandas, whose reader runs the pickled code that such a file may hold.
+    """
+    import h5py
+
+    check_hdf5(path)
+    with h5py.File(path) as file:
+        frame = next((node for node in file.values() if node.attrs.get("pandas_type") == b"frame"), None)
+        if frame is None:
+            raise ValueError("no frame in the fixed format of pandas; is there a CSV")
+        header = dict(_read_axis(frame, "axis0"))
+        names = ["/".join(parts) for parts in zip(*(words for _, words in _read_axis(frame, "axis1")), strict=True)]
+        columns = {key: column for column, key in enumerate(zip(*header.values(), strict=True))}
+        cells = np.full((len(names), len(columns)), np.nan)
+        for number in range(int(frame.attrs["nblocks"])):
+            values = frame[f"block{number}_values"]
+            items = zip(*(words for _, words in _read_axis(frame, f"block{number}_items")), strict=True)
+            cells[:, [columns[key] for key in items]] = values[()] if values.attrs.get("transposed") else values[()].T
+    return header, list(zip(names, cells.tolist(), strict=True))
+
+
+def _read_axis(frame: Any, name: str) -> list[tuple[str, list[str]]]:
+    """The levels of an axis of a DeepLabCut frame in HDF5, each with its name and the word at every place."""
+    if frame.attrs.get(f"{name}_variety") != b"multi":
+        return [("", [word.decode() for word in frame[name][()].tolist()])]
+    levels = []
+    for number in range(int(frame.attrs[f"{name}_nlevels"])):
+        node, places = frame[f"{name}_level{number}"], frame[f"{name}_label{number}"][()]
+        if len(places) and places.min() < 0:
+            raise ValueError(f"no word at some places of {name}")
+        words = [word.decode() for word in node[()].tolist()]
+        levels.append((bytes(node.attrs["name"]).decode(), [words[place] for place in places]))
+    return levels
 
 
 def _add_skeleton(folder: Path, gathering: Gathering) -> None:

@@ -25,11 +25,11 @@ with suppress(Exception):  # which is met again, and said
 """
 
 
-def check_hdf5(path: Path, call: str) -> None:
+def check_hdf5(path: Path, call: str = "pass") -> None:
     """Reads an HDF5 file once where that can end nothing else.
 
     Args:
-        call: in Python, what will read its labels from `sys.argv[1]`.
+        call: in Python, another library's reading of its labels from `sys.argv[1]`.
 
     Raises:
         ValueError: the file is damaged.

@@ -1,13 +1,10 @@
 """DeepLabCut: projects, tables of one and of several animals, HDF5."""
 
-import importlib.util
-from types import SimpleNamespace
-
+import h5py
 import numpy as np
 import pytest
 from tool_files import write_deeplabcut
 
-from centerkp.formats import deeplabcut
 from centerkp.labels.coco import read_coco
 
 
@@ -36,23 +33,57 @@ def test_several_animals_and_paths_of_windows(tmp_path):
     assert [len(record.class_ids) for record in dataset.records] == [3, 1]
 
 
-def test_hdf5_is_read_by_pandas_and_said_where_that_is_missing(tmp_path, monkeypatch):
-    folder = write_deeplabcut(tmp_path) / "labeled-data" / "v"
-    (folder / "CollectedData_me.csv").unlink()
-    table = folder / "CollectedData_me.h5"
-    import h5py
+def write_frame(table, rows, *, keys=(("me", "tip", "x"), ("me", "tip", "y"), ("me", "end", "x"), ("me", "end", "y"))):
+    """A frame as pandas writes it to HDF5 for DeepLabCut, whole numbers in a block of their own."""
+
+    def write_axis(frame, name, places, levels):
+        frame.attrs.update({f"{name}_variety": np.bytes_(b"multi"), f"{name}_nlevels": len(levels)})
+        for number, level in enumerate(levels):
+            words = sorted({place[number] for place in places})
+            node = frame.create_dataset(f"{name}_level{number}", data=np.array([word.encode() for word in words]))
+            node.attrs["name"] = np.bytes_(level)
+            frame.create_dataset(f"{name}_label{number}", data=np.array([words.index(p[number]) for p in places], np.int8))
 
     with h5py.File(table, "w") as file:
-        file.create_group("df_with_missing")
-    if importlib.util.find_spec("tables") is None:
-        with pytest.raises((ImportError, FileNotFoundError), match="tables"):
+        frame = file.create_group("df_with_missing")
+        frame.attrs.update({"pandas_type": np.bytes_(b"frame"), "nblocks": 2})
+        names = (b"scorer", b"bodyparts", b"coords")
+        write_axis(frame, "axis0", keys, names)
+        write_axis(frame, "axis1", list(rows), (b"N.",) * 3)
+        for number, own in enumerate(([0, 2, 3], [1])):
+            write_axis(frame, f"block{number}_items", [keys[column] for column in own], names)
+            values = frame.create_dataset(f"block{number}_values", data=np.array(list(rows.values()))[:, own])
+            values.attrs["transposed"] = np.uint8(1)
+
+
+ROWS = {("labeled-data", "v", "img0.png"): [6, 8, 20, 22], ("labeled-data", "v", "img1.png"): [10.5, 12, np.nan, np.nan]}
+
+
+@pytest.mark.parametrize("place", ["", "labeled-data/v/CollectedData_me.h5"])
+def test_hdf5_gives_what_the_csv_gives(tmp_path, place):
+    folder = write_deeplabcut(tmp_path)
+    csv = folder / "labeled-data" / "v" / "CollectedData_me.csv"
+    by_csv = read_coco(folder).records
+    csv.unlink()
+    write_frame(csv.with_suffix(".h5"), ROWS)
+    for one, other in zip(read_coco(folder / place).records, by_csv, strict=True):
+        assert one.path == other.path and one.keypoints_xy.tolist() == other.keypoints_xy.tolist()
+        assert one.visibility.tolist() == other.visibility.tolist()
+
+
+def test_hdf5_of_something_else_is_named(tmp_path):
+    table = write_deeplabcut(tmp_path) / "labeled-data" / "v" / "CollectedData_me.h5"
+    table.with_suffix(".csv").unlink()
+    for change, words in (
+        (lambda frame: frame.attrs.pop("pandas_type"), "no frame in the fixed format"),
+        (lambda frame: frame["axis1_label0"].write_direct(np.array([-1, 0], np.int8)), "no word at some places"),
+        (lambda frame: frame.pop("block1_values"), "block1_values"),
+    ):
+        write_frame(table, ROWS)
+        with h5py.File(table, "a") as file:
+            change(file["df_with_missing"])
+        with pytest.raises(ValueError, match=rf"CollectedData_me\.h5: found a DeepLabCut table with a fault \(.*{words}"):
             read_coco(table)
-    values = {"scorer": ["me"] * 2, "bodyparts": ["tip"] * 2, "coords": ["x", "y"]}
-    columns = SimpleNamespace(names=list(values), get_level_values=values.__getitem__)
-    frame = SimpleNamespace(columns=columns, index=[("labeled-data", "v", "img0.png")], to_numpy=lambda: np.array([[6.0, 8]]))
-    pandas = SimpleNamespace(read_hdf=lambda path: frame)
-    monkeypatch.setattr(deeplabcut, "import_extra", lambda package, extra: pandas)
-    assert read_coco(table).records[0].keypoints_xy.tolist() == [[[6, 8]]]
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ def _read_hdf5(path: Path) -> tuple[dict[str, list[str]], list[tuple[str, list[f
     with h5py.File(path) as file:
         frame = next((node for node in file.values() if node.attrs.get("pandas_type") == b"frame"), None)
         if frame is None:
-            raise ValueError("no frame in the fixed format of pandas; is there a CSV")
+            raise ValueError("no frame in the fixed format of pandas")
         header = dict(_read_axis(frame, "axis0"))
         names = ["/".join(parts) for parts in zip(*(words for _, words in _read_axis(frame, "axis1")), strict=True)]
         columns = {key: column for column, key in enumerate(zip(*header.values(), strict=True))}

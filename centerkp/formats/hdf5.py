@@ -36,6 +36,7 @@ def check_hdf5(path: Path, call: str = "pass") -> None:
     """
     code = f"{_READ_ALL}{_READ_AS_TOOL}    {call}"
     try:
-        subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, timeout=SECONDS, check=True)
+        # -P: what lies in the working folder is no library.
+        subprocess.run([sys.executable, "-P", "-c", code, str(path)], capture_output=True, timeout=SECONDS, check=True)
     except subprocess.SubprocessError:
         raise ValueError("HDF5 that is damaged") from None

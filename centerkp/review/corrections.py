@@ -10,7 +10,7 @@ from centerkp.formats.gathering import complete_keypoints
 from centerkp.labels.coco import read_label_file
 from centerkp.labels.content import load_json
 from centerkp.labels.joining import open_label_files
-from centerkp.labels.label_file import LabelFile, read_source
+from centerkp.labels.label_file import LabelFile, read_source, schema_of
 from centerkp.labels.records import Record
 from centerkp.labels.relocate import relocate_names
 from centerkp.review.suspects import Label, Suspect
@@ -148,8 +148,8 @@ def _read_accepted(path: Path) -> tuple[list[dict], dict[str, list[str]]]:
             f"{path}: found no suspect with 'accept' true among {len(listed)}, expected at least one; turn the false of "
             "those that are to be corrected to true."
         )
-    categories = content.get("categories") or []
-    return chosen, {category["name"]: list(category.get("keypoints") or []) for category in categories}
+    schema = schema_of(path, content)
+    return chosen, {kind.name: list(kind.keypoints) for kind in schema.classes}
 
 
 def _refuse_others(chosen: Sequence[Mapping], entries: Mapping[int, Mapping], source: LabelFile, path: Path) -> None:

@@ -201,3 +201,12 @@ def test_predictions_of_other_programs(folder, capsys):
         assert review("found.json", "--coco", "data/val.json", "--out", "out", "--overwrite") == 2
         said = " ".join(capsys.readouterr().err.split())
         assert "found.json" in said and "'keypoint_scores' that are no numbers from 0 to 1" in said
+
+
+@pytest.mark.parametrize("categories", [None, 5, ["red"], [{"id": 3, "name": "red", "keypoints": 5}]])
+def test_suspects_whose_classes_are_damaged(folder, categories, capsys):
+    review("m.keras", "--coco", "data/val.json", "--out", "out")
+    path = accept(folder)
+    write_json(path, json.loads(path.read_text()) | {"categories": categories})
+    assert review("--coco", "data/val.json", "--accept", path, "--fix", "new.json") == 2
+    assert "ticked.json" in capsys.readouterr().err and not Path("new.json").exists()

@@ -8,7 +8,7 @@ import numpy as np
 
 from centerkp.formats.gathering import complete_keypoints
 from centerkp.labels.coco import read_label_file
-from centerkp.labels.content import load_json
+from centerkp.labels.content import load_json, require_coco
 from centerkp.labels.joining import open_label_files
 from centerkp.labels.label_file import LabelFile, read_source, schema_of
 from centerkp.labels.records import Record
@@ -148,7 +148,7 @@ def _read_accepted(path: Path) -> tuple[list[dict], dict[str, list[str]]]:
             f"{path}: found no suspect with 'accept' true among {len(listed)}, expected at least one; turn the false of "
             "those that are to be corrected to true."
         )
-    schema = schema_of(path, content)
+    schema = schema_of(path, require_coco(path, content))
     return chosen, {kind.name: list(kind.keypoints) for kind in schema.classes}
 
 

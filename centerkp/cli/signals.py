@@ -7,11 +7,13 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import current_thread, main_thread
-from typing import Any
+from importlib.machinery import ExtensionFileLoader
+from threading import Timer, current_thread, main_thread
+from types import FrameType
 
 SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]  # Windows has no SIGHUP
 
+SOON = 0.2  # seconds until a signal is sent once more
 PATIENCE = 10  # seconds in which files are completed: terminals and schedulers often send a signal twice
 
 
@@ -28,8 +30,11 @@ def as_interrupts() -> Iterator[None]:
     """Inside, SIGTERM and SIGHUP raise `Interrupted` in the main thread, so that files are completed or cleared away."""
     former, last = {}, -math.inf
 
-    def interrupt(number: int, frame: Any) -> None:
+    def interrupt(number: int, frame: FrameType | None) -> None:
         nonlocal last
+        if _in_extension_import(frame):
+            Timer(SOON, os.kill, (os.getpid(), number)).start()
+            return
         since, last = time.monotonic() - last, time.monotonic()
         if since < PATIENCE:
             return
@@ -46,6 +51,16 @@ def as_interrupts() -> Iterator[None]:
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
+
+
+def _in_extension_import(frame: FrameType | None) -> bool:
+    """Whether a library in C++ is just being loaded: an exception in there can abort the process, with nothing cleared away."""
+    while frame is not None:
+        loads = frame.f_code.co_name in ("create_module", "exec_module")
+        if loads and isinstance(frame.f_locals.get("self"), ExtensionFileLoader):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _leave_terminal() -> None:

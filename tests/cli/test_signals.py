@@ -1,6 +1,9 @@
 """SIGTERM and SIGHUP are what Ctrl-C is: `main` says so, its exit code says which, and afterwards they do what they did."""
 
+import os
 import signal
+import time
+from importlib.machinery import ExtensionFileLoader
 
 import pytest
 
@@ -44,3 +47,20 @@ def test_who_is_deaf_stays_deaf():
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
     with as_interrupts():
         signal.raise_signal(signal.SIGHUP)
+
+
+def test_waits_until_a_library_is_loaded():
+    """An exception inside the initialisation of a library in C++ aborts the process."""
+    steps = []
+
+    class Loader(ExtensionFileLoader):
+        def exec_module(self, module):
+            os.kill(os.getpid(), signal.SIGTERM)
+            steps.append("loaded")
+
+    with pytest.raises(Interrupted), as_interrupts():
+        Loader("library", "library.so").exec_module(None)
+        steps.append("went on")
+        time.sleep(30)
+        steps.append("ended")
+    assert steps == ["loaded", "went on"]

@@ -56,7 +56,8 @@ def own(tmp_path, monkeypatch, models):
     shutil.copy(own / "a.json", own / "a.onnx")
     shutil.copy(own / "names.json", own / "names.keras")
     ticked = annotation(1, 1, keypoints=[10, 10, 2, 9, 9, 2], suspect="twice", reason="", score=1, accept=True, proposal=None)
-    (own / "ticked.json").write_text(json.dumps({"annotations": [ticked]}))
+    whole = json.loads((own / "a.json").read_text())
+    (own / "ticked.json").write_text(json.dumps(whole | {"annotations": [ticked]}))
     return own
 
 

@@ -3,10 +3,10 @@
     python benchmarks/accuracy.py ../data/glue_tubes ../data/mirror_mouse --times 3m 8m --seeds 0 1 2
     python benchmarks/accuracy.py ../data/glue_tubes --times 3m --variant "at 256=--image-size 256"
 
-A set is a folder with train.json and test.json. Each run is `python train.py --coco train.json --val test.json --time T` and the
-flags of the variant, in a process of its own, with nothing else to be done on the machine: minutes are those of the clock, start
-and evaluation with them. A variant is worth keeping when its mean over the sets is better by more than the seeds differ, and no
-set loses. Writes `benchmarks/ACCURACY.md` from all results in `runs/accuracy/results.json`, and leaves out what is there.
+A set is a folder with train.json and test.json. Each run is `python train.py --coco train.json --val test.json --time T` and
+the flags of the variant, in a process of its own, with nothing else to be done on the machine: minutes are those of the clock,
+start and evaluation with them. A variant is worth keeping when its mean over the sets is better by more than the seeds differ,
+and no set loses. Writes `benchmarks/ACCURACY.md` from all results in `runs/accuracy/results.json`, and repeats none of them.
 """
 
 import argparse

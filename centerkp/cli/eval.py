@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from centerkp.cli.repeated import Join
+from centerkp.cli.tile_arguments import add_tile_arguments
 from centerkp.console import make_console
 from centerkp.labels.content import Paths, list_paths
 from centerkp.writing import WriteGuard, mark, says
@@ -50,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tta", action=Join, metavar="flip,scale", help="detect in mirrored or scaled copies, too, and join what is found"
     )
+    add_tile_arguments(parser)
     parser.add_argument(
         "--score",
         type=float,
@@ -81,6 +83,8 @@ def run(options: argparse.Namespace) -> None:
         overwrite=options.overwrite,
         images_dir=options.images,
         tta=options.tta,
+        tile=options.tile,
+        overlap=options.overlap,
         min_score=options.score,
         batch_size=options.batch_size,
         image_size=options.image_size,

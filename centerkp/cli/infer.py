@@ -4,6 +4,7 @@ import argparse
 from typing import Any
 
 from centerkp.cli.repeated import Join
+from centerkp.cli.tile_arguments import add_tile_arguments
 
 HELP = "find objects and keypoints in images and videos"
 
@@ -36,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="flip,scale",
         help="look at every image mirrored, at three sizes, or both: slower, mostly better",
     )
+    add_tile_arguments(model)
     model.add_argument("--device", help="cpu, gpu, gpu:1, ... (default: the backend's choice)")
     model.add_argument(
         "--precision",
@@ -111,6 +113,8 @@ def run(options: argparse.Namespace) -> int | None:
             backbone=options.backbone,
             max_objects=options.max_objects,
             tta=options.tta,
+            tile=options.tile,
+            overlap=options.overlap,
             device=options.device,
             precision=options.precision,
             console=console,

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -15,7 +16,7 @@ from centerkp.evaluation.curves import RECALLS, SCORES
 from centerkp.evaluation.evaluate import Evaluation, evaluate
 from centerkp.evaluation.keypoint_error import PCK_SHARES
 from centerkp.evaluation.predictions import PredictionFile, describe_predictions
-from centerkp.evaluation.speed import Speed, TimedDetector, describe_machine
+from centerkp.evaluation.speed import Speed, describe_machine, time_detector
 from centerkp.evaluation.tables import (
     class_table,
     confusion_table,
@@ -64,6 +65,8 @@ def measure_models(
     *,
     images_dir: Paths | None = None,
     tta: str | None = None,
+    tile: int | None = None,
+    overlap: float | None = None,
     min_score: float | None = None,
     batch_size: int = 8,
     image_size: int | None = None,
@@ -77,6 +80,7 @@ def measure_models(
         models: what `load_detector` takes, or .json files of predictions (`infer`'s, a run's, COCO results), which are measured
             as they are; their classes must be those of the dataset.
         tta: test-time augmentation such as "flip" or "flip,scale"; none by default.
+        tile, overlap: looks at tiles of every picture, see `inference.tiles.Tiling`; at whole pictures by default.
         min_score: see `evaluate`; also the least score of what is drawn.
         oks_sigmas: instead of those the model was trained with; see `Schema.with_sigmas`.
         check_images: see `read_coco`.
@@ -87,7 +91,7 @@ def measure_models(
     console = console or make_console()
     results, datasets = [], {}
     for name, path in zip(name_models(models), models, strict=True):
-        source = load_source(path, coco, images_dir, image_size, tta, console)
+        source = load_source(path, coco, images_dir, console, image_size=image_size, tta=tta, tile=tile, overlap=overlap)
         schema = source.schema.with_sigmas(oks_sigmas)
         levels = getattr(source, "levels", None)
         if (schema, levels) not in datasets:  # models of one schema share the annotations
@@ -103,7 +107,7 @@ def measure_models(
             for line in notes:
                 console.print(f"{name}: {line}")
         else:
-            timed, started = TimedDetector(source), time.perf_counter()
+            timed, started = time_detector(source), time.perf_counter()
             detections = detect_records(timed, dataset.records, batch_size, console, name)
             speed = timed.measure(len(detections), time.perf_counter() - started)
         evaluation = evaluate(dataset.records, detections, schema, min_score=min_score)
@@ -112,19 +116,17 @@ def measure_models(
 
 
 def load_source(
-    path: str | Path,
-    coco: Paths,
-    images_dir: Paths | None,
-    image_size: int | None,
-    tta: str | None,
-    console: Console,
+    path: str | Path, coco: Paths, images_dir: Paths | None, console: Console, **asked: Any
 ) -> Detector | PredictionFile:
-    """What a path to be measured names: a file of predictions, by its ending .json, else a model."""
+    """What a path to be measured names: a file of predictions, by its ending .json, else a model.
+
+    `asked` are options of `load_for_use`, of which a file of predictions can have none.
+    """
     if Path(path).suffix.lower() != ".json":
-        return load_for_use(path, image_size=image_size, tta=tta, console=console)
-    if tta or image_size:
+        return load_for_use(path, console=console, **asked)
+    if given := [f"--{name.replace('_', '-')}" for name, value in asked.items() if value]:
         raise ValueError(
-            f"{path}: found --tta or --image-size for a file of predictions, expected a model; leave them out, or name the "
+            f"{path}: found {' and '.join(given)} for a file of predictions, expected a model; leave it out, or name the "
             "model that predicted."
         )
     return PredictionFile.read(path, coco, images_dir)

@@ -3,14 +3,16 @@
 import os
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 
+from centerkp.images.sensors import Levels
 from centerkp.inference.detect import Detector
+from centerkp.inference.tiles import TiledDetector
 from centerkp.schema import Schema
 
 
@@ -41,7 +43,7 @@ class TimedDetector:
 
     detector: Detector
     times: dict[int, list[float]] = field(default_factory=dict)
-    last: Mapping[str, np.ndarray] = field(default_factory=dict)
+    last: tuple[int, Callable[[], Mapping]] | None = None
 
     @property
     def schema(self) -> Schema:
@@ -53,21 +55,46 @@ class TimedDetector:
         """The input size (width, height) of the detector whose speed is measured."""
         return self.detector.image_size
 
-    def predict_on_batch(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    @property
+    def levels(self) -> Levels | None:
+        """What is black and white for the detector whose speed is measured, in pictures of more than 8 bits."""
+        return getattr(self.detector, "levels", None)
+
+    def predict_on_batch(self, inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         """What the detector finds in a batch; waits for it and keeps the time it took."""
-        size, started = len(inputs["image"]), time.perf_counter()
-        found = {name: np.asarray(values) for name, values in self.detector.predict_on_batch(inputs).items()}
+        return self._time(len(inputs["image"]), lambda: self.detector.predict_on_batch(inputs))
+
+    def _time(self, size: int, step: Callable[[], Mapping]) -> Mapping[str, np.ndarray]:
+        """Measures the speed of a step of so many images, and keeps it to be repeated."""
+        started = time.perf_counter()
+        found = {name: np.asarray(values) for name, values in step().items()}
         seconds, known = time.perf_counter() - started, size in self.times
         self.times.setdefault(size, []).extend([seconds] * known)
-        self.last = inputs
+        self.last = size, step
         return found
 
     def measure(self, images: int, seconds: float) -> Speed:
         """The speed after a pass over `images` in so many seconds; a last step is repeated when none counted yet."""
         if not any(self.times.values()):
-            self.predict_on_batch(self.last)
+            self._time(*self.last)
         size = max(self.times, key=lambda n: len(self.times[n]))
         return Speed(size / median(self.times[size]), size, self.image_size, images, seconds)
+
+
+@dataclass(eq=False)
+class TimedTiles(TimedDetector):
+    """A detector that looks at pictures tile by tile, and notes how long each picture took."""
+
+    detector: TiledDetector
+
+    def find_objects(self, image: np.ndarray, rows: int) -> Mapping[str, np.ndarray]:
+        """The objects of one picture; keeps the time that all its tiles took."""
+        return self._time(1, lambda: self.detector.find_objects(image, rows))
+
+
+def time_detector(detector: Detector) -> TimedDetector:
+    """The detector with the speed of its steps measured, of pictures in place of batches where it looks at their tiles."""
+    return TimedTiles(detector) if isinstance(detector, TiledDetector) else TimedDetector(detector)
 
 
 def describe_machine() -> str:

@@ -7,14 +7,13 @@ import keras
 import numpy as np
 from keras import ops
 
-from centerkp.geometry import box_ious
 from centerkp.heads import HEATMAP_HEADS, STRIDE, Tensor
 from centerkp.inference.detect import Detector
+from centerkp.inference.rivals import group_rivals, longer_side
 from centerkp.model.center_net import CenterNet
 from centerkp.wording import suggest
 
 SCALES = (0.8, 1.0, 1.2)  # of the input size, for "scale"
-MIN_OVERLAP = 0.5  # intersection over union of what two passes may call the same object
 MAX_DISTANCE = 0.1  # of the longer side of the box: keypoints this near are the same
 
 
@@ -188,47 +187,13 @@ def merge(found: Sequence[Mapping[str, np.ndarray]], max_objects: int) -> dict[s
     merged = {name: np.zeros((len(v), max_objects, *v.shape[2:]), v.dtype) for name, v in joined.items()}
     for image in range(len(joined["scores"])):
         objects = {name: values[image] for name, values in joined.items()}
-        groups = _group_rivals(objects, source)
+        groups = group_rivals(objects, source)
         votes = np.array([objects["scores"][group].sum() / len(found) for group in groups])
         for place, best in enumerate(np.argsort(-votes, kind="stable")[:max_objects]):
             for name, value in _average_group(objects, groups[best]).items():
                 merged[name][image, place] = value
             merged["scores"][image, place] = votes[best]
     return merged
-
-
-def _group_rivals(objects: Mapping[str, np.ndarray], source: np.ndarray) -> list[list[int]]:
-    """Rows of several passes that are one object, at most one of each `source` (N,), the best first; no empty rows."""
-    boxes, scores, class_ids = (objects[name] for name in ("boxes", "scores", "class_ids"))
-    overlap = box_ious(boxes, boxes)
-    alike = (overlap >= MIN_OVERLAP) & (class_ids[:, None] == class_ids) & (source[:, None] != source)
-    groups, left = [], scores > 0
-    for leader in np.argsort(-scores, kind="stable"):
-        if not left[leader]:
-            continue
-        left[leader] = False
-        group, rivals = [int(leader)], np.flatnonzero(alike[leader] & left)
-        if len(rivals) > 1:
-            closeness = overlap[leader, rivals] - _rival_distance(objects, leader, rivals)
-            ordered = rivals[np.argsort(-closeness, kind="stable")]
-            rivals = ordered[np.unique(source[ordered], return_index=True)[1]]  # the closest of each pass
-        group += rivals.tolist()
-        left[group] = False
-        groups.append(group)
-    return groups
-
-
-def _rival_distance(objects: Mapping[str, np.ndarray], leader: int, rivals: np.ndarray) -> np.ndarray | float:
-    """How far rivals' keypoints lie from the leader's in another pass: the mean, as a share of the box's longer side."""
-    if "keypoints" not in objects:
-        return 0.0
-    apart = np.linalg.norm(objects["keypoints"][rivals] - objects["keypoints"][leader], axis=-1)  # 0 for those of other classes
-    return apart.sum(-1) / max((objects["keypoint_scores"][leader] > 0).sum(), 1) / _longer_side(objects["boxes"][leader])
-
-
-def _longer_side(box_xyxy: np.ndarray) -> float:
-    """The longer side of an object's box, above 0, by which passes of test-time augmentation are compared."""
-    return max(float(np.max(box_xyxy[2:] - box_xyxy[:2])), 1e-9)
 
 
 def _average_group(objects: Mapping[str, np.ndarray], group: list[int]) -> dict[str, np.ndarray]:
@@ -241,7 +206,7 @@ def _average_group(objects: Mapping[str, np.ndarray], group: list[int]) -> dict[
     if "keypoints" in row:
         points, scores = row["keypoints"], row["keypoint_scores"]  # (n, K, 2), (n, K)
         best = np.take_along_axis(points, scores.argmax(0)[None, :, None], axis=0)
-        near = np.linalg.norm(points - best, axis=-1) <= MAX_DISTANCE * _longer_side(merged["boxes"])
+        near = np.linalg.norm(points - best, axis=-1) <= MAX_DISTANCE * longer_side(merged["boxes"])
         shares = near * np.square(scores) + near * 1e-12  # keypoints of other classes score 0
         shares = shares / shares.sum(0)
         merged["keypoints"] = (shares[..., None] * points).sum(0)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import Full, Queue
 from threading import Event, Thread
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from PIL import Image
@@ -16,12 +16,12 @@ from rich.console import Console
 from rich.progress import track
 
 from centerkp import geometry
+from centerkp.images.budget import Budget
 from centerkp.images.oddities import Oddity
 from centerkp.images.packed import PackedImage, ZippedImage
 from centerkp.images.pixels import to_rgb
 from centerkp.images.reading import letterbox_image, read_image, read_image_size
 from centerkp.images.sensors import Levels
-from centerkp.inference.budget import Budget
 from centerkp.inference.image_result import ImageResult
 from centerkp.labels.records import Record
 from centerkp.results import Detection, split_objects
@@ -55,6 +55,14 @@ def find_room(detector: Detector) -> int | None:
     """How many objects of an image a detector gives at most; None where nobody knows."""
     options = getattr(detector, "decode_options", None)  # of a `CenterNet`
     return getattr(options or detector, "max_objects", None)
+
+
+@runtime_checkable
+class WholePictures(Protocol):
+    """A detector that takes whole pictures, and cuts and fits them to the network's input itself, as `tiles` does."""
+
+    def find_objects(self, image: np.ndarray, rows: int, /) -> Mapping[str, np.ndarray]:
+        """What is in one picture (height, width, 3) uint8, as `decode` gives it, in its own pixels, so many rows at a time."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +99,9 @@ def detect(
         `ImageResult`; an unreadable image gives one with `error`, it does not stop the others.
     """
     pool, budget = ThreadPoolExecutor(threads or os.cpu_count()), Budget(PICTURE_BYTES)
-    loads = read_ahead(_load_batches(pool, items, detector, batch_size, budget), 1)
+    # Huge pictures are taken one by one: what fills a step are their parts.
+    together = 1 if isinstance(detector, WholePictures) else batch_size
+    loads = read_ahead(_load_batches(pool, items, detector, together, budget), 1)
     batches = read_ahead(_detect_batches(detector, loads, batch_size, min_score), 1)
     try:
         for batch in batches:
@@ -182,8 +192,8 @@ class _Loaded:
     levels: Levels | None = None
 
 
-def _load_item(item: Any, number: int, size: tuple[int, int], levels: Levels | None) -> _Loaded:
-    """An item for the detector: read, upright, fitted to the network's input; or the error of reading it."""
+def _load_item(item: Any, number: int, size: tuple[int, int] | None, levels: Levels | None) -> _Loaded:
+    """An item for the detector: read, upright, fitted to the network's input if that has a size; or the error of reading it."""
     path, name, oddities = None, f"image_{number}", []
     is_file = isinstance(item, str | os.PathLike | PackedImage)
     if isinstance(item, str | os.PathLike):
@@ -202,7 +212,8 @@ def _load_item(item: Any, number: int, size: tuple[int, int], levels: Levels | N
             image = to_rgb(item.image if isinstance(item, Frame) else item, name)
     except (ValueError, OSError) as error:
         return _Loaded(name, path, error=str(error))
-    return _Loaded(name, path, image, *letterbox_image(image, size), oddities=oddities, levels=levels if path else None)
+    canvas, affine, valid_size = letterbox_image(image, size) if size else (None, None, (0, 0))
+    return _Loaded(name, path, image, canvas, affine, valid_size, oddities=oddities, levels=levels if path else None)
 
 
 def _load_batches(
@@ -210,7 +221,8 @@ def _load_batches(
 ) -> Iterator[list[tuple[Future, int]]]:
     """Batches of pictures being read for the detector, with their bytes, which are taken from the budget."""
     batch: list[tuple[Future, int]] = []
-    size, levels = detector.image_size, getattr(detector, "levels", None)
+    size = None if isinstance(detector, WholePictures) else detector.image_size
+    levels = getattr(detector, "levels", None)
     for number, item in enumerate(items):
         count = _count_bytes(item)
         # What does not fit in beside the batch itself would wait for ever.
@@ -250,7 +262,7 @@ def _detect_batches(
     try:
         for batch in loads:
             # The first step may be the only one, and of huge pictures there are few in each: they need not pay for a full one.
-            wanted = min(1 << (len(batch) - 1).bit_length(), batch_size)
+            wanted = batch_size if isinstance(detector, WholePictures) else min(1 << (len(batch) - 1).bit_length(), batch_size)
             rows = min((count for count in traced if count >= len(batch)), default=wanted)
             traced.add(rows)
             found = _detect_batch(detector, [load.result() for load, _ in batch], rows, min_score)
@@ -267,25 +279,32 @@ def _detect_batch(
 ) -> list[ImageResult]:
     """Runs the detector on one batch to detect its objects; items that could not be read give results with their error."""
     readable = [one for one in loaded if not one.error]
-    if readable:
-        canvases = np.zeros((rows, *readable[0].canvas.shape), np.uint8)
-        sizes = np.full((rows, 2), canvases.shape[2:0:-1], np.float32)
-        for row, one in enumerate(readable):
-            canvases[row], sizes[row] = one.canvas, one.valid_size
-        decoded = detector.predict_on_batch({"image": canvases, "valid_size": sizes})
-        decoded = {name: np.asarray(values) for name, values in decoded.items()}
-    results, row = [], 0
+    if isinstance(detector, WholePictures):
+        found = (detector.find_objects(one.image, rows) for one in readable)
+    else:
+        found = _detect_canvases(detector, readable, rows)
+    results = []
     for one in loaded:
-        found = []
-        if not one.error:
-            objects = {name: values[row] for name, values in decoded.items()}
-            found = split_objects(to_source(objects, one.affine), detector.schema, min_score)
-            row += 1
+        objects = [] if one.error else split_objects(next(found), detector.schema, min_score)
         size = (0, 0) if one.error else one.image.shape[1::-1]
         results.append(
-            ImageResult(one.name, one.path, size, found, detector.schema, one.error, one.image, one.oddities, one.levels)
+            ImageResult(one.name, one.path, size, objects, detector.schema, one.error, one.image, one.oddities, one.levels)
         )
     return results
+
+
+def _detect_canvases(detector: Detector, loaded: Sequence[_Loaded], rows: int) -> Iterator[dict[str, np.ndarray]]:
+    """What the detector finds in pictures that were fitted to its input, in one step; in pixels of each picture."""
+    if not loaded:
+        return
+    canvases = np.zeros((rows, *loaded[0].canvas.shape), np.uint8)
+    sizes = np.full((rows, 2), canvases.shape[2:0:-1], np.float32)
+    for row, one in enumerate(loaded):
+        canvases[row], sizes[row] = one.canvas, one.valid_size
+    decoded = detector.predict_on_batch({"image": canvases, "valid_size": sizes})
+    decoded = {name: np.asarray(values) for name, values in decoded.items()}
+    for row, one in enumerate(loaded):
+        yield to_source({name: values[row] for name, values in decoded.items()}, one.affine)
 
 
 def to_source(objects: dict[str, np.ndarray], affine: np.ndarray) -> dict[str, np.ndarray]:

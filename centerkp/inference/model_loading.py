@@ -13,6 +13,7 @@ from rich.console import Console
 from centerkp.console import import_quietly
 from centerkp.heads import require_max_objects
 from centerkp.inference.detect import Detector, find_room
+from centerkp.inference.tiles import TiledDetector, read_tiling
 from centerkp.runtimes.artefact import RUNNERS, find_artefact, refuse_unverified
 
 if TYPE_CHECKING:
@@ -134,11 +135,14 @@ def load_for_use(
     device: str | None = None,
     precision: str | None = None,
     tta: str | None = None,
+    tile: int | None = None,
+    overlap: float | None = None,
     console: Console | None = None,
 ) -> Detector:
-    """Loads a detector as `load_detector` does, and says where and how it computes: device, precision, augmentation.
+    """Loads a detector as `load_detector` does, and says where and how it computes: device, precision, augmentation, tiles.
 
     Args:
+        tile, overlap: looks at tiles of every picture, see `tiles.Tiling`.
         device: "cpu", "gpu", "gpu:1" and what else Keras's backend has; by default the backend's choice.
         precision: number format of the network's computation, one of `PRECISIONS`; the decoded numbers are float32.
         tta: "flip", "scale" or "flip,scale": looks at every image more than once, see `augmented`.
@@ -147,10 +151,20 @@ def load_for_use(
         FileNotFoundError, ValueError: as `load_detector`; also a device that is not there, an unknown precision, or either of
             them for an exported artefact, which has its own.
     """
+    tiling = read_tiling(tile, overlap)  # said before the weights are loaded
     options: dict[str, Any] = {"image_size": image_size, "stacks": stacks, "backbone": backbone, "console": console}
     options["max_objects"] = max_objects
     if device is None and precision is None and tta is None:
-        return load_detector(weights, **options)
+        detector = load_detector(weights, **options)
+    else:
+        detector = _load_as_asked(weights, device, precision, tta, options)
+    return TiledDetector(detector, tiling) if tiling else detector
+
+
+def _load_as_asked(
+    weights: str | Path, device: str | None, precision: str | None, tta: str | None, options: Mapping[str, Any]
+) -> Detector:
+    """Loads a Keras model that computes on a device, in a number format, or looks at every image more than once."""
     if find_artefact(weights) is not None:
         raise ValueError(
             f"{weights}: found --device, --precision or --tta for an exported model, expected a .keras file; an export "

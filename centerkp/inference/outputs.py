@@ -14,9 +14,9 @@ import numpy as np
 
 from centerkp.drawing.pictures import draw_detections
 from centerkp.geometry import clip_boxes
+from centerkp.images.budget import Budget
 from centerkp.images.packed import ZippedImage
 from centerkp.images.saving import IMAGE_SUFFIXES, write_image
-from centerkp.inference.budget import Budget
 from centerkp.inference.prediction_files import COLUMNS, CocoFile, CsvFile, is_untouched
 from centerkp.inference.screen import Screen
 from centerkp.inference.sources import Item, Picture

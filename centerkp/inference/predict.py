@@ -18,6 +18,7 @@ from centerkp.inference.image_result import Predictions
 from centerkp.inference.model_loading import load_detector
 from centerkp.inference.scores import choose_least_scores
 from centerkp.inference.search import find_images
+from centerkp.inference.tiles import TiledDetector, read_tiling
 from centerkp.wording import printable
 
 
@@ -28,6 +29,8 @@ def predict(
     min_score: float | None = None,
     batch_size: int = 8,
     tta: str | Sequence[str] = (),
+    tile: int | None = None,
+    overlap: float | None = None,
 ) -> Predictions:
     """Finds objects and their keypoints in images of any kind: `for d in predict(model, "photos/")[0]: print(d.keypoints)`.
 
@@ -42,6 +45,8 @@ def predict(
             and why, is printed, once for each model.
         batch_size: images per step of the network.
         tta: test-time augmentation, "flip", "scale" or "flip,scale"; see `inference.augmented.AugmentedDetector`.
+        tile, overlap: cuts pictures much larger than the network's input into tiles of so many pixels that overlap by such a
+            share (0.2); see `inference.tiles`.
 
     Returns:
         A list with one `ImageResult` per image, in order. For a file that cannot be read it has `error` and no detections, and
@@ -59,6 +64,8 @@ def predict(
         from centerkp.inference.augmented import augment  # needs Keras
 
         model = augment(model, tta)
+    if tiling := read_tiling(tile, overlap):
+        model = TiledDetector(model, tiling)
     least = choose_least_scores(model, min_score)
     if min_score is None:
         _print_once(least.sentence)

@@ -56,7 +56,7 @@ def judge_labels(
     """
     require_as_written(coco, images_dir, check_images)
     model = _find_predictions(Path(model))
-    source = load_source(model, coco, images_dir, None, tta, console)
+    source = load_source(model, coco, images_dir, console, tta=tta)
     levels = getattr(source, "levels", None)
     stretch = str(levels) if levels else None
     dataset = read_coco(coco, images_dir=images_dir, schema=source.schema, check_images=check_images, stretch=stretch)

@@ -141,7 +141,7 @@ def test_results_for_something_else_and_flags_for_models_are_refused(coco, tmp_p
         path = write_json(tmp_path / "wrong.json", [entry])
         with pytest.raises(ValueError, match=r"wrong\.json: found .*, expected predictions for the images of .*val\.json"):
             run([path], coco, tmp_path / "out")
-    with pytest.raises(ValueError, match=r"wrong\.json: found --tta or --image-size for a file of predictions"):
+    with pytest.raises(ValueError, match=r"wrong\.json: found --tta for a file of predictions"):
         evaluate_models([path], coco, tmp_path / "out", tta="flip")
     with pytest.raises(FileNotFoundError, match=r"gone\.json"):
         run([tmp_path / "gone.json"], coco, tmp_path / "out")

@@ -12,9 +12,9 @@ import pytest
 import squares
 from PIL import Image
 
+from centerkp.images.budget import Budget
 from centerkp.inference import detect as detecting
 from centerkp.inference import outputs
-from centerkp.inference.budget import Budget
 from centerkp.inference.detect import Frame, detect
 from centerkp.inference.sources import find_sources
 from centerkp.inference.stream import predict_sources

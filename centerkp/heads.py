@@ -53,3 +53,8 @@ def require_max_objects(max_objects: int, num_keypoints: int) -> None:
     if max_objects > most:
         what = f"found {max_objects}, expected at most {most}"
         raise ValueError(f"max_objects: {what}; to decode more objects of {num_keypoints} keypoints would fill the memory.")
+
+
+def map_size(image_size: tuple[int, int]) -> tuple[int, int]:
+    """(H, W) of a CenterNet's maps for images of (width, height)."""
+    return image_size[1] // STRIDE, image_size[0] // STRIDE

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from centerkp import geometry
 from centerkp.schema import ObjectClass, Schema
 from centerkp.wording import quote
 
@@ -135,6 +136,18 @@ def split_objects(
             )
         )
     return detections
+
+
+def to_source(objects: dict[str, np.ndarray], affine: np.ndarray) -> dict[str, np.ndarray]:
+    """Detected objects of one image (arrays), moved from the network's input back into the image it was made from."""
+    back = geometry.invert(affine)
+    moved = objects | {"boxes": geometry.apply_to_boxes(back, objects["boxes"]).astype(np.float32)}
+    if "keypoints" in objects:
+        moved["keypoints"] = geometry.apply_to_points(back, objects["keypoints"]).astype(np.float32)
+    if "keypoint_deviations" in objects:
+        scale = np.sqrt(abs(np.linalg.det(back[:, :2])))  # the mean of both axes, which differ by a rounding only
+        moved["keypoint_deviations"] = (scale * objects["keypoint_deviations"]).astype(np.float32)
+    return moved
 
 
 def to_annotation(detection: Detection, image_id: int, annotation_id: int) -> dict:

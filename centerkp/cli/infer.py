@@ -124,6 +124,8 @@ def run(options: argparse.Namespace) -> int | None:
             detector.levels = choose_levels(options.stretch, files)
         if levels := getattr(detector, "levels", None):
             console.print(f"in pictures of more than 8 bits {levels.black:.7g} is black and {levels.white:.7g} white")
+        if tiling := getattr(detector, "tiling", None):
+            console.print(f"pictures are looked at in {tiling} (--tile 0 shows them whole)")
         selection = Selection(
             min_score=options.score,
             classes=[name.strip() for names in options.classes or () for name in names.split(",")],

@@ -8,6 +8,7 @@ from centerkp.doctor.findings import Finding
 from centerkp.doctor.reader import Reading
 from centerkp.doctor.settled_labels import Labels, make_object_finding
 from centerkp.heads import STRIDE, USUAL_OBJECTS, choose_max_objects
+from centerkp.images.tiling import OVERLAP
 from centerkp.labels.faults import SHOWN
 from centerkp.labels.rarity import repeat_factors
 from centerkp.schema import Schema
@@ -17,6 +18,7 @@ SMALL_CELLS = 2  # an object smaller than so many cells has hardly a place on th
 WELL_CELLS = 4  # nearly all objects should be at least so large, and the keypoints of one object so far apart
 SIZES = range(128, 1025, 128)
 SHARE = 0.01  # of objects that may be too small or share a cell
+STEP = 32  # of the sizes of tiles that are suggested
 EDGES = (0, 8, 16, 32, 64, 128, 256, 512, 1024)  # of the histogram, in input pixels
 
 
@@ -89,12 +91,14 @@ def check_statistics(labels: Labels, reading: Reading, statistics: Statistics) -
     measured = int(statistics.objects.sum())
     larger = suggested is not None and suggested > image_size
     remedy = f"train with --image-size {suggested}" if larger else "no image size helps: the pictures hold no more; cut them up"
-    if not larger and max(statistics.small, statistics.shared) <= SHARE:
+    if tile := suggest_tile(labels, image_size):
+        remedy = f"the pictures are large: train with --tile {tile}, whose tiles of {tile} pixels fill the input"
+    if not (larger or tile) and max(statistics.small, statistics.shared) <= SHARE:
         remedy = "few; look whether they are labelled on purpose"
     small, of_all = is_small(labels, image_size), f"at {image_size}x{image_size} (of {count_of(measured, 'object')})"
     findings = tell(f"smaller than {SMALL_CELLS} cells of {STRIDE} pixels {of_all}", small, remedy)
     title = f"share the cell of their center with another object {of_all}: one of them cannot be found"
-    remedy = remedy if larger else "objects in one place: check that none is labelled twice"
+    remedy = remedy if larger or tile else "objects in one place: check that none is labelled twice"
     findings += tell(title, shares_cell(labels, image_size), remedy)
     if statistics.fullest > USUAL_OBJECTS:
         room = choose_max_objects(statistics.fullest, labels.schema.num_keypoints)
@@ -164,6 +168,21 @@ def suggest_size(labels: Labels) -> int | None:
         if size >= native or (well and trouble <= SHARE):
             return size
     return SIZES[-1]
+
+
+def suggest_tile(labels: Labels, image_size: int) -> int | None:
+    """The side of tiles that show small objects of large pictures well at an image size; None where the whole picture does.
+
+    95 % of the objects have `WELL_CELLS` or more there, and are no larger than what tiles overlap by.
+    """
+    sides = input_sides(labels, image_size)
+    measured = np.isfinite(sides) & ~labels.is_crowd
+    lengths = labels.sizes[measured].max(1)
+    if not measured.any() or suggest_size(labels) < SIZES[-1] or np.percentile(lengths, 90) < 2 * SIZES[-1]:
+        return None
+    low, high = np.percentile(sides[measured] * lengths / image_size, [5, 95])
+    tile = STEP * round(max(image_size * low / (WELL_CELLS * STRIDE), high / OVERLAP) / STEP)
+    return tile if image_size / 2 <= tile < np.percentile(lengths, 90) / 2 else None
 
 
 def keypoint_gaps(labels: Labels) -> np.ndarray:

@@ -16,7 +16,7 @@ from centerkp.evaluation.curves import RECALLS, SCORES
 from centerkp.evaluation.evaluate import Evaluation, evaluate
 from centerkp.evaluation.keypoint_error import PCK_SHARES
 from centerkp.evaluation.predictions import PredictionFile, describe_predictions
-from centerkp.evaluation.speed import Speed, describe_machine, time_detector
+from centerkp.evaluation.speed import Speed, TimedDetector, describe_machine
 from centerkp.evaluation.tables import (
     class_table,
     confusion_table,
@@ -27,7 +27,8 @@ from centerkp.evaluation.tables import (
     print_tables,
     threshold_table,
 )
-from centerkp.inference.detect import Detector, detect_records
+from centerkp.inference.detect import detect_records
+from centerkp.inference.detector import Detector
 from centerkp.inference.model_loading import load_for_use
 from centerkp.labels.content import Paths, list_paths
 from centerkp.labels.records import Record
@@ -80,7 +81,8 @@ def measure_models(
         models: what `load_detector` takes, or .json files of predictions (`infer`'s, a run's, COCO results), which are measured
             as they are; their classes must be those of the dataset.
         tta: test-time augmentation such as "flip" or "flip,scale"; none by default.
-        tile, overlap: looks at tiles of every picture, see `inference.tiles.Tiling`; at whole pictures by default.
+        tile, overlap: looks at tiles of every picture, see `images.tiling.Tiling`, at whole ones for 0; as in the
+            model's training by default.
         min_score: see `evaluate`; also the least score of what is drawn.
         oks_sigmas: instead of those the model was trained with; see `Schema.with_sigmas`.
         check_images: see `read_coco`.
@@ -107,7 +109,7 @@ def measure_models(
             for line in notes:
                 console.print(f"{name}: {line}")
         else:
-            timed, started = time_detector(source), time.perf_counter()
+            timed, started = TimedDetector(source), time.perf_counter()
             detections = detect_records(timed, dataset.records, batch_size, console, name)
             speed = timed.measure(len(detections), time.perf_counter() - started)
         evaluation = evaluate(dataset.records, detections, schema, min_score=min_score)

@@ -3,7 +3,7 @@
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -11,14 +11,16 @@ from statistics import median
 import numpy as np
 
 from centerkp.images.sensors import Levels
-from centerkp.inference.detect import Detector
-from centerkp.inference.tiles import TiledDetector
+from centerkp.images.tiling import Tiling
+from centerkp.inference.detector import Detector
 from centerkp.schema import Schema
 
 
 @dataclass(frozen=True)
 class Speed:
     """What was measured: `network` images/s of the network alone, and `seconds` for the whole pass over all `images`.
+
+    Where pictures are cut, `network` is of their tiles.
 
     The network's is the median of its steps of `batch_size` images of `image_size` (width, height), without the first one.
     """
@@ -28,11 +30,13 @@ class Speed:
     image_size: tuple[int, int]
     images: int
     seconds: float
+    is_tiled: bool = False
 
     def describe(self) -> str:
         """The speed of a detector in one line: images a second, batch and size."""
+        parts = "tiles" if self.is_tiled else "images"
         return (
-            f"{self.network:.1f} images/s (network alone, {self.batch_size} at a time at {self.image_size[0]}x"
+            f"{self.network:.1f} {parts}/s (network alone, {self.batch_size} at a time at {self.image_size[0]}x"
             f"{self.image_size[1]}; the pass over {self.images} images with reading and start-up took {self.seconds:.1f} s)"
         )
 
@@ -43,7 +47,7 @@ class TimedDetector:
 
     detector: Detector
     times: dict[int, list[float]] = field(default_factory=dict)
-    last: tuple[int, Callable[[], Mapping]] | None = None
+    last: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def schema(self) -> Schema:
@@ -60,41 +64,26 @@ class TimedDetector:
         """What is black and white for the detector whose speed is measured, in pictures of more than 8 bits."""
         return getattr(self.detector, "levels", None)
 
-    def predict_on_batch(self, inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-        """What the detector finds in a batch; waits for it and keeps the time it took."""
-        return self._time(len(inputs["image"]), lambda: self.detector.predict_on_batch(inputs))
+    @property
+    def tiling(self) -> Tiling | None:
+        """How pictures are cut for the detector whose speed is measured."""
+        return getattr(self.detector, "tiling", None)
 
-    def _time(self, size: int, step: Callable[[], Mapping]) -> Mapping[str, np.ndarray]:
-        """Measures the speed of a step of so many images, and keeps it to be repeated."""
-        started = time.perf_counter()
-        found = {name: np.asarray(values) for name, values in step().items()}
+    def predict_on_batch(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """What the detector finds in a batch; waits for it and keeps the time it took."""
+        size, started = len(inputs["image"]), time.perf_counter()
+        found = {name: np.asarray(values) for name, values in self.detector.predict_on_batch(inputs).items()}
         seconds, known = time.perf_counter() - started, size in self.times
         self.times.setdefault(size, []).extend([seconds] * known)
-        self.last = size, step
+        self.last = inputs
         return found
 
     def measure(self, images: int, seconds: float) -> Speed:
         """The speed after a pass over `images` in so many seconds; a last step is repeated when none counted yet."""
         if not any(self.times.values()):
-            self._time(*self.last)
+            self.predict_on_batch(self.last)
         size = max(self.times, key=lambda n: len(self.times[n]))
-        return Speed(size / median(self.times[size]), size, self.image_size, images, seconds)
-
-
-@dataclass(eq=False)
-class TimedTiles(TimedDetector):
-    """A detector that looks at pictures tile by tile, and notes how long each picture took."""
-
-    detector: TiledDetector
-
-    def find_objects(self, image: np.ndarray, rows: int) -> Mapping[str, np.ndarray]:
-        """The objects of one picture; keeps the time that all its tiles took."""
-        return self._time(1, lambda: self.detector.find_objects(image, rows))
-
-
-def time_detector(detector: Detector) -> TimedDetector:
-    """The detector with the speed of its steps measured, of pictures in place of batches where it looks at their tiles."""
-    return TimedTiles(detector) if isinstance(detector, TiledDetector) else TimedDetector(detector)
+        return Speed(size / median(self.times[size]), size, self.image_size, images, seconds, self.tiling is not None)
 
 
 def describe_machine() -> str:

@@ -8,7 +8,8 @@ from rich.table import Table
 
 from centerkp.doctor.trainable import read_dataset
 from centerkp.evaluation.evaluate import evaluate
-from centerkp.inference.detect import Detector, detect_records
+from centerkp.inference.detect import detect_records
+from centerkp.inference.detector import Detector
 from centerkp.model.center_net import CenterNet
 
 

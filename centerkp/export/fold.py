@@ -30,7 +30,7 @@ class FoldedNetwork(keras.Model):
         self.schema = source.schema
         self.image_size = source.image_size
         self.decode_options = source.decode_options
-        self.thresholds, self.levels = source.thresholds, source.levels
+        self.thresholds, self.levels, self.tiling = source.thresholds, source.levels, source.tiling
 
     def decode(self, maps: Mapping[str, Tensor], valid_size: Tensor | None = None) -> dict:
         """The objects in the maps of the folded network, see `codec.decode.decode`."""

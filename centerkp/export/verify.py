@@ -13,8 +13,9 @@ from rich.table import Table
 
 from centerkp.export.accuracy import Accuracy, accuracy_table
 from centerkp.images.reading import letterbox_image
-from centerkp.inference.detect import Detector, to_source
+from centerkp.inference.detector import Detector
 from centerkp.model.center_net import CenterNet
+from centerkp.results import to_source
 from centerkp.schema import Schema
 
 MIN_SCORE = 0.1  # of the objects that are compared

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from centerkp.heads import HEATMAP_HEADS, STRIDE, Tensor
-from centerkp.inference.detect import Detector
+from centerkp.inference.detector import Detector
 from centerkp.inference.rivals import group_rivals, longer_side
 from centerkp.model.center_net import CenterNet
 from centerkp.wording import suggest
@@ -74,6 +74,7 @@ class AugmentedDetector:
         if not sizes or min(scales) <= 0:
             raise ValueError(f"Test-time augmentation: found scales {list(scales)}, expected at least one above 0.")
         self.schema, self.thresholds, self.levels = model.schema, model.thresholds, model.levels
+        self.tiling = model.tiling
         self.image_size = sizes[-1]  # images are fitted to the largest, and made smaller from there
         self._passes = [_Pass(model, self.image_size, size, flip) for size in sizes]
         self.max_objects = model.decode_options.max_objects

@@ -2,67 +2,33 @@
 
 import os
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Full, Queue
 from threading import Event, Thread
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
-from centerkp import geometry
 from centerkp.images.budget import Budget
 from centerkp.images.oddities import Oddity
 from centerkp.images.packed import PackedImage, ZippedImage
 from centerkp.images.pixels import to_rgb
 from centerkp.images.reading import letterbox_image, read_image, read_image_size
 from centerkp.images.sensors import Levels
+from centerkp.images.tiling import Tiling
+from centerkp.inference.detector import Detector
 from centerkp.inference.image_result import ImageResult
+from centerkp.inference.tiles import detect_tiles
 from centerkp.labels.records import Record
-from centerkp.results import Detection, split_objects
-from centerkp.schema import Schema
+from centerkp.results import Detection, split_objects, to_source
 
 PICTURE_BYTES = 1 << 30  # of pictures that are read ahead, in the network or on their way to the caller
-
-
-class Detector(Protocol):
-    """Anything that finds objects in batches: a `CenterNet`, one with test-time augmentation, or an exported artefact.
-
-    `image_size` is the (width, height) of its input. `predict_on_batch` takes `{"image": (B, height, width, 3) uint8 RGB,
-    "valid_size": (B, 2) float32 width and height of the picture inside its padding}` and returns what `codec.decode.decode`
-    does. A `thresholds` may say from which scores on its objects count, see `scores`, `levels` what is black and white in
-    pictures of more than 8 bits, see `images.sensors`, and `max_objects` how many objects of an image it gives at most.
-    """
-
-    @property
-    def schema(self) -> Schema:
-        """The classes and keypoints that a detector can find."""
-
-    @property
-    def image_size(self) -> tuple[int, int]:
-        """The (width, height) of the pictures that a detector takes."""
-
-    def predict_on_batch(self, x: Mapping[str, np.ndarray], /) -> Mapping[str, Any]:
-        """What a detector finds in letterboxed pictures, in pixels of the network's input, as `decode` gives it."""
-
-
-def find_room(detector: Detector) -> int | None:
-    """How many objects of an image a detector gives at most; None where nobody knows."""
-    options = getattr(detector, "decode_options", None)  # of a `CenterNet`
-    return getattr(options or detector, "max_objects", None)
-
-
-@runtime_checkable
-class WholePictures(Protocol):
-    """A detector that takes whole pictures, and cuts and fits them to the network's input itself, as `tiles` does."""
-
-    def find_objects(self, image: np.ndarray, rows: int, /) -> Mapping[str, np.ndarray]:
-        """What is in one picture (height, width, 3) uint8, as `decode` gives it, in its own pixels, so many rows at a time."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +46,7 @@ def detect(
     batch_size: int = 8,
     min_score: float | Sequence[float] = 0.0,
     threads: int | None = None,
+    tiling: Tiling | None | Literal["stored"] = "stored",
 ) -> Generator[ImageResult]:
     """Runs the detector on images of any kind and yields one result each, in order.
 
@@ -94,15 +61,16 @@ def detect(
         batch_size: images per step, fewer where they are huge; a step is filled up where the network is traced for one already.
         min_score: objects with a lower score are left out; one for all classes, or (C,) in the schema's order.
         threads: that read images; by default one per processor.
+        tiling: how large pictures are cut, None for none; by default as the detector says.
 
     Yields:
         `ImageResult`; an unreadable image gives one with `error`, it does not stop the others.
     """
+    tiling = getattr(detector, "tiling", None) if tiling == "stored" else tiling
     pool, budget = ThreadPoolExecutor(threads or os.cpu_count()), Budget(PICTURE_BYTES)
     # Huge pictures are taken one by one: what fills a step are their parts.
-    together = 1 if isinstance(detector, WholePictures) else batch_size
-    loads = read_ahead(_load_batches(pool, items, detector, together, budget), 1)
-    batches = read_ahead(_detect_batches(detector, loads, batch_size, min_score), 1)
+    loads = read_ahead(_load_batches(pool, items, detector, 1 if tiling else batch_size, budget, tiling), 1)
+    batches = read_ahead(_detect_batches(detector, loads, batch_size, min_score, tiling), 1)
     try:
         for batch in batches:
             while batch:  # which keeps no picture alive that has been given away
@@ -217,11 +185,11 @@ def _load_item(item: Any, number: int, size: tuple[int, int] | None, levels: Lev
 
 
 def _load_batches(
-    pool: ThreadPoolExecutor, items: Iterable, detector: Detector, batch_size: int, budget: Budget
+    pool: ThreadPoolExecutor, items: Iterable, detector: Detector, batch_size: int, budget: Budget, tiling: Tiling | None
 ) -> Iterator[list[tuple[Future, int]]]:
     """Batches of pictures being read for the detector, with their bytes, which are taken from the budget."""
     batch: list[tuple[Future, int]] = []
-    size = None if isinstance(detector, WholePictures) else detector.image_size
+    size = None if tiling else detector.image_size
     levels = getattr(detector, "levels", None)
     for number, item in enumerate(items):
         count = _count_bytes(item)
@@ -255,17 +223,21 @@ def _count_bytes(item: Any) -> int:
 
 
 def _detect_batches(
-    detector: Detector, loads: Generator[list[tuple[Future, int]]], batch_size: int, min_score: float | Sequence[float]
+    detector: Detector,
+    loads: Generator[list[tuple[Future, int]]],
+    batch_size: int,
+    min_score: float | Sequence[float],
+    tiling: Tiling | None,
 ) -> Iterator[deque[tuple[ImageResult, int]]]:
     """Runs the detector on loaded items, batch by batch; the last one is filled up."""
     traced: set[int] = set()
     try:
         for batch in loads:
             # The first step may be the only one, and of huge pictures there are few in each: they need not pay for a full one.
-            wanted = batch_size if isinstance(detector, WholePictures) else min(1 << (len(batch) - 1).bit_length(), batch_size)
+            wanted = batch_size if tiling else min(1 << (len(batch) - 1).bit_length(), batch_size)
             rows = min((count for count in traced if count >= len(batch)), default=wanted)
             traced.add(rows)
-            found = _detect_batch(detector, [load.result() for load, _ in batch], rows, min_score)
+            found = _detect_batch(detector, [load.result() for load, _ in batch], rows, min_score, tiling)
             results = deque(zip(found, [count for _, count in batch], strict=True))
             batch.clear()
             del found
@@ -275,12 +247,12 @@ def _detect_batches(
 
 
 def _detect_batch(
-    detector: Detector, loaded: Sequence[_Loaded], rows: int, min_score: float | Sequence[float]
+    detector: Detector, loaded: Sequence[_Loaded], rows: int, min_score: float | Sequence[float], tiling: Tiling | None
 ) -> list[ImageResult]:
     """Runs the detector on one batch to detect its objects; items that could not be read give results with their error."""
     readable = [one for one in loaded if not one.error]
-    if isinstance(detector, WholePictures):
-        found = (detector.find_objects(one.image, rows) for one in readable)
+    if tiling:
+        found = (detect_tiles(detector, tiling, one.image, rows) for one in readable)
     else:
         found = _detect_canvases(detector, readable, rows)
     results = []
@@ -305,15 +277,3 @@ def _detect_canvases(detector: Detector, loaded: Sequence[_Loaded], rows: int) -
     decoded = {name: np.asarray(values) for name, values in decoded.items()}
     for row, one in enumerate(loaded):
         yield to_source({name: values[row] for name, values in decoded.items()}, one.affine)
-
-
-def to_source(objects: dict[str, np.ndarray], affine: np.ndarray) -> dict[str, np.ndarray]:
-    """Detected objects of one image (arrays), moved from the network's input back into the image it was made from."""
-    back = geometry.invert(affine)
-    moved = objects | {"boxes": geometry.apply_to_boxes(back, objects["boxes"]).astype(np.float32)}
-    if "keypoints" in objects:
-        moved["keypoints"] = geometry.apply_to_points(back, objects["keypoints"]).astype(np.float32)
-    if "keypoint_deviations" in objects:
-        scale = np.sqrt(abs(np.linalg.det(back[:, :2])))  # the mean of both axes, which differ by a rounding only
-        moved["keypoint_deviations"] = (scale * objects["keypoint_deviations"]).astype(np.float32)
-    return moved

@@ -12,8 +12,8 @@ from rich.console import Console
 
 from centerkp.console import import_quietly
 from centerkp.heads import require_max_objects
-from centerkp.inference.detect import Detector, find_room
-from centerkp.inference.tiles import TiledDetector, read_tiling
+from centerkp.inference.detector import Detector, find_room
+from centerkp.inference.tiles import choose_tiling
 from centerkp.runtimes.artefact import RUNNERS, find_artefact, refuse_unverified
 
 if TYPE_CHECKING:
@@ -142,7 +142,8 @@ def load_for_use(
     """Loads a detector as `load_detector` does, and says where and how it computes: device, precision, augmentation, tiles.
 
     Args:
-        tile, overlap: looks at tiles of every picture, see `tiles.Tiling`.
+        tile, overlap: looks at tiles of every picture, see `images.tiling.Tiling`, or at whole pictures for 0; by default
+            as in the model's training.
         device: "cpu", "gpu", "gpu:1" and what else Keras's backend has; by default the backend's choice.
         precision: number format of the network's computation, one of `PRECISIONS`; the decoded numbers are float32.
         tta: "flip", "scale" or "flip,scale": looks at every image more than once, see `augmented`.
@@ -151,14 +152,20 @@ def load_for_use(
         FileNotFoundError, ValueError: as `load_detector`; also a device that is not there, an unknown precision, or either of
             them for an exported artefact, which has its own.
     """
-    tiling = read_tiling(tile, overlap)  # said before the weights are loaded
     options: dict[str, Any] = {"image_size": image_size, "stacks": stacks, "backbone": backbone, "console": console}
     options["max_objects"] = max_objects
     if device is None and precision is None and tta is None:
         detector = load_detector(weights, **options)
     else:
         detector = _load_as_asked(weights, device, precision, tta, options)
-    return TiledDetector(detector, tiling) if tiling else detector
+    set_tiling(detector, tile, overlap)
+    return detector
+
+
+def set_tiling(detector: Any, tile: int | None, overlap: float | None) -> None:
+    """Says how the pictures of a loaded detector are cut; see `tiles.choose_tiling`."""
+    if tile is not None or overlap is not None:
+        detector.tiling = choose_tiling(getattr(detector, "tiling", None), tile, overlap)
 
 
 def _load_as_asked(
@@ -211,7 +218,7 @@ class OnDevice:
         self.detector, self.device = detector, device
         self.schema, self.image_size = detector.schema, detector.image_size
         self.thresholds, self.levels = getattr(detector, "thresholds", None), getattr(detector, "levels", None)
-        self.max_objects = find_room(detector)
+        self.max_objects, self.tiling = find_room(detector), getattr(detector, "tiling", None)
 
     def predict_on_batch(self, inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         """What the loaded detector finds in a batch, computed on the device that was chosen for it."""

@@ -13,12 +13,13 @@ from PIL import Image
 
 from centerkp.images.oddities import describe_oddities
 from centerkp.images.packed import ImageBytes
-from centerkp.inference.detect import Detector, Frame, detect
+from centerkp.inference.detect import Frame, detect
+from centerkp.inference.detector import Detector
 from centerkp.inference.image_result import Predictions
 from centerkp.inference.model_loading import load_detector
 from centerkp.inference.scores import choose_least_scores
 from centerkp.inference.search import find_images
-from centerkp.inference.tiles import TiledDetector, read_tiling
+from centerkp.inference.tiles import choose_tiling
 from centerkp.wording import printable
 
 
@@ -46,7 +47,7 @@ def predict(
         batch_size: images per step of the network.
         tta: test-time augmentation, "flip", "scale" or "flip,scale"; see `inference.augmented.AugmentedDetector`.
         tile, overlap: cuts pictures much larger than the network's input into tiles of so many pixels that overlap by such a
-            share (0.2); see `inference.tiles`.
+            share, 0.2 by default, see `images.tiling.Tiling`; 0 cuts none. By default as in the model's training.
 
     Returns:
         A list with one `ImageResult` per image, in order. For a file that cannot be read it has `error` and no detections, and
@@ -64,13 +65,12 @@ def predict(
         from centerkp.inference.augmented import augment  # needs Keras
 
         model = augment(model, tta)
-    if tiling := read_tiling(tile, overlap):
-        model = TiledDetector(model, tiling)
+    tiling = choose_tiling(getattr(model, "tiling", None), tile, overlap)
     least = choose_least_scores(model, min_score)
     if min_score is None:
         _print_once(least.sentence)
     results = Predictions([], model.schema)
-    for result in detect(model, _expand_source(source), batch_size=batch_size, min_score=least.values):
+    for result in detect(model, _expand_source(source), batch_size=batch_size, min_score=least.values, tiling=tiling):
         if result.error and result.path is None:
             raise ValueError(result.error)
         if result.error:

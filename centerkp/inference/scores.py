@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from centerkp.inference.augmented import AugmentedDetector
-from centerkp.inference.detect import Detector
+from centerkp.inference.detector import Detector
 from centerkp.results import DEFAULT_SCORE, Detection, Thresholds
 from centerkp.schema import Schema
 from centerkp.wording import count_of

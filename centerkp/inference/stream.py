@@ -16,7 +16,8 @@ from centerkp.console import make_console
 from centerkp.drawing.legend import draw_legend
 from centerkp.images.oddities import Oddity, describe_oddities
 from centerkp.images.saving import write_image
-from centerkp.inference.detect import Detector, ImageResult, detect, find_room
+from centerkp.inference.detect import ImageResult, detect
+from centerkp.inference.detector import Detector, find_room
 from centerkp.inference.model_loading import require_room
 from centerkp.inference.outputs import OutputChoice, OutputNames, Outputs, Result, report_and_go_on
 from centerkp.inference.scores import choose_least_scores

@@ -14,6 +14,7 @@ import h5py
 
 from centerkp.heads import MAX_OBJECTS, MAX_PAIRS, MAX_SIDE
 from centerkp.images.sensors import Levels
+from centerkp.images.tiling import Tiling
 from centerkp.model.backbone import Backbone
 from centerkp.model.backbones import find_backbone, name_backbone
 from centerkp.results import MAX_COUNT, Thresholds
@@ -73,6 +74,7 @@ def check_fields(config: Mapping, count_parameters: Callable[[Schema, Backbone],
     schema = Schema.from_config(config["schema"])
     Thresholds.from_config(config.get("thresholds"), schema.num_classes)
     Levels.from_config(config.get("levels"))
+    Tiling.from_config(config.get("tiling"))
     decode = config.get("decode") or {}
     for name, (least, most) in DECODE.items():
         _check_number(f"decode, {name}", decode.get(name, least), least, most)

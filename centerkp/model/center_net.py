@@ -15,8 +15,9 @@ from keras import layers
 import centerkp.model.averaging  # noqa: F401  by its name Keras finds the optimizer of saved models
 from centerkp.codec.decode import DecodeOptions, decode
 from centerkp.codec.targets import MASK_RULES, render_targets
-from centerkp.heads import HEATMAP_HEADS, STRIDE, Tensor, head_channels
+from centerkp.heads import HEATMAP_HEADS, Tensor, head_channels
 from centerkp.images.sensors import Levels
+from centerkp.images.tiling import Tiling
 from centerkp.model.accumulation import train_in_parts
 from centerkp.model.backbone import Backbone, is_within
 from centerkp.model.backbones import find_backbone
@@ -52,6 +53,7 @@ class CenterNet(keras.Model):
         trained_epochs: how many epochs of a run the weights have seen.
         thresholds: config of the `Thresholds` from which on objects count where nobody says it; None before an evaluation.
         levels: config of the `Levels` at which pictures of more than 8 bits were black and white in training; None for all.
+        tiling: config of the `Tiling` by which large pictures were cut in training; None where they were seen whole.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class CenterNet(keras.Model):
         thresholds: Mapping | None = None,
         timed: Mapping | None = None,
         levels: Sequence[float] | None = None,
+        tiling: Sequence[float] | None = None,
         rate_factor: float = 1.0,
         schedule_start: int = 0,
         **kwargs: Any,
@@ -93,7 +96,7 @@ class CenterNet(keras.Model):
         self.trained_epochs = trained_epochs
         self.unfinished = unfinished  # of the epoch behind these: its "steps" that were done, and the "metrics" until then
         self.thresholds = Thresholds.from_config(thresholds, schema.num_classes)
-        self.levels = Levels.from_config(levels)
+        self.levels, self.tiling = Levels.from_config(levels), Tiling.from_config(tiling)
         self.timed = timed  # of a run with a limit: the "progress" of its schedule, the "seconds" left, whether it "is_over"
         self.rate_factor, self.schedule_start = rate_factor, schedule_start  # of a run's learning rate; from which epoch on
         self.loss_trackers = {head: keras.metrics.Mean(name=head) for head in head_channels(schema)}
@@ -210,6 +213,7 @@ class CenterNet(keras.Model):
             "thresholds": self.thresholds and self.thresholds.get_config(),
             "timed": self.timed,
             "levels": self.levels and self.levels.get_config(),
+            "tiling": self.tiling and self.tiling.get_config(),
             "rate_factor": self.rate_factor,
             "schedule_start": self.schedule_start,
         }
@@ -313,8 +317,3 @@ def save_model(model: keras.Model, path: str | Path, command: str = "") -> None:
         if command:
             with zipfile.ZipFile(part, "a") as archive:
                 archive.comment = mark(command).encode()
-
-
-def map_size(image_size: tuple[int, int]) -> tuple[int, int]:
-    """(H, W) of a CenterNet's maps for images of (width, height)."""
-    return image_size[1] // STRIDE, image_size[0] // STRIDE

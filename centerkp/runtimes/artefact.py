@@ -12,6 +12,7 @@ import numpy as np
 from centerkp import __version__
 from centerkp.heads import MAX_SIDE
 from centerkp.images.sensors import Levels
+from centerkp.images.tiling import Tiling
 from centerkp.results import Thresholds
 from centerkp.schema import Schema
 from centerkp.writing import write_json
@@ -41,6 +42,7 @@ class Description:
         batch: images per call, None for any number.
         thresholds: from which score on an object counts; None where the model did not know.
         levels: what is black and white in pictures of more than 8 bits; None for their whole range.
+        tiling: how large pictures are cut into tiles, as in training; None where they are seen whole.
         max_objects: how many objects of an image it gives at most; None where an earlier version did not say it.
     """
 
@@ -52,12 +54,14 @@ class Description:
     thresholds: Thresholds | None = None
     levels: Levels | None = None
     max_objects: int | None = None
+    tiling: Tiling | None = None
 
     @classmethod
     def of(cls, network: Any, format: str, precision: str, batch: int | None) -> "Description":
         """The description of an artefact that is made from a network, which knows its schema and how it reads pictures."""
-        room = network.decode_options.max_objects
-        return cls(network.schema, network.image_size, format, precision, batch, network.thresholds, network.levels, room)
+        made, room = (format, precision, batch), network.decode_options.max_objects
+        known = network.thresholds, network.levels, room, network.tiling
+        return cls(network.schema, network.image_size, *made, *known)
 
     def to_dict(self) -> dict:
         """An artefact's description as JSON can hold it."""
@@ -74,6 +78,7 @@ class Description:
             "schema": self.schema.get_config(),
             "thresholds": self.thresholds and self.thresholds.get_config(),
             "levels": self.levels and self.levels.get_config(),
+            "tiling": self.tiling and self.tiling.get_config(),
         }
 
     def to_json(self) -> str:
@@ -100,9 +105,9 @@ class Description:
                 raise ValueError(f"precision {str(found['precision'])[:40]}, which is none of {list(PRECISIONS)}")
             schema = Schema.from_config(found["schema"])
             thresholds = Thresholds.from_config(found.get("thresholds"), schema.num_classes)
-            levels = Levels.from_config(found.get("levels"))
+            levels, tiling = Levels.from_config(found.get("levels")), Tiling.from_config(found.get("tiling"))
             made = found["format"], found["precision"], found["batch"]
-            return cls(schema, (width, height), *made, thresholds, levels, room)
+            return cls(schema, (width, height), *made, thresholds, levels, room, tiling)
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError, OverflowError) as error:
             raise ValueError(
                 f"{where}: found no readable description of the model ({type(error).__name__}: {error}), expected the one that "
@@ -127,7 +132,7 @@ class ArtefactDetector(ABC):
         self.path, self.description = path, description
         self.schema, self.image_size = description.schema, description.image_size
         self.thresholds, self.levels = description.thresholds, description.levels
-        self.max_objects = description.max_objects
+        self.max_objects, self.tiling = description.max_objects, description.tiling
 
     @abstractmethod
     def run_canvas(self, image: np.ndarray, valid_size: np.ndarray) -> dict[str, np.ndarray]:

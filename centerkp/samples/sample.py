@@ -12,8 +12,10 @@ from centerkp import geometry
 from centerkp.images.packed import PackedImage
 from centerkp.images.reading import letterbox_image, read_image
 from centerkp.images.sensors import Levels
+from centerkp.images.tiling import Tiling
 from centerkp.labels.records import Record
 from centerkp.samples.augment import Augmentation, change_pixels, draw_affine
+from centerkp.samples.windows import crop_record, draw_window
 from centerkp.schema import Schema
 
 
@@ -51,6 +53,7 @@ class Sampler:
         max_objects: M; of more objects the largest are kept, crowds last.
         augmentation: None for validation.
         read: gives the image of a path, as `read_image` does.
+        tiling: shows of each picture a window of a tile's size, mostly around an object; None shows it whole.
     """
 
     schema: Schema
@@ -58,6 +61,7 @@ class Sampler:
     max_objects: int = 100
     augmentation: Augmentation | None = None
     read: Callable[[Path | PackedImage, Levels | None], np.ndarray] = read_image
+    tiling: Tiling | None = None
 
     def __call__(self, record: Record, rng: np.random.Generator) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """The image and the truth of one sample; see `sample` for the errors."""
@@ -77,6 +81,11 @@ class Sampler:
                 f"{record.path}: found {width}x{height} pixels, expected {record.width}x{record.height} as when the dataset "
                 "was read; read the dataset again."
             )
+        if self.tiling:
+            # A validation image shows the same window at each evaluation, whatever number that is.
+            chance = rng if self.augmentation else np.random.default_rng(record.image_id)
+            x, y, width, height = window = draw_window(record, self.tiling, self.size, chance)
+            image, record = image[y : y + height, x : x + width], crop_record(record, window)
         keypoints, visibility = record.keypoints_xy.astype(np.float64), record.visibility
         contained = (visibility > 0) & _in_boxes(keypoints, record.boxes_xyxy)
         if self.augmentation is None:

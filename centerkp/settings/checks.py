@@ -7,6 +7,7 @@ from types import UnionType
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from centerkp.images.sensors import Levels
+from centerkp.images.tiling import Tiling
 from centerkp.settings.values import read_keypoint_map, read_time
 from centerkp.wording import quote, suggest
 
@@ -54,6 +55,7 @@ def check_ranges(settings: "TrainSettings") -> None:
         value = getattr(settings, name)
         if isinstance(value, int) and value < 1 and (name, value) != ("batch_size", AUTO):
             raise ValueError(f"{name}: found {value}, expected 1 or more.")
+    Tiling.of(settings.tile)
     for name in ("val_fraction", "warmup", "ema", "bn_momentum"):
         if not 0 <= getattr(settings, name) < 1:
             raise ValueError(f"{name}: found {getattr(settings, name)}, expected a number from 0 to below 1.")

@@ -65,6 +65,12 @@ class TrainSettings:
         "of the image's longer side; by default they are left out",
         name="SIZE",
     )
+    tile: int | None = of_data(
+        None,
+        "cut pictures much larger than the network's input (aerial, microscope, factory) into tiles of this side: training "
+        "takes windows of that size, evaluation and 'infer' look at all of them; by default pictures are seen whole",
+        name="PIXELS",
+    )
     seed: int = of_data(0, "of the split, the weights, the order of images and the augmentation")
 
     backbone: str = of_start(

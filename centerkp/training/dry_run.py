@@ -1,6 +1,7 @@
 """Before the first step: the whole way through on two images, so that no run fails hours later."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -9,10 +10,10 @@ from centerkp import geometry
 from centerkp.codec.ideal import count_shared_cells, ideal_maps
 from centerkp.codec.targets import render_targets
 from centerkp.evaluation.evaluate import evaluate, ground_truth_as_detections
-from centerkp.inference.detect import to_source
+from centerkp.heads import map_size
 from centerkp.labels.records import Record
-from centerkp.model.center_net import CenterNet, map_size
-from centerkp.results import Detection, split_objects
+from centerkp.model.center_net import CenterNet
+from centerkp.results import Detection, split_objects, to_source
 from centerkp.samples.sample import Sampler
 from centerkp.schema import Schema
 from centerkp.settings.training import TrainSettings
@@ -20,10 +21,13 @@ from centerkp.weights.start import build_model
 from centerkp.wording import count_of
 
 
-def dry_run(model: CenterNet, records: Sequence[Record]) -> list[str]:
+def dry_run(model: CenterNet, records: Sequence[Record], are_tiles: bool = False) -> list[str]:
     """The dry run before training: two images through targets, decoding and evaluation must score AP 1.0.
 
     Objects or keypoints that share a grid cell cannot be told apart, so images without such are chosen when there are any.
+
+    Args:
+        are_tiles: the records are parts of their images, which then are not read.
 
     Returns:
         Lines that say what was checked and what to know.
@@ -38,7 +42,7 @@ def dry_run(model: CenterNet, records: Sequence[Record]) -> list[str]:
         raise ValueError("Training data: found no image with an object, expected at least one; check the annotations.")
     if not chosen:
         return [f"left out, since every image has more than {count_of(model.decode_options.max_objects, 'object')}"]
-    reached = evaluate(chosen, _encode_and_decode(model, chosen), model.schema)
+    reached = evaluate(chosen, _encode_and_decode(model, chosen, are_tiles), model.schema)
     perfect = evaluate(chosen, ground_truth_as_detections(chosen, model.schema), model.schema)
     lines = []
     for name, ours, best in (
@@ -63,10 +67,14 @@ def dry_run(model: CenterNet, records: Sequence[Record]) -> list[str]:
     return lines
 
 
-def _encode_and_decode(model: CenterNet, records: Sequence[Record]) -> list[list[Detection]]:
+def _encode_and_decode(model: CenterNet, records: Sequence[Record], are_tiles: bool) -> list[list[Detection]]:
     """The dry run's way through: annotated objects to targets, ideal maps and decoding, as detections."""
     sampler = Sampler(model.schema, model.image_size, max(len(r.boxes_xyxy) for r in records))
-    truths = [sampler(record, np.random.default_rng(0))[1] for record in records]
+    if are_tiles:
+        samplers = [replace(sampler, read=lambda *_, r=r: np.zeros((r.height, r.width, 3), np.uint8)) for r in records]
+    else:
+        samplers = [sampler] * len(records)
+    truths = [one(record, np.random.default_rng(0))[1] for one, record in zip(samplers, records, strict=True)]
     truth = {name: np.stack([t[name] for t in truths]) for name in truths[0]}
     targets = render_targets(truth, model.schema, map_size(model.image_size), mask_rule=model.mask_rule)
     maps = ideal_maps(keras.tree.map_structure(keras.ops.convert_to_numpy, targets), model.schema)

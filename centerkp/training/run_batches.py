@@ -37,7 +37,8 @@ def make_training_batches(run: Run, start_epoch: int, skip: int = 0, arrivals: A
     )
     busiest = max(len(r.boxes_xyxy) for r in [*run.train_records, *run.val_records])
     max_objects = min(max(busiest, 1), run.model.decode_options.max_objects)
-    sampler = Sampler(run.model.schema, run.model.image_size, max_objects, augmentation, run.cache or read_image)
+    model, read = run.model, run.cache or read_image
+    sampler = Sampler(model.schema, model.image_size, max_objects, augmentation, read, model.tiling)
     common: dict[str, Any] = {"threads": settings.threads, "seed": settings.seed}
     options = common | {"start_epoch": start_epoch, "skip": skip, "weights": _weigh_images(run), "arrivals": arrivals}
     batches = make_batches(run.train_records, sampler, settings.step_images, shuffle=True, **options)

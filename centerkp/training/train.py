@@ -13,6 +13,7 @@ from centerkp.console import make_console, native_silence
 from centerkp.evaluation.evaluate import Evaluation, evaluate, ground_truth_as_detections
 from centerkp.evaluation.tables import print_evaluation
 from centerkp.images.saving import write_image
+from centerkp.images.tiling import Tiling
 from centerkp.inference.detect import detect_records
 from centerkp.inference.model_loading import make_room
 from centerkp.inference.scores import choose_least_scores
@@ -26,6 +27,7 @@ from centerkp.report.settings_text import list_changed
 from centerkp.report.training_data import print_dataset, tell_rare_classes, warn_of_reach
 from centerkp.results import coco_dataset
 from centerkp.samples.memory import share_addresses
+from centerkp.samples.windows import cut_records
 from centerkp.schema import Schema
 from centerkp.settings.training import TrainSettings
 from centerkp.settings.values import read_keypoint_map, read_numbers
@@ -122,8 +124,11 @@ def _build_new_model(
     """Builds the model of a new run, with the weights that training starts from."""
     console.print(f"weights: {settings.weights}{' (by default)' if by_default else ''}")
     model = start_model(schema, settings, console)
-    model.levels = train_records[0].levels
-    report.notes += warn_of_reach(console, train_records, settings.image_size, measure_reach(model))
+    if tiling := Tiling.of(settings.tile):
+        console.print(f"pictures are seen in {tiling}: an epoch shows one of each, evaluations look at all")
+    model.levels, model.tiling = train_records[0].levels, tiling
+    seen = cut_records(train_records, model.tiling, model.image_size)
+    report.notes += warn_of_reach(console, seen, settings.image_size, measure_reach(model))
     return model
 
 
@@ -180,7 +185,7 @@ def _prepare_records(
     """A run's settings with its epochs chosen, schema, training and validation records: shown and checked before any step."""
     with native_silence():  # on JAX, too, Keras imports TensorFlow here, to seed it
         keras.utils.set_random_seed(settings.seed)
-    check_image_size(settings.image_size, find_backbone(settings.backbone).multiple)
+    size = check_image_size(settings.image_size, find_backbone(settings.backbone).multiple)
     schema, train_records, val_records, notes = read_records(settings, kept)
     levels = train_records[0].levels
     settings = replace(settings, stretch=str(levels) if levels else None)
@@ -188,7 +193,8 @@ def _prepare_records(
     require_labels(train_records, schema)
     notes += tell_rare_classes(console, train_records, schema, settings.weight_classes)
     records = [*train_records, *val_records]
-    settings, room = choose_room(settings, records, schema.num_keypoints)
+    seen = cut_records(records, Tiling.of(settings.tile), size)
+    settings, room = choose_room(settings, seen, schema.num_keypoints)
     settings, choices = choose_batch_size(settings, schema, records, len(train_records), console)
     settings, more = choose_epochs(settings, len(train_records))
     choices = room + choices + more
@@ -197,7 +203,7 @@ def _prepare_records(
     report.choices += choices
     # Raises now, and not at the first evaluation, when the validation images cannot decide what to choose the best model by.
     evaluate(val_records, ground_truth_as_detections(val_records, schema), schema).score(settings.monitor)
-    checked = [f"dry run: {line}" for line in dry_run(build_probe(schema, settings), train_records)]
+    checked = [f"dry run: {line}" for line in dry_run(build_probe(schema, settings), seen, bool(settings.tile))]
     for line in checked:
         console.print(line)
     report.note_data(train_records, val_records, schema, [*notes, *checked])

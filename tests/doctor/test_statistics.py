@@ -101,3 +101,19 @@ def test_the_histogram_counts_sides_at_the_training_size(tmp_path):
     numbers = check(tmp_path, dataset([(0, 0, 30, 30), (200, 0, 60, 60), (400, 0, 70, 70), (600, 0, 200, 50)])).statistics
     assert numbers.histogram.tolist() == [[0, 1, 1, 2, 0, 0, 0, 0]]  # 15, 30, 35 and 50 pixels
     np.testing.assert_allclose(numbers.median_side, [32.5])
+
+
+def test_small_objects_of_large_pictures_want_tiles(tmp_path):
+    """Pictures of 6000 pixels hold objects of 30 to 60: at 512 those are 2.6 to 5 pixels, in tiles of 960 they are 16 to 32.
+
+    In pictures of 1500 pixels, and of objects of a fifth of the picture, tiles are no use.
+    """
+    boxes = [(300 * i % 5800, 700 * i % 3800, 30 + 30 * (i % 2), 30 + 30 * (i % 2)) for i in range(40)]
+    (finding,) = found(check(tmp_path, dataset(boxes, size=(6000, 4000))), "smaller than 2 cells")
+    assert "--tile 960" in finding.remedy
+    small = [(90 * i % 1400, 110 * i % 1000, 10, 10) for i in range(40)]
+    (finding,) = found(check(tmp_path, dataset(small, size=(1500, 1100))), "smaller than 2 cells")
+    assert "--tile" not in finding.remedy
+    large = [(300 * i % 4000, 500 * i % 2500, 1200, 1200) for i in range(40)]
+    (finding,) = found(check(tmp_path, dataset([*large, (10, 10, 30, 30)], size=(6000, 4000))), "smaller than 2 cells")
+    assert "--tile" not in finding.remedy

@@ -11,9 +11,9 @@ from centerkp.export import onnx_file
 from centerkp.export.fold import fold
 from centerkp.export.onnx_file import write_onnx
 from centerkp.images.reading import letterbox_image
-from centerkp.inference.detect import to_source
 from centerkp.inference.model_loading import load_detector
 from centerkp.model.center_net import CenterNet
+from centerkp.results import to_source
 from centerkp.runtimes.artefact import OUTPUTS
 from centerkp.schema import Schema
 

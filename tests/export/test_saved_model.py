@@ -7,8 +7,9 @@ import pytest
 from centerkp.export.fold import fold
 from centerkp.export.saved_model import _letterbox_in_tensorflow, write_saved_model
 from centerkp.images.reading import letterbox_image
-from centerkp.inference.detect import detect, to_source
+from centerkp.inference.detect import detect
 from centerkp.inference.model_loading import load_detector
+from centerkp.results import to_source
 from centerkp.runtimes.artefact import OUTPUTS
 
 

@@ -6,10 +6,10 @@ import pytest
 from pycocotools.coco import COCO
 
 from centerkp.geometry import letterbox
-from centerkp.inference.detect import detect, to_source
+from centerkp.inference.detect import detect
 from centerkp.inference.search import find_images
 from centerkp.model.hourglass import Hourglass
-from centerkp.results import coco_dataset, split_objects
+from centerkp.results import coco_dataset, split_objects, to_source
 from centerkp.schema import ObjectClass, Schema
 from centerkp.weights.start import build_model
 from centerkp.writing import write_json

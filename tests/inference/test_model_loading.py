@@ -5,7 +5,8 @@ import keras
 import numpy as np
 import pytest
 
-from centerkp.inference.detect import detect, find_room
+from centerkp.inference.detect import detect
+from centerkp.inference.detector import find_room
 from centerkp.inference.model_loading import find_newest_model, load_detector, load_for_use, make_room, require_room
 from centerkp.model.hourglass import Hourglass
 from centerkp.schema import ObjectClass, Schema

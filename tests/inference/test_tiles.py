@@ -5,8 +5,9 @@ import pytest
 import squares
 
 import centerkp
+from centerkp.images.tiling import Tiling
 from centerkp.inference.detect import detect
-from centerkp.inference.tiles import TiledDetector, Tiling, join_tiles, read_tiling
+from centerkp.inference.tiles import choose_tiling, join_tiles
 
 TILE, SIDE = 64, 12
 
@@ -39,7 +40,7 @@ class RoomyDetector(squares.SquareDetector):
 def test_every_object_is_found_once(size, overlap):
     """Objects of 12 pixels fit into an overlap of a fifth of 64 pixels, so that each is whole in some tile."""
     image, places = draw_grid(size, 24, seed=size[0])
-    [result] = detect(TiledDetector(RoomyDetector(), Tiling(TILE, overlap)), [image], batch_size=3)
+    [result] = detect(RoomyDetector(), [image], tiling=Tiling(TILE, overlap), batch_size=3)
     found = np.array(sorted(d.box_xyxy.tolist() for d in result.detections))
     expected = np.array(sorted([x, y, x + SIDE, y + SIDE] for x, y in places.tolist()))
     assert len(found) == len(expected) > 1
@@ -68,7 +69,7 @@ def test_tiles_have_the_shape_of_the_networks_input():
 def test_smaller_pictures_are_not_made_larger_than_tiles_are():
     """Objects have one size in pixels of the network's input, on every picture."""
     detector = RoomyDetector()
-    list(detect(TiledDetector(detector, Tiling(TILE)), [squares.draw(("red", 5, 5, 12), size=(40, 20))]))
+    list(detect(detector, [squares.draw(("red", 5, 5, 12), size=(40, 20))], tiling=Tiling(TILE)))
     assert detector.sizes[0].tolist() == [60, 30]
 
 
@@ -88,7 +89,7 @@ def test_of_objects_found_twice_the_whole_one_stays():
 
 
 def test_pictures_without_objects():
-    [result] = detect(TiledDetector(RoomyDetector(), Tiling(TILE)), [squares.draw(size=(150, 90))])
+    [result] = detect(RoomyDetector(), [squares.draw(size=(150, 90))], tiling=Tiling(TILE))
     assert result.detections == [] and result.size == (150, 90)
 
 
@@ -98,10 +99,25 @@ def test_predict_takes_tiles():
     assert len(result.detections) == len(places)
 
 
+def test_what_a_model_was_trained_with_is_what_nobody_says():
+    stored = Tiling(64, 0.3)
+    assert choose_tiling(stored, None, None) == stored
+    assert choose_tiling(stored, 0, None) is None and choose_tiling(None, None, None) is None
+    assert choose_tiling(stored, 96, None) == Tiling(96, 0.3) and choose_tiling(stored, None, 0.1) == Tiling(64, 0.1)
+    assert choose_tiling(None, 96, None) == Tiling(96, 0.2)
+
+
 @pytest.mark.parametrize(
     "tile, overlap, sentence",
-    [(8, None, "--tile: found 8"), (64, 1.0, "--overlap: found 1.0"), (64, -0.1, "--overlap"), (None, 0.2, "without --tile")],
-)
+    [(8, None, "--tile: found 8"), (64, 1.0, "--overlap: found 1.0"), (64, -0.1, "--overlap"), (None, 0.2, "without --tile"),
+     (0, 0.2, "without --tile"), (-5, None, "--tile: found -5")],
+)  # fmt: skip
 def test_numbers_that_cannot_be(tile, overlap, sentence):
     with pytest.raises(ValueError, match=sentence):
-        read_tiling(tile, overlap)
+        choose_tiling(None, tile, overlap)
+
+
+@pytest.mark.parametrize("config", [5, [64], [64, "a"], [64.5, 0.2], [8, 0.2], [64, 2], [10**9, 0.2]])
+def test_files_of_models_with_other_tiles_are_refused(config):
+    with pytest.raises(ValueError, match="expected"):
+        Tiling.from_config(config)

@@ -120,10 +120,10 @@ def count_doubles(found: dict) -> int:
 def format_page(rows: list[dict], options: argparse.Namespace) -> str:
     intro = (
         f"Written by `python benchmarks/tiles.py --time {options.time} --tile {options.tile}`: {PARTS['train']} pictures of "
-        f"{SIZE[0]} x {SIZE[1]} pixels to train on and {PARTS['val']} to be judged by, with tools of 30 to 70 pixels and nuts of "
-        "17 to 30, the light network at 320. `found` and `twice` are objects at the model's own threshold, and pairs of them "
-        f"that overlap by {MIN_OVERLAP:.0%} and more; seconds are those of `infer.py` for a picture, its start included, and GB "
-        "the most memory it had."
+        f"{SIZE[0]} x {SIZE[1]} pixels to train on and {PARTS['val']} to be judged by, with tools of 30 to 70 pixels and nuts "
+        "of 17 to 30, the light network at 320. `found` and `twice` are objects at the model's own threshold, and pairs of "
+        f"them that overlap by {MIN_OVERLAP:.0%} and more; seconds are those of `infer.py` for a picture, its start included, "
+        "and GB the most memory it had."
     )
     lines = [[f"{v:.3f}" if isinstance(v, float) else str(v) for v in row.values()] for row in rows]
     return f"# Large pictures: whole, and by tiles\n\n{paragraph(intro)}\n\n{table(list(rows[0]), lines)}\n"

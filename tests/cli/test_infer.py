@@ -46,14 +46,14 @@ def test_every_flag_arrives(asked, tmp_path, monkeypatch, capsys):
     command = (
         "infer a.png c.avi --weights m.keras --out o --score 0.5 --keypoint-score 0.2 --classes green,red --classes red "
         "--max-objects 1 --batch-size 2 --image-size 96 --stacks 1 --tta flip,scale --device cpu --precision mixed_bfloat16 "
-        "--no-save-images --save-video --csv --crops --track"
+        "--no-save-images --save-video --csv --crops --track --tile 96 --overlap 0.3"
     )
     assert commands.main(command.split()) == 0
     assert "least score 0.5, as given" in capsys.readouterr().out
     asked.options.pop("console")
     assert asked.options == {
         "image_size": 96, "stacks": 1, "tta": "flip,scale", "device": "cpu", "precision": "mixed_bfloat16", "backbone": None,
-        "max_objects": 1,
+        "max_objects": 1, "tile": 96, "overlap": 0.3,
     }  # fmt: skip
     assert sorted(p.name for p in (tmp_path / "o").iterdir()) == ["crops", "predictions.csv", "predictions.json", "videos"]
     annotations = json.loads((tmp_path / "o/predictions.json").read_text())["annotations"]

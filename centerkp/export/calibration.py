@@ -13,6 +13,7 @@ from centerkp.images.reading import letterbox_image, read_image
 from centerkp.images.sensors import Levels
 from centerkp.labels.folds import split_records
 from centerkp.labels.relocate import follow
+from centerkp.model.center_net import CenterNet
 
 DRAWN_SIZE = (640, 480)
 
@@ -77,7 +78,12 @@ def _find_kept(folder: Path) -> list[Path | PackedImage]:
     return [path for path in paths if path.is_file()]
 
 
-def read_sample(path: Path, size: tuple[int, int], levels: Levels | None) -> tuple[np.ndarray, tuple[int, int]]:
+def read_sample(path: Path, model: CenterNet) -> tuple[np.ndarray, tuple[int, int]]:
     """A calibration image from its file for an int8 export: the network's canvas, and (width, height) of the picture on it."""
-    canvas, _, valid_size = letterbox_image(read_image(path, levels), size)
+    canvas, _, valid_size = letterbox_image(show_as_trained(read_image(path, model.levels), model), model.image_size)
     return canvas, valid_size
+
+
+def show_as_trained(image: np.ndarray, model: CenterNet) -> np.ndarray:
+    """What a model that is calibrated or compared sees of a picture at once: all of it, or a tile where it sees tiles."""
+    return model.tiling.pick(image, model.image_size) if model.tiling else image

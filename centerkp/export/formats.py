@@ -17,7 +17,7 @@ from rich.console import Console
 from centerkp.console import make_console, native_silence
 from centerkp.evaluation.speed import describe_machine
 from centerkp.export.accuracy import Accuracy, measure_accuracy
-from centerkp.export.calibration import find_pictures, read_sample, spread
+from centerkp.export.calibration import find_pictures, read_sample, show_as_trained, spread
 from centerkp.export.fold import FoldedNetwork, fold_and_check
 from centerkp.export.litert import LITERT_PRECISIONS, write_litert
 from centerkp.export.onnx_file import ONNX_PRECISIONS, write_onnx
@@ -121,10 +121,11 @@ def export(
     named = spread(images, CALIBRATION_IMAGES)
     model: Any = load_detector(weights, image_size=image_size, stacks=stacks, max_objects=max_objects, console=console)
     pictures, origin = find_pictures(weights, coco, named, VERIFIED_IMAGES, model.levels)
+    pictures = [show_as_trained(picture, model) for picture in pictures]
     workplace = target.with_name(target.name + UNVERIFIED)
     place = workplace / target.name
     network = fold_and_check(model, FOLDED_TYPES.get((format, precision), "float32"), pictures[0], console)
-    samples = {"samples": [read_sample(path, model.image_size, model.levels) for path in named]} if precision == "int8" else {}
+    samples = {"samples": [read_sample(path, model) for path in named]} if precision == "int8" else {}
     _write_artefact(kind, network, place, precision=precision, batch=rows, **samples)
     del network, samples
     gc.collect()

@@ -99,6 +99,12 @@ class Tiling:
             for x, left, right in columns
         ]
 
+    def pick(self, image: np.ndarray, input_size: Sequence[int]) -> np.ndarray:
+        """The one of a picture's tiles with the most contrast, as an example of what the network sees."""
+        tiles = self.cut(image.shape[1], image.shape[0], input_size)
+        parts = (image[tile.y : tile.y + tile.height, tile.x : tile.x + tile.width] for tile in tiles)
+        return max(parts, key=lambda part: part[::4, ::4].std())
+
     def _cut_axis(self, length: int, side: int) -> list[tuple[int, float, float]]:
         """The start of each tile along an axis, and from where to where the middles of its objects lie."""
         count = 1 if length <= side else int(np.ceil((length - side) / (side * (1 - self.overlap)) - 1e-9)) + 1

@@ -121,3 +121,8 @@ def test_numbers_that_cannot_be(tile, overlap, sentence):
 def test_files_of_models_with_other_tiles_are_refused(config):
     with pytest.raises(ValueError, match="expected"):
         Tiling.from_config(config)
+
+
+def test_the_tile_that_stands_for_a_picture_is_one_with_something_in_it():
+    image = squares.draw(("red", 150, 20, 12), size=(200, 130))
+    assert (Tiling(TILE).pick(image, (96, 96))[..., 0] > 200).sum() == 144

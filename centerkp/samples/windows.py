@@ -58,9 +58,10 @@ def draw_window(
 
 
 def cut_records(records: Sequence[Record], tiling: Tiling | None, input_size: Sequence[int]) -> list[Record]:
-    """The records of all tiles of large pictures, those without an object left out; without tiles the records themselves."""
+    """The records of all tiles of large pictures, numbered, those without an object left out; without tiles as they are."""
     if tiling is None:
         return list(records)
     tiles = ((r, tile) for r in records for tile in tiling.cut(r.width, r.height, input_size))
     cut = (crop_record(record, (tile.x, tile.y, tile.width, tile.height)) for record, tile in tiles)
-    return [record for record in cut if len(record.boxes_xyxy)]
+    kept = (record for record in cut if len(record.boxes_xyxy))
+    return [replace(record, image_id=number) for number, record in enumerate(kept, 1)]

@@ -193,8 +193,8 @@ def _prepare_records(
     require_labels(train_records, schema)
     notes += tell_rare_classes(console, train_records, schema, settings.weight_classes)
     records = [*train_records, *val_records]
-    seen = cut_records(records, Tiling.of(settings.tile), size)
-    settings, room = choose_room(settings, seen, schema.num_keypoints)
+    tiling = Tiling.of(settings.tile)
+    settings, room = choose_room(settings, cut_records(records, tiling, size), schema.num_keypoints)
     settings, choices = choose_batch_size(settings, schema, records, len(train_records), console)
     settings, more = choose_epochs(settings, len(train_records))
     choices = room + choices + more
@@ -203,7 +203,8 @@ def _prepare_records(
     report.choices += choices
     # Raises now, and not at the first evaluation, when the validation images cannot decide what to choose the best model by.
     evaluate(val_records, ground_truth_as_detections(val_records, schema), schema).score(settings.monitor)
-    checked = [f"dry run: {line}" for line in dry_run(build_probe(schema, settings), seen, bool(settings.tile))]
+    seen = cut_records(train_records, tiling, size)
+    checked = [f"dry run: {line}" for line in dry_run(build_probe(schema, settings), seen, bool(tiling))]
     for line in checked:
         console.print(line)
     report.note_data(train_records, val_records, schema, [*notes, *checked])

@@ -85,4 +85,5 @@ def test_all_tiles_of_records_hold_every_object(record):
     cut = cut_records([record], Tiling(64), (96, 96))
     assert {i for one in cut for i in one.annotation_ids.tolist()} == {0, 1, 2}
     assert all(len(one.boxes_xyxy) and one.path == record.path for one in cut)
+    assert [one.image_id for one in cut] == list(range(1, len(cut) + 1))
     assert cut_records([record], None, (96, 96)) == [record]

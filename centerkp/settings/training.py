@@ -114,7 +114,7 @@ class TrainSettings:
 
     batch_size: int | None = of_machine(
         None,
-        "images that are computed at once; by default 4 for efficientnet_lite0_fpn, else 8; 'auto' tries which most fit the "
+        "images that are computed at once, on all devices together; by default 4 for efficientnet_lite0_fpn, else 8; 'auto' tries which most fit the "
         "memory and leave 10 steps an epoch, and takes the learning rate times the square root of how many times the default "
         "they are, 2 times at most",
         words={"auto": AUTO},
@@ -141,6 +141,14 @@ class TrainSettings:
         choices=("auto", "ram", "none"),
     )
     threads: int | None = of_machine(None, "threads that prepare images; by default one per core")
+    devices: int | str | None = of_machine(
+        None, "accelerators of this machine that train together on JAX, a number or 'all'; by default 1, and all with --hosts"
+    )
+    hosts: str | None = of_machine(
+        None, "process 0 of several that train together, as node1:1234; SLURM says it", name="ADDRESS"
+    )
+    num_hosts: int | None = of_machine(None, "how many processes train together; all are started with the same flags", name="N")
+    host_id: int | None = of_machine(None, "which of them this one is, from 0 on; process 0 alone writes the run", name="N")
 
     learning_rate: float | None = of_learning(
         None,

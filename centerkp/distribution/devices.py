@@ -11,7 +11,7 @@ from centerkp.settings.training import TrainSettings
 
 
 def choose_devices(settings: TrainSettings, local: Sequence[Any], count: int) -> tuple[int, str]:
-    """How many of this machine's devices train, in a run of `count` processes, and a line that says why.
+    """How many of this machine's devices train, in a run of `count` processes, and a line that says why, where there is a choice.
 
     Args:
         local: the devices that are there.
@@ -35,7 +35,8 @@ def choose_devices(settings: TrainSettings, local: Sequence[Any], count: int) ->
         why = f"there are {there} {kind}, and nobody asked for more (--devices all trains on them together)"
     else:
         why = f"of {there} {kind}, as asked for"
-    return chosen, f"devices: {chosen * count}, {'because ' if settings.devices is None and count == 1 else ''}{why}"
+    line = f"devices: {chosen * count}, {'because ' if settings.devices is None and count == 1 else ''}{why}"
+    return chosen, "" if there == count == 1 else line
 
 
 def check_shares(settings: TrainSettings, devices: int, count: int) -> None:

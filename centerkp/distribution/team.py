@@ -169,6 +169,16 @@ class Team:
         return self.line.tell()
 
     @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Inside `together`, what a process makes is its own: Keras makes variables also when it only saves a model."""
+        former = keras.distribution.distribution()
+        keras.distribution.set_distribution(self.own)
+        try:
+            yield
+        finally:
+            keras.distribution.set_distribution(former)
+
+    @contextmanager
     def together(self, model: keras.Model) -> Iterator[None]:
         """Inside, a model is that of all processes, and a step of it takes a share of the batch from each."""
         with self._holding(model, self.all, self.own):

@@ -73,7 +73,8 @@ class Run:
         if self.limit:
             self.model.timed = self.limit.to_dict()
         if self.folder.writes:
-            save_model(self.model, self.folder.last)
+            with self.team.alone():
+                save_model(self.model, self.folder.last)
 
     def has_ended(self) -> bool:
         """Whether there is nothing left to train: the epochs are done, the time is over, or the patience is out."""

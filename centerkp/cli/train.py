@@ -52,7 +52,8 @@ def run(options: argparse.Namespace) -> None:
         if ignored:
             raise ValueError(
                 f"--resume: found {ignored} beside it, expected none but --epochs, --time, --save-every, --threads, --devices, "
-                f"--hosts and where the data are now; a run keeps its settings, for others start a new one with --weights {folder.best}."
+                "--hosts and where the data are now; a run keeps its settings, for others start a new one with --weights "
+                f"{folder.best}."
             )
         prolongs = not given.keys().isdisjoint(LENGTH)
         former = dict.fromkeys(LENGTH if prolongs else ())

@@ -8,10 +8,11 @@ from typing import Any
 import keras
 
 from centerkp.settings.training import TrainSettings
+from centerkp.wording import count_of
 
 
 def choose_devices(settings: TrainSettings, local: Sequence[Any], count: int) -> tuple[int, str]:
-    """How many of this machine's devices train, in a run of `count` processes, and a line that says why, where there is a choice.
+    """How many of this machine's devices train, in a run of so many processes, and a line of why where it is a choice.
 
     Args:
         local: the devices that are there.
@@ -19,22 +20,22 @@ def choose_devices(settings: TrainSettings, local: Sequence[Any], count: int) ->
     Raises:
         ValueError: there are fewer than the settings ask for, or the batch cannot be shared out among all.
     """
-    there, kind = len(local), f"{local[0].platform}{'s' if len(local) > 1 else ''}"
+    there, kind = len(local), local[0].platform
     if settings.devices is None:
         chosen = there if count > 1 else 1
     else:
         chosen = there if settings.devices == "all" else int(settings.devices)
     if chosen > there:
         raise ValueError(
-            f"devices: found {there} {kind} here, expected {chosen}; take --devices {there}, or --devices all. Virtual ones of "
+            f"devices: found {count_of(there, kind)} here, expected {chosen}; take --devices {there}, or --devices all. Virtual ones of "
             f"a CPU are made by XLA_FLAGS=--xla_force_host_platform_device_count={chosen}."
         )
     if count > 1:
-        why = f"{count} processes of {chosen} {kind} each"
+        why = f"{count} processes of {count_of(chosen, kind)} each"
     elif settings.devices is None:
-        why = f"there are {there} {kind}, and nobody asked for more (--devices all trains on them together)"
+        why = f"there are {count_of(there, kind)}, and nobody asked for more (--devices all trains on them together)"
     else:
-        why = f"of {there} {kind}, as asked for"
+        why = f"of {count_of(there, kind)}, as asked for"
     line = f"devices: {chosen * count}, {'because ' if settings.devices is None and count == 1 else ''}{why}"
     return chosen, "" if there == count == 1 else line
 

@@ -82,7 +82,7 @@ def find_hosts(settings: TrainSettings, environ: Mapping[str, str] = os.environ)
         return None
     if keras.backend.backend() != "jax":
         raise ValueError(
-            f"train: found {found.count} processes on the {keras.backend.backend()} backend, expected JAX, on which alone Keras "
+            f"train: found {found.count} processes on the {keras.backend.backend()} backend, expected JAX, on which Keras "
             "trains in several; set KERAS_BACKEND=jax, or start one process."
         )
     return found

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client, Connection, Listener
 from queue import SimpleQueue
 from typing import Any
@@ -41,9 +42,10 @@ class Line:
             key = secrets.token_bytes(DIGITS)
             with Listener(("", 0), backlog=count, authkey=key) as listener:
                 publish(_pack(machine, listener.address[1], key))
-                for _ in range(count - 1):
-                    connection = listener.accept()
-                    self._hold(connection.recv(), connection)
+                while len(self._connections) < count - 1:
+                    with suppress(AuthenticationError, OSError, EOFError):  # of somebody else, who has not the key
+                        connection = listener.accept()
+                        self._hold(connection.recv(), connection)
         else:
             machine, port, key = _unpack(publish(bytes(256)))
             connection = Client((machine, port), authkey=key)
@@ -83,8 +85,8 @@ class Line:
                 self._send(one, (_LOST, other))
         sys.stdout.flush()
         print(
-            f"\nerror: process {self.index} of {self.count}: found process {other} gone, expected all to the end; its own output "
-            "says why, then start all again with --resume.",
+            f"\nerror: process {self.index} of {self.count}: found process {other} gone, expected all to the end; its own "
+            "output says why, then start all again with --resume.",
             file=sys.stderr,
             flush=True,
         )

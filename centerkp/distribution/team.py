@@ -32,7 +32,7 @@ class Replicas(keras.distribution.DataParallel):
 class Team:
     """Those that train one model: processes, each with its devices. `Team()` is one process on one device.
 
-    As a context it holds the others together: a process that leaves it by an error ends them all. Inside of it, models belong to
+    As a context it holds the processes together: one that leaves it by an error ends them all. Inside of it, models belong to
     their process and lie on all of its devices, but for the one that is in `together`.
 
     Args:

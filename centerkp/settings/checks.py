@@ -104,6 +104,6 @@ def check_combinations(settings: "TrainSettings") -> None:
     machines = (settings.hosts, settings.num_hosts, settings.host_id)
     if any(one is not None for one in machines) and not (None not in machines and 0 <= machines[2] < machines[1]):
         raise ValueError(
-            f"settings: found hosts {machines[0]}, num_hosts {machines[1]} and host_id {machines[2]}, expected all three, as in "
-            "--hosts node1:1234 --num-hosts 4 --host-id 2, with an id from 0 to below their number."
+            f"settings: found hosts {machines[0]}, num_hosts {machines[1]} and host_id {machines[2]}, expected all three, as "
+            "in --hosts node1:1234 --num-hosts 4 --host-id 2, with an id from 0 to below their number."
         )

@@ -114,9 +114,9 @@ class TrainSettings:
 
     batch_size: int | None = of_machine(
         None,
-        "images that are computed at once, on all devices together; by default 4 for efficientnet_lite0_fpn, else 8; 'auto' tries which most fit the "
-        "memory and leave 10 steps an epoch, and takes the learning rate times the square root of how many times the default "
-        "they are, 2 times at most",
+        "images that are computed at once, by all devices together; by default 4 for efficientnet_lite0_fpn, else 8; 'auto' "
+        "tries which most fit the memory and leave 10 steps an epoch, and takes the learning rate times the square root of how "
+        "many times the default they are, 2 times at most",
         words={"auto": AUTO},
     )
     accumulate: int = of_machine(
@@ -142,7 +142,7 @@ class TrainSettings:
     )
     threads: int | None = of_machine(None, "threads that prepare images; by default one per core")
     devices: int | str | None = of_machine(
-        None, "accelerators of this machine that train together on JAX, a number or 'all'; by default 1, and all with --hosts"
+        None, "accelerators here that train together, on JAX: a number or 'all'; by default 1, with --hosts all", name="N"
     )
     hosts: str | None = of_machine(
         None, "process 0 of several that train together, as node1:1234; SLURM says it", name="ADDRESS"

@@ -11,7 +11,7 @@ import numpy as np
 from centerkp.drawing.mosaic import draw_batch
 from centerkp.images.saving import write_image
 from centerkp.labels.records import Record
-from centerkp.training.gradients import measure_batches
+from centerkp.model.gradients import measure_batches
 from centerkp.training.run import Run
 from centerkp.training.run_batches import list_batch, make_training_batches
 from centerkp.training.step_watch import BrokenStep

@@ -27,8 +27,8 @@ def choose_devices(settings: TrainSettings, local: Sequence[Any], count: int) ->
         chosen = there if settings.devices == "all" else int(settings.devices)
     if chosen > there:
         raise ValueError(
-            f"devices: found {count_of(there, kind)} here, expected {chosen}; take --devices {there}, or --devices all. Virtual ones of "
-            f"a CPU are made by XLA_FLAGS=--xla_force_host_platform_device_count={chosen}."
+            f"devices: found {count_of(there, kind)} here, expected {chosen}; take --devices {there}, or --devices all. "
+            f"Virtual ones of a CPU are made by XLA_FLAGS=--xla_force_host_platform_device_count={chosen}."
         )
     if count > 1:
         why = f"{count} processes of {count_of(chosen, kind)} each"

@@ -45,7 +45,6 @@ class Hosts:
             return
         # It would take SIGTERM, after which a run saves what it has.
         jax.config.update("jax_enable_preemption_service", False)
-        jax.config.update("jax_enable_recoverability", True)
         given = {}
         if self.address:
             address = self.address.split(",")[0]

@@ -9,6 +9,7 @@ import secrets
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing import AuthenticationError
@@ -90,6 +91,8 @@ class Line:
             file=sys.stderr,
             flush=True,
         )
+        if not self.index:
+            time.sleep(1)  # in which the others read it, whom JAX ends by a trace of its own once process 0 has left
         os._exit(2)
 
     def _send(self, other: int, message: tuple) -> None:

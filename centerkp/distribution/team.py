@@ -16,7 +16,7 @@ from centerkp.distribution.line import Line, publish
 from centerkp.settings.training import TrainSettings
 
 T = TypeVar("T")
-VERDICT = 5  # seconds in which a failed step turns out to be the end of another process
+VERDICT = 3  # seconds in which what failed turns out to be the end of another process
 
 
 class Replicas(keras.distribution.DataParallel):
@@ -99,7 +99,7 @@ class Team:
             self.leave()
         if not self.line:
             return
-        if issubclass(kind, RuntimeError):  # a step may fail here because a process has died there, which ends this one
+        if issubclass(kind, Exception):  # what fails here may do so because a process has died there, which ends this one
             time.sleep(VERDICT)
         self.line.abandon()
 

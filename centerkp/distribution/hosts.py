@@ -58,6 +58,14 @@ class Hosts:
             ) from error
 
 
+def require_one_process(settings: TrainSettings, what: str) -> None:
+    """Raises ValueError where several processes are to do what one alone can."""
+    if hosts := find_hosts(settings):
+        raise ValueError(
+            f"{what}: found {hosts.count} processes, expected one; start one alone, with --devices all if you like."
+        )
+
+
 def find_hosts(settings: TrainSettings, environ: Mapping[str, str] = os.environ) -> Hosts | None:
     """The processes that this one trains with, by the settings, else Keras's variables, else SLURM's; None for one alone.
 

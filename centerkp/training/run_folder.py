@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from centerkp.labels.records import Record
 from centerkp.schema import Schema
@@ -139,7 +140,7 @@ class RunFolder:
 
         On how many machines and devices it trains is left out: it may go on with others.
         """
-        own = {"run": str(self.path), "devices": None, "hosts": None, "num_hosts": None, "host_id": None}
+        own: dict[str, Any] = {"run": str(self.path), "devices": None, "hosts": None, "num_hosts": None, "host_id": None}
         write_json(self.settings, replace(settings, **own).anchor().to_dict(), indent=2)
 
     def read_images(self) -> KeptImages | None:

@@ -30,7 +30,8 @@ def start(folder, demo, name, *flags, number=0):
     """A process of a training, what it says going into a file: the process, which images it has seen, and that file."""
     seen, said = folder / f"{name}{number}.jsonl", folder / f"{name}{number}.txt"
     data = ["--coco", str(demo.train_json), "--val", str(demo.val_json), "--run", str(folder / name)]
-    variables = os.environ | {"KERAS_BACKEND": "jax", "PYTHONPATH": str(Path(centerkp.__file__).parents[1])}
+    quick = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"  # to build the graphs
+    variables = os.environ | {"XLA_FLAGS": quick, "KERAS_BACKEND": "jax", "PYTHONPATH": str(Path(centerkp.__file__).parents[1])}
     with open(said, "w") as file:
         process = subprocess.Popen(
             [sys.executable, str(WORKER), str(seen), *data, *FLAGS, *flags], env=variables, stdout=file, stderr=file

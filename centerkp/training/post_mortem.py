@@ -64,10 +64,8 @@ def examine(run: Run, broken: BrokenStep) -> list[Autopsy]:
     if not run.folder.writes:
         return found
     accused = next((i for i, one in enumerate(found) if one.is_broken), 0)
-    images, truth = (
-        np.asarray(batches[accused][0])[:PICTURES],
-        {name: np.asarray(value) for name, value in batches[accused][1].items()},
-    )
+    images = np.asarray(batches[accused][0])[:PICTURES]  # of several processes those of the first alone
+    truth = {name: np.asarray(value) for name, value in batches[accused][1].items()}
     names = [record.file_name for record in found[accused].records]
     picture = draw_batch(images, truth, names[: len(images)], run.model.schema)
     write_image(run.folder.pictures / "post_mortem.jpg", picture, "train")

@@ -19,7 +19,7 @@ LADDER = (
     ("inference",),
     ("evaluation",),
     ("settings",),
-    ("report",),
+    ("report", "distribution"),
     ("training", "export"),
     ("trials", "review"),
     ("cli",),

@@ -12,6 +12,7 @@ from centerkp.settings.paths import DATA_PATHS
 from centerkp.settings.training import TrainSettings
 
 LENGTH = ("epochs", "time")  # settings by which a run that has ended is prolonged
+MACHINE = ("threads", "devices", "hosts", "num_hosts", "host_id")  # those that may be others wherever a run goes on
 HELP = "train a detector on a COCO JSON"
 HEAD = """Train a detector on a COCO JSON. Most runs need no more than some of these:
 
@@ -47,11 +48,12 @@ def run(options: argparse.Namespace) -> None:
     if options.resume:
         given, folder = _list_given(options), RunFolder(options.resume)
         saved = folder.read_settings()
-        ignored = sorted(set(given) - {*LENGTH, "threads", "save_every", *DATA_PATHS})
+        ignored = sorted(set(given) - {*LENGTH, *MACHINE, "save_every", *DATA_PATHS})
         if ignored:
             raise ValueError(
-                f"--resume: found {ignored} beside it, expected none but --epochs, --time, --save-every, --threads and where "
-                f"the data are now; a run keeps its settings, for others start a new one with --weights {folder.best}."
+                f"--resume: found {ignored} beside it, expected none but --epochs, --time, --save-every, --threads, --devices, "
+                "--hosts and where the data are now; a run keeps its settings, for others start a new one with --weights "
+                f"{folder.best}."
             )
         prolongs = not given.keys().isdisjoint(LENGTH)
         former = dict.fromkeys(LENGTH if prolongs else ())

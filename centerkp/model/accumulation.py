@@ -46,7 +46,7 @@ def _accumulate(model: keras.Model, data: Sequence) -> list[Tensor]:
         truth, model.schema, (image.shape[1] // STRIDE, image.shape[2] // STRIDE), mask_rule=model.mask_rule
     )
     counts = count_labels(targets, mask)
-    rows = keras.tree.map_structure(lambda x: ops.reshape(x, (parts, -1, *x.shape[1:])), (image, targets))
+    rows = keras.tree.map_structure(lambda x: _share_out(ops.reshape(x, (parts, -1, *x.shape[1:]))), (image, targets))
     variables, statistics = model.trainable_variables, model.non_trainable_variables
 
     def compute(values: Sequence[Tensor], state: Sequence[Tensor], part: Any) -> tuple[Tensor, tuple]:
@@ -73,6 +73,15 @@ def _accumulate(model: keras.Model, data: Sequence) -> list[Tensor]:
         variable.assign(value)
     model._loss_tracker.update_state(model.note_terms(terms), sample_weight=ops.shape(image)[0])
     return gradients
+
+
+def _share_out(parts: Tensor) -> Tensor:
+    """The parts of a batch, of each of which every device computes a share, where several train; else each had whole parts."""
+    distribution = keras.distribution.distribution()
+    if distribution is None:
+        return parts
+    axes = [None, distribution.batch_dim_name, *[None] * (len(parts.shape) - 2)]
+    return keras.distribution.distribute_tensor(parts, keras.distribution.TensorLayout(axes, distribution.device_mesh))
 
 
 def _differentiate(compute: Callable, values: Sequence[Tensor], *others: Any) -> tuple[list[Tensor], Any]:

@@ -28,13 +28,17 @@ def make_batches(
     skip: int = 0,
     weights: np.ndarray | None = None,
     arrivals: Arrivals | None = None,
+    share: tuple[int, int] = (0, 1),
 ) -> Any:
     """Batches for `fit(..., shuffle=False)` and `evaluate`: tf.data on TensorFlow, a `SamplePyDataset` on other backends.
 
-    Both give the same batches, bit for bit; see `make_dataset` for the arguments.
+    Both give the same batches, bit for bit; see `make_dataset` for the arguments, and `SamplePyDataset` for `share`, which it
+    alone has.
     """
     make = make_dataset if keras.backend.backend() == "tensorflow" else SamplePyDataset
     options: dict[str, Any] = {"repeat": repeat, "threads": threads, "start_epoch": start_epoch, "skip": skip}
+    if share != (0, 1):
+        options["share"] = share
     return make(records, sampler, batch_size, seed=seed, shuffle=shuffle, weights=weights, arrivals=arrivals, **options)
 
 
@@ -108,6 +112,10 @@ class SamplePyDataset(keras.utils.PyDataset):
 
     `dataset[i]` is batch i of the epoch that comes or runs. Each `fit` epoch and each `for` loop over it takes a new one. Give
     `fit` `shuffle=False`: the samples are shuffled already, and Keras would exchange the batches by a chance of its own.
+
+    Args:
+        share: (number, count) of a process among those that train together: of every whole batch it reads the rows of its own
+            alone, which are those that it would have had in the whole. The batch size must be a multiple of the count.
     """
 
     def __init__(
@@ -124,12 +132,13 @@ class SamplePyDataset(keras.utils.PyDataset):
         skip: int = 0,
         weights: np.ndarray | None = None,
         arrivals: Arrivals | None = None,
+        share: tuple[int, int] = (0, 1),
     ):
         # Two workers: with one, Keras makes batches between the training steps instead of during them.
         super().__init__(workers=2, max_queue_size=2)
         self._plan = _Plan(records, sampler, batch_size, seed, shuffle, skip, weights, arrivals)
         self._pool = ThreadPoolExecutor(threads or os.cpu_count() or 1)
-        self._repeat = repeat
+        self._repeat, self._share = repeat, share
         self._epoch, self._is_running = start_epoch, False
 
     @property
@@ -156,6 +165,8 @@ class SamplePyDataset(keras.utils.PyDataset):
         order = self._plan.order(epoch)
         first = self._plan.skipped + batch * self._plan.batch_size
         positions = range(first, min(first + self._plan.batch_size, len(order)))
+        number, count = self._share
+        positions = positions[len(positions) * number // count : len(positions) * (number + 1) // count]
         rows = list(self._pool.map(lambda p: self._plan.make_flat(epoch, p, int(order[p])), positions))
         image, *truth = (np.stack(column) for column in zip(*rows, strict=True))
         return image, dict(zip(self._plan.names, truth, strict=True))

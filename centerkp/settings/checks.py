@@ -51,7 +51,8 @@ def _fits(kind: type, value: Any) -> bool:
 
 def check_ranges(settings: "TrainSettings") -> None:
     """Raises ValueError where the value of one of the settings is out of its range, or not written as it should be."""
-    for name in ("image_size", "max_objects", "epochs", "batch_size", "accumulate", "eval_every", "patience", "folds", "fold"):
+    counts = ("image_size", "max_objects", "epochs", "batch_size", "accumulate", "eval_every", "patience", "folds", "fold")
+    for name in (*counts, "devices", "num_hosts"):
         value = getattr(settings, name)
         if isinstance(value, int) and value < 1 and (name, value) != ("batch_size", AUTO):
             raise ValueError(f"{name}: found {value}, expected 1 or more.")
@@ -65,6 +66,8 @@ def check_ranges(settings: "TrainSettings") -> None:
     for name in ("time", "eval_every", "save_every"):
         if isinstance(getattr(settings, name), str):
             read_time(getattr(settings, name), name)
+    if isinstance(settings.devices, str) and settings.devices != "all":
+        raise ValueError(f"devices: found '{settings.devices}', expected how many, or all.")
     if settings.stretch not in (None, "auto"):
         Levels.parse(settings.stretch)
     read_keypoint_map(settings.map_keypoint)
@@ -100,3 +103,9 @@ def check_combinations(settings: "TrainSettings") -> None:
         raise ValueError("settings: found folds and validation images, expected one of the two; folds are held out in turn.")
     if settings.folds and not (settings.folds > 1 and (settings.fold or 1) <= settings.folds):
         raise ValueError(f"settings: found fold {settings.fold} of {settings.folds} folds, expected one of two or more.")
+    machines = (settings.hosts, settings.num_hosts, settings.host_id)
+    if any(one is not None for one in machines) and not (None not in machines and 0 <= machines[2] < machines[1]):
+        raise ValueError(
+            f"settings: found hosts {machines[0]}, num_hosts {machines[1]} and host_id {machines[2]}, expected all three, as "
+            "in --hosts node1:1234 --num-hosts 4 --host-id 2, with an id from 0 to below their number."
+        )

@@ -38,9 +38,7 @@ class TrainSettings:
     tfrecord: str | None = of_data(
         None, "in place of --coco: TFRecords of the Object Detection API, as 'train.record-?????-of-00010'", name="PATTERN"
     )
-    label_map: str | None = of_data(
-        None, "label_map.pbtxt of the records, or the COCO JSON, which also has flip pairs and OKS sigmas", name="FILE"
-    )
+    label_map: str | None = of_data(None, "label_map.pbtxt of the records, or the COCO JSON, which says more", name="FILE")
     val_tfrecord: str | None = of_data(None, "in place of --val: TFRecords for validation", name="PATTERN")
     val_fraction: float = of_data(0.2, "share of images kept back for validation when there is no --val")
     stretch: str | None = of_data(
@@ -66,10 +64,7 @@ class TrainSettings:
         name="SIZE",
     )
     tile: int | None = of_data(
-        None,
-        "cut pictures much larger than the network's input (aerial, microscope, factory) into tiles of this side: training "
-        "takes windows of that size, evaluation and 'infer' look at all of them; by default pictures are seen whole",
-        name="PIXELS",
+        None, "cut pictures much larger than the network's input into tiles of this side; by default into none", name="PIXELS"
     )
     seed: int = of_data(0, "of the split, the weights, the order of images and the augmentation")
 
@@ -94,7 +89,6 @@ class TrainSettings:
     image_size: int | None = of_start(
         None, "side of the square network input in pixels; by default 320 for efficientnet_lite0_fpn, else 512", name="PIXELS"
     )
-
     max_objects: int | None = of_start(
         None, "objects that the model finds in an image at most; by default 100, or half as many again as the fullest image has"
     )
@@ -120,9 +114,9 @@ class TrainSettings:
 
     batch_size: int | None = of_machine(
         None,
-        "images that are computed at once; by default 4 for efficientnet_lite0_fpn, else 8; 'auto' tries which most fit the "
-        "memory and leave 10 steps an epoch, and takes the learning rate times the square root of how many times the default "
-        "they are, 2 times at most",
+        "images that are computed at once, by all devices together; by default 4 for efficientnet_lite0_fpn, else 8; 'auto' "
+        "tries which most fit the memory and leave 10 steps an epoch, and takes the learning rate times the square root of how "
+        "many times the default they are, 2 times at most",
         words={"auto": AUTO},
     )
     accumulate: int = of_machine(
@@ -147,6 +141,12 @@ class TrainSettings:
         choices=("auto", "ram", "none"),
     )
     threads: int | None = of_machine(None, "threads that prepare images; by default one per core")
+    devices: int | str | None = of_machine(
+        None, "accelerators here that train together, on JAX: a number or 'all'; by default 1, with --hosts all", name="N"
+    )
+    hosts: str | None = of_machine(None, "process 0 of several that train together, as node1:1234", name="ADDRESS")
+    num_hosts: int | None = of_machine(None, "how many processes train together; all are started with the same flags", name="N")
+    host_id: int | None = of_machine(None, "which of them this one is, from 0 on; process 0 alone writes the run", name="N")
 
     learning_rate: float | None = of_learning(
         None,

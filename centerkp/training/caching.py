@@ -30,7 +30,7 @@ class CacheWhenSlow(keras.callbacks.Callback):
             return
         step = (time.monotonic() - self.started) / (self.LAST - self.FIRST)
         threads = self.run.settings.threads or os.cpu_count() or 1
-        reading = self.cache.seconds / self.cache.reads * self.run.settings.step_images / threads
+        reading = self.cache.seconds / self.cache.reads * self.run.settings.step_images / self.run.team.count / threads
         if reading > HOLDS_UP * step:
             self.cache.is_active = True
             why = f"reading images takes {reading / step:.0%} of a step"

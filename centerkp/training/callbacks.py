@@ -7,10 +7,10 @@ from typing import Any
 import keras
 import numpy as np
 
+from centerkp.distribution.validation import detect_together, measure_losses
 from centerkp.drawing.pictures import draw_comparison
 from centerkp.evaluation.evaluate import Evaluation, evaluate
 from centerkp.images.reading import read_image
-from centerkp.inference.detect import detect_records
 from centerkp.inference.scores import choose_least_scores
 from centerkp.labels.records import Record
 from centerkp.model.center_net import CenterNet, save_model
@@ -66,28 +66,36 @@ class EpochEnd(keras.callbacks.Callback):
 
     def on_train_batch_begin(self, batch: int, logs: Mapping | None = None) -> None:
         """When a signal has come, saves the unfinished epoch and raises KeyboardInterrupt."""
-        if self.interruption.signal:
-            self._save_unfinished(self.first_step + batch)
-            raise KeyboardInterrupt
+        if self.run.team.count == 1:  # others are to agree, which they do after every step
+            self._end_interrupted(self.interruption.signal is not None, self.first_step + batch)
 
     def on_train_batch_end(self, batch: int, logs: Mapping | None = None) -> None:
         """Counts the step, looks for a signal after it as before the next one, and saves when it is time."""
         self.done = self.first_step + batch + 1
-        self.on_train_batch_begin(batch + 1)
-        if self.done < self.run.steps and time.monotonic() - self.saved > self._choose_pause():
+        is_late = time.monotonic() - self.saved > self._choose_pause()
+        votes = self.run.team.gather((self.interruption.signal is not None, is_late))
+        self._end_interrupted(any(has_signal for has_signal, _ in votes), self.done)
+        if self.done < self.run.steps and votes[0][1]:
             self._save_unfinished(self.done)
+
+    def _end_interrupted(self, has_signal: bool, done: int) -> None:
+        """When a signal has come to some process of the run, saves the unfinished epoch and raises KeyboardInterrupt."""
+        if has_signal:
+            self._save_unfinished(done)
+            self.run.team.leave()
+            raise KeyboardInterrupt
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Evaluates when it is time, saves the best and the last model, writes log.csv, prints the epoch's line."""
         self._require_numbers()
         row = {"epoch": epoch + 1, "learning_rate": float(self.model.optimizer.learning_rate), **(logs or {})}
         row["seconds"] = round(time.monotonic() - self.started, 1)
-        is_due = self._is_due(epoch)
+        is_due = self.run.team.from_first(lambda: self._is_due(epoch))
         if is_due:
             self._save_unfinished(self.done, is_due=True)
         self.model.trained_epochs, self.model.unfinished = epoch + 1, None
         if is_due:
-            with self.interruption.at_once(), averaged_weights(self.model):
+            with self.interruption.at_once(), self.run.team.apart(self.model), averaged_weights(self.model):
                 self._judge(epoch, row)
         self.rows.append(row)
         with self.run.report.measure("saving"):
@@ -102,7 +110,7 @@ class EpochEnd(keras.callbacks.Callback):
     def evaluate_late(self, epoch: int) -> dict[str, float]:
         """Evaluates after an epoch that became the last one when its line was printed already; its row of the log."""
         row = self.rows[-1]
-        with self.interruption.at_once(), averaged_weights(self.model):
+        with self.interruption.at_once(), self.run.team.apart(self.model), averaged_weights(self.model):
             self._judge(epoch, row)
         self.run.folder.write_log(self.rows)
         self._save_last()
@@ -123,10 +131,8 @@ class EpochEnd(keras.callbacks.Callback):
             row |= self._evaluate_model()
         if not scores or row["score"] > max(scores.values()):
             with run.report.measure("saving"):
-                with without_optimizer(self.model):
-                    save_model(self.model, run.folder.best)
                 scores[epoch + 1] = row["score"]
-                run.folder.write_best(scores, self.validation)
+                self._write_best()
             row["best"] = 1
         if self.evaluation:
             run.folder.write_log([*(other for other in self.rows if other is not row), row])  # from which the page is made
@@ -135,6 +141,14 @@ class EpochEnd(keras.callbacks.Callback):
         self.evaluated = time.monotonic()
         if run.limit:
             run.limit.note_evaluation()
+
+    def _write_best(self) -> None:
+        """Saves the model as the best until now."""
+        run = self.run
+        if run.folder.writes:
+            with without_optimizer(self.model):
+                save_model(self.model, run.folder.best)
+        run.folder.write_best(run.scores, self.validation)
 
     def _end_early(self) -> None:
         """Says after an epoch why it was the last one where more were to come: the time is up, or the patience is out."""
@@ -176,8 +190,8 @@ class EpochEnd(keras.callbacks.Callback):
     def _evaluate_model(self) -> dict[str, float]:
         """Evaluates the model in training on the validation images, and tells it its thresholds; the numbers for the log."""
         records, settings = self.run.val_records, self.run.settings
-        losses = self.model.evaluate(self.validation_batches, verbose=0, return_dict=True)
-        self.run.detections[:] = detect_records(self.model, records, settings.batch_size)
+        losses = measure_losses(self.run.team, self.model, self.validation_batches)
+        self.run.detections[:] = detect_together(self.run.team, self.model, records, settings.batch_size)
         self.evaluation = evaluation = evaluate(records, self.run.detections, self.model.schema)
         self.model.thresholds = evaluation.find_thresholds()
         numbers = {"box_ap": evaluation.box["AP"], "keypoint_ap": evaluation.keypoints["AP"], "pck": evaluation.pck}

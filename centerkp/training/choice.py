@@ -1,17 +1,15 @@
 """What a run takes where the user leaves the choice: a network that this machine can train, its number format, its length."""
 
 import math
-import shutil
-import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import keras
 import numpy as np
 from keras import ops
 
+from centerkp.distribution.devices import find_accelerator
 from centerkp.heads import choose_max_objects, require_max_objects
 from centerkp.labels.records import Record
 from centerkp.model.backbones import name_backbone
@@ -32,13 +30,13 @@ OBJECT_BYTES, POINT_BYTES = 28, 12 + 2 * 29 * 16
 LEAST_GAIN = 1.3  # of a convolution in bfloat16: casts and the rest of the step take some of it back
 
 
-def choose(settings: TrainSettings) -> tuple[TrainSettings, list[str]]:
-    """Chooses what a run's settings leave "auto", for this machine; a line for each choice: what, why, what else."""
+def choose(settings: TrainSettings, devices: int = 1) -> tuple[TrainSettings, list[str]]:
+    """Chooses what a run's settings leave "auto", for machines with so many devices; for each a line: what, why, what else."""
     lines = []
     if settings.batch_size == AUTO:
         share_accelerator()
     if settings.backbone == "auto":
-        settings, line = _choose_backbone(settings)
+        settings, line = _choose_backbone(settings, devices)
         lines.append(f"backbone: {line}")
     if settings.precision == "auto":
         settings, line = _choose_precision(settings)
@@ -84,7 +82,7 @@ def choose_room(settings: TrainSettings, records: Sequence[Record], num_keypoint
     return settings, lines
 
 
-def _choose_backbone(settings: TrainSettings) -> tuple[TrainSettings, str]:
+def _choose_backbone(settings: TrainSettings, devices: int) -> tuple[TrainSettings, str]:
     """Chooses a run's backbone by its weights, stacks or this machine's memory: the settings, and why."""
     weights = settings.weights
     if Path(weights).suffix == ".keras":
@@ -100,10 +98,10 @@ def _choose_backbone(settings: TrainSettings) -> tuple[TrainSettings, str]:
     if weights not in ("auto", "none"):
         name = LIGHT if weights in PACKAGED else LARGE
         return replace(settings, backbone=name), f"{name}, which --weights {weights} is for"
-    return _choose_by_memory(settings)
+    return _choose_by_memory(settings, devices)
 
 
-def _choose_by_memory(settings: TrainSettings) -> tuple[TrainSettings, str]:
+def _choose_by_memory(settings: TrainSettings, devices: int) -> tuple[TrainSettings, str]:
     """Chooses the large network with the largest batch that fits the memory, the light one where it does not."""
     device, memory = find_accelerator() or (None, None)
     if memory is None:
@@ -111,19 +109,20 @@ def _choose_by_memory(settings: TrainSettings) -> tuple[TrainSettings, str]:
         better = f"--backbone {LARGE} starts from COCO's people and animals, and wants a GPU"
         return replace(settings, backbone=LIGHT), f"{LIGHT}, because {why} ({better})"
     batch, size = settings.batch_size or 8, settings.image_size or 512
-    while not settings.batch_size and batch > 2 and _count_needed_memory(batch, size) > memory:
+    while not settings.batch_size and batch > max(2, devices) and _count_needed_memory(batch / devices, size) > memory:
         batch //= 2
-    needed = _count_needed_memory(batch, size)
+    share = math.ceil(batch / devices)
+    needed = _count_needed_memory(share, size)
     if needed > memory:
-        why = f"{device} has {memory:.0f} GB, {LARGE} needs {needed:.0f} for {batch} images of {size}"
+        why = f"{device} has {memory:.0f} GB, {LARGE} needs {needed:.0f} for {share} images of {size}"
         return replace(settings, backbone=LIGHT), f"{LIGHT}, because {why} (less with a smaller --batch-size or --image-size)"
-    why = f"{device} has {memory:.0f} GB and it needs {needed:.0f} for {batch} images of {size}"
+    why = f"{device} has {memory:.0f} GB and it needs {needed:.0f} for {share} images of {size}"
     line = f"{LARGE}, because {why} (--backbone {LIGHT} trains many times as fast)"
     batch = AUTO if settings.batch_size == AUTO else batch
     return replace(settings, backbone=LARGE, batch_size=batch, image_size=size), line
 
 
-def _count_needed_memory(batch: int, size: int) -> float:
+def _count_needed_memory(batch: float, size: int) -> float:
     """Gigabytes that training the large network needs for so many images of this side."""
     return FIXED_MEMORY + IMAGE_MEMORY * batch * (size / 512) ** 2
 
@@ -147,27 +146,3 @@ def measure_convolution(dtype: str) -> float:
         return time.perf_counter() - started
 
     return min(convolve() for _ in range(8))
-
-
-def find_accelerator() -> tuple[str, float | None] | None:
-    """For the choice of a backbone: name and memory in GB of the first device that is no processor; None if unknown."""
-    device = next((name for name in keras.distribution.list_devices() if not name.lower().startswith("cpu")), None)
-    if device is None:
-        return None
-    if keras.backend.backend() == "jax":
-        import jax
-
-        stats = jax.devices()[0].memory_stats() or {}
-        if "bytes_limit" in stats:
-            return device, stats["bytes_limit"] / 1e9
-    return device, _ask_nvidia()
-
-
-def _ask_nvidia() -> float | None:
-    """Memory in GB of the smallest GPU that nvidia-smi lists, None without any."""
-    tool = shutil.which("nvidia-smi")
-    if not tool:
-        return None
-    command = [tool, "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
-    listed = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
-    return min((int(line) * 2**20 / 1e9 for line in listed if line.isdigit()), default=None)

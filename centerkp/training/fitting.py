@@ -35,7 +35,8 @@ def fit(run: Run) -> None:
     if not model.compiled:
         compile_part(run, plan_parts(settings, 0)[0])
         # A dataset of its own: every pass over one counts as an epoch of its random order.
-        draw_first_batch(next(iter(make_training_batches(run, 0)[0])), model, run.folder)
+        if run.folder.writes:
+            draw_first_batch(next(iter(make_training_batches(run, 0)[0])), model, run.folder)
         run.save_last()  # so that there is something to go back to, and a full disk is seen now
     epochs = count_of(settings.epochs, "epoch") if settings.epochs else "epochs"
     limit = f"{settings.time}: " if settings.time else ""
@@ -117,15 +118,16 @@ def fit_part(run: Run, part: Part, run_log: RunLog) -> None:
             model.stop_training = run.limit.is_over  # interrupted in its last evaluation
         console.print(format_header(list(head_channels(model.schema))), style="bold")
         try:
-            if model.unfinished:
-                is_whole = first_step == steps or model.stop_training
-                rest = None if is_whole else make_training_batches(run, first_epoch, first_step, arrivals)[0]
-                finish_epoch(model, rest, callbacks)
-            if model.trained_epochs < part.end and not model.stop_training:
-                first = model.trained_epochs
-                model.fit(batches, epochs=part.end, initial_epoch=first, shuffle=False, verbose=0, callbacks=callbacks)
-            else:
-                start_from_average(model)
+            with run.team.together(model):
+                if model.unfinished:
+                    is_whole = first_step == steps or model.stop_training
+                    rest = None if is_whole else make_training_batches(run, first_epoch, first_step, arrivals)[0]
+                    finish_epoch(model, rest, callbacks)
+                if model.trained_epochs < part.end and not model.stop_training:
+                    first = model.trained_epochs
+                    model.fit(batches, epochs=part.end, initial_epoch=first, shuffle=False, verbose=0, callbacks=callbacks)
+                else:
+                    start_from_average(model)
         finally:
             guard.is_over.set()  # also of a step that broke
             bar.progress.stop()  # gives an interrupted terminal its cursor back

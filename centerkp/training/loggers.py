@@ -165,7 +165,7 @@ class RunLog(keras.callbacks.Callback):
         super().__init__()
         self.run = run
         self.loggers: dict[str, Logger] = {}
-        for name in run.settings.loggers:
+        for name in run.settings.loggers if run.folder.writes else ():
             try:
                 self.loggers[name] = LOGGERS[name][0](run)
             except Exception as error:

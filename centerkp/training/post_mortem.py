@@ -11,7 +11,7 @@ import numpy as np
 from centerkp.drawing.mosaic import draw_batch
 from centerkp.images.saving import write_image
 from centerkp.labels.records import Record
-from centerkp.training.gradients import measure_batches
+from centerkp.model.gradients import measure_batches
 from centerkp.training.run import Run
 from centerkp.training.run_batches import list_batch, make_training_batches
 from centerkp.training.step_watch import BrokenStep
@@ -55,14 +55,19 @@ def examine(run: Run, broken: BrokenStep) -> list[Autopsy]:
     if broken.step > 1 or broken.epoch > 1:
         places.append((broken.epoch, broken.step - 1) if broken.step > 1 else (broken.epoch - 1, run.steps))
     batches = [next(iter(make_training_batches(run, epoch - 1, step - 1)[0])) for epoch, step in places]
+    with run.team.together(run.model):
+        measured = measure_batches(run.model, batches)
     found = [
         Autopsy(epoch, step, list_batch(run, epoch - 1, step - 1), terms, norms)
-        for (epoch, step), (terms, norms) in zip(places, measure_batches(run.model, batches), strict=True)
+        for (epoch, step), (terms, norms) in zip(places, measured, strict=True)
     ]
+    if not run.folder.writes:
+        return found
     accused = next((i for i, one in enumerate(found) if one.is_broken), 0)
-    images, truth = np.asarray(batches[accused][0]), {name: np.asarray(value) for name, value in batches[accused][1].items()}
+    images = np.asarray(batches[accused][0])[:PICTURES]  # of several processes those of the first alone
+    truth = {name: np.asarray(value) for name, value in batches[accused][1].items()}
     names = [record.file_name for record in found[accused].records]
-    picture = draw_batch(images[:PICTURES], truth, names[:PICTURES], run.model.schema)
+    picture = draw_batch(images, truth, names[: len(images)], run.model.schema)
     write_image(run.folder.pictures / "post_mortem.jpg", picture, "train")
     return found
 
@@ -81,6 +86,8 @@ def explain(found: list[Autopsy]) -> str:
 
 def write_post_mortem(run: Run, broken: BrokenStep, found: list[Autopsy]) -> None:
     """Adds a broken step to the run's post_mortem.json."""
+    if not run.folder.writes:
+        return
     path = run.folder.post_mortem
     try:
         earlier = json.loads(path.read_text(encoding="utf-8"))

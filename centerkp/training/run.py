@@ -9,6 +9,7 @@ from functools import cached_property
 import keras
 from rich.console import Console
 
+from centerkp.distribution.team import Team
 from centerkp.evaluation.evaluate import Evaluation
 from centerkp.labels.records import Record
 from centerkp.model.center_net import CenterNet, save_model
@@ -33,6 +34,7 @@ class Run:
         callbacks: of the user, for the epochs and steps of `fit`.
         detections: on the validation images, as the last evaluation found them.
         report: what the run tells of itself on its page.
+        team: those that train it; the first writes its folder.
     """
 
     model: CenterNet
@@ -46,6 +48,7 @@ class Run:
     callbacks: Sequence[keras.callbacks.Callback] = ()
     detections: list[list[Detection]] = field(default_factory=list)
     report: RunReport = field(default_factory=RunReport)
+    team: Team = field(default_factory=Team)
 
     @property
     def steps(self) -> int:
@@ -58,7 +61,7 @@ class Run:
         if not self.settings.time:
             return None
         validation_steps = math.ceil(len(self.val_records) / self.settings.batch_size)
-        return TimeLimit(self.settings, self.model.timed, self.started, validation_steps)
+        return TimeLimit(self.settings, self.model.timed, self.started, validation_steps, self.team)
 
     @cached_property
     def cache(self) -> ImageCache | None:
@@ -69,7 +72,9 @@ class Run:
         """Saves the model in training, and what is left of the time of a timed run."""
         if self.limit:
             self.model.timed = self.limit.to_dict()
-        save_model(self.model, self.folder.last)
+        if self.folder.writes:
+            with self.team.alone():
+                save_model(self.model, self.folder.last)
 
     def has_ended(self) -> bool:
         """Whether there is nothing left to train: the epochs are done, the time is over, or the patience is out."""
@@ -81,7 +86,8 @@ class Run:
 
     def read_rows(self) -> list[dict[str, float]]:
         """The rows of the run's log, of the epochs that its model has seen to the end."""
-        return [row for row in self.folder.read_log() if row["epoch"] <= self.model.trained_epochs]
+        rows = self.team.from_first(self.folder.read_log)  # which others might still see as it was
+        return [row for row in rows if row["epoch"] <= self.model.trained_epochs]
 
     def is_stale(self, rows: Sequence[Mapping[str, float]]) -> bool:
         """Whether the run's score has not risen in as many evaluations as its patience allows, by these rows of the log.
@@ -98,6 +104,8 @@ class Run:
     ) -> None:
         """Rewrites the run's page with a new evaluation of the model of an epoch, called `evaluated`, and its worst images."""
         report, schema = self.report, self.model.schema
+        if not self.folder.writes:
+            return
         with report.measure("report"), self._surviving():
             report.worst = write_worst_images(self.folder.worst, self.val_records, detections, evaluation, schema, epoch)
             report.evaluation, report.evaluated = evaluation.to_dict(), evaluated
@@ -105,6 +113,8 @@ class Run:
 
     def write_page(self, state: str, error: str = "") -> None:
         """Rewrites report.json and the run's page from all that stands in its folder."""
+        if not self.folder.writes:
+            return
         self.report.state, self.report.error = state, error
         with self.report.measure("report"), self._surviving():
             self.report.write(self.folder.report)

@@ -23,6 +23,8 @@ from centerkp.training.run_folder import RunFolder
 def make_training_batches(run: Run, start_epoch: int, skip: int = 0, arrivals: Arrivals | None = None) -> tuple[Any, Any]:
     """Batches to fit from `start_epoch` on, without the first `skip` of each epoch, and validation batches.
 
+    Of the batches to fit a process has its own rows, of those for validation all.
+
     Args:
         arrivals: is told when a training batch is ready.
     """
@@ -41,6 +43,7 @@ def make_training_batches(run: Run, start_epoch: int, skip: int = 0, arrivals: A
     sampler = Sampler(model.schema, model.image_size, max_objects, augmentation, read, model.tiling)
     common: dict[str, Any] = {"threads": settings.threads, "seed": settings.seed}
     options = common | {"start_epoch": start_epoch, "skip": skip, "weights": _weigh_images(run), "arrivals": arrivals}
+    options["share"] = run.team.share
     batches = make_batches(run.train_records, sampler, settings.step_images, shuffle=True, **options)
     plain = replace(sampler, augmentation=None, read=read_image)
     val_batches = make_batches(run.val_records, plain, settings.batch_size, shuffle=False, **common)

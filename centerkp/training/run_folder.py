@@ -4,10 +4,11 @@ import csv
 import json
 import platform
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from centerkp.labels.records import Record
 from centerkp.schema import Schema
@@ -41,10 +42,14 @@ def _find_versions() -> dict[str, str | None]:
 
 
 class RunFolder:
-    """Names the files of a run and writes them so that a killed process leaves whole files only."""
+    """Names the files of a run and writes them so that a killed process leaves whole files only.
 
-    def __init__(self, path: str | Path):
-        self.path = Path(path)
+    Args:
+        writes: False in the processes that train with the one that writes.
+    """
+
+    def __init__(self, path: str | Path, writes: bool = True):
+        self.path, self.writes = Path(path), writes
         self.settings = self.path / "settings.json"
         self.images = self.path / "images.json"
         self.scores = self.path / "best.json"
@@ -107,18 +112,23 @@ class RunFolder:
             raise FileExistsError(f"{self.path}: found {', '.join(taken)}, expected a folder of its own; choose another --run.")
 
     def hold(self) -> AbstractContextManager[None]:
-        """Inside, no other process trains into this run folder.
+        """Inside, no other process trains into this run folder, but those that belong to the one that writes.
 
         Raises:
             FileNotFoundError: there is no such folder.
             ValueError: another one does; names it.
         """
         if not self.path.is_dir():
-            raise FileNotFoundError(f"{self.path}: no such folder; expected that of a run.")
+            where = "" if self.writes else ", which process 0 has made; all have to see the same"
+            raise FileNotFoundError(f"{self.path}: no such folder; expected that of a run{where}.")
+        if not self.writes:
+            return nullcontext()
         return hold_folder(self.path, "wait for it to end, or stop it first")
 
     def write_start(self, settings: TrainSettings, schema: Schema, train: Sequence[Record], val: Sequence[Record]) -> None:
         """Writes what it takes to do the same run again: images, schema, versions, and last the settings."""
+        if not self.writes:
+            return
         write_images(self.images, train, val)
         write_json(self.schema, schema.get_config(), indent=2)
         if not self.versions.exists():  # a resumed run keeps those it began with
@@ -126,8 +136,12 @@ class RunFolder:
         self.write_settings(settings)
 
     def write_settings(self, settings: TrainSettings) -> None:
-        """Writes the settings of a run, by which it counts as begun; their paths lead to the data from any folder."""
-        write_json(self.settings, replace(settings, run=str(self.path)).anchor().to_dict(), indent=2)
+        """Writes the settings of a run, by which it counts as begun; their paths lead to the data from any folder.
+
+        On how many machines and devices it trains is left out: it may go on with others.
+        """
+        own: dict[str, Any] = {"run": str(self.path), "devices": None, "hosts": None, "num_hosts": None, "host_id": None}
+        write_json(self.settings, replace(settings, **own).anchor().to_dict(), indent=2)
 
     def read_images(self) -> KeptImages | None:
         """Which images of the run train and which validate; None in folders of earlier versions."""
@@ -135,6 +149,8 @@ class RunFolder:
 
     def write_best(self, scores: Mapping[int, float], validation: str) -> None:
         """Writes best.json: scores of the models that were best, by epoch, on the validation set of this digest."""
+        if not self.writes:
+            return
         write_json(self.scores, {"validation": validation, "scores": {str(epoch): score for epoch, score in scores.items()}})
 
     def read_best(self, validation: str, epochs: int) -> dict[int, float] | None:
@@ -170,6 +186,8 @@ class RunFolder:
 
     def write_log(self, rows: list[dict[str, float]]) -> None:
         """Writes all rows of the run's log.csv; a column that some rows lack stays empty there."""
+        if not self.writes:
+            return
         columns = list(dict.fromkeys(key for row in rows for key in row))
         with replacing(self.log) as part, open(part, "w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, columns)

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from centerkp.distribution.team import Team
 from centerkp.settings.training import TrainSettings
 from centerkp.settings.values import read_time
 from centerkp.training.optimizer import own_optimizer, rate_at
@@ -34,10 +35,14 @@ class TimeLimit(keras.callbacks.Callback):
         timed: what the model of a resumed run knows of its time, as `to_dict` gives it; None for a new run.
         started: when the command began, by `time.monotonic`.
         validation_steps: batches of an evaluation, from which its time is guessed before there was one.
+        team: those that train; all go by the clock of the first.
     """
 
-    def __init__(self, settings: TrainSettings, timed: Mapping | None, started: float, validation_steps: int) -> None:
+    def __init__(
+        self, settings: TrainSettings, timed: Mapping | None, started: float, validation_steps: int, team: Team | None = None
+    ) -> None:
         super().__init__()
+        self.team = team or Team()
         state = timed or {"progress": 0.0, "seconds": read_time(settings.time), "is_over": False}
         self.settings, self.validation_steps = settings, validation_steps
         self.progress, self.is_over, self.deadline = state["progress"], state["is_over"], started + state["seconds"]
@@ -83,7 +88,7 @@ class TimeLimit(keras.callbacks.Callback):
 
     def end_in_time(self) -> None:
         """Ends the training of a timed run when more of another step than half would be too late."""
-        if self.count_left() < self.step / 2:
+        if self.team.from_first(lambda: self.count_left() < self.step / 2):
             self.progress, self.is_over, self.model.stop_training = 1.0, True, True
 
     def on_train_begin(self, logs: Mapping | None = None) -> None:
@@ -110,5 +115,5 @@ class TimeLimit(keras.callbacks.Callback):
             self.recent.append(seconds)
         else:
             self.is_built, self.building, self.evaluated = True, max(seconds, self.building), now
-        self.progress += (1 - self.progress) * share
+        self.progress = self.team.from_first(lambda: self.progress + (1 - self.progress) * share)
         self.end_in_time()

@@ -1,6 +1,8 @@
 """Training from end to end: data, model, fit, and what is left in the run folder."""
 
-from collections.abc import Sequence
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
@@ -10,11 +12,12 @@ import keras
 from rich.console import Console
 
 from centerkp.console import make_console, native_silence
+from centerkp.distribution.team import Team
+from centerkp.distribution.validation import detect_together
 from centerkp.evaluation.evaluate import Evaluation, evaluate, ground_truth_as_detections
 from centerkp.evaluation.tables import print_evaluation
 from centerkp.images.saving import write_image
 from centerkp.images.tiling import Tiling
-from centerkp.inference.detect import detect_records
 from centerkp.inference.model_loading import make_room
 from centerkp.inference.scores import choose_least_scores
 from centerkp.labels.counts import require_labels
@@ -83,78 +86,115 @@ def train(
     if settings.folds and not settings.fold:
         raise ValueError("train: found folds without fold, expected one of them; centerkp.trials.folds has cross_validate.")
     started = monotonic() if started is None else started
-    console = console or make_console()
-    by_default = settings.weights == "auto"
-    folder = RunFolder(resume) if resume else RunFolder.name(settings)
-    if not resume:  # before anything is measured, which may take a while
-        folder.refuse_taken(settings.reads)
-    require_loggers(settings)
-    share_addresses()
-    report = RunReport.read(folder.report, started) if resume else RunReport.start(list_changed(settings), started)
-    settings, choices = choose(settings)
-    for line in choices:
-        console.print(line)
-    report.choices += choices
+    team = Team(settings, console or make_console())
+    with team, _policy_kept():
+        return _train_in(team, settings, resume, prolongs, started, callbacks)
+
+
+@contextmanager
+def _policy_kept() -> Iterator[None]:
+    """Inside, a run may set the number format of its layers."""
     before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(settings.precision)
     try:
-        if resume:
-            with folder.hold():
-                return _resume_run(settings, folder, prolongs, by_default, started, console, callbacks, report)
-        settings, schema, train_records, val_records = _prepare_records(settings, None, console, report)
-        model = _build_new_model(schema, train_records, settings, by_default, console, report)
-        folder = RunFolder.create(settings)
-        with folder.hold():
-            folder.refuse_taken()  # by a run that began in the meantime
-            folder.write_start(settings, schema, train_records, val_records)
-            run = Run(model, train_records, val_records, settings, folder, started, console, callbacks=callbacks, report=report)
-            return _fit_and_finish(run)
+        yield
     finally:
         keras.config.set_dtype_policy(before)
 
 
-def _build_new_model(
-    schema: Schema,
-    train_records: Sequence[Record],
+def _train_in(
+    team: Team,
     settings: TrainSettings,
-    by_default: bool,
-    console: Console,
-    report: RunReport,
+    resume: str | Path | None,
+    prolongs: bool,
+    started: float,
+    callbacks: Sequence[keras.callbacks.Callback],
+) -> TrainResult:
+    """Trains a new run, or resumes one, in a team of processes and devices."""
+    console, by_default = team.console, settings.weights == "auto"
+    # Before anything is measured, which may take a while.
+    folder = RunFolder(team.from_first(lambda: _find_folder(settings, resume)), team.is_first)
+    share_addresses()
+    report = RunReport.read(folder.report, started) if resume else RunReport.start(list_changed(settings), started)
+    settings, choices = team.from_first(lambda: choose(settings, team.devices), "choose what the run takes")
+    team.check(settings)
+    choices = [team.choice] * bool(team.choice) + choices
+    for line in choices:
+        console.print(line)
+    report.choices += choices
+    keras.config.set_dtype_policy(settings.precision)
+    if resume:
+        with folder.hold():
+            return _resume_run(team, settings, folder, prolongs, by_default, started, callbacks, report)
+    settings, schema, train_records, val_records = _prepare_records(team, settings, None, report)
+    model = _build_new_model(team, schema, train_records, settings, by_default, report)
+    folder = RunFolder(team.from_first(lambda: RunFolder.create(settings).path), team.is_first)
+    with folder.hold():
+        if folder.writes:
+            folder.refuse_taken()  # by a run that began in the meantime
+        folder.write_start(settings, schema, train_records, val_records)
+        run = Run(
+            model, train_records, val_records, settings, folder, started, console, callbacks=callbacks, report=report, team=team
+        )
+        return _fit_and_finish(run)
+
+
+def _find_folder(settings: TrainSettings, resume: str | Path | None) -> str | Path:
+    """Where a run goes or lies; refuses what would not do before it has begun."""
+    require_loggers(settings)
+    if resume:
+        return resume
+    folder = RunFolder.name(settings)
+    folder.refuse_taken(settings.reads)
+    return folder.path
+
+
+def _build_new_model(
+    team: Team, schema: Schema, train_records: Sequence[Record], settings: TrainSettings, by_default: bool, report: RunReport
 ) -> CenterNet:
     """Builds the model of a new run, with the weights that training starts from."""
+    console = team.console
     console.print(f"weights: {settings.weights}{' (by default)' if by_default else ''}")
-    model = start_model(schema, settings, console)
-    if tiling := Tiling.of(settings.tile):
-        console.print(f"pictures are seen in {tiling}: an epoch shows one of each, evaluations look at all")
-    model.levels, model.tiling = train_records[0].levels, tiling
+    random.setstate(team.from_first(random.getstate))  # from which Keras draws the seeds of random weights
+    with team.first_ahead("fetch the weights"):
+        model = start_model(schema, settings, console)
+    team.require_same_weights(model)
+    model.levels, model.tiling = train_records[0].levels, Tiling.of(settings.tile)
+    if model.tiling:
+        console.print(f"pictures are seen in {model.tiling}: an epoch shows one of each, evaluations look at all")
     seen = cut_records(train_records, model.tiling, model.image_size)
     report.notes += warn_of_reach(console, seen, settings.image_size, measure_reach(model))
     return model
 
 
 def _resume_run(
+    team: Team,
     settings: TrainSettings,
     folder: RunFolder,
     prolongs: bool,
     by_default: bool,
     started: float,
-    console: Console,
     callbacks: Sequence[keras.callbacks.Callback],
     report: RunReport,
 ) -> TrainResult:
     """Goes on with a run from its last.keras; one that ended before anything was saved starts from its beginning."""
+    console = team.console
     has_begun = check_begun(folder, console)
     kept = folder.read_images() if has_begun else None
-    settings, schema, train_records, val_records = _prepare_records(settings, kept, console, report)
+    settings, schema, train_records, val_records = _prepare_records(team, settings, kept, report)
     if has_begun:
         model = load_last(folder, schema, settings)
+        team.require_same_weights(model)
         make_room(model, settings.max_objects)  # which an earlier version did not choose
     else:
-        model = _build_new_model(schema, train_records, settings, by_default, console, report)
-    run = Run(model, train_records, val_records, settings, folder, started, console, callbacks=callbacks, report=report)
-    run.scores.update(find_scores(folder, val_records, settings, model.trained_epochs, console))
+        model = _build_new_model(team, schema, train_records, settings, by_default, report)
+    run = Run(
+        model, train_records, val_records, settings, folder, started, console, callbacks=callbacks, report=report, team=team
+    )
+    epochs = model.trained_epochs
+    run.scores.update(team.from_first(lambda: find_scores(folder, val_records, settings, epochs, console)))
+    former = team.from_first(folder.read_settings)
     if prolongs and has_begun:
-        prolong(run, folder.read_settings())
+        prolong(run, former)
     folder.write_start(settings, schema, train_records, val_records)
     return _fit_and_finish(run)
 
@@ -180,11 +220,18 @@ def _fit_and_finish(run: Run) -> TrainResult:
 
 
 def _prepare_records(
+    team: Team, settings: TrainSettings, kept: KeptImages | None, report: RunReport
+) -> tuple[TrainSettings, Schema, list[Record], list[Record]]:
+    """A run's settings with its epochs chosen, schema, training and validation records: as process 0 reads and checks them."""
+    with native_silence():  # on JAX, too, Keras imports TensorFlow here, to seed it
+        keras.utils.set_random_seed(settings.seed)
+    return team.from_first(lambda: _read_and_check(settings, kept, team.console, report), "read and check the labels")
+
+
+def _read_and_check(
     settings: TrainSettings, kept: KeptImages | None, console: Console, report: RunReport
 ) -> tuple[TrainSettings, Schema, list[Record], list[Record]]:
     """A run's settings with its epochs chosen, schema, training and validation records: shown and checked before any step."""
-    with native_silence():  # on JAX, too, Keras imports TensorFlow here, to seed it
-        keras.utils.set_random_seed(settings.seed)
     size = check_image_size(settings.image_size, find_backbone(settings.backbone).multiple)
     schema, train_records, val_records, notes = read_records(settings, kept)
     levels = train_records[0].levels
@@ -236,10 +283,13 @@ def start_model(schema: Schema, settings: TrainSettings, console: Console) -> Ce
 def finish(run: Run) -> TrainResult:
     """The end of `train`: evaluates best.keras and writes its numbers, predictions, pictures and page."""
     folder, val_records, console = run.folder, run.val_records, run.console
+    run.team.wait_for_all()  # until best.keras is written
     model = load_model(folder.best)
     with run.report.measure("evaluation"):
-        detections = detect_records(model, val_records, run.settings.batch_size)
+        detections = detect_together(run.team, model, val_records, run.settings.batch_size)
         evaluation = evaluate(val_records, detections, model.schema)
+    if not folder.writes:
+        return TrainResult(folder, evaluation)
     write_json(folder.metrics, evaluation.to_dict(), indent=2)
     images = [{"id": r.image_id, "file_name": r.file_name, "width": r.width, "height": r.height} for r in val_records]
     write_json(folder.predictions, coco_dataset(images, detections, model.schema))

@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from centerkp.console import make_console
+from centerkp.distribution.hosts import require_one_process
 from centerkp.evaluation.evaluate import Evaluation, evaluate, ground_truth_as_detections
 from centerkp.evaluation.predictions import PredictionFile
 from centerkp.evaluation.spread import measure_spread, spread_table
@@ -57,6 +58,7 @@ def cross_validate(
         ValueError, FileNotFoundError, FileExistsError: as `train`; or images have changed since the folds were dealt.
     """
     started = monotonic() if started is None else started
+    require_one_process(settings, "folds")
     console = console or make_console()
     require_loggers(settings)
     folder = RunFolder(resume) if resume else RunFolder.name(settings)

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from centerkp.console import import_extra, make_console
+from centerkp.distribution.hosts import require_one_process
 from centerkp.settings.training import TrainSettings
 from centerkp.training.choice import choose
 from centerkp.training.run_folder import RunFolder
@@ -68,6 +69,7 @@ def search_settings(
     Raises:
         ValueError, FileNotFoundError: as `train`, where the first trial fails; or the folder holds another search.
     """
+    require_one_process(settings, "tune")
     started = monotonic() if started is None else started
     console, folder = console or make_console(), Path(settings.run)
     optuna, kept = import_extra("optuna", "tune"), folder / "trials.json"

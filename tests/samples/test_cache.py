@@ -8,6 +8,7 @@ import pytest
 import squares
 from rich.console import Console
 
+from centerkp.distribution.team import Team
 from centerkp.images.reading import read_image
 from centerkp.labels.coco import read_coco
 from centerkp.samples import cache as caching
@@ -78,7 +79,8 @@ def test_it_is_turned_on_where_reading_holds_up_the_steps(dataset, monkeypatch, 
     now = [0.0]
     monkeypatch.setattr(choosing.time, "monotonic", lambda: now[0])
     console = Console(record=True, width=200)
-    run = SimpleNamespace(settings=TrainSettings(batch_size=4, threads=2), console=console, train_records=dataset.records)
+    settings = TrainSettings(batch_size=4, threads=2)
+    run = SimpleNamespace(settings=settings, console=console, train_records=dataset.records, team=Team())
     cache = ImageCache(bound=10**9, is_active=False)
     cache(dataset.records[0].path)
     assert cache.size == 0

@@ -236,3 +236,14 @@ def test_arrivals_know_every_batch_once_and_change_none(records, make):
     assert _same(_epoch(make(records, TRAIN, 2, arrivals=arrivals, **options)), _epoch(make(records, TRAIN, 2, **options)))
     times = [arrivals.take(2, batch) for batch in range(4)]
     assert times[0] == times[3] == 0 < times[1] and times[2] > 0 == arrivals.take(2, 1)
+
+
+def test_shares_are_the_rows_of_the_whole_batches(records):
+    """Of every process its own, whoever else reads: order and augmentation are those of one process."""
+    options = {"seed": 5, "shuffle": True, "start_epoch": 2}
+    whole = _epoch(SamplePyDataset(records, TRAIN, 6, **options))
+    shares = [_epoch(SamplePyDataset(records, TRAIN, 6, share=(i, 3), **options)) for i in range(3)]
+    for number, (image, truth) in enumerate(whole):
+        np.testing.assert_array_equal(image, np.concatenate([one[number][0] for one in shares]))
+        for name in truth:
+            np.testing.assert_array_equal(truth[name], np.concatenate([one[number][1][name] for one in shares]))

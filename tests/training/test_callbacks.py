@@ -6,6 +6,7 @@ import pytest
 from rich.console import Console
 from scored_objects import SCHEMA, random_records
 
+from centerkp.distribution.team import Team
 from centerkp.evaluation.evaluate import ground_truth_as_detections
 from centerkp.report.run_report import RunReport
 from centerkp.settings.training import TrainSettings
@@ -45,7 +46,7 @@ def test_no_smaller_size_is_proposed_for_short_runs_and_where_there_is_none(monk
 def test_an_evaluation_tells_the_model_its_thresholds(monkeypatch):
     records = random_records(SCHEMA, images=4, missing=["nut"])
     found = [[replace(d, score=0.1) for d in one] for one in ground_truth_as_detections(records, SCHEMA)]
-    monkeypatch.setattr(callbacks, "detect_records", lambda *_: found)
+    monkeypatch.setattr(callbacks, "detect_together", lambda *_: found)
     monkeypatch.setattr(callbacks, "digest_records", lambda _: "")
     run = Run(None, records, records, TrainSettings(batch_size=2), None, started=0.0, console=None)
     end = EpochEnd(run, validation_batches=None, rows=[], interruption=None)
@@ -73,7 +74,13 @@ def count_saves(monkeypatch, saving, save_every):
 
     monkeypatch.setattr(callbacks.time, "monotonic", lambda: now)
     monkeypatch.setattr(callbacks, "digest_records", lambda _: "")
-    about = {"settings": TrainSettings(save_every=save_every), "val_records": [], "steps": 720, "report": RunReport()}
+    about = {
+        "settings": TrainSettings(save_every=save_every),
+        "val_records": [],
+        "steps": 720,
+        "report": RunReport(),
+        "team": Team(),
+    }
     run = SimpleNamespace(save_last=save_last, **about)
     end = EpochEnd(run, validation_batches=None, rows=[], interruption=SimpleNamespace(signal=None))
     end.set_model(SimpleNamespace(unfinished=None, weights=[], metrics_variables=[], jax_state_sync=lambda: None))

@@ -1,6 +1,5 @@
 """What a run takes by itself, on machines that are described here."""
 
-import subprocess
 from types import SimpleNamespace
 
 import numpy as np
@@ -98,6 +97,14 @@ def test_precision(machine):
         )
 
 
+def test_memory_is_counted_for_the_share_of_a_device(machine):
+    machine(("gpu:0", 24.0))
+    settings, lines = choose(TrainSettings(), devices=8)
+    assert (settings.backbone, settings.batch_size) == ("hourglass_104", 8) and "needs 7 for 1 images" in lines[0]
+    settings, _ = choose(TrainSettings())
+    assert settings.batch_size == 4
+
+
 def test_what_is_given_is_kept(machine):
     machine(("gpu:0", 80.0))
     settings, lines = choose(TrainSettings(backbone="hourglass_10", precision="float32"))
@@ -107,19 +114,6 @@ def test_what_is_given_is_kept(machine):
 
 def test_this_machine():
     assert 0 < choice.measure_convolution("float32") < 10
-    found = choice.find_accelerator()
-    assert found is None or found[1] is None or found[1] > 1
-
-
-def test_memory_of_a_gpu(monkeypatch):
-    """As the driver's tool lists it: the smallest of several, nothing where it fails."""
-    answers = iter(["81559\n24576\n", "No devices were found\n"])
-    monkeypatch.setattr(choice.shutil, "which", lambda name: "/usr/bin/nvidia-smi")
-    monkeypatch.setattr(subprocess, "run", lambda *a, **k: subprocess.CompletedProcess(a, 0, next(answers), ""))
-    monkeypatch.setattr(choice.keras.distribution, "list_devices", lambda: ["cpu:0", "gpu:0"])
-    monkeypatch.setattr(choice.keras.backend, "backend", lambda: "tensorflow")
-    assert choice.find_accelerator() == ("gpu:0", pytest.approx(25.77, abs=0.01))
-    assert choice.find_accelerator() == ("gpu:0", None)
 
 
 @pytest.mark.parametrize("images, batch, epochs, why", [

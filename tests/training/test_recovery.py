@@ -12,12 +12,12 @@ from rich.console import Console
 import centerkp
 from centerkp.demo.scenes import write_demo
 from centerkp.images.reading import read_image
+from centerkp.model.gradients import measure_batches
 from centerkp.samples.sample import Sampler
 from centerkp.schema import Schema
 from centerkp.training import recovery
 from centerkp.training import train as training
 from centerkp.training.callbacks import EpochEnd
-from centerkp.training.gradients import measure_batches
 from centerkp.training.optimizer import rate_at
 from centerkp.training.post_mortem import Autopsy, explain
 from centerkp.training.recovery import _advise

@@ -10,6 +10,7 @@ import pytest
 
 from centerkp.cli import train as train_command
 from centerkp.console import make_console
+from centerkp.distribution.team import Team
 from centerkp.images.sensors import Levels
 from centerkp.report.run_report import RunReport
 from centerkp.settings.training import TrainSettings
@@ -54,7 +55,9 @@ def test_the_model_keeps_what_training_saw(monkeypatch):
     monkeypatch.setattr(train, "measure_reach", lambda model: 0)
     monkeypatch.setattr(train, "warn_of_reach", lambda *_: [])
     records = [SimpleNamespace(levels=Levels(1, 2))]
-    model = train._build_new_model(None, records, TrainSettings(coco="a.json"), False, make_console(), RunReport())
+    model = train._build_new_model(
+        Team(console=make_console()), None, records, TrainSettings(coco="a.json"), False, RunReport()
+    )
     assert model.levels == Levels(1, 2)
 
 

@@ -1,6 +1,6 @@
 """Pictures much larger than the network's input: looked at tile by tile, and what is found becomes one result."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -10,6 +10,8 @@ from centerkp.images.tiling import Tile, Tiling
 from centerkp.inference.detector import Detector
 from centerkp.inference.rivals import group_rivals
 from centerkp.results import to_source
+
+LEAST_SCORE = 0.001  # of objects in a tile: hundreds of tiles give their hundred each, of which nearly all are nothing
 
 
 def choose_tiling(stored: Tiling | None, tile: int | None, overlap: float | None) -> Tiling | None:
@@ -33,17 +35,14 @@ def detect_tiles(detector: Detector, tiling: Tiling, image: np.ndarray, rows: in
         Arrays as `codec.decode.decode` gives them for one image, in pixels of the picture; a row for each object.
     """
     tiles = tiling.cut(image.shape[1], image.shape[0], detector.image_size)
-    found = []
-    for start in range(0, len(tiles), rows):
-        chosen = tiles[start : start + rows]
-        found += zip(chosen, _detect_step(detector, tiling, image, chosen, rows), strict=True)
-    return join_tiles(found)
+    steps = (tiles[start : start + rows] for start in range(0, len(tiles), rows))
+    return join_tiles(pair for chosen in steps for pair in _detect_step(detector, tiling, image, chosen, rows))
 
 
 def _detect_step(
     detector: Detector, tiling: Tiling, image: np.ndarray, tiles: Sequence[Tile], rows: int
-) -> Iterator[dict[str, np.ndarray]]:
-    """Shows tiles of a picture to the network in one step; the objects of each in pixels of the picture."""
+) -> Iterator[tuple[Tile, dict[str, np.ndarray]]]:
+    """Shows tiles of a picture to the network in one step; each with its objects in pixels of the picture."""
     width, height = detector.image_size
     canvases, sizes = np.zeros((rows, height, width, 3), np.uint8), np.full((rows, 2), (width, height), np.float32)
     scale, affines = tiling.scale(detector.image_size), []
@@ -56,28 +55,40 @@ def _detect_step(
         affines.append(geometry.compose(geometry.translation(-tile.x, -tile.y), affine))
     decoded = detector.predict_on_batch({"image": canvases, "valid_size": sizes})
     decoded = {name: np.asarray(values) for name, values in decoded.items()}
-    for row, affine in enumerate(affines):
-        kept = decoded["scores"][row] > 0
-        yield to_source({name: values[row][kept] for name, values in decoded.items()}, affine)
+    for row, (tile, affine) in enumerate(zip(tiles, affines, strict=True)):
+        kept = decoded["scores"][row] >= LEAST_SCORE
+        yield tile, to_source({name: values[row][kept] for name, values in decoded.items()}, affine)
 
 
-def join_tiles(found: Sequence[tuple[Tile, Mapping[str, np.ndarray]]]) -> dict[str, np.ndarray]:
+def join_tiles(found: Iterable[tuple[Tile, Mapping[str, np.ndarray]]]) -> dict[str, np.ndarray]:
     """The objects of all tiles of a picture, each once.
 
     Of objects that are one and the same by the rule of test-time augmentation (class, overlap and keypoints, see `rivals`),
-    that stays which lies deepest in its tile, where the least of it is cut off.
+    that stays which lies deepest in its tile, where the least of it is cut off. Each tile is compared with those before it
+    alone: all pairs of a large picture would fill the memory.
     """
-    parts, sources, depths = [], [], []
+    joined: dict[str, np.ndarray] = {}
+    sources, depths = np.zeros(0, int), np.zeros(0)
     for number, (tile, objects) in enumerate(found):
         depth = _measure_depth(tile, objects["boxes"])
         kept = depth >= 0
-        parts.append({name: values[kept] for name, values in objects.items()})
-        sources.append(np.full(kept.sum(), number))
-        depths.append(depth[kept])
-    joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    depth = np.concatenate(depths)
-    groups = group_rivals(joined, np.concatenate(sources))
-    return {name: values[[max(group, key=depth.__getitem__) for group in groups]] for name, values in joined.items()}
+        new = {name: values[kept] for name, values in objects.items()}
+        joined = {name: np.concatenate([joined[name], new[name]]) for name in new} if joined else new
+        sources, depths = np.append(sources, np.full(kept.sum(), number)), np.append(depths, depth[kept])
+        near = np.flatnonzero(_lie_inside(tile, joined["boxes"]))
+        groups = group_rivals({name: values[near] for name, values in joined.items()}, sources[near])
+        stays = np.ones(len(sources), bool)
+        for group in (near[rows] for rows in groups if len(rows) > 1):
+            stays[group] = group == group[depths[group].argmax()]
+        joined = {name: values[stays] for name, values in joined.items()}
+        sources, depths = sources[stays], depths[stays]
+    return joined
+
+
+def _lie_inside(tile: Tile, boxes_xyxy: np.ndarray) -> np.ndarray:
+    """(N,) bool: whether the middles of boxes (N, 4) lie in a tile."""
+    middles = (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2 - (tile.x, tile.y)
+    return np.all((middles >= 0) & (middles <= (tile.width, tile.height)), axis=1)
 
 
 def _measure_depth(tile: Tile, boxes_xyxy: np.ndarray) -> np.ndarray:

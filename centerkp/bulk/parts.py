@@ -69,7 +69,9 @@ class Worker:
 
         `fault` is a sentence where the part could not be done at all, which ends the run: not for a picture, that is a row.
         """
-        part, answer = int(batch["part"][0]), {"images": 0, "objects": 0, "unread": 0, "error": "", "least": "", "fault": ""}
+        part = int(batch["part"][0])
+        answer: dict[str, Any] = {"parts": 1, "images": 0, "objects": 0, "unread": 0}
+        answer |= {"error": "", "least": "", "fault": "", "started": 0.0}
         try:
             if self._loaded is None:
                 import_quietly("keras")
@@ -82,8 +84,7 @@ class Worker:
         except Exception as error:  # Ray would wrap it in pages of its own
             ours = isinstance(error, ValueError | OSError)
             answer["fault"] = str(error) if ours else f"{part_name(part)}: {type(error).__name__}: {error}"
-        answer |= {"started": answer.get("started", 0.0), "ended": time.time()}
-        return {name: [value] for name, value in answer.items()}
+        return {name: [value] for name, value in (answer | {"ended": time.time()}).items()}
 
     def _write_part(self, part: int, answer: dict) -> None:
         """Predicts the pictures of a part and writes their rows, and counts them in `answer`."""
@@ -114,8 +115,8 @@ def make_schema() -> Any:
     point = {"keypoint": text, "x": number, "y": number, "keypoint_score": number, "keypoint_deviation": number}
     found = {"class_name": text, "score": number, "x0": number, "y0": number, "x1": number, "y1": number}
     found["keypoints"] = pa.list_(pa.struct(point.items()))
-    row = {"image": text, "width": pa.int32(), "height": pa.int32(), "error": text, "objects": pa.list_(pa.struct(found.items()))}
-    return pa.schema(row.items())
+    row = {"image": text, "width": pa.int32(), "height": pa.int32(), "error": text}
+    return pa.schema((row | {"objects": pa.list_(pa.struct(found.items()))}).items())
 
 
 def make_row(result: ImageResult, max_objects: int | None) -> dict:

@@ -114,7 +114,7 @@ def find_root(source: str) -> tuple[Any, str]:
     try:
         kind = files.get_file_info(place).type
     except OSError as error:
-        raise ValueError(f"{source}: found a store that does not answer ({error}), expected access; check the address.") from None
+        raise ValueError(f"{source}: found no answer ({error}), expected access; check the address.") from None
     return files, place if kind == fs.FileType.Directory else place.rpartition("/")[0]
 
 
@@ -176,7 +176,7 @@ def _unpack_tar(file: Any) -> Iterator[tuple[str, bytes]]:
         for member in archive:
             if member.isfile() and tell_kind(member.name) == "picture":
                 yield member.name, archive.extractfile(member).read()
-            archive.members.clear()  # which would hold every one of them to the end
+            archive.members = []  # type: ignore[attr-defined]  # which would hold every one of them to the end
 
 
 def _unpack_parquet(file: Any) -> Iterator[tuple[str, bytes]]:

@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument(
         "--weights",
         metavar="MODEL",
-        help="a .keras file or an exported model, where every machine finds it (default: best.keras of the newest run in runs/)",
+        help="a .keras file or an exported model, found by every machine (default: best.keras of the newest run in runs/)",
     )
     model.add_argument("--batch-size", type=int, default=8, metavar="N", help="images per step (default: 8)")
     objects = parser.add_argument_group("objects")
@@ -40,9 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     outputs.add_argument("--overwrite", action="store_true", help="replace what another run, or nobody's, left in it")
     machines = parser.add_argument_group("machines")
-    machines.add_argument("--address", help="of a Ray cluster, or auto (default: one is started on this machine, for this run)")
+    machines.add_argument("--address", help="of a Ray cluster (default: one is started on this machine for this run)")
     machines.add_argument(
-        "--workers", type=int, metavar="N", help="processes with the model (default: one for each GPU, or else for each machine)"
+        "--workers", type=int, metavar="N", help="processes with the model (default: one for each GPU, else for each machine)"
     )
 
 

@@ -56,6 +56,7 @@ EVERY = [
     "export run/best.keras --format litert --out m.tflite",
     "export run/best.keras --format onnx --out m.onnx",
     "infer data/images --weights m.onnx",
+    "bulk data/images --weights m.onnx --out bulk",
     "check data/train.json --html check.html",
     "review run/best.keras --coco data/train.json",
     "show data/train.json --targets --augment",

@@ -60,7 +60,9 @@ def made(tmp_path_factory):
     for seed in range(12):
         (folder / "sub" / f"{seed:02d}.png").write_bytes(draw_picture(seed))
     (folder / "sub" / "05b.png").write_bytes(b"no picture")
-    write_tar(folder / "t.tar", {f"{n}.{e}": draw_picture(n) if e == "png" else b"{}" for n in range(3) for e in ("json", "png")})
+    write_tar(
+        folder / "t.tar", {f"{n}.{e}": draw_picture(n) if e == "png" else b"{}" for n in range(3) for e in ("json", "png")}
+    )
     table = {"label": [3, 4], "image": pa.array([{"bytes": draw_picture(n), "path": "a.png"} for n in range(2)])}
     pq.write_table(pa.table(table), folder / "p.parquet")
     write_records(folder / "r.tfrecord-00000-of-00001", ["named.png", ""])

@@ -43,7 +43,9 @@ def test_another_run_is_refused(job, tmp_path, what):
     part = tmp_path / "out" / "part-000001.parquet"
     part.write_bytes(b"done")
     OTHERS[what](tmp_path, job)
-    with pytest.raises(FileExistsError, match=f"out: found results of a run with another {what}, expected none, or of this one"):
+    with pytest.raises(
+        FileExistsError, match=f"out: found results of a run with another {what}, expected none, or of this one"
+    ):
         begin(job)
     assert part.read_bytes() == b"done"
     assert begin(job, overwrite=True) == set() and not part.exists()

@@ -1,5 +1,6 @@
 """Whole runs under a Ray that is started once: workers that die, a driver that is killed, and what the user is told."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -29,6 +30,7 @@ def ray():
 
 @pytest.fixture()
 def command(source, model, tmp_path):
+    gc.collect()  # the workers of the run before end with Ray's handles of them, which cycles hold where one has died
     return ["bulk", str(source), "--weights", str(model), "--out", str(tmp_path / "out"), "--score", "0.01", "--part-size", "4"]
 
 
@@ -59,6 +61,7 @@ def test_workers_that_die(command, tmp_path, capsys, monkeypatch):
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("part-*")}
     assert died.exists() and len(before) == 6
     monkeypatch.undo()
+    gc.collect()
     assert main(command) == 0
     assert "16 files in 7 parts, 6 of them done" in say(capsys)
     names = [row["image"] for row in read_rows(tmp_path / "out")]

@@ -20,7 +20,12 @@ def test_kinds_by_name():
 def test_parts_are_of_one_size_and_packed_files_are_their_own(source):
     notes = []
     listed = list_parts(str(source), 5, notes.append).to_pylist()
-    assert [row["path"] for row in listed] == ["p.parquet", "r.tfrecord-00000-of-00001", *sorted([*FILES, "sub/05b.png"]), "t.tar"]
+    assert [row["path"] for row in listed] == [
+        "p.parquet",
+        "r.tfrecord-00000-of-00001",
+        *sorted([*FILES, "sub/05b.png"]),
+        "t.tar",
+    ]
     assert [row["part"] for row in listed] == [0, 1, *[2] * 5, *[3] * 5, *[4] * 3, 5]
     assert all(row["size"] == (source / row["path"]).stat().st_size for row in listed)
     assert notes == ["left out: 1 other file, such as notes.txt"]
@@ -33,7 +38,9 @@ def test_nothing_to_read(tmp_path):
         list_parts(str(tmp_path), 5, print)
     with pytest.raises(FileNotFoundError, match="nowhere: found no picture, expected"):
         list_parts(str(tmp_path / "nowhere"), 5, print)
-    with pytest.raises(ValueError, match="ftps://x/y: found an address that cannot be opened .*; check it, and the access to it."):
+    with pytest.raises(
+        ValueError, match="ftps://x/y: found an address that cannot be opened .*; check it, and the access to it."
+    ):
         list_parts("ftps://x/y", 5, print)
 
 

@@ -25,7 +25,7 @@ def refuse_place_of_results(job: Job, overwrite: bool) -> None:
         refuse_place(Path(root))
     if files == source and f"{root}/".startswith(f"{place}/"):
         raise ValueError(
-            f"{job.out}: found as output inside the folder to read, whose files are never changed, nor added to; choose "
+            f"{job.out}: found as output inside {job.source}, the files to read, which are never changed, nor added to; choose "
             "another place."
         )
     names = _find_results(job)

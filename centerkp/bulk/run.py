@@ -1,6 +1,5 @@
 """The run over all parts: what is done already, and a pool of workers under Ray for what is missing."""
 
-import logging
 import os
 import secrets
 from collections.abc import Iterator
@@ -112,7 +111,6 @@ def connect_ray(address: str | None) -> Iterator[Any]:
         ray.init(**own, logging_level="error", log_to_driver=False)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars, context.max_errored_blocks = False, -1
-    logging.getLogger("ray.data").setLevel("ERROR")
     try:
         yield ray
     finally:

@@ -1,6 +1,7 @@
 """Whole runs under a Ray that is started once: workers that die, a driver that is killed, and what the user is told."""
 
 import gc
+import logging
 import os
 import signal
 import subprocess
@@ -21,11 +22,14 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module", autouse=True)
 def ray():
+    """Without its log: pytest keeps the records, their tracebacks keep the workers of one run, and the next waits for theirs."""
+    logging.disable(logging.ERROR)
     connection = bulk_run.connect_ray(None)
     with native_silence():
         ray = connection.__enter__()
     yield ray
     connection.__exit__(None, None, None)
+    logging.disable(logging.NOTSET)
 
 
 @pytest.fixture()

@@ -81,8 +81,8 @@ def test_what_stands_before_damage_is_read(source, name):
 def test_which_column_has_the_pictures_must_be_clear(source):
     pq.write_table(pa.table({"a": [b"x"], "b": [b"y"]}), source / "two.parquet")
     assert names_and_errors(source, "two.parquet")[1] == [
-        "two.parquet: could not be read (columns of bytes: found ['a', 'b'], expected one, the pictures), expected a whole file; "
-        "copy it again."
+        "two.parquet: could not be read (columns of bytes: found ['a', 'b'], expected one, the pictures), expected a whole "
+        "file; copy it again."
     ]
 
 

@@ -44,7 +44,7 @@ for command in json.load(open("commands.json")):
     assert code in (0, None) or command.startswith(("check", "export")) and code in (1, 2), (command, code)
 """
 # Variables that others than users set, and by which these packages would behave otherwise than at home.
-HEEDED = ("XDG_", "NNCF_", "NO_ALBU", "CI", "KERAS_HOME", "WANDB_", "MLFLOW_", "DO_NOT_TRACK")
+HEEDED = ("XDG_", "NNCF_", "NO_ALBU", "CI", "KERAS_HOME", "WANDB_", "MLFLOW_", "RAY_", "DO_NOT_TRACK")
 EVERY = [
     "demo --epochs 1 --run run",
     "train --resume run",

@@ -18,7 +18,8 @@ from centerkp.inference.model_loading import load_detector
 from centerkp.results import Detection
 from centerkp.writing import replacing
 
-MANIFEST = "manifest.parquet"  # which files are which part, and of which model the results are
+# Which files are which part, and of which model the results are; who reads a folder of Parquet leaves out such names.
+MANIFEST = "_manifest.parquet"
 ROWS = 500  # of a part that wait in memory to be written
 
 

@@ -1,5 +1,6 @@
 """The run over all parts: what is done already, and a pool of workers under Ray for what is missing."""
 
+import math
 import os
 import secrets
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from centerkp.bulk.parts import Job, Worker, part_name
 from centerkp.bulk.results import make_manifest, open_results, refuse_place_of_results
@@ -64,24 +65,26 @@ def _make_absolute(address: str) -> str:
 
 def _run_missing(job: Job, missing: list[int], workers: int | None, address: str | None, console: Console) -> None:
     """Has the missing parts done, and says on the console how it goes and what came of it."""
-    total, started, ended = {"images": 0, "objects": 0, "unread": 0, "parts": 0}, [], 0.0
-    columns = [TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TimeRemainingColumn()]
+    total, begun, ended = {"images": 0, "objects": 0, "unread": 0, "parts": 0}, math.inf, 0.0
+    columns = [
+        TextColumn("{task.description}"),
+        BarColumn(20),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    ]
     progress, fault, error = Progress(*columns, console=console, transient=True), "", ""
-    with (
-        native_silence(),
-        connect_ray(address) as ray,
-        progress,
-    ):  # what Ray writes about workers that it ends itself helps nobody
+    with native_silence(), connect_ray(address) as ray, progress:  # Ray writes much about workers that it ends itself
         task = progress.add_task("parts", total=len(missing))
         for row in _start_pool(ray, job, missing, workers, console):
             if fault := row["fault"]:
                 break
-            if not started:
+            if not total["parts"]:
                 console.print(row["least"])
-            started, ended = [*started[:1], row["started"]], max(ended, row["ended"])
             total = {name: count + row[name] for name, count in total.items()}
             error = error or row["error"]
-            rate = total["images"] / max(ended - min(started), 1e-9)
+            begun, ended = min(begun, row["started"]), max(ended, row["ended"])
+            rate = total["images"] / max(ended - begun, 1e-9)
             progress.update(task, advance=1, description=f"{total['images']} images, {rate:.1f} images/s, parts")
     if fault:
         raise ValueError(fault)

@@ -64,7 +64,7 @@ def test_what_ends_the_run_is_said_in_a_sentence(source, model, tmp_path):
     assert "bad.keras" in answer["fault"] and answer["images"] == 0
     (answer,) = do_all(Job(str(source / "t.tar"), str(model), str(tmp_path / "out2"), score=7), 6)[1]
     assert answer["fault"] == "score: found 7, expected a number from 0 to 1."
-    assert sorted(path.name for path in (tmp_path / "out2").iterdir()) == ["manifest.parquet"]
+    assert sorted(path.name for path in (tmp_path / "out2").iterdir()) == ["_manifest.parquet"]
 
 
 def test_into_a_store():

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module", autouse=True)
 def ray():
-    """Without its log: pytest keeps the records, their tracebacks keep the workers of one run, and the next waits for theirs."""
+    """Without its log: pytest keeps its records, their tracebacks keep the workers of a run, and the next waits for theirs."""
     logging.disable(logging.ERROR)
     connection = bulk_run.connect_ray(None)
     with native_silence():
@@ -106,7 +106,8 @@ def test_numbers_that_cannot_be(command, capsys):
 
 
 def test_without_ray(command, capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "pyarrow.fs", None)
+    monkeypatch.delitem(sys.modules, "pyarrow.fs")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
     assert main(command) == 2
     assert "run: pip install 'centerkp[ray]'" in capsys.readouterr().err
 

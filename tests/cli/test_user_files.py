@@ -242,7 +242,7 @@ FOREIGN = {
     "sigmas": "s.json", "label_map": "map.pbtxt", "tfrecord": "x.record", "convert": "m.keras", "export onnx": "m.onnx",
     "export openvino": "m.bin", "export litert": "m.tflite", "export saved_model": "m", "eval": "report.html",
     "report": "page.html", "report several": "page.html",
-    "bulk": "manifest.parquet", "infer": "images/1.png", "infer video": "videos/c.mp4",
+    "bulk": "_manifest.parquet", "infer": "images/1.png", "infer video": "videos/c.mp4",
     "train": "run/settings.json", "train folds": "run/settings.json", "demo": "demo/notes.txt",
     "tune": "tune/trials.json", "import": "i.json", "export_labels": "yolo",
 }  # fmt: skip

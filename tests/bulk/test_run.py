@@ -96,7 +96,7 @@ def test_a_fault_of_the_model_ends_the_run(command, tmp_path, capsys):
     Path(command[3]).write_bytes(b"no model")
     assert main(command) == 2
     error = capsys.readouterr().err
-    assert "bad.keras: found" in error and "Traceback" not in error and len(error.strip().splitlines()) == 1
+    assert "bad.keras: not a readable centerkp model" in error and "Traceback" not in error and len(error.strip().splitlines()) == 1
 
 
 def test_numbers_that_cannot_be(command, capsys):
@@ -106,8 +106,10 @@ def test_numbers_that_cannot_be(command, capsys):
 
 
 def test_without_ray(command, capsys, monkeypatch):
-    monkeypatch.delitem(sys.modules, "pyarrow.fs")
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    def miss(name):
+        raise ModuleNotFoundError(name=name.split(".")[0])
+
+    monkeypatch.setattr("centerkp.console.import_module", miss)
     assert main(command) == 2
     assert "run: pip install 'centerkp[ray]'" in capsys.readouterr().err
 

@@ -158,7 +158,7 @@ def kill_and_go_on(folder: Path, common: list[str], options: argparse.Namespace)
     worker = next(one for one in first.children() if "MapWorker" in " ".join(one.cmdline()))
     worker.kill()
     wait_for(out, parts // 2, first)
-    done, family = {path: path.stat().st_mtime_ns for path in out.glob("part-*.parquet")}, first.children()
+    done, family = {path: path.stat().st_mtime_ns for path in out.glob("predictions-*.parquet")}, first.children()
     first.process.send_signal(signal.SIGKILL)
     first.process.wait()
     _, left = psutil.wait_procs(family, 60)
@@ -176,7 +176,7 @@ def kill_and_go_on(folder: Path, common: list[str], options: argparse.Namespace)
 
 
 def wait_for(out: Path, count: int, command: Command) -> None:
-    while len(list(out.glob("part-*.parquet"))) < count:
+    while len(list(out.glob("predictions-*.parquet"))) < count:
         if command.process.poll() is not None:
             raise ChildProcessError(f"ended before {count} parts were done")
         time.sleep(0.05)
@@ -184,8 +184,8 @@ def wait_for(out: Path, count: int, command: Command) -> None:
 
 def compare(out: Path, predictions: Path, images: int) -> dict[str, str]:
     """The largest differences of boxes, scores and keypoints; raises unless both found the same objects in all images once."""
-    rows = {row["image"]: row for path in sorted(out.glob("part-*.parquet")) for row in pq.read_table(path).to_pylist()}
-    counts = sum(pq.read_metadata(path).num_rows for path in out.glob("part-*.parquet"))
+    rows = {row["image"]: row for path in sorted(out.glob("predictions-*.parquet")) for row in pq.read_table(path).to_pylist()}
+    counts = sum(pq.read_metadata(path).num_rows for path in out.glob("predictions-*.parquet"))
     content = json.loads(predictions.read_text())
     assert len(rows) == counts == images == len(content["images"]), (len(rows), counts, images, len(content["images"]))
     names = {one["id"]: one["name"] for one in content["categories"]}

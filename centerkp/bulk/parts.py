@@ -37,8 +37,8 @@ class Job:
 
 
 def part_name(part: int) -> str:
-    """The name of a part's file among the results."""
-    return f"part-{part:06d}.parquet"
+    """The name of a part's file among the results; half written it is called otherwise."""
+    return f"predictions-{part:06d}.parquet"
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ def _find_results(job: Job) -> list[str]:
     fs = import_extra("pyarrow.fs", "ray")
     files, root = open_place(job.out)
     names = [one.base_name for one in files.get_file_info(fs.FileSelector(root, allow_not_found=True))]
-    return sorted(name for name in names if name == MANIFEST or name.startswith("part-") and name.endswith(".parquet"))
+    return sorted(name for name in names if name == MANIFEST or re.fullmatch(r"predictions-\d{6,}\.parquet", name))
 
 
 def _read_manifest(job: Job) -> Any:

@@ -24,9 +24,9 @@ def begin(job, part_size=2, overwrite=False) -> set[str]:
 
 def test_the_same_run_goes_on(job, tmp_path):
     assert begin(job) == set()
-    (tmp_path / "out" / "part-000001.parquet").write_bytes(b"done")
-    assert begin(job) == {MANIFEST, "part-000001.parquet"}
-    assert begin(job, overwrite=True) == {MANIFEST, "part-000001.parquet"}
+    (tmp_path / "out" / "predictions-000001.parquet").write_bytes(b"done")
+    assert begin(job) == {MANIFEST, "predictions-000001.parquet"}
+    assert begin(job, overwrite=True) == {MANIFEST, "predictions-000001.parquet"}
 
 
 OTHERS = {
@@ -40,7 +40,7 @@ OTHERS = {
 @pytest.mark.parametrize("what", OTHERS)
 def test_another_run_is_refused(job, tmp_path, what):
     begin(job)
-    part = tmp_path / "out" / "part-000001.parquet"
+    part = tmp_path / "out" / "predictions-000001.parquet"
     part.write_bytes(b"done")
     OTHERS[what](tmp_path, job)
     with pytest.raises(
@@ -55,14 +55,14 @@ def test_another_run_is_refused(job, tmp_path, what):
 def test_parts_of_another_size_are_another_run_but_none_is_lost_without_parts(job, tmp_path):
     begin(job)
     assert begin(job, part_size=1) == set()
-    (tmp_path / "out" / "part-000000.parquet").write_bytes(b"done")
+    (tmp_path / "out" / "predictions-000000.parquet").write_bytes(b"done")
     with pytest.raises(FileExistsError, match="another files"):
         begin(job, part_size=2)
 
 
 def test_files_of_others_are_refused(job, tmp_path):
-    (tmp_path / "out" / "part-000000.parquet").write_bytes(b"precious")
-    with pytest.raises(FileExistsError, match="part-000000.parquet: found a file of this name that no earlier run"):
+    (tmp_path / "out" / "predictions-000000.parquet").write_bytes(b"precious")
+    with pytest.raises(FileExistsError, match="predictions-000000.parquet: found a file of this name that no earlier run"):
         begin(job)
     assert begin(job, overwrite=True) == set()
     assert [path.name for path in (tmp_path / "out").iterdir()] == [MANIFEST]

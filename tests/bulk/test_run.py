@@ -39,7 +39,7 @@ def command(source, model, tmp_path):
 
 
 def read_rows(out) -> list[dict]:
-    return [row for path in sorted(out.glob("part-*.parquet")) for row in pq.read_table(path).to_pylist()]
+    return [row for path in sorted(out.glob("predictions-*.parquet")) for row in pq.read_table(path).to_pylist()]
 
 
 def say(capsys) -> str:
@@ -62,7 +62,7 @@ def test_workers_that_die(command, tmp_path, capsys, monkeypatch):
     assert main(command) == 2
     error = capsys.readouterr().err
     assert "found 6 of 7 parts done, expected all: the workers of the others died 2 times" in error
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("part-*")}
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("predictions-*")}
     assert died.exists() and len(before) == 6
     monkeypatch.undo()
     gc.collect()
@@ -78,7 +78,7 @@ def test_a_killed_run_is_gone_on_with(command, tmp_path, capsys):
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
     killed = subprocess.Popen([sys.executable, "-m", "centerkp", *command], env=environment, start_new_session=True)
     until = time.monotonic() + 240
-    while not list(out.glob("part-*.parquet")) and killed.poll() is None and time.monotonic() < until:
+    while not list(out.glob("predictions-*.parquet")) and killed.poll() is None and time.monotonic() < until:
         time.sleep(0.01)
     killed.kill()
     assert killed.wait() == -signal.SIGKILL
@@ -96,7 +96,11 @@ def test_a_fault_of_the_model_ends_the_run(command, tmp_path, capsys):
     Path(command[3]).write_bytes(b"no model")
     assert main(command) == 2
     error = capsys.readouterr().err
-    assert "bad.keras: not a readable centerkp model" in error and "Traceback" not in error and len(error.strip().splitlines()) == 1
+    assert (
+        "bad.keras: not a readable centerkp model" in error
+        and "Traceback" not in error
+        and len(error.strip().splitlines()) == 1
+    )
 
 
 def test_numbers_that_cannot_be(command, capsys):

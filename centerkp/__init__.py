@@ -15,6 +15,8 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 # MLflow counts how it is used, and Weights & Biases sends its errors to its makers, whatever they are asked to log;
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ["WANDB_ERROR_REPORTING"] = "false"
+# Ray tells its makers on what machines it runs;
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 # OpenVINO and NNCF report their use and leave ~/intel behind, but not where the package that does so is not to be found.
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 

@@ -49,7 +49,7 @@ def native_silence() -> Iterator[None]:
         os.dup2(heard.fileno(), 2)
         try:
             yield
-        except (ValueError, FileNotFoundError, RuntimeError):
+        except (ValueError, FileNotFoundError, RuntimeError, KeyboardInterrupt):
             raise  # these say enough by themselves
         except BaseException:
             heard.seek(0)

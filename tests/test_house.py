@@ -17,7 +17,7 @@ LADDER = (
     ("model", "doctor", "samples", "tfrecord"),
     ("drawing", "weights", "runtimes"),
     ("inference",),
-    ("evaluation",),
+    ("evaluation", "bulk"),
     ("settings",),
     ("report", "distribution"),
     ("training", "export"),

@@ -44,7 +44,7 @@ for command in json.load(open("commands.json")):
     assert code in (0, None) or command.startswith(("check", "export")) and code in (1, 2), (command, code)
 """
 # Variables that others than users set, and by which these packages would behave otherwise than at home.
-HEEDED = ("XDG_", "NNCF_", "NO_ALBU", "CI", "KERAS_HOME", "WANDB_", "MLFLOW_", "DO_NOT_TRACK")
+HEEDED = ("XDG_", "NNCF_", "NO_ALBU", "CI", "KERAS_HOME", "WANDB_", "MLFLOW_", "RAY_", "DO_NOT_TRACK")
 EVERY = [
     "demo --epochs 1 --run run",
     "train --resume run",
@@ -56,6 +56,7 @@ EVERY = [
     "export run/best.keras --format litert --out m.tflite",
     "export run/best.keras --format onnx --out m.onnx",
     "infer data/images --weights m.onnx",
+    "bulk data/images --weights m.onnx --out bulk",
     "check data/train.json --html check.html",
     "review run/best.keras --coco data/train.json",
     "show data/train.json --targets --augment",

@@ -22,6 +22,7 @@ COMMANDS = (
     "train",
     "tune",
     "infer",
+    "bulk",
     "eval",
     "report",
     "export",

@@ -92,6 +92,7 @@ def commands(own: Path, out: Path, models) -> dict[str, list]:
         "report several": ["report", own / "ended", own / "ended", "--out", out / "page.html"],
         "infer": ["infer", images, "--weights", models.keras, "--out", out, "--csv"],
         "infer video": ["infer", own / "videos", "--weights", models.keras, "--out", out],
+        "bulk": ["bulk", images, "--weights", models.keras, "--out", out],
         "train": ["train", "--coco", ann, "--val", own / "val" / "val.json", "--run", out / "run", "--weights", "none",
                   "--backbone", "hourglass_10", "--image-size", 32, "--epochs", 1, "--batch-size", 2],
         "train folds": ["train", "--coco", ann, "--folds", 2, "--group-by", r"(\d)", "--run", out / "run", "--weights", "none",
@@ -217,6 +218,7 @@ OWN_INPUTS = {
     "infer picture": ["infer", "images/1.png", "--weights", "{keras}", "--out", "."],
     "infer video": ["infer", "videos/c.mp4", "--weights", "{keras}", "--out", "."],
     "infer list": ["infer", "list.txt", "--weights", "{keras}", "--out", "."],
+    "bulk": ["bulk", "images", "--weights", "{keras}", "--out", "images/found"],
 }
 
 
@@ -240,8 +242,9 @@ FOREIGN = {
     "sigmas": "s.json", "label_map": "map.pbtxt", "tfrecord": "x.record", "convert": "m.keras", "export onnx": "m.onnx",
     "export openvino": "m.bin", "export litert": "m.tflite", "export saved_model": "m", "eval": "report.html",
     "report": "page.html", "report several": "page.html",
-    "infer": "images/1.png", "infer video": "videos/c.mp4", "train": "run/settings.json", "train folds": "run/settings.json",
-    "demo": "demo/notes.txt", "tune": "tune/trials.json", "import": "i.json", "export_labels": "yolo",
+    "bulk": "_manifest.parquet", "infer": "images/1.png", "infer video": "videos/c.mp4",
+    "train": "run/settings.json", "train folds": "run/settings.json", "demo": "demo/notes.txt",
+    "tune": "tune/trials.json", "import": "i.json", "export_labels": "yolo",
 }  # fmt: skip
 
 

@@ -23,6 +23,7 @@ from page import paragraph, table
 from centerkp.demo.scenes import draw_scene
 from centerkp.demo.shapes import DEMO_SCHEMA
 from centerkp.geometry import box_ious
+from centerkp.images.tiling import Tiling
 from centerkp.results import coco_category
 from centerkp.writing import write_json
 
@@ -42,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     for number, (part, count) in enumerate(PARTS.items()):
         if not (RUNS / f"{part}.json").exists():
             draw_part(part, count, number)
-    rows = [measure(name, flags, options.time) for name, flags in (("whole", []), ("tiles", ["--tile", str(options.tile)]))]
+    rows = [measure(name, tile, options.time) for name, tile in (("whole", None), ("tiles", options.tile))]
     PAGE.write_text(format_page(rows, options), encoding="utf-8")
     return 0
 
@@ -78,12 +79,12 @@ def _move(annotation: dict, x: int, y: int) -> dict:
     return moved
 
 
-def measure(name: str, flags: list[str], length: str) -> dict:
+def measure(name: str, tile: int | None, length: str) -> dict:
     """Trains and evaluates in processes of their own; numbers, what was found twice, seconds and memory."""
     run = RUNS / f"run_{name}"
     if not (run / "metrics.json").exists():
         command = [sys.executable, ROOT / "train.py", "--coco", RUNS / "train.json", "--val", RUNS / "val.json", "--run", run]
-        subprocess.run([*command, "--time", length, *flags], check=True)
+        subprocess.run([*command, "--time", length, *(["--tile", str(tile)] if tile else [])], check=True)
     pictures, began = sorted((RUNS / "images").glob("val_*.jpg")), time.monotonic()
     command = [sys.executable, ROOT / "infer.py", *pictures, "--weights", run / "best.keras", "--out", run / "found"]
     process = subprocess.Popen([*command, "--no-save-images", "--overwrite"])
@@ -98,32 +99,39 @@ def measure(name: str, flags: list[str], length: str) -> dict:
         "keypoint AP": metrics["keypoints"]["AP"],
         "found": len(found["annotations"]),
         "twice": count_doubles(found),
+        "at seams": count_doubles(found, Tiling.of(tile)),
         "seconds": seconds / len(pictures),
         "GB": memory,
     }
 
 
-def count_doubles(found: dict) -> int:
-    """Pairs of detections of one class in one picture that overlap like one object that was found twice."""
+def count_doubles(found: dict, tiling: Tiling | None = None) -> int:
+    """Pairs of detections of one class in one picture that overlap like one object that was found twice.
+
+    With a tiling, only those of which both have their middle where two tiles may give objects.
+    """
+    owners = [(a["image_id"], a["category_id"]) for a in found["annotations"]]
+    boxes = np.array([a["bbox"] for a in found["annotations"]], float).reshape(-1, 4)
+    boxes[:, 2:] += boxes[:, :2]
+    middles = (boxes[:, :2] + boxes[:, 2:]) / 2
+    areas = np.array([tile.area_xyxy for tile in tiling.cut(*SIZE, (1, 1))] if tiling else np.zeros((0, 4)))
+    inside = np.all((middles[:, None] >= areas[:, :2]) & (middles[:, None] <= areas[:, 2:]), axis=-1).sum(1)
+    counted = inside > 1 if tiling else np.ones(len(boxes), bool)
     doubles = 0
-    for image in found["images"]:
-        for category in found["categories"]:
-            own = [
-                a["bbox"] for a in found["annotations"] if (a["image_id"], a["category_id"]) == (image["id"], category["id"])
-            ]
-            boxes = np.array(own, float).reshape(-1, 4)
-            boxes[:, 2:] += boxes[:, :2]
-            doubles += int((np.triu(box_ious(boxes, boxes), 1) >= MIN_OVERLAP).sum())
+    for owner in set(owners):
+        own = boxes[[one == owner and counts for one, counts in zip(owners, counted, strict=True)]]
+        doubles += int((np.triu(box_ious(own, own), 1) >= MIN_OVERLAP).sum())
     return doubles
 
 
 def format_page(rows: list[dict], options: argparse.Namespace) -> str:
+    width, height = SIZE
     intro = (
         f"Written by `python benchmarks/tiles.py --time {options.time} --tile {options.tile}`: {PARTS['train']} pictures of "
-        f"{SIZE[0]} x {SIZE[1]} pixels to train on and {PARTS['val']} to be judged by, with tools of 30 to 70 pixels and nuts "
-        "of 17 to 30, the light network at 320. `found` and `twice` are objects at the model's own threshold, and pairs of "
-        f"them that overlap by {MIN_OVERLAP:.0%} and more; seconds are those of `infer.py` for a picture, its start included, "
-        "and GB the most memory it had."
+        f"{width} x {height} pixels to train on and {PARTS['val']} to be judged by, with drawn tools of 20 to 60 pixels, the "
+        "light network at 320; `check` names that size of tiles. `found` and `twice` are objects at the model's own threshold "
+        f"and pairs of them that overlap by {MIN_OVERLAP:.0%} and more, `at seams` where two tiles meet; seconds are those of "
+        "`infer.py` for a picture, its start included, and GB the most memory it had."
     )
     lines = [[f"{v:.3f}" if isinstance(v, float) else str(v) for v in row.values()] for row in rows]
     return f"# Large pictures: whole, and by tiles\n\n{paragraph(intro)}\n\n{table(list(rows[0]), lines)}\n"

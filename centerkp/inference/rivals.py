@@ -9,11 +9,11 @@ from centerkp.geometry import box_ious
 MIN_OVERLAP = 0.5  # intersection over union of what two looks may call the same object
 
 
-def group_rivals(objects: Mapping[str, np.ndarray], source: np.ndarray) -> list[list[int]]:
+def group_rivals(objects: Mapping[str, np.ndarray], source: np.ndarray, min_overlap: float = MIN_OVERLAP) -> list[list[int]]:
     """Rows of several passes that are one object, at most one of each `source` (N,), the best first; no empty rows."""
     boxes, scores, class_ids = (objects[name] for name in ("boxes", "scores", "class_ids"))
     overlap = box_ious(boxes, boxes)
-    alike = (overlap >= MIN_OVERLAP) & (class_ids[:, None] == class_ids) & (source[:, None] != source)
+    alike = (overlap >= min_overlap) & (class_ids[:, None] == class_ids) & (source[:, None] != source)
     groups, left = [], scores > 0
     for leader in np.argsort(-scores, kind="stable"):
         if not left[leader]:

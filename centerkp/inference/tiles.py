@@ -11,6 +11,7 @@ from centerkp.inference.detector import Detector
 from centerkp.inference.rivals import group_rivals
 from centerkp.results import to_source
 
+MIN_OVERLAP = 0.3  # of boxes that two tiles give one object: less than elsewhere, as it may be cut off in one of them
 LEAST_SCORE = 0.001  # of objects in a tile: hundreds of tiles give their hundred each, of which nearly all are nothing
 
 
@@ -76,7 +77,7 @@ def join_tiles(found: Iterable[tuple[Tile, Mapping[str, np.ndarray]]]) -> dict[s
         joined = {name: np.concatenate([joined[name], new[name]]) for name in new} if joined else new
         sources, depths = np.append(sources, np.full(kept.sum(), number)), np.append(depths, depth[kept])
         near = np.flatnonzero(_lie_inside(tile, joined["boxes"]))
-        groups = group_rivals({name: values[near] for name, values in joined.items()}, sources[near])
+        groups = group_rivals({name: values[near] for name, values in joined.items()}, sources[near], MIN_OVERLAP)
         stays = np.ones(len(sources), bool)
         for group in (near[rows] for rows in groups if len(rows) > 1):
             stays[group] = group == group[depths[group].argmax()]

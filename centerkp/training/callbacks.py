@@ -72,6 +72,7 @@ class EpochEnd(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: Mapping | None = None) -> None:
         """Counts the step, looks for a signal after it as before the next one, and saves when it is time."""
         self.done = self.first_step + batch + 1
+        self.on_train_batch_begin(batch + 1)
         is_late = time.monotonic() - self.saved > self._choose_pause()
         votes = self.run.team.gather((self.interruption.signal is not None, is_late))
         self._end_interrupted(any(has_signal for has_signal, _ in votes), self.done)

@@ -87,9 +87,9 @@ def test_threads_share_addresses_under_a_limit(limited):
 
 def test_this_machine():
     before = memory.read_use()
-    held = bytearray(10**8)
+    held = bytearray(4 * 10**8)  # much more than other threads may give back meanwhile
     held[::4096] = b"1" * len(held[::4096])
-    assert memory.read_use()["resident"] - before["resident"] > 9 * 10**7
+    assert memory.read_use()["resident"] - before["resident"] > 3 * 10**8
     assert memory.find_free_memory()["resident"] > 10**7
     assert memory.read_use(2**22 + 1) == {}
 

@@ -517,8 +517,8 @@ def test_commands(coco, tmp_path, monkeypatch, capsys):
 
 def test_training_reads_them_like_a_json(written, coco, monkeypatch, tmp_path):
     """The same images on both sides, the run called after the records, and detections for images without a path."""
+    from centerkp.inference.detect import detect_records
     from centerkp.settings.training import TrainSettings
-    from centerkp.training.callbacks import detect_records
     from centerkp.training.dry_run import build_probe
     from centerkp.training.run_folder import RunFolder
     from centerkp.training.train import read_records

@@ -51,14 +51,14 @@ def test_training_and_validation_are_stretched_alike_and_it_is_said(tmp_path):
 
 
 def test_the_model_keeps_what_training_saw(monkeypatch):
-    monkeypatch.setattr(train, "start_model", lambda *_: SimpleNamespace(levels=None))
+    monkeypatch.setattr(train, "start_model", lambda *_: SimpleNamespace(levels=None, image_size=(64, 64)))
     monkeypatch.setattr(train, "measure_reach", lambda model: 0)
     monkeypatch.setattr(train, "warn_of_reach", lambda *_: [])
     records = [SimpleNamespace(levels=Levels(1, 2))]
     model = train._build_new_model(
         Team(console=make_console()), None, records, TrainSettings(coco="a.json"), False, RunReport()
     )
-    assert model.levels == Levels(1, 2)
+    assert model.levels == Levels(1, 2) and model.tiling is None
 
 
 def test_the_flag_with_and_without_numbers():

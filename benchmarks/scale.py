@@ -1,7 +1,7 @@
 """Training on many devices: that it is the same training, what it would come to on machines of GPUs, and what it costs here.
 
     python benchmarks/scale.py paper                  counted numbers and published rates: a minute
-    python benchmarks/scale.py same                   one process and two, with 1, 2 and 8 devices; one killed: half an hour
+    python benchmarks/scale.py same                   one process and two, with 1, 2 and 8 devices; one killed: five minutes
     python benchmarks/scale.py cost                   a step on one device with and without a distribution: some minutes
 
 All on the CPU, with JAX. Each prints what SCALE.md has of it.

@@ -155,17 +155,12 @@ def load_for_use(
     options: dict[str, Any] = {"image_size": image_size, "stacks": stacks, "backbone": backbone, "console": console}
     options["max_objects"] = max_objects
     if device is None and precision is None and tta is None:
-        detector = load_detector(weights, **options)
+        detector: Any = load_detector(weights, **options)
     else:
         detector = _load_as_asked(weights, device, precision, tta, options)
-    set_tiling(detector, tile, overlap)
-    return detector
-
-
-def set_tiling(detector: Any, tile: int | None, overlap: float | None) -> None:
-    """Says how the pictures of a loaded detector are cut; see `tiles.choose_tiling`."""
     if tile is not None or overlap is not None:
         detector.tiling = choose_tiling(getattr(detector, "tiling", None), tile, overlap)
+    return detector
 
 
 def _load_as_asked(

@@ -1,9 +1,13 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from squares import SquareDetector
 
 from centerkp.evaluation import speed
 from centerkp.evaluation.speed import TimedDetector
+from centerkp.images.sensors import Levels
+from centerkp.images.tiling import Tiling
 
 
 class Clock:
@@ -48,3 +52,11 @@ def test_first_steps_of_other_sizes_do_not_count(monkeypatch):
     for count in (2, 8, 8):
         detector.predict_on_batch(make_inputs(count))
     assert (detector.measure(18, 20.0).network, detector.measure(18, 20.0).batch_size) == (8.0, 8)
+
+
+def test_what_decides_how_pictures_are_seen_is_that_of_the_detector():
+    """Else an evaluation would read pictures of many bits, or cut large ones, in another way than training did."""
+    inner = SimpleNamespace(levels=Levels(1, 2), tiling=Tiling(64))
+    timed = TimedDetector(inner)
+    assert (timed.levels, timed.tiling) == (inner.levels, inner.tiling)
+    assert (TimedDetector(SimpleNamespace()).levels, TimedDetector(SimpleNamespace()).tiling) == (None, None)

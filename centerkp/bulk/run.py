@@ -16,6 +16,7 @@ from centerkp.bulk.parts import Job, Worker, part_name
 from centerkp.bulk.results import make_manifest, open_results, refuse_place_of_results
 from centerkp.bulk.sources import open_place
 from centerkp.console import import_extra, native_silence
+from centerkp.weights.trained import find_model
 from centerkp.wording import count_of
 from centerkp.writing import hold_folder
 
@@ -43,7 +44,7 @@ def predict_bulk(
     for name, number in {**vars(job), "part_size": part_size, "workers": workers}.items():
         if name in ("batch_size", "max_objects", "part_size", "workers") and number is not None and number < 1:
             raise ValueError(f"{name}: found {number}, expected 1 or more.")
-    source, weights, out = map(_make_absolute, (job.source, job.weights, job.out))
+    source, weights, out = map(_make_absolute, (job.source, str(find_model(job.weights)), job.out))
     job = replace(job, source=source, weights=weights, out=out)
     refuse_place_of_results(job, overwrite)
     manifest = make_manifest(job, part_size, lambda note: console.print(note, style="yellow", soft_wrap=True))

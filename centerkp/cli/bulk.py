@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument(
         "--weights",
         metavar="MODEL",
-        help="a .keras file or an exported model, found by every machine (default: best.keras of the newest run in runs/)",
+        help="a .keras file, a run's folder or an exported model, found by every machine (default: the newest run in runs/)",
     )
     model.add_argument("--batch-size", type=int, default=8, metavar="N", help="images per step (default: 8)")
     objects = parser.add_argument_group("objects")

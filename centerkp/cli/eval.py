@@ -25,8 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "models",
         nargs="+",
         metavar="MODEL",
-        help=".keras files, exported models, coco for the model zoo's, or .json files of predictions (of infer, of a run, or "
-        "COCO results), which are scored as they are: objects that infer left out below its --score count as not found",
+        help=".keras files, folders of runs, exported models, coco for the model zoo's, or .json files of predictions (of "
+        "infer, of a run, or COCO results), which are scored as they are: objects that infer left out below its --score count "
+        "as not found",
     )
     parser.add_argument(
         "--coco",

@@ -8,7 +8,7 @@ HELP = "write a trained model as SavedModel, ONNX, OpenVINO or LiteRT, compared 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `centerkp export`."""
-    parser.add_argument("model", metavar="MODEL", help="a .keras file, or coco for the model zoo's")
+    parser.add_argument("model", metavar="MODEL", help="a .keras file, a run's folder, or coco for the model zoo's")
     parser.add_argument("--format", required=True, choices=("saved_model", "onnx", "openvino", "litert"), help="what to write")
     parser.add_argument(
         "--precision",

@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument(
         "--weights",
         metavar="MODEL",
-        help="a .keras file, an exported model, or coco for the model zoo's (default: best.keras of the newest run in runs/)",
+        help="a .keras file, a run's folder, an exported model, or coco for the model zoo's (default: the newest run in runs/)",
     )
     model.add_argument(
         "--backbone",

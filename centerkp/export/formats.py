@@ -28,6 +28,7 @@ from centerkp.inference.model_loading import load_detector
 from centerkp.inference.search import find_images
 from centerkp.model.center_net import CenterNet
 from centerkp.runtimes.artefact import DESCRIPTION, UNVERIFIED, find_artefact
+from centerkp.weights.trained import find_model
 from centerkp.writing import WriteGuard, is_part, mark, remove_part, says, unwritable, write_json
 
 REPORT = "export.json"
@@ -111,7 +112,7 @@ def export(
         FileExistsError: `out` is there, and no earlier export wrote it.
     """
     console, started = console or make_console(), time.monotonic()
-    kind = check_choice(format, precision, batch)
+    kind, weights = check_choice(format, precision, batch), find_model(weights)
     rows = None if kind.any_batch and batch != "1" else 1
     target = Path(out) if out else _name_target(weights, format, precision, kind)
     _check_request(weights, format, precision, calibrate, target, kind)

@@ -15,6 +15,7 @@ from centerkp.heads import require_max_objects
 from centerkp.inference.detector import Detector, find_room
 from centerkp.inference.tiles import choose_tiling
 from centerkp.runtimes.artefact import RUNNERS, find_artefact, refuse_unverified
+from centerkp.weights.trained import find_model
 
 if TYPE_CHECKING:
     from centerkp.model.center_net import CenterNet
@@ -47,7 +48,7 @@ def load_detector(
     console: Console | None = None,
     unverified: bool = False,
 ) -> Detector:
-    """Loads a detector: a `.keras` file, "coco", a checkpoint of the model zoo, or an exported artefact.
+    """Loads a detector: a `.keras` file, the folder of a run, "coco", a checkpoint of the model zoo, or an exported artefact.
 
     Artefacts are a SavedModel folder, `.onnx`, OpenVINO's `.xml`, `.tflite`. Whatever comes back has `.schema`, `.image_size`
     (width, height) and `.predict_on_batch`, see `CenterNet`.
@@ -64,6 +65,7 @@ def load_detector(
         ValueError: not a model, one that failed its comparison with Keras, or a size, stacks or number of objects that an
             artefact does not have.
     """
+    path = find_model(path)
     place = find_artefact(path)
     if place is None:
         model = _load_keras(path, image_size, stacks, backbone, console)

@@ -26,6 +26,7 @@ from centerkp.weights.download import check_digest, compute_digest, download, re
 from centerkp.weights.imagenet import TrunkReport, start_from_imagenet
 from centerkp.weights.naming import is_coco, name_channels
 from centerkp.weights.packaged import start_from_drawn
+from centerkp.weights.trained import find_model
 from centerkp.writing import hold_folder
 
 URL_VARIABLE = "CENTERKP_WEIGHTS_URL"
@@ -109,9 +110,9 @@ def load_weights(
     """Loads trained weights, by a word such as "coco" or a path, as a model to start from or to use.
 
     Args:
-        weights: "coco" for the zoo's COCO keypoint model, fetched into `weights/` on first use; a `.keras` file; or a
-            checkpoint of such a COCO model as an archive, a folder or a prefix. The environment variable
-            CENTERKP_WEIGHTS_URL names another address or a local path for "coco".
+        weights: "coco" for the zoo's COCO keypoint model, fetched into `weights/` on first use; a `.keras` file or the
+            folder of a run, for its best.keras; or a checkpoint of such a COCO model as an archive, a folder or a prefix.
+            The environment variable CENTERKP_WEIGHTS_URL names another address or a local path for "coco".
         image_size: side or (width, height) to use the model at. From 1024 on, "coco" of hourglass_104 is the model trained at
             1024 pixels. By default the size the weights were made for.
         backbone: which of the zoo's models "coco" is, by default hourglass_104; weights of another one are an error.
@@ -121,6 +122,7 @@ def load_weights(
         ValueError: not weights of a CenterNet, not of this backbone, or not what they were on first use.
     """
     console = console or make_console()
+    weights = find_model(weights)
     path = Path(weights)
     if weights in PACKAGED:
         raise ValueError(

@@ -5,6 +5,7 @@ import keras
 import numpy as np
 import pytest
 
+from centerkp.export.formats import export
 from centerkp.inference.detect import detect
 from centerkp.inference.detector import find_room
 from centerkp.inference.model_loading import find_newest_model, load_detector, load_for_use, make_room, require_room
@@ -48,6 +49,29 @@ def test_device_and_precision(model):
     assert keras.config.dtype_policy().name == before
     # Eight bits of mantissa: near, and not the same.
     assert 0 < np.abs(predict(half)[:5] - predict(plain)[:5]).max() < 0.02
+
+
+def test_a_run_is_its_best_model(model, tmp_path):
+    run = tmp_path / "runs" / "cups"
+    run.mkdir(parents=True)
+    (run / "settings.json").write_text("{}")
+    with pytest.raises(FileNotFoundError, match=r"cups: found a run without best\.keras, .* expected .* --resume .*cups"):
+        load_for_use(run)
+    (run / "best.keras").symlink_to(model)
+    for path, options in ((run, {}), (f"{run}/", {"tta": "flip"}), (os.path.relpath(run), {"device": "cpu"})):
+        assert load_for_use(path, **options).schema == SCHEMA
+    assert build_model(weights=run, backbone=Hourglass(4, (8, 8), (1, 1), 1), image_size=64).schema == SCHEMA
+    made = export(run, "onnx", coco=None)
+    assert made.path == run / "best.onnx"
+    folds = tmp_path / "folds"
+    for name in (".", "fold_1", "fold_2"):
+        (folds / name).mkdir(exist_ok=True)
+        (folds / name / "settings.json").write_text("{}")
+        (folds / name / "best.keras").symlink_to(model)
+    (folds / "best.keras").unlink()
+    with pytest.raises(FileNotFoundError, match=r"folds: found a run with a model for each fold, .* as .*fold_1.best\.keras"):
+        load_for_use(folds)
+    assert load_for_use(folds / "fold_2").schema == SCHEMA
 
 
 def test_room_for_more_objects(model):

@@ -20,6 +20,10 @@ os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 # OpenVINO and NNCF report their use and leave ~/intel behind, but not where the package that does so is not to be found.
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 
+# TensorFlow asks oneDNN for convolutions by itself only where a processor has AVX512_VNNI or newer, which most laptops lack:
+# with AVX2 alone a training step of the light network takes 0.64 s instead of 0.80, of mobilenetv2_fpn 1.02 instead of 1.39.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
 # Loaded on first use, so that `import centerkp` stays light: no TensorFlow, no Keras, no network.
 _HOMES = {
     "Schema": "centerkp.schema",

@@ -1,6 +1,7 @@
 """What is around the code: the command, the types that ship, and what every commit passes."""
 
 import ast
+import os
 import subprocess
 import sys
 import tomllib
@@ -17,6 +18,15 @@ PACKAGE = ROOT / "centerkp"
 def test_python_runs_the_package_as_a_command():
     command = [sys.executable, "-m", "centerkp", "--version"]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip().endswith(centerkp.__version__)
+
+
+def test_convolutions_are_onednns_unless_someone_says_otherwise():
+    command = [sys.executable, "-c", "import os, centerkp; print(os.environ['TF_ENABLE_ONEDNN_OPTS'])"]
+    for said, expected in ((None, "1"), ("0", "0")):
+        environment = {k: v for k, v in os.environ.items() if k != "TF_ENABLE_ONEDNN_OPTS"}
+        environment |= {"TF_ENABLE_ONEDNN_OPTS": said} if said else {}
+        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT, env=environment)
+        assert done.stdout.strip() == expected
 
 
 def test_types_ship_with_the_package():

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 from rich.console import Console
 
 from centerkp import __version__
+from centerkp.cli.completion import SHELLS, PrintCompletion
 from centerkp.cli.exhaustion import explain_exhaustion
 from centerkp.cli.repeated import find_repeated
 from centerkp.cli.signals import as_interrupts
@@ -110,6 +111,8 @@ def build_parser() -> argparse.ArgumentParser:
     """The argparse parser of the command line: all commands and their flags."""
     parser = _Parser("centerkp", description="Keypoint detection for your own objects.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=__version__)
+    text = "print a script that completes commands, flags and files in this shell"
+    parser.add_argument("--print-completion", action=PrintCompletion, choices=SHELLS, help=text)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name in COMMANDS:
         module = import_module(f"centerkp.cli.{name}")

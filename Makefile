@@ -5,8 +5,9 @@ PYTEST := -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 # Files that take long come first, so that no worker ends minutes after the other.
 SLOW_TESTS := tests/training tests/trials tests/distribution $(wildcard tests/test_*.py) tests/cli
 BACKEND_TESTS := tests/codec tests/inference/test_augmented.py $(addprefix tests/model/test_,losses.py hourglass.py center_net.py averaging.py accumulation.py remat.py efficientnet.py backbones.py) tests/training/test_optimizer.py $(addprefix tests/weights/test_,small_checkpoints.py zoo_models.py)
+OLDEST_TESTS := tests/codec tests/images tests/samples tests/formats tests/drawing tests/tfrecord tests/evaluation
 
-.PHONY: demo test bench clean
+.PHONY: demo test bench package oldest clean
 
 demo: $(VENV)/installed  ## draw a dataset, train, evaluate and predict on it
 	$(BIN)/centerkp demo
@@ -20,6 +21,16 @@ test: $(VENV)/installed  ## style, types, then all tests on TensorFlow, then wha
 
 bench: $(VENV)/installed  ## measure this machine; writes benchmarks/RESULTS.md
 	$(BIN)/python benchmarks/run.py
+
+package: $(VENV)/installed  ## wheel and sdist in dist/; then the wheel alone in an environment and a folder of its own: minutes
+	rm -rf dist
+	$(BIN)/python -m build
+	$(PYTHON) tests/packaged.py dist/*.whl
+
+oldest: $(VENV)/installed  ## quick tests with the oldest versions that pyproject.toml allows
+	$(BIN)/uv venv --quiet --clear --python $(PYTHON) build/oldest
+	$(BIN)/uv pip install --quiet --python build/oldest --resolution lowest-direct --editable ".[dev,sleap,tensorboard]"
+	build/oldest/bin/python $(PYTEST) -o filterwarnings=default $(OLDEST_TESTS)
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

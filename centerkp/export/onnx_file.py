@@ -7,10 +7,11 @@ from typing import Any
 from centerkp import __version__
 from centerkp.console import import_extra
 from centerkp.export.fold import FoldedNetwork
+from centerkp.export.onnx_cells import FEATURES, ComputedCells, MappedCells, find_computable, find_features
 from centerkp.export.onnx_decode import write_decode
 from centerkp.export.onnx_layers import OPSET, Graph, write_network
 from centerkp.export.onnx_letterbox import write_letterbox
-from centerkp.heads import STRIDE
+from centerkp.heads import STRIDE, map_size
 from centerkp.runtimes.artefact import Description
 
 IR_VERSION = 8  # the file format that goes with the operator set
@@ -18,7 +19,14 @@ ONNX_PRECISIONS = ("fp32", "fp16")
 INLINE_LIMIT = 1_900_000_000  # bytes of weights; a protocol buffer holds 2 GB
 
 
-def write_onnx(network: FoldedNetwork, path: str | Path, *, precision: str = "fp32", batch: int | None = None) -> Path:
+def write_onnx(
+    network: FoldedNetwork,
+    path: str | Path,
+    *,
+    precision: str = "fp32",
+    batch: int | None = None,
+    whole_maps: bool = False,
+) -> Path:
     """Writes the network with letterboxing and decoding as an ONNX file.
 
     The file's input is `image` (B, H, W, 3) uint8 RGB of any size. Outputs, in pixels of that image: `boxes` (B, M, 4) xyxy,
@@ -31,13 +39,14 @@ def write_onnx(network: FoldedNetwork, path: str | Path, *, precision: str = "fp
         precision: "fp32", or "fp16" for weights and backbone in half precision; letterbox, last convolutions and decoding stay
             float32.
         batch: images per call, None for any number.
+        whole_maps: computes the heads at every cell, also where decoding reads few.
 
     Raises:
         FileNotFoundError: the package `onnx` is not installed.
     """
     onnx = import_extra("onnx", "onnx")
     path = Path(path)
-    graph, found = _write_graph(network, half=precision == "fp16")
+    graph, found = _write_graph(network, half=precision == "fp16", whole_maps=whole_maps)
     rows = batch or "batch"
     body = onnx.helper.make_graph(
         graph.nodes,
@@ -60,15 +69,18 @@ def write_onnx(network: FoldedNetwork, path: str | Path, *, precision: str = "fp
     return path
 
 
-def _write_graph(network: FoldedNetwork, half: bool) -> tuple[Graph, list[str]]:
+def _write_graph(network: FoldedNetwork, half: bool, whole_maps: bool) -> tuple[Graph, list[str]]:
     """Every ONNX node of the file from `image` to the outputs, and the outputs' names."""
     graph = Graph()
-    width, height = network.image_size
     letterboxed = write_letterbox(graph, "image", network.image_size)
-    maps = write_network(graph, network, letterboxed.image, half)
-    map_size = (height // STRIDE, width // STRIDE)
-    mask, options = network.schema.keypoint_mask, network.decode_options
-    found = write_decode(graph, maps, map_size, mask, options, letterboxed.valid_size, letterboxed.to_source)
+    sides, mask = map_size(network.image_size), network.schema.keypoint_mask
+    computed = set() if whole_maps or half else find_computable(network)
+    wanted = {head: tensor for head, tensor in network.output.items() if head not in computed}
+    wanted |= {FEATURES: find_features(network)} if computed else {}
+    maps = write_network(graph, network, letterboxed.image, half, wanted)
+    graph.scope = "decode"
+    cells = ComputedCells(graph, maps, sides, network) if computed else MappedCells(graph, maps, sides, mask.shape[1])
+    found = write_decode(graph, maps, sides, mask, network.decode_options, letterboxed.valid_size, letterboxed.to_source, cells)
     for name, tensor in found.items():
         graph.output(tensor, name)
     return graph, list(found)

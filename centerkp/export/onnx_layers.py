@@ -52,28 +52,31 @@ class Graph:
         return self("Cast", tensor, to=getattr(self._types, dtype.upper()))
 
 
-def write_network(graph: Graph, network: FoldedNetwork, image: str, half: bool = False) -> dict[str, str]:
+def write_network(
+    graph: Graph, network: FoldedNetwork, image: str, half: bool = False, wanted: Mapping | None = None
+) -> dict[str, str]:
     """Writes the layers of a folded Keras model as ONNX nodes and returns the names of its outputs, `{head: name}`.
 
     Args:
         network: from `centerkp.export.fold`.
-        image: name of the float32 tensor (B, 3, H, W) that goes in; the maps come out as (B, channels, H, W), float32.
+        image: name of the float32 tensor (B, H, W, 3) that goes in; the maps come out as (B, channels, H, W), float32.
         half: float16 for everything between the normalisation and the last convolution of each head.
+        wanted: the Keras tensors to be computed, by name; by default the network's outputs.
 
     Raises:
         ValueError: a layer that has no counterpart here.
     """
     graph.scope = "network"
-    return _NetworkWriter(graph, half, network.output).write(network.inputs[0], image)
+    return _NetworkWriter(graph, half, network, wanted or network.output).write(network.inputs[0], image)
 
 
 class _NetworkWriter:
     """One method per kind of layer; tensors are known by their names, and `types` says which are not float32."""
 
-    def __init__(self, graph: Graph, half: bool, heads: Mapping) -> None:
+    def __init__(self, graph: Graph, half: bool, network: FoldedNetwork, heads: Mapping) -> None:
         self.graph, self.heads = graph, heads
         self.dtype = "float16" if half else "float32"
-        self.last_layers = {tensor._keras_history.operation.name for tensor in heads.values()}
+        self.last_layers = {tensor._keras_history.operation.name for tensor in network.output.values()}
         self.types: dict[str, str] = {}
         self.padded: dict[str, tuple[str, list[int]]] = {}  # what a convolution is to pad: the tensor without it, and how much
 
@@ -94,9 +97,11 @@ class _NetworkWriter:
         return {head: written[id(tensor)] for head, tensor in self.heads.items()}
 
     def _write_Normalization(self, layer: Any, x: str) -> str:
-        """The ONNX nodes of the input's normalisation: minus mean, divided by the deviation."""
-        mean, variance = (ops.convert_to_numpy(v).reshape(1, -1, 1, 1) for v in (layer.mean, layer.variance))
-        return self.graph("Div", self.graph("Sub", x, mean), np.sqrt(variance), name=layer.name)
+        """The ONNX nodes of the input's normalisation: minus mean, divided by the deviation, channels to the front."""
+        mean, variance = (ops.convert_to_numpy(v).reshape(-1) for v in (layer.mean, layer.variance))
+        # While the channels are last, as in the picture's bytes: convolutions on processors read them so, and nothing is moved.
+        normal = self.graph("Div", self.graph("Sub", x, mean), np.sqrt(variance), name=layer.name)
+        return self.graph("Transpose", normal, name=f"{layer.name}/channels", perm=[0, 3, 1, 2])
 
     def _write_ZeroPadding2D(self, layer: Any, x: str) -> str:
         """No ONNX node: the padding is noted, for the convolution or pooling behind it to do."""

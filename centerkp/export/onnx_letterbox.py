@@ -15,7 +15,7 @@ class Letterboxed:
     """Names of tensors.
 
     Attributes:
-        image: (B, 3, S_h, S_w) float32, whole numbers 0..255, black where the picture does not reach.
+        image: (B, S_h, S_w, 3) float32, whole numbers 0..255, black where the picture does not reach.
         valid_size: (2,) float32, width and height of the picture inside the canvas.
         to_source: (2,) float32, source pixels per pixel of the canvas, in x and y.
     """
@@ -37,9 +37,10 @@ def write_letterbox(graph: Graph, image: str, size: tuple[int, int]) -> Letterbo
     share = graph("Unsqueeze", rows.share, np.array([1, 2]))  # (S_h, 1, 1)
     blended = graph("Round", graph("Add", upper, graph("Mul", graph("Sub", lower, upper), share)))
     inside = graph("Mul", graph("Unsqueeze", rows.inside, np.array([1, 2])), graph("Unsqueeze", columns.inside, np.array([1])))
-    canvases = graph("Transpose", graph("Mul", blended, inside), perm=[0, 3, 1, 2])
+    canvases = graph("Mul", blended, inside, name="canvas")
     old_sides, new_sides = (graph.cast(sides, "float") for sides in (old, new))
-    return Letterboxed(canvases, new_sides, graph("Div", old_sides, new_sides))
+    sides = graph("Identity", new_sides, name="valid_size")
+    return Letterboxed(canvases, sides, graph("Div", old_sides, new_sides, name="to_source"))
 
 
 def _fit_sides(graph: Graph, old: str, image: str, size: tuple[int, int]) -> str:

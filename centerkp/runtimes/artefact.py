@@ -21,6 +21,10 @@ DESCRIPTION = "schema.json"  # inside or beside an artefact whose format has no 
 MAX_DESCRIPTION = 10_000_000  # bytes
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 OUTPUTS = ("boxes", "scores", "class_ids", "keypoints", "keypoint_scores")
+# What the letterbox inside an artefact gives, by the names of its tensors in ONNX and OpenVINO files: the canvas of bytes as
+# float32, the (width, height) of the picture on it, and source pixels per pixel of it.
+LETTERBOX = "letterbox"
+CANVAS, VALID_SIZE, TO_SOURCE = (f"{LETTERBOX}/{name}" for name in ("canvas", "valid_size", "to_source"))
 UNVERIFIED = ".UNVERIFIED"  # ending of the folder an artefact lies in until it has been compared with Keras
 # By ending of the file name; a folder is a SavedModel. Each class is built from the artefact's path.
 RUNNERS = {

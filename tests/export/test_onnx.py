@@ -14,7 +14,8 @@ from centerkp.images.reading import letterbox_image
 from centerkp.inference.model_loading import load_detector
 from centerkp.model.center_net import CenterNet
 from centerkp.results import to_source
-from centerkp.runtimes.artefact import OUTPUTS
+from centerkp.runtimes.artefact import CANVAS, LETTERBOX, OUTPUTS, VALID_SIZE
+from centerkp.runtimes.onnx import read_from_canvas
 from centerkp.schema import Schema
 
 SIZE = (96, 64)
@@ -142,3 +143,25 @@ def test_missing_package_names_the_command(package, network, path, tmp_path, mon
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(FileNotFoundError, match=rf"{package}: .*pip install 'centerkp\[onnx\]'"):
         write_onnx(network, tmp_path / "m.onnx") if package == "onnx" else load_detector(path)
+
+
+def test_canvases_do_not_pay_for_the_letterbox(path):
+    model = onnx.load_from_string(read_from_canvas(path, SIZE))
+    assert [one.name for one in model.graph.input] == ["image", VALID_SIZE]
+    assert [node.name for node in model.graph.node if node.name.startswith(f"{LETTERBOX}/")] == [CANVAS]
+
+
+def test_earlier_files_start_at_the_picture(path, inputs, tmp_path, monkeypatch):
+    """Their letterbox has no names to cut at: canvases go through it, and so they do where nothing can cut."""
+    model = onnx.load(path)
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            names[:] = [name.replace(CANVAS, f"{LETTERBOX}/Mul_70") for name in names]
+    onnx.save(model, tmp_path / "m.onnx")
+    now = load_detector(path).predict_on_batch(inputs)
+    others = [load_detector(tmp_path / "m.onnx").predict_on_batch(inputs)]
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    others.append(load_detector(path).predict_on_batch(inputs))
+    for name, values in now.items():
+        for other in others:
+            np.testing.assert_allclose(other[name], values, atol=1e-3)

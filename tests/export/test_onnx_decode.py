@@ -69,6 +69,21 @@ def test_equals_keras_on_the_goldens(case, changed):
             np.testing.assert_allclose(found[name], ops.convert_to_numpy(values), atol=tolerance, rtol=0, err_msg=name)
 
 
+def test_equal_scores_come_in_the_order_of_keras():
+    """Whole plateaus of them, of objects and of candidates, which are found by blocks."""
+    golden = reference.load("postprocess")
+    schema, tasks = CASES["multi"]
+    maps = {head: np.array(reference.read_head(golden, "multi/pred", head, tasks)) for head in reference.HEADS}
+    rng = np.random.default_rng(0)
+    for head in ("center_heatmap", "keypoint_heatmap"):
+        maps[head] = rng.choice(np.float32([-1, 0, 0.5]), maps[head].shape, p=[0.9, 0.08, 0.02])
+    options = DecodeOptions(max_objects=30, candidates=20, center_kernel=1, keypoint_kernel=1)
+    expected = decode(maps, schema.keypoint_mask, options, np.float32([[128, 128]] * len(maps["box_size"])))
+    found = run_decode(maps, schema.keypoint_mask, options, (128, 128))
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], ops.convert_to_numpy(values), atol=1e-3, rtol=0, err_msg=name)
+
+
 def test_source_pixels():
     golden = reference.load("postprocess")
     schema, tasks = CASES["single"]
@@ -107,7 +122,7 @@ def test_letterbox_equals_the_one_of_training(letterbox, sides):
     canvases, valid_size, to_source = session.run(None, {"image": images})
     for canvas, image in zip(canvases, images, strict=True):
         expected, affine, valid = letterbox_image(image, size)
-        difference = np.abs(canvas.transpose(1, 2, 0) - expected)
+        difference = np.abs(canvas - expected)
         # OpenCV's coordinates have the digits of a float32, so that a half may round the other way.
         assert difference.max() <= 1 and (difference > 0).mean() < 0.01
         assert (canvas == np.round(canvas)).all()
@@ -118,4 +133,4 @@ def test_letterbox_equals_the_one_of_training(letterbox, sides):
 def test_letterbox_leaves_an_image_of_its_size_alone(letterbox):
     size, session = letterbox
     image = np.random.default_rng(0).integers(0, 256, (1, size[1], size[0], 3), dtype=np.uint8)
-    np.testing.assert_array_equal(session.run(None, {"image": image})[0], image.transpose(0, 3, 1, 2))
+    np.testing.assert_array_equal(session.run(None, {"image": image})[0], image)

@@ -67,4 +67,6 @@ def _quantize_openvino(model: Any, samples: Sequence[tuple[np.ndarray, tuple[int
         preset=nncf.QuantizationPreset.MIXED,
         subset_size=len(pictures),
         ignored_scope=nncf.IgnoredScope(patterns=list(FLOAT_PARTS), validate=False),
+        # Processors without VNNI add up two products of 8 bits in 16, which overflow unless the weights have 7.
+        advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE),
     )

@@ -33,7 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="extend",
         default=[],
         metavar="IMAGES",
-        help="images, folders or patterns: int8 measures its ranges on them, and without --coco the comparison runs on them",
+        help="images, folders or patterns: int8 measures its ranges on them (default: the run's training images), and without "
+        "--coco the comparison runs on them",
     )
     parser.add_argument("--coco", metavar="JSON", help="annotated images on which the loss of average precision is measured")
     parser.add_argument(

@@ -43,6 +43,14 @@ def find_pictures(
     ], "drawn scenes; name photographs with --calibrate or --coco"
 
 
+def find_training(weights: str | Path) -> list[Path]:
+    """Images to calibrate an int8 export on where none are named: the training images of the run that the weights lie in.
+
+    Nothing where no run keeps a list of them, or where they are gone.
+    """
+    return _find_kept(Path(weights).parent, "train")
+
+
 def spread(items: Sequence, count: int) -> list:
     """At most `count` of the images to calibrate or compare on, evenly spread over all."""
     if len(items) <= count:
@@ -52,7 +60,7 @@ def spread(items: Sequence, count: int) -> list:
 
 def _find_validation(folder: Path) -> tuple[list[Path | PackedImage], str]:
     """The validation images of a run to compare its export on, if its settings name any that are still there."""
-    paths = _find_kept(folder)
+    paths: list[Path | PackedImage] = [*_find_kept(folder, "val")]
     if paths:
         return paths, f"the validation images of {folder}"
     try:  # as runs of earlier versions say it
@@ -68,11 +76,11 @@ def _find_validation(folder: Path) -> tuple[list[Path | PackedImage], str]:
         return [], ""
 
 
-def _find_kept(folder: Path) -> list[Path | PackedImage]:
-    """The validation images that a run keeps a list of, to compare its export on; where they are now."""
+def _find_kept(folder: Path, part: str) -> list[Path]:
+    """The images of one part, "train" or "val", that a run keeps a list of for its exports; where they are now."""
     try:
         content = json.loads((folder / "images.json").read_text(encoding="utf-8"))
-        paths = [Path(follow(row["file"], content["folder"], folder)) for row in content["val"]]
+        paths = [Path(follow(row["file"], content["folder"], folder)) for row in content[part]]
     except (OSError, ValueError, TypeError, KeyError):
         return []
     return [path for path in paths if path.is_file()]

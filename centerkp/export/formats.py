@@ -17,7 +17,7 @@ from rich.console import Console
 from centerkp.console import make_console, native_silence
 from centerkp.evaluation.speed import describe_machine
 from centerkp.export.accuracy import Accuracy, measure_accuracy
-from centerkp.export.calibration import find_pictures, read_sample, show_as_trained, spread
+from centerkp.export.calibration import find_pictures, find_training, read_sample, show_as_trained, spread
 from centerkp.export.fold import FoldedNetwork, fold_and_check
 from centerkp.export.litert import LITERT_PRECISIONS, write_litert
 from centerkp.export.onnx_file import ONNX_PRECISIONS, write_onnx
@@ -29,6 +29,7 @@ from centerkp.inference.search import find_images
 from centerkp.model.center_net import CenterNet
 from centerkp.runtimes.artefact import DESCRIPTION, UNVERIFIED, find_artefact
 from centerkp.weights.trained import find_model
+from centerkp.wording import count_of
 from centerkp.writing import WriteGuard, is_part, mark, remove_part, says, unwritable, write_json
 
 REPORT = "export.json"
@@ -101,7 +102,8 @@ def export(
         batch: "1", "dynamic", or "" for whatever the format can do.
         stacks: uses only so many of the model's hourglasses, with their own heads.
         max_objects: makes room for so many objects of an image, where the model has room for fewer.
-        calibrate: images, folders or patterns from which int8 takes the ranges of its numbers; images the comparison runs on.
+        calibrate: images, folders or patterns from which int8 takes the ranges of its numbers, by default the training images
+            of the run that the weights lie in; images the comparison runs on, by default those the run held back.
         coco: annotated images; the average precision lost on them is measured.
         out: a file, for a SavedModel a folder; by default beside the weights, named after them and the precision.
         overwrite: replaces a file of that name that no earlier export wrote; a folder of that kind is never replaced.
@@ -115,18 +117,21 @@ def export(
     kind, weights = check_choice(format, precision, batch), find_model(weights)
     rows = None if kind.any_batch and batch != "1" else 1
     target = Path(out) if out else _name_target(weights, format, precision, kind)
-    _check_request(weights, format, precision, calibrate, target, kind)
     images = find_images(calibrate) if calibrate else []
+    measured = spread(images or find_training(weights), CALIBRATION_IMAGES) if precision == "int8" else []
+    _check_request(weights, format, precision, measured, target, kind)
     reads = [path for path in (weights, coco, *images) if isinstance(path, str | Path)]
     _check_target(target, kind, WriteGuard(reads, overwrite))
     named = spread(images, CALIBRATION_IMAGES)
+    if measured and not named:
+        console.print(f"int8 takes its ranges from {count_of(len(measured), 'training image')} of {Path(weights).parent}")
     model: Any = load_detector(weights, image_size=image_size, stacks=stacks, max_objects=max_objects, console=console)
     pictures, origin = find_pictures(weights, coco, named, VERIFIED_IMAGES, model.levels)
     pictures = [show_as_trained(picture, model) for picture in pictures]
     workplace = target.with_name(target.name + UNVERIFIED)
     place = workplace / target.name
     network = fold_and_check(model, FOLDED_TYPES.get((format, precision), "float32"), pictures[0], console)
-    samples = {"samples": [read_sample(path, model) for path in named]} if precision == "int8" else {}
+    samples = {"samples": [read_sample(path, model) for path in measured]} if measured else {}
     _write_artefact(kind, network, place, precision=precision, batch=rows, **samples)
     del network, samples
     gc.collect()
@@ -139,7 +144,7 @@ def export(
     if precision == "int8" and not accuracy:
         console.print("average precision lost: not measured; name annotated images with --coco", style="yellow")
     del detector
-    report = _describe_export(weights, format, precision, rows, model, origin, len(named), verification, accuracy)
+    report = _describe_export(weights, format, precision, rows, model, origin, len(measured or named), verification, accuracy)
     if verification.failures:
         write_json(workplace / REPORT, report, indent=2)
     else:
@@ -166,17 +171,17 @@ def check_choice(format: str, precision: str, batch: str = "") -> Format:
     return kind
 
 
-def _check_request(weights: str | Path, format: str, precision: str, calibrate: Sequence, target: Path, kind: Format) -> None:
+def _check_request(weights: str | Path, format: str, precision: str, measured: Sequence, target: Path, kind: Format) -> None:
     """Refuses an export that cannot be, before the weights are loaded, which may take a while."""
     if keras.config.dtype_policy().name != "float32":
         raise ValueError(
             f"export: found Keras's dtype policy '{keras.config.dtype_policy().name}', expected float32, which artefacts are "
             "compared with; call keras.config.set_dtype_policy('float32') before."
         )
-    if precision == "int8" and not calibrate:
+    if precision == "int8" and not measured:
         raise ValueError(
             f"int8: found no images for {format}, expected some like those it will see, from which it takes the ranges of its "
-            "numbers; name them, --calibrate photos/."
+            "numbers, and no training images beside the model; name some, --calibrate photos/."
         )
     if find_artefact(weights):
         raise ValueError(f"{weights}: found an exported artefact, expected the .keras file it was made from; export that one.")

@@ -261,3 +261,23 @@ def test_without_validation_images_of_its_own_those_the_run_held_back_are_taken(
 
 def test_spread():
     assert spread(range(3), 5) == [0, 1, 2] and spread(np.arange(100), 3) == [0, 50, 99]
+
+
+def test_int8_takes_the_training_images_of_the_run_by_itself(weights, demo, tmp_path, monkeypatch):
+    class Written(Exception):
+        pass
+
+    def write(kind, network, place, **options):
+        raise Written(len(options["samples"]))
+
+    monkeypatch.setattr(formats, "_write_artefact", write)
+    shutil.copy(weights, tmp_path / "best.keras")
+    pictures = {part: sorted(demo.images_dir.glob(f"{part}*")) for part in ("train", "val")}
+    rows = {part: [{"file": str(path)} for path in paths] for part, paths in pictures.items()}
+    write_json(tmp_path / "images.json", {"folder": str(tmp_path), **rows})
+    console = Console(record=True, width=300)
+    with pytest.raises(Written, match="^1$"):
+        export(tmp_path / "best.keras", "openvino", precision="int8", console=console)
+    assert f"ranges from 1 training image of {tmp_path}" in console.export_text()
+    with pytest.raises(Written, match="^3$"):  # those that are named come first
+        export(tmp_path / "best.keras", "openvino", precision="int8", calibrate=pictures["val"], console=console)

@@ -5,6 +5,7 @@ import gc
 import json
 import os
 import resource
+import statistics
 import subprocess
 import sys
 import time
@@ -83,3 +84,46 @@ def reset_peak_rss() -> None:
     """Starts the peak anew at what is held now; where the system forbids it, the peak stays that of the whole process."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
+
+
+def profile_canvases(path: Path, images: Sequence, rounds: int) -> list[dict]:
+    """What OpenVINO's own profile says of an artefact on canvases: each node's name, kind and median milliseconds.
+
+    The artefact is run as `runtimes.openvino` runs it, one canvas of the network's size at a time.
+    """
+    import numpy as np
+    import openvino
+
+    from centerkp.runtimes.artefact import Description
+    from centerkp.runtimes.openvino import COMPUTED_IN, start_at_canvas
+
+    model = openvino.Core().read_model(path)
+    said = Description.from_json(model.get_rt_info("centerkp").value, path)
+    hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": COMPUTED_IN[said.precision], "PERF_COUNT": True}
+    canvases = start_at_canvas(model, 1, said.image_size)
+    request = openvino.Core().compile_model(canvases, "CPU", hints).create_infer_request()
+    spent: dict[tuple[str, str], list[float]] = {}
+    for turn in range(rounds + 1):
+        request.infer([images[turn % len(images)][None], np.float32([said.image_size])])
+        for node in request.profiling_info if turn else ():
+            spent.setdefault((node.node_name, node.node_type), []).append(1e3 * node.real_time.total_seconds())
+    return [{"name": name, "kind": kind, "ms": statistics.median(times)} for (name, kind), times in spent.items()]
+
+
+def add_up_parts(nodes: Sequence[dict]) -> dict[str, float]:
+    """Milliseconds of a profile for the network itself, for changes of layout between its layers, and for all the rest.
+
+    The network is its layers, with the heads that are computed at cells; the rest are normalisation, decoding, and changes of
+    type and layout before and behind it.
+    """
+    parts = {"network": 0.0, "reorders inside": 0.0, "not the network": 0.0}
+    for node in nodes:
+        name = node["name"]
+        if not name.startswith(("network/", "heads/")) or name.startswith(("network/normalise", "network/Sub")):
+            part = "not the network"
+        elif node["kind"] == "Reorder":
+            part = "reorders inside" if "_network/" in name else "not the network"
+        else:
+            part = "network"
+        parts[part] += node["ms"]
+    return parts

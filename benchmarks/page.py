@@ -43,13 +43,13 @@ def machine_facts(rows: Sequence[dict], load: float) -> str:
     """A table of what was measured on; `load` is the system's load average before the first case."""
     cpu = Path("/proc/cpuinfo").read_text()
     model = next((line.split(":")[1].strip() for line in cpu.splitlines() if line.startswith("model name")), platform.machine())
-    flags = next((line.split() for line in cpu.splitlines() if line.startswith("flags")), [])
+    flags = [flag for flag in MATRIX_FLAGS if has_flag(flag)]
     ram = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     measured = [row for row in rows if "error" not in row]
     rates = [rate / 1e9 for row in measured for rate in row["rates"]]
     facts = {
         "date": datetime.date.today().isoformat(),
-        "processor": f"{model}; {', '.join(flag for flag in MATRIX_FLAGS if flag in flags) or 'no vector extensions listed'}",
+        "processor": f"{model}; {', '.join(flags) or 'no vector extensions listed'}",
         "cores": len(os.sched_getaffinity(0)),
         "memory": f"{ram / 1e9:.0f} GB",
         "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
@@ -61,6 +61,12 @@ def machine_facts(rows: Sequence[dict], load: float) -> str:
         else "not measured",
     }
     return table(["machine", ""], facts.items())
+
+
+def has_flag(*names: str) -> bool:
+    """Whether the processor lists one of these extensions."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return bool({*names} & set(next((line.split() for line in lines if line.startswith("flags")), [])))
 
 
 def _is_installed(name: str) -> bool:

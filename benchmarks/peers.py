@@ -28,13 +28,12 @@ PEERS = ("yolo11n-pose", "yolo26n-pose")
 OURS = ("efficientnet_lite0_fpn", "mobilenetv2_fpn", "hourglass_10")
 SIZES = (320, 512)
 PRECISIONS = ("fp32", "int8")
-CALIBRATION, ROUNDS = 4, 41
+CALIBRATION, ROUNDS, STREAMED, TURNS = 4, 41, 32, 3
 # Beginnings of the names that nodes of our networks have in OpenVINO.
 PARTS = {
-    "letterbox": ("letterbox/",),
     "trunk": ("network/stem", "network/stride"),
     "pyramid": ("network/pyramid",),
-    "heads": ("network/stack",),
+    "heads": ("network/stack", "heads/"),
     "decoding": ("decode/", "TopK"),
 }
 # Runs in the peers' environment: a network with random weights from its own description, as ONNX.
@@ -50,10 +49,11 @@ START = """\
 # Beside other networks
 
 Written by `python benchmarks/peers.py`, which measures everything here anew; do not edit. Times are for one image in OpenVINO
-on this machine's processor, in one process in which all networks take turns. Ours start from an image of bytes and end with
-decoded objects; the peers' start from the same bytes (scaled to 0..1 inside) and end where their ONNX files do: YOLO26 with its
-objects, YOLO11 with raw boxes, so that its non-maximum suppression is not in its time. One class of 17 keypoints, random
-weights, NNCF's int8 for all."""
+on this machine's processor, in one process in which all networks take turns. Ours start from a letterboxed
+image of bytes and end with decoded objects; the peers' start from the same bytes (scaled to 0..1 inside) and end where their
+ONNX files do: YOLO26 with its objects, YOLO11 with raw boxes, so that its non-maximum suppression is not in its time. Images/s
+are of the same networks compiled for throughput and fed without waiting. One class of 17 keypoints, random weights, NNCF's int8
+for all."""
 
 PROFILE = """\
 Where the time of ours goes, by OpenVINO's own profile: medians of what the nodes of each part take. "Other" are nodes that
@@ -76,22 +76,28 @@ def main(arguments: list[str] | None = None) -> int:
     install_peers()
     rows = [measure.run_apart(__file__, ["--size", str(size)]) for size in SIZES]
     parts = [START, page.machine_facts(rows, load), f"Peers: {', '.join(PACKAGES)}."]
-    for row in rows:
-        best = {p: min(page.median(row["times"][f"{peer} {p}"]) for peer in PEERS) for p in PRECISIONS}
-        lines = []
-        for name in (*OURS, *PEERS):
-            line = [name, f"{row['parameters'][name] / 1e6:.1f} M"]
-            for precision in PRECISIONS:
-                middle, spread = page.times_text(row["times"][f"{name} {precision}"])
-                line += [middle, spread, f"{page.median(row['times'][f'{name} {precision}']) / best[precision]:.2f}"]
-            lines.append(line)
-        header = ["", "weights", *(h for p in PRECISIONS for h in (p, "range", "times the fastest peer's"))]
-        parts += [f"## {row['size']}x{row['size']}", page.table(header, lines)]
-        lines = [[name, *(f"{spent[part]:.2g} ms" for part in (*PARTS, "other"))] for name, spent in row["profiles"].items()]
-        parts += [PROFILE, page.table(["", *PARTS, "other"], lines)]
+    parts += [write_size(row) for row in rows]
     options.output.write_text("\n\n".join(parts) + f"\n\n{(time.monotonic() - started) / 60:.1f} minutes.\n", encoding="utf-8")
     print(f"wrote {options.output}")
     return 0
+
+
+def write_size(row: dict) -> str:
+    """The section of the page about one image size."""
+    best = {p: min(page.median(row["times"][f"{peer} {p}"]) for peer in PEERS) for p in PRECISIONS}
+    lines = []
+    for name in (*OURS, *PEERS):
+        line = [name, f"{row['parameters'][name] / 1e6:.1f} M"]
+        for precision in PRECISIONS:
+            way = f"{name} {precision}"
+            middle, spread = page.times_text(row["times"][way])
+            ratio = page.median(row["times"][way]) / best[precision]
+            line += [middle, spread, f"{ratio:.2f}", f"{page.median(row['throughput'][way]):.3g}"]
+        lines.append(line)
+    header = ["", "weights", *(h for p in PRECISIONS for h in (p, "range", "times the fastest peer's", "images/s"))]
+    parts = [f"## Beside other networks at {row['size']}x{row['size']}", page.table(header, lines)]
+    lines = [[name, *(f"{spent[part]:.2g} ms" for part in (*PARTS, "other"))] for name, spent in row["profiles"].items()]
+    return "\n\n".join([*parts, PROFILE, page.table(["", *PARTS, "other"], lines)])
 
 
 def install_peers() -> None:
@@ -121,17 +127,20 @@ def measure_size(size: int) -> dict:
 
     rng = np.random.default_rng(0)
     pictures = [draw_scene(rng, (size, size), 6)[0] for _ in range(CALIBRATION)]
-    calls, parameters, profiles, rates = {}, {}, {}, measure.sample_rates()
+    calls, streams, parameters, profiles, rates = {}, {}, {}, {}, measure.sample_rates()
     with tempfile.TemporaryDirectory() as folder:
         for name in OURS:
             model = latency.build_network(name, None, size, pictures[:2])
             parameters[name] = model.count_params()
-            calls |= {f"{name} {way}": call for way, call in open_ours(model, pictures, Path(folder) / name).items()}
-            for precision in PRECISIONS if name.endswith("_fpn") else ():  # an hourglass has no such parts
-                profiles[f"{name} {precision}"] = profile(Path(folder) / name / f"{precision}.xml", pictures[0][None])
+            for precision, path in write_ours(model, pictures, Path(folder) / name).items():
+                way = f"{name} {precision}"
+                calls[way], streams[way] = open_ours(path, size)
+                if name.endswith("_fpn"):  # an hourglass has no such parts
+                    profiles[way] = add_up(measure.profile_canvases(path, pictures, ROUNDS))
         for name in PEERS:
             parameters[name], ways = open_peer(peer_file(name, size), pictures)
-            calls |= {f"{name} {way}": call for way, call in ways.items()}
+            for precision, (call, stream) in ways.items():
+                calls[f"{name} {precision}"], streams[f"{name} {precision}"] = call, stream
         times: dict[str, list[float]] = {name: [] for name in calls}
         for turn in range(ROUNDS + 1):
             for name, call in calls.items():
@@ -140,41 +149,74 @@ def measure_size(size: int) -> dict:
                 call(pictures[turn % CALIBRATION][None])
                 if turn:
                     times[name].append(time.perf_counter() - before)
+        throughput: dict[str, list[float]] = {name: [] for name in calls}
+        for _ in range(TURNS):
+            for name, stream in streams.items():
+                throughput[name].append(count_per_second(stream, pictures))
     rates += measure.sample_rates()
-    row = {"size": size, "times": times, "parameters": parameters, "profiles": profiles, "rates": rates}
+    row = {
+        "size": size,
+        "times": times,
+        "throughput": throughput,
+        "parameters": parameters,
+        "profiles": profiles,
+        "rates": rates,
+    }
     return row | {"backend": keras.backend.backend()}
 
 
-def open_ours(model, pictures: list, folder: Path) -> dict:
+def write_ours(model, pictures: list, folder: Path) -> dict[str, Path]:
     from centerkp.export.fold import fold
     from centerkp.export.openvino import write_openvino
-    from centerkp.inference.model_loading import load_detector
 
     folder.mkdir()  # of its own: files in use must not be written over
-    network, samples, ways = fold(model), [(picture, model.image_size) for picture in pictures], {}
-    for precision in PRECISIONS:
-        path = write_openvino(network, folder / f"{precision}.xml", precision=precision, samples=samples)
-        ways[precision] = load_detector(path).run_images
-    return ways
+    network, samples = fold(model), [(picture, model.image_size) for picture in pictures]
+    return {p: write_openvino(network, folder / f"{p}.xml", precision=p, samples=samples) for p in PRECISIONS}
 
 
-def profile(path: Path, images) -> dict[str, float]:
-    """Milliseconds that each part of one of our networks takes."""
+def open_ours(path: Path, size: int) -> tuple:
+    """What runs one of our networks on an image, and what runs it on many."""
+    import numpy as np
     import openvino
 
-    hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32", "PERF_COUNT": True}
-    request = openvino.Core().compile_model(path, "CPU", hints).create_infer_request()
-    spent: dict[str, list[float]] = {part: [] for part in (*PARTS, "other")}
-    for _ in range(ROUNDS):
-        request.infer({0: images})
-        sums = dict.fromkeys(spent, 0.0)
-        for node in request.profiling_info:
-            is_change = node.node_type in ("Reorder", "Convert")
-            part = next((p for p, starts in PARTS.items() if node.node_name.startswith(starts) and not is_change), "other")
-            sums[part] += 1e3 * node.real_time.total_seconds()
-        for part, milliseconds in sums.items():
-            spent[part].append(milliseconds)
-    return {part: page.median(values) for part, values in spent.items()}
+    from centerkp.runtimes.openvino import start_at_canvas
+
+    core, sides = openvino.Core(), np.float32([[size, size]])
+    model = start_at_canvas(core.read_model(path), 1, (size, size))
+    return compile_both(core, model, lambda image: (image, sides))
+
+
+def compile_both(core, model, feed) -> tuple:
+    """A network compiled for single images, and compiled for many, all of which it is given without waiting."""
+    import openvino
+
+    hints = {"INFERENCE_PRECISION_HINT": "f32"}
+    one = core.compile_model(model, "CPU", hints | {"PERFORMANCE_HINT": "LATENCY"})
+    queue = openvino.AsyncInferQueue(core.compile_model(model, "CPU", hints | {"PERFORMANCE_HINT": "THROUGHPUT"}))
+
+    def run_many(images: list) -> None:
+        for image in images:
+            queue.start_async(feed(image))
+        queue.wait_all()
+
+    return lambda image: one(feed(image), share_inputs=True), run_many
+
+
+def count_per_second(run_many, pictures: list) -> float:
+    images = [pictures[number % len(pictures)][None] for number in range(STREAMED)]
+    before = time.perf_counter()
+    run_many(images)
+    return STREAMED / (time.perf_counter() - before)
+
+
+def add_up(nodes: list[dict]) -> dict[str, float]:
+    """Milliseconds that each part of one of our networks takes."""
+    spent = dict.fromkeys((*PARTS, "other"), 0.0)
+    for node in nodes:
+        is_change = node["kind"] in ("Reorder", "Convert")
+        part = next((p for p, starts in PARTS.items() if node["name"].startswith(starts) and not is_change), "other")
+        spent[part] += node["ms"]
+    return spent
 
 
 def open_peer(path: Path, pictures: list) -> tuple[int, dict]:
@@ -197,8 +239,8 @@ def open_peer(path: Path, pictures: list) -> tuple[int, dict]:
                 preset=nncf.QuantizationPreset.MIXED,
                 subset_size=len(pictures),
             )
-        ways[precision] = core.compile_model(model, "CPU", {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"})
-    return count, {precision: lambda image, run=run: run(image, share_inputs=True) for precision, run in ways.items()}
+        ways[precision] = compile_both(core, model, lambda image: (image,))
+    return count, ways
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ VECTOR_HEADS = ("box_size", "keypoint_regression")  # lengths of any size; the o
 HEATMAP_HEADS = ("center_heatmap", "keypoint_heatmap")
 USUAL_OBJECTS = 100  # of an image, as in the zoo and in COCO
 MAX_OBJECTS = 5000
+MAX_MARGIN = 10.0  # of boxes around keypoints, in shares of the keypoints' longer side
 # Pairs of an object and a candidate of a keypoint that decoding compares in an image, some 16 bytes each: as many as a model
 # gets by itself, and as many as anybody may ask for.
 PAIRS, MAX_PAIRS = 10**7, 10**8

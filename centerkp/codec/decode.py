@@ -35,6 +35,9 @@ class DecodeOptions:
         search_scale: and no further from where the vector points than this share of the enlarged box's longer side.
         clip_keypoints: moves keypoints outside the image to its border with score 0 (what the zoo's 2020 exports do).
         ignored_classes: class channels that never become detections, such as the gaps in COCO's ids.
+        box_margins: by class, how far boxes reach beyond the outermost keypoints on each side, as a share of the longer side of
+            the keypoints' own extent, where labels have them so; None for a class whose boxes the network alone tells, empty
+            for none but these.
     """
 
     max_objects: int = 100
@@ -47,9 +50,11 @@ class DecodeOptions:
     search_scale: float = 0.3
     clip_keypoints: bool = False
     ignored_classes: tuple[int, ...] = ()
+    box_margins: tuple[float | None, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "ignored_classes", tuple(self.ignored_classes))
+        for name in ("ignored_classes", "box_margins"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
 
     @classmethod
     def from_config(cls, config: Mapping) -> "DecodeOptions":
@@ -101,12 +106,17 @@ def decode(
     half = ops.maximum(take_cells(maps["box_size"], index), 0.0) / 2
     low, high = (ops.clip(corner, 0.0, extent[:, None]) for corner in (center - half, center + half))
     boxes = ops.concatenate([low, high], axis=-1) * STRIDE
-    boxes = ops.clip(boxes, 0.0, ops.concatenate([limit, limit], axis=-1)[:, None])
-    found = {"boxes": boxes, "scores": scores, "class_ids": class_ids}
+    borders = ops.concatenate([limit, limit], axis=-1)[:, None]
+    found = {"boxes": ops.clip(boxes, 0.0, borders), "scores": scores, "class_ids": class_ids}
     if keypoint_mask.shape[1]:
         own = ops.take(ops.convert_to_tensor(keypoint_mask.astype("float32")), class_ids, axis=0)  # (B, M, K)
-        points, point_scores, deviations = _snap_keypoints(maps, index, cell, low, high, options, keypoint_std)
+        points, point_scores, snapped, deviations = _snap_keypoints(maps, index, cell, low, high, options, keypoint_std)
         points = points * STRIDE
+        if options.box_margins:
+            margins = ops.take(
+                ops.convert_to_tensor(fill_margins(options.box_margins, keypoint_mask)), class_ids, axis=0
+            )  # (B, M)
+            found["boxes"] = ops.clip(_frame_keypoints(points, snapped, own, margins, boxes), 0.0, borders)
         if options.clip_keypoints:
             clipped = ops.clip(points, 0.0, limit[:, None, None])
             point_scores = ops.where(ops.all(clipped == points, axis=-1), point_scores, 0.0)
@@ -147,10 +157,10 @@ def _snap_keypoints(
     high: Tensor,
     options: DecodeOptions,
     keypoint_std: Sequence[float] | np.ndarray | None,
-) -> tuple[Tensor, Tensor, Tensor | None]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
     """Decoded points (B, M, K, 2) in cells: each regressed one moved to its nearest candidate where the rules allow.
 
-    Also their scores and deviations, (B, M, K); the deviations are None without `keypoint_std`.
+    Also their scores, whether they were moved, and deviations, (B, M, K); the deviations are None without `keypoint_std`.
     """
     count = maps["keypoint_heatmap"].shape[-1]
     vectors = ops.reshape(take_cells(maps["keypoint_regression"], index), (-1, index.shape[1], count, 2))
@@ -173,7 +183,26 @@ def _snap_keypoints(
     if keypoint_std is not None:
         spread = _measure_deviations(maps["keypoint_heatmap"], peak, low, high, keypoint_std)
         deviations = ops.where(snapped, spread, reach)
-    return points, ops.where(snapped, score, options.unmatched_score), deviations
+    return points, ops.where(snapped, score, options.unmatched_score), snapped, deviations
+
+
+def fill_margins(box_margins: Sequence[float | None], keypoint_mask: np.ndarray) -> np.ndarray:
+    """`DecodeOptions.box_margins` (C,) as float32, with -1 for a class whose boxes the network alone tells."""
+    margins = np.array([-1.0 if margin is None else margin for margin in box_margins], "float32")
+    return np.where(keypoint_mask.any(1), margins, np.float32(-1))
+
+
+def _frame_keypoints(points: Tensor, snapped: Tensor, own: Tensor, margins: Tensor, boxes: Tensor) -> Tensor:
+    """Boxes (B, M, 4) around decoded points (B, M, K, 2), in their unit, where they are made so; else `boxes`.
+
+    They are where the class has a margin (B, M) and each of the object's `own` (B, M, K) points has a peak of the heat map:
+    such points are exact where the head's lengths, one cell to tell them for all of an object, are not.
+    """
+    others = (1.0 - own)[..., None] * FAR
+    low, high = ops.min(points + others, axis=2), ops.max(points - others, axis=2)
+    reach = margins[..., None] * ops.max(high - low, axis=-1, keepdims=True)
+    framed = ops.logical_and(margins >= 0, ops.all(ops.logical_or(snapped, own == 0), axis=-1))
+    return ops.where(framed[..., None], ops.concatenate([low - reach, high + reach], axis=-1), boxes)
 
 
 def _take_candidates(values: Tensor, chosen: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ The same steps in the same order as `centerkp.codec.decode`, in ONNX operators.
 
 import numpy as np
 
-from centerkp.codec.decode import FAR, DecodeOptions
+from centerkp.codec.decode import FAR, DecodeOptions, fill_margins
 from centerkp.export.onnx_cells import MappedCells, unsqueeze
 from centerkp.export.onnx_layers import Graph
 from centerkp.heads import STRIDE
@@ -70,12 +70,14 @@ class _Decoder:
         low, high = (g("Min", g("Max", g(sign, center, half), 0.0), extent) for sign in ("Sub", "Add"))
         limit = g("Reshape", self.valid_size, np.array([-1, 1, 2]))
         scale = g("Reshape", to_source, np.array([-1, 1, 2]))
-        corners = (g("Mul", g("Min", g("Mul", corner, float(STRIDE)), limit), scale) for corner in (low, high))
-        found = {"boxes": g("Concat", *corners, axis=2), "scores": scores, "class_ids": g.cast(class_ids, "int32")}
+        corners = [g("Mul", corner, float(STRIDE)) for corner in (low, high)]
+        found = {"scores": scores, "class_ids": g.cast(class_ids, "int32")}
         if self.keypoints:
             own = g("Gather", self.keypoint_mask.astype(np.float32), class_ids)  # (B, M, K)
-            points, point_scores = self._snap_keypoints(index, cell, low, high)
+            points, point_scores, snapped = self._snap_keypoints(index, cell, low, high)
             points = g("Mul", points, float(STRIDE))  # (B, M, K, 2)
+            if self.options.box_margins:
+                corners = self._frame_keypoints(points, snapped, own, class_ids, corners)
             if self.options.clip_keypoints:
                 clipped = g("Min", g("Max", points, 0.0), unsqueeze(g, limit, 2))
                 moved = g("ReduceMax", g("Abs", g("Sub", clipped, points)), axes=[3], keepdims=0)
@@ -83,7 +85,8 @@ class _Decoder:
                 points = clipped
             found["keypoints"] = g("Mul", g("Mul", points, unsqueeze(g, scale, 2)), unsqueeze(g, own, 3))
             found["keypoint_scores"] = g("Mul", point_scores, own)
-        return found
+        corners = [g("Mul", g("Min", g("Max", corner, 0.0), limit), scale) for corner in corners]
+        return {"boxes": g("Concat", *corners, axis=2)} | found
 
     def _find_centers(self) -> tuple[str, str, str]:
         """ONNX nodes for scores, cells and classes, (B, M) each, of the best center peaks inside the picture."""
@@ -174,8 +177,8 @@ class _Decoder:
         scores, index = self._take_best_each(peaks)
         return g("Add", self._cells_xy(index), self.heads.read_own("keypoint_offset", index)), scores
 
-    def _snap_keypoints(self, index: str, cell: str, low: str, high: str) -> tuple[str, str]:
-        """ONNX nodes that move points (B, M, K, 2) to their nearest candidates by the rules; scores (B, M, K)."""
+    def _snap_keypoints(self, index: str, cell: str, low: str, high: str) -> tuple[str, str, str]:
+        """ONNX nodes that move points (B, M, K, 2) to their nearest candidates by the rules; scores, which moved (B, M, K)."""
         g, options = self.graph, self.options
         vectors = self.heads.read("keypoint_regression", index)
         vectors = g("Reshape", vectors, np.array([0, self.count, self.keypoints, 2]))
@@ -193,7 +196,21 @@ class _Decoder:
         near = g("And", inside, g("LessOrEqual", least, reach))
         snapped = g("And", near, g("GreaterOrEqual", score, options.candidate_score))
         points = g("Where", unsqueeze(g, snapped, 3), position, regressed)
-        return points, g("Where", snapped, score, options.unmatched_score)
+        return points, g("Where", snapped, score, options.unmatched_score), snapped
+
+    def _frame_keypoints(self, points: str, snapped: str, own: str, class_ids: str, corners: list[str]) -> list[str]:
+        """ONNX nodes that do what `codec.decode` does with `box_margins`, to `corners` (B, M, 2) twice, in input pixels."""
+        g = self.graph
+        foreign = g("Sub", 1.0, own)
+        away = unsqueeze(g, g("Mul", foreign, FAR), 3)
+        low = g("ReduceMin", g("Add", points, away), axes=[2], keepdims=0)
+        high = g("ReduceMax", g("Sub", points, away), axes=[2], keepdims=0)
+        margins = unsqueeze(g, g("Gather", fill_margins(self.options.box_margins, self.keypoint_mask), class_ids), 2)
+        reach = g("Mul", margins, g("ReduceMax", g("Sub", high, low), axes=[2], keepdims=1))  # (B, M, 1)
+        seen = g("ReduceMin", g("Max", g.cast(snapped, "float"), foreign), axes=[2], keepdims=1)
+        framed = g("And", g("Greater", seen, 0.0), g("GreaterOrEqual", margins, 0.0))
+        frame = g("Sub", low, reach), g("Add", high, reach)
+        return [g("Where", framed, around, corner) for around, corner in zip(frame, corners, strict=True)]
 
     def _find_nearest(self, regressed: str, positions: str, scores: str) -> tuple[str, str]:
         """ONNX nodes for the number of each point's nearest candidate that counts, and its distance: (B, K, M) each."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import h5py
 
-from centerkp.heads import MAX_OBJECTS, MAX_PAIRS, MAX_SIDE
+from centerkp.heads import MAX_MARGIN, MAX_OBJECTS, MAX_PAIRS, MAX_SIDE
 from centerkp.images.sensors import Levels
 from centerkp.images.tiling import Tiling
 from centerkp.model.backbone import Backbone
@@ -78,6 +78,13 @@ def check_fields(config: Mapping, count_parameters: Callable[[Schema, Backbone],
     decode = config.get("decode") or {}
     for name, (least, most) in DECODE.items():
         _check_number(f"decode, {name}", decode.get(name, least), least, most)
+    margins = decode.get("box_margins") or []
+    if not isinstance(margins, list) or len(margins) not in (0, schema.num_classes):
+        raise ValueError(
+            f"decode, box_margins: found {quote(margins)}, expected a list of {schema.num_classes}, or an empty one"
+        )
+    for margin in margins:
+        _check_number("decode, box_margins", 0 if margin is None else margin, 0, MAX_MARGIN, float)
     pairs = math.prod(decode.get(name, 100) for name in ("max_objects", "candidates")) * schema.num_keypoints
     if pairs > MAX_PAIRS:
         raise ValueError(f"decode: found {pairs} pairs of objects and candidates, expected at most {MAX_PAIRS}")

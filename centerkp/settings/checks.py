@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from centerkp.images.sensors import Levels
 from centerkp.images.tiling import Tiling
-from centerkp.settings.values import read_keypoint_map, read_time
+from centerkp.settings.values import read_box_margins, read_keypoint_map, read_time
 from centerkp.wording import quote, suggest
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ def check_ranges(settings: "TrainSettings") -> None:
     if settings.stretch not in (None, "auto"):
         Levels.parse(settings.stretch)
     read_keypoint_map(settings.map_keypoint)
+    read_box_margins(settings.box_margins)
     for name in settings.loggers:
         if name not in LOGGERS:
             raise ValueError(f"log: found '{name}', expected one or more of {', '.join(LOGGERS)}{suggest(name, LOGGERS)}.")

@@ -92,6 +92,12 @@ class TrainSettings:
     max_objects: int | None = of_start(
         None, "objects that the model finds in an image at most; by default 100, or half as many again as the fullest image has"
     )
+    box_margins: str | None = of_start(
+        None,
+        "boxes are frames around keypoints, by class so far beyond them as 0.1 of their longer side, as 0.1,none; by default "
+        "where labelled boxes are",
+        name="SHARES",
+    )
 
     epochs: int | None = of_length(
         None,
@@ -107,9 +113,7 @@ class TrainSettings:
         name="TIME",
     )
     patience: int | None = of_length(
-        None,
-        "evaluations in a row without a higher score after which the run ends; by default it goes on to its last epoch",
-        name="N",
+        None, "evaluations in a row without a higher score that end the run; by default none do", name="N"
     )
 
     batch_size: int | None = of_machine(
@@ -213,10 +217,7 @@ class TrainSettings:
     )
     fold: int | None = of_evaluation(None, "train only the model without this share, of 1 to --folds; by default all", name="N")
     group_by: str | None = of_evaluation(
-        None,
-        "what keeps images in one fold, as for 'centerkp split': 'folder' or a regular expression; by default 'phash', images "
-        "that look alike",
-        name="RULE",
+        None, "what keeps images in one fold: 'folder', a regular expression, or by default 'phash', their looks", name="RULE"
     )
 
     run: str | None = of_output(None, "run folder to write; by default runs/NAME-OF-THE-JSON, numbered", name="DIR")

@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+from centerkp.heads import MAX_MARGIN
 from centerkp.results import MAX_COUNT
 
 
@@ -42,6 +43,21 @@ def read_numbers(text: str | None, setting: str) -> dict[str, float]:
         return {name.strip(): float(value) for name, value in (part.split("=") for part in (text or "").split(",") if part)}
     except ValueError:
         raise ValueError(f"{setting}: found '{text}', expected names with numbers, as name=0.05,other=0.1.") from None
+
+
+def read_box_margins(text: str | None) -> tuple[float | None, ...]:
+    """The setting `"0.1,none"` as a margin or None for each class in the schema's order; "none" alone, and None, as ()."""
+    if text is None or text.strip().lower() == "none":
+        return ()
+    try:
+        margins = tuple(None if part.strip().lower() == "none" else float(part) for part in text.split(","))
+    except ValueError:
+        margins = (-1.0,)
+    if not all(margin is None or 0 <= margin <= MAX_MARGIN for margin in margins):
+        raise ValueError(
+            f"box_margins: found '{text}', expected a share from 0 to {MAX_MARGIN}, or none, for each class, as 0.1,none."
+        )
+    return margins
 
 
 def read_time(text: str, setting: str = "time") -> float:

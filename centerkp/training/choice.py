@@ -11,11 +11,14 @@ from keras import ops
 
 from centerkp.distribution.devices import find_accelerator
 from centerkp.heads import choose_max_objects, require_max_objects
+from centerkp.labels.box_margins import measure_box_margins
 from centerkp.labels.records import Record
 from centerkp.model.backbones import name_backbone
 from centerkp.model.center_net import load_model
+from centerkp.schema import Schema
 from centerkp.settings.checks import AUTO
 from centerkp.settings.training import TrainSettings
+from centerkp.settings.values import read_box_margins
 from centerkp.training.batch_search import share_accelerator
 from centerkp.weights.start import PACKAGED
 from centerkp.wording import count_of
@@ -80,6 +83,26 @@ def choose_room(settings: TrainSettings, records: Sequence[Record], num_keypoint
         where = f"{count_of(int(beyond.sum()), 'object')} of {count_of(int((beyond > 0).sum()), 'image')}"
         lines.append(f"no place for {where}, the smallest there: neither learned nor taken for background")
     return settings, lines
+
+
+def choose_box_margins(settings: TrainSettings, records: Sequence[Record], schema: Schema) -> tuple[TrainSettings, list[str]]:
+    """Chooses which of a run's classes have boxes around their keypoints, where nobody says it; a line of what and why.
+
+    Raises:
+        ValueError: the settings give margins for another number of classes.
+    """
+    if settings.box_margins is None:
+        margins = measure_box_margins(records, schema)
+        framed = [f"{c.name} ({m:.0%})" for c, m in zip(schema.classes, margins, strict=True) if m is not None]
+        text = ",".join("none" if m is None else f"{m:g}" for m in margins) if framed else "none"
+        why = "because the labels' boxes are, so far beyond them in shares of the longer side (--box-margins none for others)"
+        names = ", ".join(framed[:5]) + " and others" * (len(framed) > 5)
+        lines = [f"boxes: around the keypoints of {names}, {why}"] if framed else []
+        return replace(settings, box_margins=text), lines
+    given = len(read_box_margins(settings.box_margins))
+    if given not in (0, schema.num_classes):
+        raise ValueError(f"box_margins: found {given}, expected {schema.num_classes}, one for each class, or none alone.")
+    return settings, []
 
 
 def _choose_backbone(settings: TrainSettings, devices: int) -> tuple[TrainSettings, str]:

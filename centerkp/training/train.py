@@ -33,10 +33,10 @@ from centerkp.samples.memory import share_addresses
 from centerkp.samples.windows import cut_records
 from centerkp.schema import Schema
 from centerkp.settings.training import TrainSettings
-from centerkp.settings.values import read_keypoint_map, read_numbers
+from centerkp.settings.values import read_box_margins, read_keypoint_map, read_numbers
 from centerkp.training.batch_search import choose_batch_size
 from centerkp.training.callbacks import draw_validation
-from centerkp.training.choice import choose, choose_epochs, choose_room
+from centerkp.training.choice import choose, choose_box_margins, choose_epochs, choose_room
 from centerkp.training.dry_run import build_probe, dry_run
 from centerkp.training.fitting import fit
 from centerkp.training.loggers import require_loggers
@@ -242,9 +242,10 @@ def _read_and_check(
     records = [*train_records, *val_records]
     tiling = Tiling.of(settings.tile)
     settings, room = choose_room(settings, cut_records(records, tiling, size), schema.num_keypoints)
+    settings, boxes = choose_box_margins(settings, train_records, schema)
     settings, choices = choose_batch_size(settings, schema, records, len(train_records), console)
     settings, more = choose_epochs(settings, len(train_records))
-    choices = room + choices + more
+    choices = room + boxes + choices + more
     for line in choices:
         console.print(line)
     report.choices += choices
@@ -266,7 +267,7 @@ def start_model(schema: Schema, settings: TrainSettings, console: Console) -> Ce
         "stacks": settings.stacks,
         "bn_momentum": settings.bn_momentum,
         "loss_weights": read_numbers(settings.loss_weights, "loss_weights"),
-        "decode": settings.decode,
+        "decode": settings.decode | {"box_margins": read_box_margins(settings.box_margins)},
     }
     if settings.weights == "none":
         model = build_model(schema, **options)

@@ -183,3 +183,32 @@ def test_no_keypoints_and_tiny_map():
     maps = {k: v[:, :2, :2] for k, v in hand_maps().items() if not k.startswith("keypoint")}
     found = decode(maps, np.zeros((1, 0), bool))
     assert set(found) == {"boxes", "scores", "class_ids"} and found["scores"].shape == (1, 4)
+
+
+def test_boxes_around_keypoints():
+    """Where labels' boxes are frames around keypoints, so are the boxes found, if every keypoint of the object has a peak."""
+    schema = Schema.generic(3, [2, 2, 0])
+    maps = {"center_heatmap": (16, 3), "center_offset": (16, 2), "box_size": (16, 2), "keypoint_heatmap": (16, 4)}
+    maps |= {"keypoint_offset": (16, 8), "keypoint_regression": (16, 8)}
+    maps = {head: np.zeros((1, side, side, count), "float32") for head, (side, count) in maps.items()}
+    maps["center_heatmap"] -= 9
+    maps["keypoint_heatmap"] -= 9
+    maps["box_size"] += 6
+    for class_id, (x, y) in enumerate([(4, 4), (10, 4), (4, 11)]):
+        maps["center_heatmap"][0, y, x, class_id] = 4 - class_id
+    for point, (x, y) in enumerate([(3, 3), (6, 4), (9, 4), (12, 6)]):
+        maps["keypoint_heatmap"][0, y, x, point] = 3
+        center = np.array([(4, 4), (10, 4)][point // 2])
+        maps["keypoint_regression"][0, center[1], center[0], 2 * point : 2 * point + 2] = np.array([x, y]) - center
+
+    def find(*margins):
+        found = decode(maps, schema.keypoint_mask, DecodeOptions(max_objects=3, box_margins=margins), np.float32([[64, 64]]))
+        return ops.convert_to_numpy(found["boxes"])[0].tolist()
+
+    seen = [[4, 4, 28, 28], [28, 4, 52, 28], [4, 32, 28, 56]]
+    assert find() == find(None, None, None) == seen
+    # Points at (12, 12) and (24, 16), (36, 16) and (48, 24): the longer sides are 12; what leaves the image is cut off.
+    assert find(0.5, None, None) == [[6, 6, 30, 22], *seen[1:]]
+    assert find(0.0, 2.0, 1.0) == [[12, 12, 24, 16], [12, 0, 64, 48], seen[2]]
+    maps["keypoint_heatmap"][0, 6, 12, 3] = -9
+    assert find(0.0, 2.0, None) == [[12, 12, 24, 16], *seen[1:]]

@@ -1,6 +1,7 @@
 """Every kind of backbone in every format: what Keras finds comes out of each file, in every number format it has."""
 
 import json
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -14,6 +15,7 @@ from centerkp.export.fold import fold
 from centerkp.export.litert import write_litert
 from centerkp.export.onnx_file import write_onnx
 from centerkp.export.openvino import write_openvino
+from centerkp.export.saved_model import write_saved_model
 from centerkp.inference.model_loading import load_detector
 
 # How far an object may be off, in pixels and in score.
@@ -67,6 +69,23 @@ def test_best_objects_equal_keras(kind_model, network, inputs, tmp_path, form, p
             near.append(distance[row] < pixels and abs(np.asarray(ours["scores"])[i, row] - theirs["scores"][i, k]) < score)
     # Rounded, a peak may come to stand in the next cell.
     assert theirs["scores"][:, 4].min() > 0.3 and np.mean(near) >= (1.0 if precision == "fp32" else 0.8)
+
+
+@pytest.mark.parametrize("form", [*FILES, "saved_model"])
+def test_boxes_around_keypoints_equal_keras(tiny_model, inputs, tmp_path, monkeypatch, form):
+    plain = tiny_model.decode_options
+    learned = np.asarray(tiny_model.predict_on_batch(inputs)["boxes"])
+    monkeypatch.setattr(tiny_model, "decode_options", replace(plain, box_margins=(0.1, None, 0.3)))
+    tiny_model.predict_function = None
+    theirs = {key: np.asarray(values) for key, values in tiny_model.predict_on_batch(inputs).items()}
+    tiny_model.predict_function = None
+    moved = np.abs(theirs["boxes"] - learned).max(axis=2) > 0.1
+    assert moved[theirs["class_ids"] == 0].any() and moved[theirs["class_ids"] == 2].any()
+    assert not moved[theirs["class_ids"] == 1].any()
+    name, write = (FILES | {"saved_model": ("served", write_saved_model)})[form]
+    ours = load_detector(write(fold(tiny_model), tmp_path / name)).predict_on_batch(inputs)
+    np.testing.assert_allclose(ours["scores"], theirs["scores"], atol=1e-4)
+    np.testing.assert_allclose(ours["boxes"], theirs["boxes"], atol=ALLOWED["fp32"][0])
 
 
 def test_every_convolution_is_quantised(network, inputs, tmp_path):

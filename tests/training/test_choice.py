@@ -1,16 +1,40 @@
 """What a run takes by itself, on machines that are described here."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from centerkp.console import make_console
 from centerkp.model.center_net import CenterNet, save_model
 from centerkp.model.hourglass import Hourglass
 from centerkp.schema import Schema
 from centerkp.settings.training import TrainSettings
+from centerkp.settings.values import read_box_margins
 from centerkp.training import choice
-from centerkp.training.choice import choose, choose_epochs, choose_room
+from centerkp.training.choice import choose, choose_box_margins, choose_epochs, choose_room
+from centerkp.training.train import start_model
+
+
+def test_boxes_are_made_as_the_labels_are(monkeypatch):
+    schema, measured = Schema.generic(3, [2, 3, 0]), [0.25, 0.0, None]
+    monkeypatch.setattr(choice, "measure_box_margins", lambda records, schema: measured)
+    settings, (line,) = choose_box_margins(TrainSettings(), [], schema)
+    assert settings.box_margins == "0.25,0,none" and line.startswith(
+        "boxes: around the keypoints of class_0 (25%), class_1 (0%), "
+    )
+    model = start_model(schema, replace(settings, backbone="hourglass_10", weights="none", image_size=32), make_console())
+    assert model.decode_options.box_margins == tuple(measured)
+    assert choose_box_margins(settings, [], schema) == (settings, [])  # a resumed run's, and what somebody says
+    measured[:] = [None] * 3
+    settings, lines = choose_box_margins(TrainSettings(), [], schema)
+    assert settings.box_margins == "none" and not lines and read_box_margins("none") == ()
+    with pytest.raises(ValueError, match="box_margins: found 2, expected 3, one for each class, or none alone"):
+        choose_box_margins(TrainSettings(box_margins="0.1,none"), [], schema)
+    for wrong in ("a,none", "-0.1", "nan", "0.1;0.2"):
+        with pytest.raises(ValueError, match="box_margins: found '.*', expected a share from 0 to 10"):
+            TrainSettings(box_margins=wrong)
 
 
 @pytest.fixture

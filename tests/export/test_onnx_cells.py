@@ -2,18 +2,25 @@ from dataclasses import replace
 
 import numpy as np
 import onnxruntime
-import pytest
 from keras import layers
 
+from centerkp.export.fold import fold
 from centerkp.export.onnx_cells import dense_kernel, find_computable
 from centerkp.export.onnx_decode import choose_block
 from centerkp.export.onnx_file import write_onnx
 
 
-@pytest.mark.parametrize("kind", ["network", "kind_network"])
-def test_heads_computed_at_cells_equal_those_of_whole_maps(kind, request, inputs, tmp_path, monkeypatch):
-    """Ordinary and separable convolutions, also at the borders of the map, where objects are looked for as everywhere."""
-    network = request.getfixturevalue(kind)
+def test_heads_computed_at_cells_equal_those_of_whole_maps(network, inputs, tmp_path, monkeypatch):
+    """Also at the borders of the map, where objects are looked for as everywhere."""
+    compare_heads(network, inputs, tmp_path, monkeypatch)
+
+
+def test_heads_of_other_convolutions_computed_at_cells(kind_model, inputs, tmp_path, monkeypatch):
+    """Separable ones, too."""
+    compare_heads(fold(kind_model), inputs, tmp_path, monkeypatch)
+
+
+def compare_heads(network, inputs, tmp_path, monkeypatch):
     monkeypatch.setattr(network, "decode_options", replace(network.decode_options, max_objects=40, candidates=8))
     assert find_computable(network) == {"center_offset", "box_size", "keypoint_offset", "keypoint_regression"}
     found = []
@@ -22,16 +29,9 @@ def test_heads_computed_at_cells_equal_those_of_whole_maps(kind, request, inputs
         session = onnxruntime.InferenceSession(str(path))
         found.append(session.run(None, {"image": inputs["image"]}))
     cells = np.rint(found[0][0][0] / 4)
-    assert cells.min() == 0 and cells[:, 2].max() == 24  # some at the border
+    assert cells.min() == 0 and cells[:, 2].max() >= 23  # some at the border
     for ours, theirs in zip(*found, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=2e-3)
-
-
-@pytest.fixture
-def kind_network(kind_model):
-    from centerkp.export.fold import fold
-
-    return fold(kind_model)
 
 
 def test_many_cells_are_taken_from_whole_maps(network, monkeypatch):

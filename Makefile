@@ -7,7 +7,7 @@ SLOW_TESTS := tests/training tests/trials tests/distribution $(wildcard tests/te
 BACKEND_TESTS := tests/codec tests/inference/test_augmented.py $(addprefix tests/model/test_,losses.py hourglass.py center_net.py averaging.py accumulation.py remat.py efficientnet.py backbones.py) tests/training/test_optimizer.py $(addprefix tests/weights/test_,small_checkpoints.py zoo_models.py)
 OLDEST_TESTS := tests/codec tests/images tests/samples tests/formats tests/drawing tests/tfrecord tests/evaluation
 
-.PHONY: demo test bench package oldest clean
+.PHONY: demo test docs claims bench package oldest clean
 
 demo: $(VENV)/installed  ## draw a dataset, train, evaluate and predict on it
 	$(BIN)/centerkp demo
@@ -18,6 +18,12 @@ test: $(VENV)/installed  ## style, types, then all tests on TensorFlow, then wha
 	$(BIN)/mypy
 	$(BIN)/python $(PYTEST) $(SLOW_TESTS) tests
 	KERAS_BACKEND=jax $(BIN)/python $(PYTEST) $(BACKEND_TESTS)
+
+docs: $(VENV)/installed  ## the documentation as a site: build/site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+claims: $(VENV)/installed  ## numbers and flags in README and docs/ anew, from the pages in benchmarks/ and the commands
+	$(BIN)/python docs/claims.py
 
 bench: $(VENV)/installed  ## measure this machine; writes benchmarks/RESULTS.md
 	$(BIN)/python benchmarks/run.py

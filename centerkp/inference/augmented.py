@@ -52,8 +52,7 @@ class AugmentedDetector:
 
     Raises:
         ValueError: the model is no `CenterNet`, there is no scale, or `flip` for a class whose keypoint names look sided
-        without
-            known partners, for which mirrored answers could not be put back.
+            without known partners, for which mirrored answers could not be put back.
     """
 
     def __init__(self, model: CenterNet, *, flip: bool = False, scales: Sequence[float] = (1.0,)):

@@ -10,12 +10,13 @@ import pytest
 from nbclient import NotebookClient
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
-NAMES = ["1_look_at_your_data.ipynb", "2_train.ipynb", "3_predict_and_export.ipynb"]
+NAMES = ["1_look_at_your_data.ipynb", "2_train.ipynb", "3_predict_and_export.ipynb", "4_how_a_keypoint_is_learned.ipynb"]
 MAX_BYTES = 1_500_000  # of a stored notebook with its pictures
 TINY = {
     "1_look_at_your_data.ipynb": {"IMAGES": 8, "IMAGE_SIZE": 64},
     "2_train.ipynb": {"IMAGES": 8, "IMAGE_SIZE": 64, "EPOCHS": 1},
     "3_predict_and_export.ipynb": {"IMAGES": 8},
+    "4_how_a_keypoint_is_learned.ipynb": {},
 }
 
 
@@ -55,6 +56,7 @@ def test_notebooks_run(folder):
     assert (folder / "runs" / "model.onnx").exists()
     for out in ("found", "found_onnx"):
         assert (folder / "runs" / out / "predictions.json").exists()
+    assert "the farthest 0.00" in texts[NAMES[3]]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -67,7 +69,7 @@ def test_notebooks_are_stored_with_their_outputs(name):
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     outputs = [output for cell in cells for output in cell.outputs]
     assert all(output.output_type != "error" for output in outputs)
-    assert any("image/jpeg" in output.get("data", {}) for output in outputs)
+    assert any({"image/jpeg", "image/png"} & set(output.get("data", ())) for output in outputs)
     text = path.read_text(encoding="utf-8")
     assert not re.search(r"/home/|/root/|/work/|/tmp/|error:", text)
     assert len(text) < MAX_BYTES

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "centerkp"
 # A room imports rooms below it only; those of one rung never meet.
 LADDER = (
     ("schema", "sides", "heads", "geometry", "results", "wording", "console", "writing"),  # every room's words
-    ("images", "demo", "symmetry"),
+    ("images", "demo", "symmetry", "tracking"),
     ("formats",),
     ("codec", "labels"),
     ("model", "doctor", "samples", "tfrecord"),

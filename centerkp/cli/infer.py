@@ -71,6 +71,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="only the best so many of each image; a .keras file makes room for more than it gives by default (100 or more)",
     )
     objects.add_argument("--track", action="store_true", help="number the objects of a video, the same one alike in all frames")
+    objects.add_argument(
+        "--smooth", action="store_true", help="calm the boxes and keypoints of tracked objects; the files hold the calmed ones"
+    )
     outputs = parser.add_argument_group("outputs")
     outputs.add_argument(
         "--out", default="predictions", metavar="DIR", help="folder for predictions.json and the rest (default: predictions)"
@@ -131,6 +134,7 @@ def run(options: argparse.Namespace) -> int | None:
             classes=[name.strip() for names in options.classes or () for name in names.split(",")],
             max_objects=options.max_objects,
             track=options.track,
+            smooth=options.smooth,
         )
         predict_sources(
             detector,

@@ -17,13 +17,13 @@ from centerkp.geometry import clip_boxes
 from centerkp.images.budget import Budget
 from centerkp.images.packed import ZippedImage
 from centerkp.images.saving import IMAGE_SUFFIXES, write_image
-from centerkp.inference.prediction_files import COLUMNS, CocoFile, CsvFile, is_untouched
+from centerkp.inference.prediction_files import CocoFile, CsvFile, is_own
 from centerkp.inference.screen import Screen
 from centerkp.inference.sources import Item, Picture
 from centerkp.inference.video import Clip, ClipWriter
 from centerkp.results import Detection
 from centerkp.schema import Schema
-from centerkp.writing import WriteGuard, mark, says, short_name
+from centerkp.writing import WriteGuard, short_name
 
 PICTURE_BYTES = 1 << 29  # of pictures that are drawn or wait to be written
 
@@ -128,11 +128,6 @@ def _with_ending(path: Path, ending: str) -> Path:
     return path.with_name(short_name(path.name + ending))
 
 
-def is_own(path: Path) -> bool:
-    """Whether an earlier run wrote this output; not so of predictions that somebody has worked on since."""
-    return is_untouched(path) if path.suffix == ".json" else says(path, mark("infer"), ",".join(COLUMNS))
-
-
 @dataclass(frozen=True, eq=False)
 class Result:
     """One image or frame with what was found in it; `tracks` numbers the detections, or is empty."""
@@ -152,6 +147,7 @@ class Outputs:
 
     Args:
         report: called with one sentence for every picture or video that could not be written, while all others can.
+        smoothed: places of tracked objects are smoothed, which predictions.json then says.
     """
 
     def __init__(
@@ -161,9 +157,10 @@ class Outputs:
         choice: OutputChoice,
         screen: Screen | None,
         report: Callable[[str], None],
+        smoothed: bool = False,
     ):
         self.names, self.schema, self.choice, self.screen, self.report = names, schema, choice, screen, report
-        self.out = names.out
+        self.out, self.smoothed = names.out, smoothed
         self.image_count = self.object_count = 0
         self.paths: dict[str, Path] = {}  # what was written, by kind
         threads = min(os.cpu_count() or 1, 8)
@@ -257,7 +254,7 @@ class Outputs:
         """Writes one result into every output file that was chosen, and shows it."""
         picture, item = drawing.result(), result.item
         if not files:  # only now, so that a run without a single image leaves an earlier one's files alone
-            files["objects"] = CocoFile(self.out / "predictions.json", self.schema)
+            files["objects"] = CocoFile(self.out / "predictions.json", self.schema, self.smoothed)
             if self.choice.csv:
                 files["table"] = CsvFile(self.out / "predictions.csv")
         height, width = result.image.shape[:2]

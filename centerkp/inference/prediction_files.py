@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 from centerkp.results import ROW_COLUMNS, Detection, coco_dataset, to_annotation, to_rows
 from centerkp.schema import Schema
-from centerkp.writing import claim_part, mark, remove_part
+from centerkp.writing import claim_part, mark, remove_part, says
 
 # As `results.to_rows`, and for videos the position and time of the frame, and the object's number through the video.
 COLUMNS = ("image", "frame", "seconds", "object", "track", *ROW_COLUMNS[2:])
@@ -23,13 +23,19 @@ _SEALED = re.compile(re.escape(_SEAL.format(mark("infer"), "#")).replace(r"\#", 
 
 
 class CocoFile:
-    """A COCO dataset that grows. It stands under its name after `close`, which makes it valid JSON at any time."""
+    """A COCO dataset that grows. It stands under its name after `close`, which makes it valid JSON at any time.
 
-    def __init__(self, path: str | Path, schema: Schema):
+    Args:
+        smoothed: objects with a track number have their boxes and keypoints smoothed over time, which `info` says.
+    """
+
+    def __init__(self, path: str | Path, schema: Schema, smoothed: bool = False):
         self.path = Path(path)
         self.part = claim_part(self.path)
         self.image_count = self.annotation_count = 0
         self._head = coco_dataset([], [], schema)
+        if smoothed:
+            self._head["info"]["smoothed"] = "boxes and keypoints of objects with a track_id, over time"
         # The name of a file may be bytes that are no letters; as Python writes them, JSON reads them.
         text: dict[str, Any] = {"encoding": "utf-8", "errors": "backslashreplace"}
         self._annotations = open(self.part, "w", **text)
@@ -93,6 +99,11 @@ def is_untouched(path: Path) -> bool:
     except OSError:
         return False
     return digest.hexdigest().encode() == match[1]
+
+
+def is_own(path: Path) -> bool:
+    """Whether an earlier run wrote this output; not so of predictions that somebody has worked on since."""
+    return is_untouched(path) if path.suffix == ".json" else says(path, mark("infer"), ",".join(COLUMNS))
 
 
 class CsvFile:

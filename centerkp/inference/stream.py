@@ -23,9 +23,9 @@ from centerkp.inference.outputs import OutputChoice, OutputNames, Outputs, Resul
 from centerkp.inference.scores import choose_least_scores
 from centerkp.inference.screen import Screen
 from centerkp.inference.sources import Clip, Item, Picture, read_items
-from centerkp.inference.tracking import PATIENCE, Tracker
 from centerkp.results import Detection
 from centerkp.schema import Schema
+from centerkp.tracking.tracker import FOLLOWED, Tracker
 from centerkp.wording import count_of, suggest
 from centerkp.writing import unwritable
 
@@ -39,14 +39,18 @@ class Selection:
         classes: names of the classes; empty for all.
         max_objects: only so many of an image, the best ones.
         track: numbers the objects of videos, the same object with the same number in all frames.
+        smooth: boxes and keypoints of tracked objects do not tremble from frame to frame; ValueError without `track`.
     """
 
     min_score: float | None = None
     classes: Sequence[str] = ()
     max_objects: int | None = None
     track: bool = False
+    smooth: bool = False
 
     def __post_init__(self) -> None:
+        if self.smooth and not self.track:
+            raise ValueError("--smooth: found no --track, expected both: what is smoothed are tracked objects; add --track.")
         if self.max_objects is not None and self.max_objects < 1:
             raise ValueError(f"max_objects: found {self.max_objects}, expected 1 or more.")
 
@@ -101,8 +105,8 @@ def predict_sources(
     names = OutputNames(out, sources, choice, overwrite)
     run = _Stream(detector, sources, selection, batch_size, stride, console)
     screen = _open_screen(console) if choice.show else None
-    outputs = Outputs(names, detector.schema, choice, screen, run.report)
-    console.print(run.least.sentence)
+    outputs = Outputs(names, detector.schema, choice, screen, run.report, selection.smooth)
+    console.print(run.least.sentence + run.followed)
     interrupted = False
     try:
         with outputs, run.progress, closing(run.results()) as results:
@@ -156,6 +160,8 @@ class _Stream:
         self._full = 0  # images with as many objects as that
         self.class_ids = selection.find_class_ids(detector.schema)
         self.least = choose_least_scores(detector, selection.min_score)
+        followed = f"; objects of videos are followed down to {FOLLOWED:.0%} of it" if selection.track else ""
+        self.followed = followed if any(self.least.values) else ""
         columns = [TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), _Rate(), TimeRemainingColumn()]
         self.progress = Progress(*columns, console=console, transient=True)
         self._total = sum(isinstance(source, Picture) for source in sources)
@@ -167,7 +173,7 @@ class _Stream:
         items: deque[Item] = deque()
         trackers: dict[Clip, Tracker] = {}
         self._started = perf_counter()
-        found = detect(self.detector, self._read_contents(items), batch_size=self.batch_size, min_score=self.least.values)
+        found = detect(self.detector, self._read_contents(items), batch_size=self.batch_size, min_score=self._find_floors())
         try:
             for result in found:
                 item = items.popleft()
@@ -179,11 +185,7 @@ class _Stream:
                 if result.oddities:
                     self._odd.append((result.name, result.oddities))
                 self._full += len(result.detections) == self._room
-                chosen = self._select_objects(result)
-                tracks = []
-                if self.selection.track and item.clip is not None:
-                    tracks = trackers.setdefault(item.clip, Tracker(PATIENCE * self.stride)).update(chosen, item.index)
-                yield Result(item, result.image, chosen, tracks)
+                yield Result(item, result.image, *self._select_objects(item, result, trackers))
         finally:
             self.stop.set()
             found.close()
@@ -194,9 +196,20 @@ class _Stream:
             items.append(item)
             yield item.content
 
-    def _select_objects(self, result: ImageResult) -> list[Detection]:
-        """The objects of a result that were selected, of the chosen classes and `max_objects` at most."""
-        return [d for d in result.detections if d.class_id in self.class_ids][: self.selection.max_objects]
+    def _find_floors(self) -> tuple[float, ...]:
+        """The least scores of what the detector is to give, by class: what continues an object of a video may score lower."""
+        return tuple(FOLLOWED * score for score in self.least.values) if self.selection.track else self.least.values
+
+    def _select_objects(self, item: Item, result: ImageResult, trackers: dict) -> tuple[list[Detection], list[int]]:
+        """The objects of a result that were selected, of the chosen classes and `max_objects` at most; and their numbers."""
+        chosen, tracks = [d for d in result.detections if d.class_id in self.class_ids], []
+        if self.selection.track and item.clip is not None:
+            if item.clip not in trackers:
+                trackers[item.clip] = Tracker(self.detector.schema, self.least.values, smooth=self.selection.smooth)
+            chosen, tracks = trackers[item.clip].update(chosen, item.seconds)
+        else:
+            chosen = self.least.keep(chosen)
+        return chosen[: self.selection.max_objects], tracks[: self.selection.max_objects]
 
     def report(self, fault: str) -> None:
         """Says on the console which image, frame or output was left out, and counts it."""

@@ -46,7 +46,7 @@ def test_every_flag_arrives(asked, tmp_path, monkeypatch, capsys):
     command = (
         "infer a.png c.avi --weights m.keras --out o --score 0.5 --keypoint-score 0.2 --classes green,red --classes red "
         "--max-objects 1 --batch-size 2 --image-size 96 --stacks 1 --tta flip,scale --device cpu --precision mixed_bfloat16 "
-        "--no-save-images --save-video --csv --crops --track --tile 96 --overlap 0.3"
+        "--no-save-images --save-video --csv --crops --track --smooth --tile 96 --overlap 0.3"
     )
     assert commands.main(command.split()) == 0
     assert "least score 0.5, as given" in capsys.readouterr().out
@@ -56,7 +56,9 @@ def test_every_flag_arrives(asked, tmp_path, monkeypatch, capsys):
         "max_objects": 1, "tile": 96, "overlap": 0.3,
     }  # fmt: skip
     assert sorted(p.name for p in (tmp_path / "o").iterdir()) == ["crops", "predictions.csv", "predictions.json", "videos"]
-    annotations = json.loads((tmp_path / "o/predictions.json").read_text())["annotations"]
+    written = json.loads((tmp_path / "o/predictions.json").read_text())
+    annotations = written["annotations"]
+    assert "track_id" in written["info"]["smoothed"]
     assert len(annotations) == 7 and {a.get("track_id") for a in annotations} == {None, 1}
 
 
@@ -81,6 +83,7 @@ def test_stretch_and_stride(asked, tmp_path, monkeypatch, capsys):
         ("infer a.png", "runs: found no run with a best.keras, expected one of train.py; name a model with --weights"),
         ("infer a.png --weights m.keras --classes rod", r"classes: found 'rod', expected some of ['red', 'green']"),
         ("infer a.png --weights m.keras --track", "--track: found images only"),
+        ("infer a.png --weights m.keras --smooth", "--smooth: found no --track"),
         ("infer a.png --weights m.keras --batch-size 0", "batch_size: found 0"),
         ("infer a.png --weights m.keras --out a.png", "a.png: could not be written"),
     ],

@@ -232,6 +232,51 @@ def test_track(tmp_path):
         assert {row["track"] for row in csv.DictReader(file)} == {"1", "2"}
 
 
+class FadingDetector(squares.SquareDetector):
+    """Sees the square with less and less certainty."""
+
+    def predict_on_batch(self, inputs):
+        found = super().predict_on_batch(inputs)
+        first = sum(self.shown) if hasattr(self, "shown") else 0
+        self.shown = [*getattr(self, "shown", []), len(found["scores"])]
+        found["scores"][:, 0] = np.where(found["scores"][:, 0] > 0, 0.9 - 0.04 * (first + np.arange(len(found["scores"]))), 0)
+        return found
+
+
+def test_tracked_objects_are_followed_below_the_least_score(tmp_path):
+    """At 0.5 of the least score they end; without --track at the least score; a picture in the same run knows no such thing."""
+    clip = squares.write_clip(tmp_path / "c.avi", [squares.draw(("red", 20 + i, 30, 16)) for i in range(20)])
+    for track, least in ((True, 0.3), (False, 0.6)):
+        selection = Selection(min_score=0.6, track=track)
+        found, text = predict([clip], tmp_path / str(track), FadingDetector(), selection=selection, batch_size=4)
+        scores = [a["score"] for a in found["annotations"]]
+        assert least <= min(scores) < least + 0.05
+        assert ("objects of videos are followed down to 50% of it" in text) == track
+    picture = squares.write_png(tmp_path / "a.png", ("red", 20, 30, 16), ("red", 60, 30, 16))
+    found, _ = predict([picture, clip], tmp_path / "both", selection=Selection(min_score=0.85, track=True))
+    assert [a["score"] for a in found["annotations"] if a["image_id"] == 1] == [0.9]
+
+
+def test_smooth(tmp_path):
+    """A square that trembles by 2 pixels: calmer in all files, which say so; pictures stay as they are found."""
+    frames = [squares.draw(("red", 40 + 2 * (i % 2), 30, 30)) for i in range(30)]
+    sources = [squares.write_png(tmp_path / "a.png", ("red", 20, 30, 40)), squares.write_clip(tmp_path / "c.avi", frames)]
+    left = {}
+    for smooth in (False, True):
+        selection = Selection(track=True, smooth=smooth)
+        found, _ = predict(sources, tmp_path / str(smooth), selection=selection, choice=OutputChoice(csv=True))
+        assert found["annotations"][0]["bbox"][0] == pytest.approx(20, abs=1) and "track_id" not in found["annotations"][0]
+        left[smooth] = np.array([[a["bbox"][0], a["keypoints"][0]] for a in found["annotations"][10:]])
+        assert ("smoothed" in found["info"]) == smooth
+        with open(tmp_path / str(smooth) / "predictions.csv", newline="") as file:
+            rows = [row for row in csv.DictReader(file) if row["track"] and row["keypoint"] == "corner"]
+        np.testing.assert_allclose([float(row["x"]) for row in rows][9:], left[smooth][:, 1], atol=1e-3)
+    assert np.all(np.diff(left[True], axis=0).std(0) < 0.5 * np.diff(left[False], axis=0).std(0))
+    predict(sources, tmp_path / "True", selection=Selection(track=True))  # and it stays a file that may be written over
+    with pytest.raises(ValueError, match="--smooth: found no --track"):
+        Selection(smooth=True)
+
+
 @pytest.mark.parametrize("options", [{"choice": OutputChoice(video=True)}, {"selection": Selection(track=True)}])
 def test_choices_that_need_a_video(images, tmp_path, options):
     with pytest.raises(ValueError, match="--(save-video|track): found images only, expected a video"):

@@ -1,6 +1,5 @@
 """The doctor: what is wrong with a dataset, what of it can be mended, and what the data are like."""
 
-import gc
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from centerkp.doctor.structure import check_categories, check_negatives, check_o
 from centerkp.doctor.twins import check_neighbours, check_twins
 from centerkp.doctor.write_back import mend_labels, name_images
 from centerkp.formats.gathering import complete_keypoints
-from centerkp.labels.content import NotCoco, Paths, Source, list_paths, name_paths
+from centerkp.labels.content import NotCoco, Paths, Source, list_paths, name_paths, uncollected
 from centerkp.labels.joining import open_label_files
 from centerkp.schema import Schema
 from centerkp.writing import WriteGuard, write_json
@@ -83,15 +82,9 @@ def check_dataset(
     Raises:
         FileNotFoundError: there is no such JSON or images folder.
     """
-    # A large JSON is millions of objects, none of them garbage: collecting would walk over all of them again and again.
-    is_collecting = gc.isenabled()
-    gc.disable()
-    try:
+    with uncollected():
         folders = images_dir, val, val_images_dir or (images_dir if len(list_paths(images_dir)) < 2 else None)
         return _check_train_and_val(path, *folders, image_size, open_images, stretch, is_split, point_box)
-    finally:
-        if is_collecting:
-            gc.enable()
 
 
 def _check_train_and_val(

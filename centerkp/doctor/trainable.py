@@ -10,7 +10,7 @@ from centerkp.doctor.settled_labels import turn_labels
 from centerkp.doctor.verdict import require_trainable
 from centerkp.images.oddities import describe_oddities
 from centerkp.labels.coco import make_dataset
-from centerkp.labels.content import Paths, list_words, name_paths
+from centerkp.labels.content import Paths, list_words, name_paths, release
 from centerkp.labels.label_file import LabelFile, read_source
 from centerkp.labels.records import Dataset
 from centerkp.labels.tables import read_integer
@@ -104,12 +104,10 @@ def _make_dataset(
 ) -> Dataset:
     """The records of a file that the doctor found trainable, from its mended content and with its looks at the images."""
     reading, images = checkup.reading, checkup.images
-    known = {kind.category_id for kind in reading.schema.classes}
-    used = [entry for entry in reading.content["categories"] if read_integer(entry.get("id")) in known]
     again = set(checkup.labels.rows[checkup.labels.is_repeated].tolist())
-    once = [entry for row, entry in enumerate(reading.content["annotations"]) if row not in again]
-    content = {**reading.content, "categories": used, "annotations": once}
-    file = read_source(replace(checkup.source, content=content), schema, flip_pairs, oks_sigmas)
+    file = _read_mended(checkup, again, schema, flip_pairs, oks_sigmas)
+    reading.label_annotation = str  # which looks into the content
+    release(file.content, reading.content, checkup.source.content)
     for change in checkup.changes:
         if change.noun != "file":
             file.remarks.add_note(change.noun, change.count, change.title)
@@ -125,6 +123,18 @@ def _make_dataset(
         stretch = str(images.levels) if images.levels else None
     options: dict[str, Any] = {"check_images": check_images, "stretch": stretch, "point_box": point_box}
     return make_dataset(file, settle=schema is None, measured=measured, **options)
+
+
+def _read_mended(
+    checkup: Checkup, again: set[int], schema: Schema | None, flip_pairs: FlipPairs, oks_sigmas: OksSigmas
+) -> LabelFile:
+    """Reads what the doctor made of a file's content, without categories that nothing uses and the objects `again`."""
+    content = checkup.reading.content
+    known = {kind.category_id for kind in checkup.reading.schema.classes}
+    used = [entry for entry in content["categories"] if read_integer(entry.get("id")) in known]
+    once = [entry for row, entry in enumerate(content["annotations"]) if row not in again]
+    content = {**content, "categories": used, "annotations": once}
+    return read_source(replace(checkup.source, content=content), schema, flip_pairs, oks_sigmas)
 
 
 def _turn_labels(file: LabelFile, checkup: Checkup) -> None:

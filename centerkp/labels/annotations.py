@@ -1,12 +1,12 @@
 """The annotations of a COCO file as columns: every entry is checked, harmless faults are mended and noted."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
 
-from centerkp.labels.tables import MAX_NUMBER, Table, is_number, read_integer
+from centerkp.labels.tables import MAX_NUMBER, Table, is_number, read_integer, read_integers
 from centerkp.schema import Schema
 from centerkp.wording import quote
 
@@ -16,6 +16,7 @@ UNNAMED_POINTS = "keypoints of a class that names none, ignored"
 NO_POINTS = "no keypoints, though the class has them: all read as not labelled"
 HIDDEN_POINTS = "coordinates given at visibility 0, ignored"
 NUMBERS = "numbers that are NaN, infinite or no numbers at all", "write finite numbers, or delete the annotations"
+BLOCK = 20_000  # annotations whose points are read at a time, which all at once would be in memory three times
 
 
 @dataclass(eq=False)
@@ -49,7 +50,7 @@ def read_annotations(
         image_rows: COCO image id -> row in the list of images; `image_names` are the file names of these rows.
         categories: COCO category id -> class id, and for each of the class's keypoints its place in the file's vectors.
     """
-    image_ids = [read_integer(value) for value in table.column("image_id")]
+    image_ids = read_integers(table.column("image_id"))
 
     def label(row: int) -> str:
         entry, file = table.entries[row], image_rows.get(image_ids[row])
@@ -81,10 +82,10 @@ def _read_boxes(table: Table) -> np.ndarray:
     given = [row for row, box in enumerate(raw) if box is not None and box != []]
     wrong = [row for row in given if not isinstance(raw[row], list) or len(raw[row]) != 4]
     table.fault_value(wrong, "bbox", "'bbox' that is no list of 4 numbers", "write [x, y, width, height] in pixels")
-    strange = [row for row in set(given) - set(wrong) if not set(map(type, raw[row])) <= {int, float}]
+    strange = [row for row in set(given) - set(wrong) if not {int, float}.issuperset(map(type, raw[row]))]
     given = np.array(sorted(set(given) - set(wrong) - set(strange)), np.int64)
     boxes = np.full((len(raw), 4), np.nan)
-    boxes[given] = _read_floats(chain.from_iterable(raw[row] for row in given)).reshape(-1, 4)
+    boxes[given] = _read_floats([raw[row] for row in given], 4)
     infinite = given[~(np.abs(boxes[given]) < MAX_NUMBER).all(1)]
     table.fault_value(sorted({*strange, *infinite}), "bbox", *NUMBERS)
     return boxes
@@ -93,14 +94,16 @@ def _read_boxes(table: Table) -> np.ndarray:
 def _read_areas(table: Table) -> np.ndarray:
     """The column of the annotations' areas, (N,), 0 where there is none."""
     raw = table.column("area")
-    table.fault_value([row for row, area in enumerate(raw) if area is not None and not is_number(area)], "area", *NUMBERS)
-    return np.array([area if is_number(area) else 0 for area in raw], np.float64)
+    areas = _read_floats([[area if type(area) in (int, float) else None for area in raw]], len(raw))[0]
+    usable = np.abs(areas) < MAX_NUMBER
+    table.fault_value([row for row in np.flatnonzero(~usable) if raw[row] is not None], "area", *NUMBERS)
+    return np.where(usable, areas, 0)
 
 
 def _read_crowds(table: Table) -> np.ndarray:
     """The column of the annotations' `iscrowd`, (N,) bool."""
     raw = table.column("iscrowd")
-    values = [int(value) if isinstance(value, bool) else read_integer(value) for value in raw]
+    values = read_integers([int(value) if isinstance(value, bool) else value for value in raw])
     table.note([row for row, value in enumerate(raw) if isinstance(value, bool)], "'iscrowd' is true or false, read as 1 or 0")
     table.note([row for row, value in enumerate(raw) if value is None], "'iscrowd' missing, read as 0")
     wrong = [row for row, value in enumerate(values) if value not in (0, 1) and raw[row] is not None]
@@ -120,12 +123,13 @@ def _read_keypoints(table: Table, class_ids: np.ndarray, orders: Mapping, schema
     remedy = "write x, y, visibility for every keypoint of the category, zeros where it is not labelled"
     table.fault(wrong, WRONG_LENGTH, remedy, lambda row: f"found {lengths[row]} numbers, expected {3 * counts[row]}")
     right = np.flatnonzero(named & (lengths == 3 * counts))
-    numeric = np.array([set(map(type, raw[row])) <= {int, float, type(None)} for row in right], bool)
+    numeric = np.array([{int, float, type(None)}.issuperset(map(type, raw[row])) for row in right], bool)
     points = np.zeros((len(raw), schema.num_keypoints, 3))
-    for class_id in range(schema.num_classes):
-        rows = right[numeric & (class_ids[right] == class_id)]
-        if len(rows):
-            own = _read_floats(chain.from_iterable(raw[row] for row in rows)).reshape(len(rows), -1, 3)
+    for class_id, kind in enumerate(schema.classes):
+        of_class = right[numeric & (class_ids[right] == class_id)]
+        for first in range(0, len(of_class), BLOCK):
+            rows = of_class[first : first + BLOCK]
+            own = _read_floats([raw[row] for row in rows], 3 * len(kind.keypoints)).reshape(len(rows), -1, 3)
             points[rows, schema.keypoint_slice(class_id)] = own[:, orders[class_id]]
     xy, visibility = points[..., :2], points[..., 2]
     is_zero = visibility <= 0
@@ -146,10 +150,11 @@ def _note_keypoints(table: Table, xy: np.ndarray, visibility: np.ndarray, given:
     table.note(wrong, "'num_keypoints' missing or wrong, counted again from the keypoints")
 
 
-def _read_floats(numbers: Iterable) -> np.ndarray:
-    """Annotations' ints, floats and None (NaN) as a column of floats; ints beyond their range become infinite."""
-    numbers = list(numbers)
+def _read_floats(rows: Sequence[Sequence], width: int) -> np.ndarray:
+    """Annotations' ints, floats and None (NaN) as rows of floats (n, width); ints beyond their range become infinite."""
     try:
-        return np.array(numbers, np.float64)
-    except OverflowError:
-        return np.array([np.inf if type(n) is int and not is_number(n) else n for n in numbers], np.float64)
+        numbers = np.fromiter(chain.from_iterable(rows), np.float64, len(rows) * width)
+    except (TypeError, OverflowError):  # None, and what no float can hold
+        usable = (n if type(n) is not int or is_number(n) else np.inf for n in chain.from_iterable(rows))
+        numbers = np.array(list(usable), np.float64)
+    return numbers.reshape(len(rows), width)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from centerkp.labels.content import Paths
+from centerkp.labels.content import Paths, release
 from centerkp.labels.joining import open_label_files
 from centerkp.labels.label_file import LabelFile, read_source, schema_of
 from centerkp.labels.records import Dataset, build_dataset
@@ -40,6 +40,7 @@ def read_coco(
         ValueError: the file is not COCO, contradicts itself or the schema, or no image is usable.
     """
     file = read_label_file(path, images_dir, schema, flip_pairs, oks_sigmas)
+    release(file.content)
     return make_dataset(file, settle=schema is None, check_images=check_images, stretch=stretch)
 
 

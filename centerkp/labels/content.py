@@ -1,8 +1,10 @@
 """What a label file holds: loads a COCO JSON, and says what the file seems to be when it is something else."""
 
+import gc
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from centerkp.labels.image_files import image_folders
 from centerkp.labels.tables import NOUNS
 from centerkp.wording import quote
 
+LARGE = 50_000  # annotations whose memory is worth the time of looking for it
 Paths = str | Path | Sequence[str | Path]  # of one dataset: a label file, or several that are one together
 
 
@@ -93,14 +96,46 @@ def load_json(path: Path) -> Any:
         raise _not_coco(path, f"a folder with the JSON files {inside}", "give one JSON file")
     if not path.exists():
         raise FileNotFoundError(f"{path}: found no such file, expected a COCO JSON; check the path.")
-    data = path.read_bytes()
     try:
-        content = json.loads(data, object_pairs_hook=_read_json_object)
+        content = _parse_json(path)
     except _RepeatedKey as error:
         raise NotCoco(path, str(error), "join the two, or delete one") from None
     except (ValueError, RecursionError) as error:
-        raise _not_coco(path, *recognise_bytes(path, data, error)) from None
+        raise _not_coco(path, *recognise_bytes(path, path.read_bytes(), error)) from None
     return content
+
+
+def _parse_json(path: Path) -> Any:
+    """What a JSON holds, of which the bytes are not kept meanwhile."""
+    text = _decode(path.read_bytes())
+    with uncollected():
+        return json.loads(text, object_pairs_hook=_read_json_object)
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Inside, no garbage is looked for: millions of objects of labels, none of them any, would be walked again and again."""
+    is_collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if is_collecting:
+            gc.enable()
+
+
+def release(*contents: dict) -> None:
+    """Empties the content of label files that have been read, most of the memory: columns and records take its place."""
+    is_large = any(len(content["annotations"]) > LARGE for content in contents)
+    for content in contents:
+        content.clear()
+    if is_large:
+        gc.collect()  # tables and the functions that name their rows hold each other, and the entries
+
+
+def _decode(data: bytes) -> str:
+    """The text of a JSON in whatever Unicode, as `json.loads` takes it."""
+    return data.decode(json.detect_encoding(data), "surrogatepass")
 
 
 def require_coco(path: Path, content: Any) -> dict:

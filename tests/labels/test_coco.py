@@ -122,10 +122,10 @@ class TestRecords:
         content["annotations"] = [annotation(i, 7, [1, 1, 9, 9], [2, 2, 2, 3, 3, 1, 4, 4, 2]) for i in range(33_000)]
         path = folder / "ann.json"
         path.write_text(json.dumps(content))
-        start = time.perf_counter()
+        start = time.process_time()  # whatever else the machine does
         record = read_coco(path, check_images=False).records[0]
         assert record.keypoints_xy.shape == (33_000, 3, 2)
-        assert time.perf_counter() - start < 8
+        assert time.process_time() - start < 8
 
 
 MENDED = [

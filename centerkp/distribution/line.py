@@ -1,10 +1,12 @@
 """What processes that train together tell each other, and how each learns that another has died.
 
 Every process holds a connection to process 0. A thread reads from each, so that the end of a process, which the system reports
-by closing its connections, is seen while the training hangs in a step that would wait for it for ever.
+by closing its connections, is seen while the training hangs in a step that would wait for it for ever; and so is the silence of
+one that is stopped, or that has no network.
 """
 
 import os
+import pickle
 import secrets
 import socket
 import sys
@@ -12,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from io import BytesIO
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client, Connection, Listener
 from queue import SimpleQueue
@@ -20,9 +23,10 @@ from typing import Any
 import numpy as np
 
 DIGITS = 32  # bytes of the key without which nobody is listened to
-SILENCE = 30  # seconds without a sign of life of a machine that has lost its power or its network
-_KEEPALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 4, "TCP_USER_TIMEOUT": 1000 * SILENCE}
-_GOODBYE, _LOST, _VALUE = "goodbye", "lost", "value"
+BEAT = 5  # seconds between signs of life, by which one is missed that is stopped, or has lost its power or its network
+SILENCE = 40  # seconds without one
+PIECE = 1 << 20  # bytes that are sent at once
+_GOODBYE, _LOST, _BEAT, _PIECE, _VALUE = b"g", b"l", b"", b"p", b"v"
 
 
 class Line:
@@ -37,6 +41,8 @@ class Line:
         self.index, self.count = index, count
         self._inboxes: dict[int, SimpleQueue] = {}
         self._connections: dict[int, Connection] = {}
+        self._locks: dict[int, threading.Lock] = {}  # of sending
+        self._silent: dict[int, int] = {}  # seconds since a sign of life
         self._sockets: list[socket.socket] = []
         self._is_closed = False
         if index == 0:
@@ -52,74 +58,113 @@ class Line:
             connection = Client((machine, port), authkey=key)
             connection.send(index)
             self._hold(0, connection)
+        for work in (self._beat, self._watch):
+            threading.Thread(target=work, daemon=True).start()
 
     def _hold(self, other: int, connection: Connection) -> None:
         """Keeps the connection to another process, and reads from it from now on."""
         own = socket.socket(fileno=os.dup(connection.fileno()))
         own.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        own.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for name, value in _KEEPALIVE.items():
-            if hasattr(socket, name):  # elsewhere than on Linux some are missing, and the system's own hold
-                own.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
         self._sockets.append(own)
         self._inboxes[other], self._connections[other] = SimpleQueue(), connection
+        self._locks[other], self._silent[other] = threading.Lock(), 0
         threading.Thread(target=self._read, args=(other,), daemon=True).start()
 
     def _read(self, other: int) -> None:
         """Takes what another process says, until it says goodbye; ends this process when it is gone without."""
+        value = _Giving()
         try:
-            while (message := self._connections[other].recv())[0] != _GOODBYE:
-                kind, value = message
+            while (message := self._connections[other].recv_bytes())[:1] != _GOODBYE:
+                self._silent[other] = 0
+                kind, content = message[:1], message[1:]
                 if kind == _LOST:
-                    self._end(value)
-                self._inboxes[other].put(value)
+                    self._end(*content.decode().split(" ", 1))
+                value.write(content)
+                if kind == _VALUE:
+                    value.seek(0)
+                    self._inboxes[other].put(value)
+                    value = _Giving()
+            del self._silent[other]
         except (EOFError, OSError):
-            self._end(other)
+            self._end(other, "gone")
 
-    def _end(self, other: int) -> None:
-        """Says that a process is gone, also to the others, and ends this one: its step would wait for ever."""
+    def _beat(self) -> None:
+        """Gives the others a sign of life again and again; who is being sent to has one."""
+        while not self._is_closed:
+            for other, lock in self._locks.items():
+                if lock.acquire(blocking=False):
+                    with suppress(OSError):
+                        self._connections[other].send_bytes(_BEAT)
+                    lock.release()
+            time.sleep(BEAT)
+
+    def _watch(self) -> None:
+        """Ends this process when another is silent. Seconds in which this one has not run itself do not count."""
+        while not self._is_closed:
+            time.sleep(1)
+            for other in list(self._silent):
+                self._silent[other] = self._silent.get(other, 0) + 1
+                if self._silent[other] > SILENCE:
+                    self._end(other, f"silent for {SILENCE} s")
+
+    def _end(self, other: int | str, how: str) -> None:
+        """Says what has become of a process, also to the others, and ends this one: its step would wait for ever."""
         if self._is_closed:
             return
         self._is_closed = True
         for one in self._connections:
-            if one != other:
-                self._send(one, (_LOST, other))
+            if one != int(other):
+                self._send(one, _LOST, f"{other} {how}".encode())
         sys.stdout.flush()
         print(
-            f"\nerror: process {self.index} of {self.count}: found process {other} gone, expected all to the end; its own "
+            f"\nerror: process {self.index} of {self.count}: found process {other} {how}, expected all to the end; its own "
             "output says why, then start all again with --resume.",
             file=sys.stderr,
             flush=True,
         )
         if not self.index:
-            time.sleep(1)  # in which the others read it, whom JAX ends by a trace of its own once process 0 has left
+            time.sleep(1)  # in which the others read it
         os._exit(2)
 
-    def _send(self, other: int, message: tuple) -> None:
-        """Sends to another process; the thread that reads from it notices where that has ended."""
+    def _send(self, other: int, kind: bytes, content: bytes | memoryview = b"") -> None:
+        """Sends to another process, in pieces; the threads that listen to it notice where that has ended."""
+        if not self._locks[other].acquire(timeout=-1 if kind == _VALUE else 1):  # of one that nothing is to be told any more
+            return
         with suppress(OSError):
-            self._connections[other].send(message)
+            while len(content) > PIECE:
+                self._connections[other].send_bytes(_PIECE + content[:PIECE])
+                content = content[PIECE:]
+            self._connections[other].send_bytes(kind + content)
+        self._locks[other].release()
+
+    def _take(self, other: int) -> Any:
+        """The next value that another process has sent; waits for it."""
+        return pickle.load(self._inboxes[other].get())
 
     def tell(self, value: Any = None) -> Any:
         """Gives every process the value that process 0 has."""
         if self.index:
-            return self._inboxes[0].get()
+            return self._take(0)
+        packed = _Giving()
+        pickle.dump(value, packed)
         for other in self._connections:
-            self._send(other, (_VALUE, value))
+            self._send(other, _VALUE, packed.getbuffer())
         return value
 
     def gather(self, value: Any) -> list[Any]:
         """Gives every process the values of all, in their order."""
         if self.index:
-            self._send(0, (_VALUE, value))
+            packed = _Giving()
+            pickle.dump(value, packed)
+            self._send(0, _VALUE, packed.getbuffer())
             return self.tell()
-        return self.tell([value, *(self._inboxes[other].get() for other in range(1, self.count))])
+        return self.tell([value, *(self._take(other) for other in range(1, self.count))])
 
     def close(self) -> None:
         """Says goodbye, after which nobody minds that this process ends."""
         self._is_closed = True
         for other in self._connections:
-            self._send(other, (_GOODBYE,))
+            self._send(other, _GOODBYE)
 
     def abandon(self) -> None:
         """Closes the connections of a process that ends by an error, which ends the others."""
@@ -127,6 +172,16 @@ class Line:
         for one in self._sockets:
             with suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
+
+
+class _Giving(BytesIO):
+    """What is packed or unpacked, piece by piece, between which other threads come to run: a list of all images takes long."""
+
+    def write(self, data: Any) -> int:
+        return super().write(data)
+
+    def read(self, size: int | None = -1) -> bytes:
+        return super().read(size)
 
 
 def _pack(machine: str, port: int, key: bytes) -> bytes:

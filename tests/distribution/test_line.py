@@ -9,8 +9,10 @@ import pytest
 PROGRAM = """
 import os, sys, time
 from pathlib import Path
+from centerkp.distribution import line as room
 from centerkp.distribution.line import Line
 
+room.BEAT, room.SILENCE = 0.5, 3
 index, place = int(sys.argv[1]), Path(sys.argv[2])
 
 def publish(content):
@@ -52,6 +54,26 @@ def test_the_end_of_one_ends_all_with_a_sentence(tmp_path, victim, ending):
         assert said.startswith(f"\nerror: process {i} of 3: found process {victim} gone, expected all to the end")
     processes[victim].kill()
     processes[victim].communicate()
+
+
+@pytest.mark.parametrize("victim", [0, 2])
+def test_one_that_is_stopped_ends_all_with_a_sentence(tmp_path, victim):
+    """Its connections stay open, and the system goes on to answer for it."""
+    busy = "until = time.monotonic() + 5\nwhile time.monotonic() < until: pass\n"  # which is no silence
+    processes = start(tmp_path, f"{busy}if index == {victim}: os.kill(os.getpid(), 19)\nline.gather(None)")
+    for i in {0, 1, 2} - {victim}:
+        said = processes[i].communicate(timeout=60)[1]
+        assert processes[i].returncode == 2
+        assert said.startswith(f"\nerror: process {i} of 3: found process {victim} silent for 3 s, expected all to the end")
+    processes[victim].kill()
+    processes[victim].communicate()
+
+
+def test_what_is_long_arrives_whole(tmp_path):
+    long = "line.gather(list(range(index, 900_000)))"
+    ended = start(tmp_path, f"print([len(one) for one in {long}], sum(line.tell(list(range(900_000))))); line.close()")
+    for one in ended:
+        assert one.communicate(timeout=60) == (f"{TOLD}[900000, 899999, 899998] 404999550000\n", "")
 
 
 def test_nobody_without_the_key_is_heard(tmp_path):

@@ -1,9 +1,12 @@
 """Which processes train together: by flags, by the variables of Keras, or by what SLURM tells each of its tasks."""
 
 import os
-import socket
+import re
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import keras
 
@@ -21,17 +24,17 @@ class Hosts:
     """The processes that train together, and which of them this one is.
 
     Args:
-        address: of process 0, host:port; None where JAX asks SLURM for all that it needs.
+        address: of process 0, host:port.
     """
 
-    address: str | None
+    address: str
     count: int
     index: int
 
     @property
     def machine(self) -> str:
-        """Name or address of the machine of process 0, as the others reach it; for process 0 itself under SLURM."""
-        return self.address.split(",")[0].rsplit(":", 1)[0] if self.address else socket.gethostname()
+        """Name or address of the machine of process 0, as the others reach it."""
+        return self.address.rsplit(":", 1)[0]
 
     def connect(self) -> None:
         """Joins the processes with JAX; waits until all are there.
@@ -45,17 +48,27 @@ class Hosts:
             return
         # It would take SIGTERM, after which a run saves what it has.
         jax.config.update("jax_enable_preemption_service", False)
-        given = {}
-        if self.address:
-            address = self.address.split(",")[0]
-            given = {"coordinator_address": address, "num_processes": self.count, "process_id": self.index}
+        address = self._open_relay() if self.index else self.address
         try:
-            jax.distributed.initialize(**given, initialization_timeout=PATIENCE, shutdown_timeout_seconds=FAREWELL)
+            jax.distributed.initialize(
+                address, self.count, self.index, initialization_timeout=PATIENCE, shutdown_timeout_seconds=FAREWELL
+            )
         except RuntimeError as error:
             raise ValueError(
-                f"hosts: found {self.address or 'the tasks of SLURM'} not answering as process 0 of {self.count} ({error}), "
+                f"hosts: found {self.address} not answering as process 0 of {self.count} ({error}), "
                 f"expected all within {PATIENCE} s; start every process, with the same address and a --host-id of its own."
             ) from error
+
+    def _open_relay(self) -> str:
+        """The address at which the program of `relay`, started here and ended with this process, stands for process 0."""
+        command = [sys.executable, "-IS", str(Path(__file__).with_name("relay.py")), *self.address.rsplit(":", 1)]
+        pipe = subprocess.PIPE
+        relay = subprocess.Popen(command, stdin=pipe, stdout=pipe, start_new_session=True, text=True)
+        _RELAYS.append(relay)
+        return f"127.0.0.1:{int(relay.stdout.readline())}"
+
+
+_RELAYS: list[subprocess.Popen] = []  # so that their stdin stays open
 
 
 def require_one_process(settings: TrainSettings, what: str) -> None:
@@ -74,17 +87,17 @@ def find_hosts(settings: TrainSettings, environ: Mapping[str, str] = os.environ)
     """
     found = None
     if settings.hosts:
-        found = Hosts(settings.hosts, settings.num_hosts, settings.host_id)
+        found = Hosts(settings.hosts.split(",")[0], settings.num_hosts, settings.host_id)
     elif any(name in environ for name in KERAS_VARIABLES):
         try:
             address, count, index = (environ[name] for name in KERAS_VARIABLES)
-            found = Hosts(address, int(count), int(index))
+            found = Hosts(address.split(",")[0], int(count), int(index))
         except (KeyError, ValueError) as error:
             raise ValueError(
                 f"KERAS_DISTRIBUTION_...: found {error} missing or no number, expected {', '.join(KERAS_VARIABLES)}."
             ) from None
     elif all(name in environ for name in SLURM_VARIABLES):
-        found = Hosts(None, int(environ["SLURM_NTASKS"]), int(environ["SLURM_PROCID"]))
+        found = Hosts(_find_slurm_address(environ), int(environ["SLURM_NTASKS"]), int(environ["SLURM_PROCID"]))
     if found is None or found.count == 1:
         return None
     if keras.backend.backend() != "jax":
@@ -93,3 +106,10 @@ def find_hosts(settings: TrainSettings, environ: Mapping[str, str] = os.environ)
             "trains in several; set KERAS_BACKEND=jax, or start one process."
         )
     return found
+
+
+def _find_slurm_address(environ: Mapping[str, str]) -> str:
+    """Of process 0: the first machine of a list such as a1,b2 or node[001-004,007],b2, and a port of the job, as in JAX."""
+    first, number = re.match(r"([^,\[]*)(?:\[(\w*))?", environ["SLURM_STEP_NODELIST"]).groups()
+    port = environ.get("JAX_COORDINATOR_PORT") or 61440 + int(environ["SLURM_JOB_ID"]) % 4096
+    return f"{first}{number or ''}:{port}"

@@ -28,10 +28,17 @@ def test_one_process():
 
 def test_flags_win_over_variables_and_those_of_keras_over_slurm():
     assert find_hosts(GIVEN, OF_KERAS | OF_SLURM) == Hosts("node1:1234", 4, 2)
-    assert find_hosts(ALONE, OF_KERAS | OF_SLURM) == Hosts("a:1,b:1", 2, 1)
-    assert find_hosts(ALONE, OF_SLURM) == Hosts(None, 8, 3)
+    assert find_hosts(ALONE, OF_KERAS | OF_SLURM) == Hosts("a:1", 2, 1)
+    assert find_hosts(ALONE, OF_SLURM) == Hosts("node1:61447", 8, 3)
     assert find_hosts(GIVEN, {}).machine == "node1" and find_hosts(ALONE, OF_KERAS).machine == "a"
-    assert find_hosts(ALONE, OF_SLURM).machine
+
+
+@pytest.mark.parametrize("listed, first", [
+    ("node1", "node1"), ("a7,b2", "a7"), ("node[001-004,007],b2", "node001"), ("gpu-[3,5]", "gpu-3"), ("a-b.c,d[1-2]", "a-b.c"),
+])  # fmt: skip
+def test_the_first_machine_of_slurms_list(listed, first):
+    variables = OF_SLURM | {"SLURM_STEP_NODELIST": listed, "SLURM_JOB_ID": "4097"}
+    assert find_hosts(ALONE, variables).address == f"{first}:61441"
 
 
 @pytest.mark.parametrize("wrong", [{KERAS_VARIABLES[0]: "a:1"}, OF_KERAS | {KERAS_VARIABLES[1]: "two"}])

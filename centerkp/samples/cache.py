@@ -13,10 +13,16 @@ from centerkp.images.reading import read_image
 from centerkp.images.sensors import Levels
 from centerkp.labels.records import Record
 from centerkp.samples.memory import find_free_memory
+from centerkp.samples.shared import SharedImages
 from centerkp.wording import count_of
 
 SHARE = 0.5  # of the free memory
 UNKNOWN = 2 * 10**9  # bytes that are taken for free where nobody tells
+
+
+def find_bound() -> int:
+    """Bytes of pixels that are kept by default: half of the memory that is free."""
+    return int(SHARE * max(min(find_free_memory().values(), default=UNKNOWN), 0))
 
 
 class ImageCache:
@@ -28,11 +34,12 @@ class ImageCache:
     Args:
         bound: bytes of pixels that it keeps at most; by default half of the memory that is free.
         is_active: False to read only, and measure for how long; may be set later.
+        shared: keeps them in place of this process, for all of its machine.
     """
 
-    def __init__(self, bound: int | None = None, is_active: bool = True) -> None:
-        free = min(find_free_memory().values(), default=UNKNOWN)
-        self.bound = int(SHARE * max(free, 0)) if bound is None else bound
+    def __init__(self, bound: int | None = None, is_active: bool = True, shared: SharedImages | None = None) -> None:
+        self.bound = shared.bound if shared else find_bound() if bound is None else bound
+        self.shared = shared
         self.is_active = is_active
         self.size, self.reads, self.seconds = 0, 0, 0.0  # bytes kept; images read from their files, and how long that took
         self._kept: dict[Any, np.ndarray] = {}
@@ -40,15 +47,19 @@ class ImageCache:
 
     def __call__(self, path: Path | PackedImage, levels: Levels | None = None) -> np.ndarray:
         """The image as `read_image` gives it; not to be written into."""
-        if (kept := self._kept.get((path, levels))) is not None:
+        kept = self.shared.find(path, levels) if self.shared else self._kept.get((path, levels))
+        if kept is not None:
             return kept
         started = perf_counter()
         image = read_image(path, levels)
         took = perf_counter() - started
         image.flags.writeable = False
+        is_kept = bool(self.shared) and self.is_active and self.shared.keep(path, levels, image)
         with self._lock:
             self.reads, self.seconds = self.reads + 1, self.seconds + took
-            if self.is_active and (path, levels) not in self._kept and self.size + image.nbytes <= self.bound:
+            if self.shared:
+                self.size += image.nbytes * is_kept
+            elif self.is_active and (path, levels) not in self._kept and self.size + image.nbytes <= self.bound:
                 self._kept[path, levels] = image
                 self.size += image.nbytes
         return image

@@ -17,7 +17,8 @@ from centerkp.report.run_page import write_run_page
 from centerkp.report.run_report import RunReport
 from centerkp.report.worst_images import clear_worst_images, write_worst_images
 from centerkp.results import Detection
-from centerkp.samples.cache import ImageCache
+from centerkp.samples.cache import ImageCache, find_bound
+from centerkp.samples.shared import SharedImages
 from centerkp.settings.training import TrainSettings
 from centerkp.training.run_facts import read_facts
 from centerkp.training.run_folder import RunFolder
@@ -66,7 +67,11 @@ class Run:
     @cached_property
     def cache(self) -> ImageCache | None:
         """What reads the run's training images, and may keep them; None where they are to be decoded anew each time."""
-        return None if self.settings.cache == "none" else ImageCache(is_active=self.settings.cache == "ram")
+        if self.settings.cache == "none":
+            return None
+        bound, count = find_bound(), self.team.count
+        shared = SharedImages.open(self.train_records, bound, self.team.gather) if count > 1 else None
+        return ImageCache(bound // count, self.settings.cache == "ram", shared)
 
     def save_last(self) -> None:
         """Saves the model in training, and what is left of the time of a timed run."""

@@ -40,8 +40,8 @@ def choose_devices(settings: TrainSettings, local: Sequence[Any], count: int) ->
     return chosen, "" if there == count == 1 else line
 
 
-def check_shares(settings: TrainSettings, devices: int, count: int) -> None:
-    """Raises ValueError where a run cannot be shared out among so many devices, of so many processes."""
+def check_shares(settings: TrainSettings, devices: int) -> None:
+    """Raises ValueError where a run cannot be shared out among so many devices."""
     if devices == 1:
         return
     if settings.batch_size == 0 or settings.batch_size % devices:
@@ -50,11 +50,6 @@ def check_shares(settings: TrainSettings, devices: int, count: int) -> None:
         raise ValueError(
             f"batch_size: found {found} on {devices} devices, expected a multiple of their number, as all take the same share "
             f"of it; take --batch-size {nearest}."
-        )
-    if count > 1 and settings.tfrecord:
-        raise ValueError(
-            f"tfrecord: found it with {count} processes, expected --coco, since images inside of records cannot be shared out "
-            "before they are read; turn the records into a COCO JSON and image files, or train on one machine."
         )
 
 

@@ -147,7 +147,7 @@ class Team:
 
     def check(self, settings: TrainSettings) -> None:
         """Raises ValueError where a run with these settings cannot be shared out among the team."""
-        check_shares(settings, self.devices, self.count)
+        check_shares(settings, self.devices)
 
     def say(self, text: str) -> None:
         """Prints what a process does that else says nothing."""

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import pickle
 from dataclasses import fields
 
 import cv2
@@ -16,7 +17,7 @@ from centerkp.formats.label_map import write_label_map
 from centerkp.images.reading import read_image, read_image_size
 from centerkp.labels.coco import read_coco
 from centerkp.samples.augment import Augmentation
-from centerkp.samples.pipeline import make_dataset
+from centerkp.samples.pipeline import SamplePyDataset, make_dataset
 from centerkp.samples.sample import Sampler
 from centerkp.schema import Schema
 from centerkp.tfrecord.reader import read_tfrecords, restore_pixels
@@ -228,6 +229,25 @@ def test_samples_and_batches_come_back_bit_for_bit(written, coco):
             np.testing.assert_array_equal(one[1][name], other[1][name])
         count += 1
     assert count == 2
+
+
+def test_each_process_reads_the_images_of_its_own_share(written, monkeypatch):
+    """Of records that process 0 has read and sent to the others: together the batches of one, and no image twice."""
+    _, pattern, label_map = written
+    back = read_tfrecords(pattern, label_map)
+    sampler, read, real = Sampler(back.schema, (64, 64), 5, Augmentation()), [], StoredImage.read_bytes
+    monkeypatch.setattr(StoredImage, "read_bytes", lambda self: read.append(self.name) or real(self))
+
+    def take(share):
+        records = pickle.loads(pickle.dumps(back.records))
+        read.clear()
+        batches = list(SamplePyDataset(records, sampler, 2, seed=4, shuffle=True, share=share))
+        return np.concatenate([image for image, _ in batches]), set(read)
+
+    (whole, every), (first, ours), (second, theirs) = (take(share) for share in ((0, 1), (0, 2), (1, 2)))
+    assert ours | theirs == every and not ours & theirs and len(ours) == len(theirs)
+    np.testing.assert_array_equal(whole[::2], first)
+    np.testing.assert_array_equal(whole[1::2], second)
 
 
 def test_records_of_records_are_the_same(written, tmp_path, coco):

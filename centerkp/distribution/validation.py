@@ -21,13 +21,20 @@ def detect_together(team: Team, model: keras.Model, records: Sequence[Record], b
     batches = [records[first : first + batch_size] for first in range(0, len(records), batch_size)]
     mine = batches[team.index :: team.count]
     detector = _SpreadDetector(model, team.own) if team.own else model
-    found = iter(detect_records(detector, [record for batch in mine for record in batch], batch_size))
+    own = [record for batch in mine for record in batch]
+    # One process alone fills its short batch up to those before it; this one may have none before it, and would compute another
+    # number of images in a step, which changes the last digits.
+    lacking = batch_size - len(mine[0]) if own and len(records) > batch_size else 0
+    found = iter(detect_records(detector, own + own[-1:] * lacking, batch_size))
     shares = team.gather([[next(found) for _ in batch] for batch in mine])
     return [detections for batch in _weave(shares) for detections in batch]
 
 
 def measure_losses(team: Team, model: keras.Model, batches: Any) -> dict[str, float]:
-    """What `evaluate` gives for a model and the validation batches: its loss with the terms, as means over the batches."""
+    """What `evaluate` gives for a model and the validation batches: its loss with the terms, as means over the batches.
+
+    Every batch is computed as one process would; the means are of float64, where those of `evaluate` add up float32.
+    """
     if team.devices == 1:
         return model.evaluate(batches, verbose=0, return_dict=True)
     mine = (batches[number] for number in range(team.index, batches.num_batches, team.count))

@@ -2,20 +2,24 @@
 
     python benchmarks/scale.py paper                  counted numbers and published rates: a minute
     python benchmarks/scale.py same                   one process and two, with 1, 2 and 8 devices; one killed: five minutes
+    python benchmarks/scale.py kills [N]              one of two killed or stopped in the middle of a step, N times each
+    python benchmarks/scale.py memory                 what 1, 2 and 4 processes hold together: ten minutes
     python benchmarks/scale.py cost                   a step on one device with and without a distribution: some minutes
 
-All on the CPU, with JAX. Each prints what SCALE.md has of it.
+All on the CPU, with JAX. Each prints what SCALE.md has of it. `scale_labels.py` measures reading large label files.
 """
 
 import json
 import math
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -31,7 +35,8 @@ IMAGES_A_CORE = 258  # decoded and augmented in a second, from 640x360 to 512x51
 def main() -> int:
     os.environ.update(KERAS_BACKEND="jax", TF_CPP_MIN_LOG_LEVEL="3")
     sys.path.insert(0, str(ROOT))
-    {"paper": write_paper, "same": check_same, "cost": measure_cost}[sys.argv[1]]()
+    cases = {"paper": write_paper, "same": check_same, "kills": kill_often, "memory": measure_memory, "cost": measure_cost}
+    cases[sys.argv[1]]()
     return 0
 
 
@@ -69,10 +74,15 @@ def start(folder: Path, run: str, *flags: str, number: int = 0, devices: int = 1
 
 def start_pair(folder: Path, run: str, *flags: str, devices: int = 1) -> list[tuple[subprocess.Popen, Path]]:
     """Two processes that train into one run."""
+    return start_several(folder, run, 2, *flags, devices=devices)
+
+
+def start_several(folder: Path, run: str, count: int, *flags: str, devices: int = 1) -> list[tuple[subprocess.Popen, Path]]:
+    """So many processes that train into one run."""
     with socket.socket() as one:
         one.bind(("localhost", 0))
-        together = ["--hosts", f"localhost:{one.getsockname()[1]}", "--num-hosts", "2", "--host-id"]
-    return [start(folder, run, *flags, *together, str(i), number=i, devices=devices) for i in range(2)]
+        together = ["--hosts", f"localhost:{one.getsockname()[1]}", "--num-hosts", str(count), "--host-id"]
+    return [start(folder, run, *flags, *together, str(i), number=i, devices=devices) for i in range(count)]
 
 
 def check_same() -> None:
@@ -118,6 +128,123 @@ def kill_one(folder: Path, run: str, flags: list[str], victim: int) -> None:
     print(f"process {victim} killed: the other ended with {code} after {time.monotonic() - started:.1f} s: {sentence}")
     again = start_pair(folder, run, "--resume", run) if victim else [start(folder, run, "--resume", run)]
     print(f"   resumed in {len(again)}: ended with", [process.wait() for process, _ in again])
+
+
+# Two processes that do nothing but steps, in which each waits for what the other has computed.
+STEPS = """
+import sys, jax, numpy as np
+from centerkp.console import make_console
+from centerkp.distribution.team import Team
+from centerkp.settings.training import TrainSettings
+with Team(TrainSettings(hosts=sys.argv[1], num_hosts=2, host_id=int(sys.argv[2])), make_console()) as team:
+    mesh = jax.sharding.Mesh(np.array(jax.devices()), ("all",))
+    spread = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("all"))
+    rows = jax.make_array_from_callback((2, 300, 300), spread, lambda place: np.ones((1, 300, 300), np.float32))
+    step = jax.jit(lambda x: (x @ x / 300).sum(0))
+    print("begun", step(rows).shape, flush=True)
+    while True:
+        jax.block_until_ready(step(rows))
+"""
+
+
+def kill_often() -> None:
+    """Ends one of two processes at a random moment of its steps, again and again: how the other ends, and when."""
+    count = int(sys.argv[2]) if len(sys.argv) > 2 else 10
+    for ending, number in (("killed", signal.SIGKILL), ("stopped", signal.SIGSTOP)):
+        for victim in (0, 1):
+            ends, took = Counter(), []
+            for _ in range(count if ending == "killed" else 1):
+                seconds, code, said = end_one(victim, number)
+                told = [line for line in said.splitlines() if line.strip()]
+                is_first = any(
+                    line.startswith(f"error: process {1 - victim} of 2: found process {victim}") for line in told[:1]
+                )
+                ends[f"exit code {code}, {'our sentence alone' if is_first and len(told) == 1 else said[-400:]}"] += 1
+                took.append(seconds)
+            print(
+                f"process {victim} {ending}: the other ended after {min(took):.1f} to {max(took):.1f} s: {dict(ends)}",
+                flush=True,
+            )
+
+
+def end_one(victim: int, number: int) -> tuple[float, int, str]:
+    """Sends a signal to one of two processes in their steps; seconds until the other ends, its exit code, and its errors."""
+    with socket.socket() as one:
+        one.bind(("localhost", 0))
+        address = f"localhost:{one.getsockname()[1]}"
+    environment, pipe = os.environ | {"PYTHONPATH": str(ROOT)}, subprocess.PIPE
+    processes = [
+        subprocess.Popen([sys.executable, "-c", STEPS, address, str(i)], env=environment, stdout=pipe, stderr=pipe, text=True)
+        for i in (0, 1)
+    ]
+    for one in processes:
+        while (line := one.stdout.readline()) and not line.startswith("begun"):
+            pass
+    time.sleep(random.random())
+    processes[victim].send_signal(number)
+    started = time.monotonic()
+    said = processes[1 - victim].communicate()[1]
+    seconds = time.monotonic() - started
+    processes[victim].kill()
+    processes[victim].communicate()
+    return seconds, processes[1 - victim].returncode, said
+
+
+def measure_memory() -> None:
+    """The proportional memory of 1, 2 and 4 processes that train on 400 pictures of 640x480: the most of all, and of each."""
+    from centerkp.demo.scenes import write_demo
+
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        demo = write_demo(folder / "demo", num_train=20, num_val=8, num_test=1, size=(640, 480))
+        repeat_images(demo.train_json, 20)
+        for cache in ("none", "ram"):
+            for count in (1, 2, 4):
+                run = f"{cache}{count}"
+                flags = ["--coco", str(demo.train_json), "--val", str(demo.val_json), *FLAGS, "--run", run, "--epochs", "2"]
+                flags += ["--cache", cache]
+                processes = start_several(folder, run, count, *flags) if count > 1 else [start(folder, run, *flags)]
+                each = watch_memory([process for process, _ in processes])
+                codes = {process.returncode for process, _ in processes}
+                print(
+                    f"cache {cache}, {count} processes: {sum(each):.0f} MB in all, of each {[round(one) for one in each]}",
+                    codes,
+                )
+
+
+def repeat_images(path: Path, times: int) -> None:
+    """Lists each image of a COCO file so many times, as files of their own, with their objects."""
+    content = json.loads(path.read_text())
+    images, annotations = content["images"], content["annotations"]
+    content["images"], content["annotations"] = [], []
+    (source,) = {one.parent for one in path.parent.rglob(images[0]["file_name"])}
+    for copy in range(times):
+        for image in images:
+            name = f"{copy}_{image['file_name']}"
+            os.link(source / image["file_name"], source / name)
+            content["images"].append(image | {"id": image["id"] + 1000 * copy, "file_name": name})
+        for one in annotations:
+            ids = {"id": one["id"] + 10000 * copy, "image_id": one["image_id"] + 1000 * copy}
+            content["annotations"].append(one | ids)
+    path.write_text(json.dumps(content))
+
+
+def watch_memory(processes: list[subprocess.Popen]) -> list[float]:
+    """Proportional memory in MB of each process with its children, when all together held the most; waits for their end."""
+    import psutil
+
+    most = [0.0] * len(processes)
+    while any(process.poll() is None for process in processes):
+        held = []
+        for process in processes:
+            try:
+                family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+                held.append(sum(one.memory_full_info().pss for one in family) / 1e6)
+            except psutil.Error:  # it has just ended
+                held.append(0.0)
+        most = max(most, held, key=sum)
+        time.sleep(0.5)
+    return most
 
 
 def compare(ours: Path, theirs: Path) -> list[str]:

@@ -96,7 +96,7 @@ def _read_areas(table: Table) -> np.ndarray:
     raw = table.column("area")
     areas = _read_floats([[area if type(area) in (int, float) else None for area in raw]], len(raw))[0]
     usable = np.abs(areas) < MAX_NUMBER
-    table.fault_value([row for row in np.flatnonzero(~usable) if raw[row] is not None], "area", *NUMBERS)
+    table.fault_value([row for row in np.flatnonzero(~usable).tolist() if raw[row] is not None], "area", *NUMBERS)
     return np.where(usable, areas, 0)
 
 

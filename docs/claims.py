@@ -215,6 +215,7 @@ CLAIMS: dict[str, Callable[[], str]] = {
     "tiles": lambda: copy("TILES"),
     "bulk": lambda: copy("BULK", leave_out=("round", "infer took", "bulk took")),
     "tta": lambda: copy("TTA"),
+    "boxes": lambda: copy("BOXES"),
     "once": lambda: copy("ONCE"),
     "throughput-share": lambda: find_rows("THROUGHPUT")[0]["share"],
     "demo-steps": lambda: demo("centerkp demo", "steps"),

@@ -124,7 +124,7 @@ def uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def release(*contents: dict) -> None:
+def release(*contents: Any) -> None:
     """Empties the content of label files that have been read, most of the memory: columns and records take its place."""
     is_large = any(len(content["annotations"]) > LARGE for content in contents)
     for content in contents:

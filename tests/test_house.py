@@ -17,7 +17,7 @@ LADDER = (
     ("model", "doctor", "samples", "tfrecord"),
     ("drawing", "weights", "runtimes"),
     ("inference",),
-    ("evaluation", "bulk"),
+    ("evaluation", "bulk", "serving"),
     ("settings",),
     ("report", "distribution"),
     ("training", "export"),

@@ -119,9 +119,10 @@ def test_convolutions_are_onednns_unless_someone_says_otherwise():
         assert done.stdout.strip() == expected
 
 
-def test_types_ship_with_the_package():
+def test_types_and_pages_ship_with_the_package():
     shipped = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["centerkp"]
-    assert PACKAGE / "py.typed" in {path for pattern in shipped for path in PACKAGE.glob(pattern)}
+    files = {path for pattern in shipped for path in PACKAGE.glob(pattern)}
+    assert {PACKAGE / "py.typed", *PACKAGE.rglob("*.html")} <= files and PACKAGE / "serving" / "page.html" in files
 
 
 def test_type_checkers_find_what_is_loaded_on_first_use():

@@ -26,10 +26,11 @@ def refuse(event, arguments):
 sys.addaudithook(refuse)
 """
 COMMANDS = """
-import json, shlex
+import json, shlex, signal
 from functools import partial
 from dataclasses import replace
 import centerkp.demo.scenes as scenes
+import uvicorn
 from centerkp.cli import demo, main
 
 small = scenes.write_demo("data", num_train=4, num_val=2, num_test=2, size=(96, 80))
@@ -38,6 +39,13 @@ for one in again["annotations"]:
     one["keypoints"] = [v + 1 if i % 3 < 2 and v else v for i, v in enumerate(one.get("keypoints", ()))]
 json.dump(again, open("data/again.json", "w"))
 scenes.write_demo = lambda folder: small
+
+async def start_and_end(server, sockets):
+    await start(server, sockets)
+    signal.raise_signal(signal.SIGTERM)
+
+start = uvicorn.Server.startup
+uvicorn.Server.startup = start_and_end
 demo.SETTINGS = replace(demo.SETTINGS, backbone="hourglass_10", image_size=32, batch_size=2, log="tensorboard,wandb,mlflow")
 for command in json.load(open("commands.json")):
     code = main(shlex.split(command))
@@ -57,6 +65,7 @@ EVERY = [
     "export run/best.keras --format onnx --out m.onnx",
     "infer data/images --weights m.onnx",
     "bulk data/images --weights m.onnx --out bulk",
+    "serve m.onnx --port 0",
     "check data/train.json --html check.html",
     "review run/best.keras --coco data/train.json",
     "show data/train.json --targets --augment",

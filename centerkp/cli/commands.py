@@ -24,6 +24,7 @@ COMMANDS = (
     "tune",
     "infer",
     "bulk",
+    "serve",
     "eval",
     "report",
     "export",

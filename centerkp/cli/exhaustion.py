@@ -25,6 +25,7 @@ _SMALLER = {
         "--threads",
     ),
     "infer": ("--batch-size", "--image-size", "--stacks", "--tta"),
+    "serve": ("--batch-size", "--image-size"),
     "eval": ("--batch-size", "--image-size", "--tta"),
     "review": ("--batch-size", "--tta"),
     "export": ("--image-size", "--stacks", "--calibrate"),

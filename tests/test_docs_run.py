@@ -29,11 +29,16 @@ NOT_RUN = {
     r"infer\.py (0|rtsp:)": "a camera; tests/inference has streams",
     r"^centerkp bulk": "starts a Ray of its own; tests/bulk",
     r"^centerkp serve|^curl .*127\.0\.0\.1:8000": "a server that runs until it is told to end; tests/serving",
+    r"^centerkp export runs/mine/best\.keras --format onnx": "for TensorRT; tests/export/test_tensorrt.py has the same files",
     r"--format (openvino|litert|saved_model)": "minutes of conversion; tests/export",
     r"^python infer\.py photos/ --tile|infer\.py photos/ clip\.mp4|--weights runs/ann/best\.keras photos/":
         "the same as others with a flag or a source more; tests/inference",
 }  # fmt: skip
-NOT_RUN_PYTHON = {"8501/v1/models": "asks TensorFlow Serving", "8000/predict": "asks centerkp serve; tests/serving"}
+NOT_RUN_PYTHON = {
+    "best_tensorrt": "needs that export; tests/export/test_tensorrt.py",
+    "8501/v1/models": "asks TensorFlow Serving",
+    "8000/predict": "asks centerkp serve; tests/serving",
+}
 OUTCOMES = {"check": (0, 1)}  # 1: something is to be looked at
 
 

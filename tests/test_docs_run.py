@@ -29,13 +29,12 @@ NOT_RUN = {
     r"infer\.py (0|rtsp:)": "a camera; tests/inference has streams",
     r"^centerkp bulk": "starts a Ray of its own; tests/bulk",
     r"^centerkp serve|^curl .*127\.0\.0\.1:8000": "a server that runs until it is told to end; tests/serving",
-    r"^centerkp export runs/mine/best\.keras --format onnx": "for TensorRT; tests/export/test_tensorrt.py has the same files",
+    r"^(trtexec|npm) |^python -m http\.server$": "programs of others, for a GPU and for browsers; the page says what was run",
     r"--format (openvino|litert|saved_model)": "minutes of conversion; tests/export",
     r"^python infer\.py photos/ --tile|infer\.py photos/ clip\.mp4|--weights runs/ann/best\.keras photos/":
         "the same as others with a flag or a source more; tests/inference",
 }  # fmt: skip
 NOT_RUN_PYTHON = {
-    "best_tensorrt": "needs that export; tests/export/test_tensorrt.py",
     "8501/v1/models": "asks TensorFlow Serving",
     "8000/predict": "asks centerkp serve; tests/serving",
 }
@@ -157,7 +156,7 @@ def test_every_reason_is_needed():
 @pytest.mark.parametrize("page", [page for page in PAGES if read_blocks(page, "python")], ids=name_of)
 def test_python_runs(page, place):
     """The blocks of a page one after another, in the same names, the network as small as a test needs it."""
-    if page.name == "deploy.md":
+    if page.name in ("deploy.md", "recipes.md"):  # what the command before exports
         shutil.copy("model.onnx", "best.onnx")
     names = {"__name__": "page"}
     for block in read_blocks(page, "python"):

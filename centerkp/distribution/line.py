@@ -6,7 +6,6 @@ one that is stopped, or that has no network.
 """
 
 import os
-import pickle
 import secrets
 import socket
 import sys
@@ -17,6 +16,7 @@ from contextlib import suppress
 from io import BytesIO
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client, Connection, Listener
+from multiprocessing.reduction import ForkingPickler
 from queue import SimpleQueue
 from typing import Any
 
@@ -25,6 +25,7 @@ import numpy as np
 DIGITS = 32  # bytes of the key without which nobody is listened to
 BEAT = 5  # seconds between signs of life, by which one is missed that is stopped, or has lost its power or its network
 SILENCE = 40  # seconds without one
+FAREWELL = 10  # seconds in which the others are waited for at the end
 PIECE = 1 << 20  # bytes that are sent at once
 _GOODBYE, _LOST, _BEAT, _PIECE, _VALUE = b"g", b"l", b"", b"p", b"v"
 
@@ -44,6 +45,7 @@ class Line:
         self._locks: dict[int, threading.Lock] = {}  # of sending
         self._silent: dict[int, int] = {}  # seconds since a sign of life
         self._sockets: list[socket.socket] = []
+        self._readers: list[threading.Thread] = []
         self._is_closed = False
         if index == 0:
             key = secrets.token_bytes(DIGITS)
@@ -68,22 +70,22 @@ class Line:
         self._sockets.append(own)
         self._inboxes[other], self._connections[other] = SimpleQueue(), connection
         self._locks[other], self._silent[other] = threading.Lock(), 0
-        threading.Thread(target=self._read, args=(other,), daemon=True).start()
+        self._readers.append(threading.Thread(target=self._read, args=(other,), daemon=True))
+        self._readers[-1].start()
 
     def _read(self, other: int) -> None:
         """Takes what another process says, until it says goodbye; ends this process when it is gone without."""
-        value = _Giving()
+        value = bytearray()
         try:
             while (message := self._connections[other].recv_bytes())[:1] != _GOODBYE:
                 self._silent[other] = 0
                 kind, content = message[:1], message[1:]
                 if kind == _LOST:
                     self._end(*content.decode().split(" ", 1))
-                value.write(content)
+                value += content
                 if kind == _VALUE:
-                    value.seek(0)
                     self._inboxes[other].put(value)
-                    value = _Giving()
+                    value = bytearray()
             del self._silent[other]
         except (EOFError, OSError):
             self._end(other, "gone")
@@ -139,32 +141,35 @@ class Line:
 
     def _take(self, other: int) -> Any:
         """The next value that another process has sent; waits for it."""
-        return pickle.load(self._inboxes[other].get())
+        return ForkingPickler.loads(self._inboxes[other].get())  # as `Connection.recv` does
 
     def tell(self, value: Any = None) -> Any:
         """Gives every process the value that process 0 has."""
         if self.index:
             return self._take(0)
-        packed = _Giving()
-        pickle.dump(value, packed)
+        packed = _pack_value(value)
         for other in self._connections:
-            self._send(other, _VALUE, packed.getbuffer())
+            self._send(other, _VALUE, packed)
         return value
 
     def gather(self, value: Any) -> list[Any]:
         """Gives every process the values of all, in their order."""
         if self.index:
-            packed = _Giving()
-            pickle.dump(value, packed)
-            self._send(0, _VALUE, packed.getbuffer())
+            self._send(0, _VALUE, _pack_value(value))
             return self.tell()
         return self.tell([value, *(self._take(other) for other in range(1, self.count))])
 
     def close(self) -> None:
-        """Says goodbye, after which nobody minds that this process ends."""
+        """Says goodbye, after which nobody minds that this process ends; waits for the goodbyes of the others.
+
+        A process that ended with something unread would reset its connections, and what the others have not read yet is lost.
+        """
         self._is_closed = True
         for other in self._connections:
             self._send(other, _GOODBYE)
+        until = time.monotonic() + FAREWELL
+        for reader in self._readers:
+            reader.join(max(until - time.monotonic(), 0))
 
     def abandon(self) -> None:
         """Closes the connections of a process that ends by an error, which ends the others."""
@@ -174,14 +179,18 @@ class Line:
                 one.shutdown(socket.SHUT_RDWR)
 
 
-class _Giving(BytesIO):
-    """What is packed or unpacked, piece by piece, between which other threads come to run: a list of all images takes long."""
+class _Pieces(BytesIO):
+    """Takes what is packed piece by piece, between which other threads come to run: a list of all images takes long."""
 
     def write(self, data: Any) -> int:
         return super().write(data)
 
-    def read(self, size: int | None = -1) -> bytes:
-        return super().read(size)
+
+def _pack_value(value: Any) -> memoryview:
+    """The bytes of a value that another process is told, as `Connection.send` makes them."""
+    packed = _Pieces()
+    ForkingPickler(packed).dump(value)
+    return packed.getbuffer()
 
 
 def _pack(machine: str, port: int, key: bytes) -> bytes:

@@ -2,6 +2,8 @@
 
 import argparse
 
+from centerkp.cli.runtime_argument import add_runtime_argument, choose_for_use
+
 HELP = "find objects and keypoints in millions of images, on one machine or many, into Parquet files"
 NEEDS_KERAS = False  # but the workers
 
@@ -20,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MODEL",
         help="a .keras file, a run's folder or an exported model, found by every machine (default: the newest run in runs/)",
     )
+    add_runtime_argument(model)
     model.add_argument("--batch-size", type=int, default=8, metavar="N", help="images per step (default: 8)")
     objects = parser.add_argument_group("objects")
     objects.add_argument(
@@ -54,8 +57,10 @@ def run(options: argparse.Namespace) -> int | None:
     from centerkp.inference.model_loading import find_newest_model
 
     console = make_console()
-    weights = options.weights or str(find_newest_model())
-    job = Job(options.source, weights, options.out, options.score, options.max_objects, options.batch_size)
+    weights = options.weights or find_newest_model()
+    if not options.address:  # on a cluster other machines compute, perhaps on GPUs
+        weights = choose_for_use(options, weights, None, console)
+    job = Job(options.source, str(weights), options.out, options.score, options.max_objects, options.batch_size)
     try:
         predict_bulk(
             job,

@@ -4,9 +4,11 @@ import argparse
 from typing import Any
 
 from centerkp.cli.repeated import Join
+from centerkp.cli.runtime_argument import add_runtime_argument, choose_for_use
 from centerkp.cli.tile_arguments import add_tile_arguments
 
 HELP = "find objects and keypoints in images and videos"
+NEEDS_KERAS = False  # where an exported model computes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="look at every image mirrored, at three sizes, or both: slower, mostly better",
     )
     add_tile_arguments(model)
+    add_runtime_argument(model)
     model.add_argument("--device", help="cpu, gpu, gpu:1, ... (default: the backend's choice)")
     model.add_argument(
         "--precision",
@@ -109,8 +112,10 @@ def run(options: argparse.Namespace) -> int | None:
             min_keypoint_score=options.keypoint_score,
         )
         OutputNames(options.out, sources, choice, options.overwrite)  # refuses what must not be, before the network loads
+        endless = any(not isinstance(source, Picture) for source in sources)
+        model = options.weights or find_newest_model()
         detector: Any = load_for_use(
-            options.weights or find_newest_model(),
+            choose_for_use(options, model, None if endless else len(sources), console),
             image_size=options.image_size,
             stacks=options.stacks,
             backbone=options.backbone,

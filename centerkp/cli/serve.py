@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from centerkp.cli.runtime_argument import add_runtime_argument, choose_for_use
+
 HELP = "show what a model finds on a web page of this machine, and answer programs in JSON"
 
 
@@ -16,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     model = parser.add_argument_group("model")
     model.add_argument("--image-size", type=int, metavar="PIXELS", help="side of the network input (default: the model's own)")
+    add_runtime_argument(model)
     model.add_argument("--device", help="cpu, gpu, gpu:1, ... (default: the backend's choice)")
     model.add_argument(
         "--precision", choices=("float32", "mixed_bfloat16", "mixed_float16"), help="number format of the network"
@@ -63,7 +66,11 @@ def run(options: argparse.Namespace) -> int | None:
                 style="yellow",
             )
         detector = load_for_use(
-            path, image_size=options.image_size, device=options.device, precision=options.precision, console=console
+            choose_for_use(options, path, None, console),
+            image_size=options.image_size,
+            device=options.device,
+            precision=options.precision,
+            console=console,
         )
         serve(
             detector,

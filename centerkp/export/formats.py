@@ -62,11 +62,12 @@ FOLDED_TYPES = {("saved_model", "fp16"): "float16", ("saved_model", "bf16"): "bf
 
 @dataclass(frozen=True)
 class Export:
-    """What `export` made: where the artefact lies, whether it may be used, and what was measured."""
+    """What `export` made: where the artefact lies, whether it may be used, what was measured, room for how many objects."""
 
     path: Path
     verification: Verification
     accuracy: Accuracy | None
+    max_objects: int
 
     @property
     def passed(self) -> bool:
@@ -149,7 +150,7 @@ def export(
         write_json(workplace / REPORT, report, indent=2)
     else:
         place = _deliver_artefact(workplace, target, report)
-    return Export(place, verification, accuracy)
+    return Export(place, verification, accuracy, model.decode_options.max_objects)
 
 
 def check_choice(format: str, precision: str, batch: str = "") -> Format:

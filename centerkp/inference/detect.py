@@ -229,21 +229,38 @@ def _detect_batches(
     min_score: float | Sequence[float],
     tiling: Tiling | None,
 ) -> Iterator[deque[tuple[ImageResult, int]]]:
-    """Runs the detector on loaded items, batch by batch; the last one is filled up."""
+    """Runs the detector on loaded items, batch by batch; the last one is filled up.
+
+    A runtime that works on several pictures at a time has the next batch before it ends one, not to wait for the last of each.
+    """
     traced: set[int] = set()
+    at_once = getattr(detector, "batches_at_once", 1) if batch_size > 1 else 1
+    begun: deque[tuple[Future, list[int]]] = deque()
     try:
-        for batch in loads:
-            # The first step may be the only one, and of huge pictures there are few in each: they need not pay for a full one.
-            wanted = batch_size if tiling else min(1 << (len(batch) - 1).bit_length(), batch_size)
-            rows = min((count for count in traced if count >= len(batch)), default=wanted)
-            traced.add(rows)
-            found = _detect_batch(detector, [load.result() for load, _ in batch], rows, min_score, tiling)
-            results = deque(zip(found, [count for _, count in batch], strict=True))
-            batch.clear()
-            del found
-            yield results
+        with ThreadPoolExecutor(at_once) as steps:
+            for batch in loads:
+                # The first step may be the only one, and of huge pictures there are few in each: they need not pay for a full
+                # one.
+                wanted = batch_size if tiling else min(1 << (len(batch) - 1).bit_length(), batch_size)
+                rows = min((count for count in traced if count >= len(batch)), default=wanted)
+                traced.add(rows)
+                loaded = [load.result() for load, _ in batch]
+                step = steps.submit(_detect_batch, detector, loaded, rows, min_score, tiling)
+                begun.append((step, [count for _, count in batch]))
+                batch.clear()
+                del loaded, step
+                if len(begun) == at_once:
+                    yield _await_batch(begun)
+            while begun:
+                yield _await_batch(begun)
     finally:
         loads.close()
+
+
+def _await_batch(begun: deque[tuple[Future, list[int]]]) -> deque[tuple[ImageResult, int]]:
+    """The results of the batch that began first to be detected, with the bytes of each picture."""
+    step, counts = begun.popleft()
+    return deque(zip(step.result(), counts, strict=True))
 
 
 def _detect_batch(

@@ -6,6 +6,7 @@ from pathlib import Path
 from centerkp.cli.runtime_argument import add_runtime_argument, choose_for_use
 
 HELP = "show what a model finds on a web page of this machine, and answer programs in JSON"
+NEEDS_KERAS = False  # where an exported model computes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -157,6 +157,7 @@ def _find_or_make(place: _Place, pictures: int | None, asked: bool, console: Con
 
 def _make(place: _Place, console: Console) -> dict[str, Any]:
     """Exports a model for its runtime, and notes what it was made from."""
+    import_quietly("keras")
     from centerkp.export.formats import export
 
     started, name = time.monotonic(), NAMES[place.runtime]

@@ -55,6 +55,8 @@ class AugmentedDetector:
             without known partners, for which mirrored answers could not be put back.
     """
 
+    thresholds_note = ", without --tta"  # where and how those of the model were found
+
     def __init__(self, model: CenterNet, *, flip: bool = False, scales: Sequence[float] = (1.0,)):
         if not isinstance(model, CenterNet):
             raise ValueError(

@@ -13,9 +13,10 @@ class Detector(Protocol):
 
     `image_size` is the (width, height) of its input. `predict_on_batch` takes `{"image": (B, height, width, 3) uint8 RGB,
     "valid_size": (B, 2) float32 width and height of the picture inside its padding}` and returns what `codec.decode.decode`
-    does. A `thresholds` may say from which scores on its objects count, see `scores`, `levels` what is black and white in
-    pictures of more than 8 bits, see `images.sensors`, `tiling` that it looks at tiles of pictures, see `images.tiling`, and
-    `max_objects` how many objects of an image it gives at most.
+    does. A `thresholds` may say from which scores on its objects count, see `scores`, and a `thresholds_note` more of them,
+    `levels` what is black and white in pictures of more than 8 bits, see `images.sensors`, `tiling` that it looks at tiles of
+    pictures, see `images.tiling`, and `max_objects` how many objects of an image it gives at most. With `batches_at_once` it is
+    asked by so many threads at a time.
     """
 
     @property

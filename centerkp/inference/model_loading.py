@@ -176,8 +176,7 @@ def _load_as_asked(
         )
     if precision not in (None, *PRECISIONS):
         raise ValueError(f"precision: found '{precision}', expected one of {list(PRECISIONS)}.")
-    import keras
-
+    keras: Any = import_quietly("keras")
     from centerkp.inference.augmented import augment, read_augmentations
 
     read_augmentations(tta or "")  # said before the weights are loaded

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from centerkp.inference.augmented import AugmentedDetector
 from centerkp.inference.detector import Detector
 from centerkp.results import DEFAULT_SCORE, Detection, Thresholds
 from centerkp.schema import Schema
@@ -40,7 +39,7 @@ def choose_least_scores(detector: Detector, given: float | None = None) -> Least
         why = "since none is stored with the model; centerkp eval finds its best, --score sets it"
         return LeastScores((DEFAULT_SCORE,) * schema.num_classes, f"least score {DEFAULT_SCORE:g}, {why}")
     sentence = _describe_stored(stored, schema)
-    return LeastScores(stored.scores, sentence + (", without --tta" if isinstance(detector, AugmentedDetector) else ""))
+    return LeastScores(stored.scores, sentence + getattr(detector, "thresholds_note", ""))
 
 
 def _describe_stored(stored: Thresholds, schema: Schema) -> str:

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from importlib.util import find_spec
 
 import numpy as np
@@ -180,3 +182,16 @@ def test_infer_takes_it_and_finds_what_keras_finds(faster, tmp_path, capsys):
         np.testing.assert_allclose(one["bbox"], other["bbox"], atol=0.1)
     assert main([*line, "--runtime", "openvino", "--tta", "flip"]) == 2
     assert "together with --tta" in capsys.readouterr().err
+
+
+def test_the_kept_one_starts_without_keras(faster, tmp_path):
+    """Whose import alone takes longer than the rest."""
+    write_image(tmp_path / "a.png", draw_scene(np.random.default_rng(0), (120, 90), 2)[0], "test")
+    code = (
+        "import sys\n"
+        "from centerkp.cli import main\n"
+        "assert main(sys.argv[1:]) == 0\n"
+        "assert not {'tensorflow', 'keras', 'jax'} & set(sys.modules)\n"
+    )
+    line = ["infer", str(tmp_path / "a.png"), "--weights", str(faster / "best.keras"), "--out", str(tmp_path / "out")]
+    subprocess.run([sys.executable, "-c", code, *line], check=True, capture_output=True)

@@ -27,14 +27,14 @@ LEAST, SECONDS, OWN_SECONDS = 48, 60.0, 8.0
 
 METHOD = f"""\
 JPEG files of {WIDTH}x{HEIGHT} pixels, written by the program itself ({DISTINCT} different ones), go through
-`predict_sources`, the function behind infer.py, with the artefact that `--runtime auto` makes of a network with random
-weights: read, letterboxed, detected in batches of {{batch}}, drawn, and written as annotated JPEG files and
+`predict_sources`, the function behind infer.py, with the OpenVINO file that `--runtime auto` makes of a network, here of
+random weights: read, letterboxed, detected in batches of {{batch}}, drawn, and written as annotated JPEG files and
 predictions.json; and once more with `--no-save-images`. There are {{images}} of them, or as many as a slow network sees in
 {SECONDS:g} s. The least score is chosen such that {OBJECTS} objects an image are drawn on average. "The runtime's own" is
 OpenVINO's queue of asynchronous requests with its hint THROUGHPUT, fed with canvases that are ready, for {OWN_SECONDS:g} s
 before, between and after the two runs in the same process; the share is infer.py's rate over the mean of the two around
 it. Memory is the resident memory of the process, sampled at every image: the highest of the second tenth of the images,
-and of the last tenth. "Times as fast as Keras" is what was measured, one image after another, when the artefact was made."""
+and of the last tenth."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -81,25 +81,21 @@ def read_arguments(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def make_artefact(options: argparse.Namespace) -> dict:
-    """Saves a network with random weights, and lets the runtime be chosen for it as infer.py does."""
+    """Writes a network with random weights as `--runtime auto` does, which has no objects to be compared."""
     import keras
     import latency
     import numpy as np
 
-    from centerkp.console import make_console
     from centerkp.demo.scenes import draw_scene
-    from centerkp.export.kept import choose_runtime
+    from centerkp.export.fold import fold
+    from centerkp.export.openvino import write_openvino
 
     rates, rng = measure.sample_rates(), np.random.default_rng(0)
     pictures = [draw_scene(rng, (options.size, options.size), 6)[0] for _ in range(2)]
     model = latency.build_network(options.backbones[0], None, options.size, pictures)
-    path = Path(options.make) / "best.keras"
-    model.save(path)
-    with open(os.devnull, "w") as nowhere:
-        artefact = choose_runtime(path, "openvino", console=make_console(file=nowhere))
-    note = json.loads(artefact.with_name(f"{artefact.name}.kept.json").read_text())
-    row = {"backbone": options.backbones[0], "size": options.size, "times_as_fast": note["times_as_fast"]}
-    return row | {"rates": rates + measure.sample_rates(), "backend": keras.backend.backend()}
+    write_openvino(fold(model), Path(options.make) / "best.xml")
+    rates += measure.sample_rates()
+    return {"backbone": options.backbones[0], "rates": rates, "backend": keras.backend.backend()}
 
 
 def measure_case(folder: Path, options: argparse.Namespace) -> dict:
@@ -108,7 +104,7 @@ def measure_case(folder: Path, options: argparse.Namespace) -> dict:
     from centerkp.inference.outputs import OutputChoice
     from centerkp.inference.sources import find_sources
 
-    artefact = folder / "runtimes" / "best.xml"
+    artefact = folder / "best.xml"
     detector = load_detector(artefact)
     sources = find_sources([str(folder.parent / "images")])
     batch, least = make_batch(detector, sources[: options.batch])
@@ -230,10 +226,10 @@ def write_page(rows: list[dict], load: float, options: argparse.Namespace) -> st
         shares = [f"{share(row, name, k):.0%}".replace("%", " %") for k, name in enumerate(("with pictures", "without"))]
         tenth = max(len(row["memory"]) // 10, 1)
         memory = max(row["memory"][tenth : 2 * tenth]), max(row["memory"][-tenth:])
-        lines.append([*start, *rates, shares[0], f"{row['without']:.1f} images/s", shares[1], f"{row['times_as_fast']:.1f}"])
+        lines.append([*start, *rates, shares[0], f"{row['without']:.1f} images/s", shares[1]])
         lines[-1] += [f"{one / 1e6:.0f} MB" for one in memory]
     method = METHOD.format(images=options.images, batch=options.batch)
-    header += ["times as fast as Keras", "memory", "at the end"]
+    header += ["memory", "at the end"]
     title = f"# Throughput of infer.py at {options.size}x{options.size}"
     return "\n\n".join([title, page.table(header, lines), page.paragraph(method), page.machine_facts(rows, load)]) + "\n"
 

@@ -218,7 +218,6 @@ CLAIMS: dict[str, Callable[[], str]] = {
     "boxes": lambda: copy("BOXES"),
     "once": lambda: copy("ONCE"),
     "throughput": lambda: copy("THROUGHPUT", leave_out=("range", "at the end")),
-    "pictures": lambda: copy("PICTURES"),
     "demo-steps": lambda: demo("centerkp demo", "steps"),
     "demo-box": lambda: demo("centerkp demo", "box AP"),
     "demo-box50": lambda: demo("centerkp demo", "AP50"),

@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -177,7 +177,7 @@ def build_from_weights(
         model = CenterNet(schema, expected, image_size, **options)
         return model, PACKAGED[str(weights)](model)
     source = load_weights(weights, image_size, console, backbone=expected)
-    spec = replace(source.backbone, stacks=stacks or source.backbone.stacks)
+    spec = find_backbone(source.backbone, stacks=stacks)
     if schema is None:
         options.setdefault("decode", asdict(source.decode_options))
     model = CenterNet(schema or source.schema, spec, image_size, **options)

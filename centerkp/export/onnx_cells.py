@@ -66,6 +66,7 @@ class ComputedCells(MappedCells):
         last = graph("Transpose", maps[FEATURES], perm=[0, 2, 3, 1])
         self.features = graph("Reshape", last, np.array([0, self.count, self.channels]))
         self._patches: dict[str, str] = {}
+        self._inside: dict[str, str] = {}
 
     def read(self, head: str, index: str) -> str:
         """ONNX nodes that compute a head at cells `index` (B, N): (B, N, channels)."""
@@ -92,15 +93,24 @@ class ComputedCells(MappedCells):
 
     def _compute_hidden(self, head: str, index: str) -> str:
         """ONNX nodes for a head's hidden layer at cells `index` (B, N): (B, N, hidden channels)."""
-        layer = self.network.get_layer(f"{self._last_layer(head).name}_hidden")
+        g, layer = self.graph, self.network.get_layer(f"{self._last_layer(head).name}_hidden")
+        patches, bias = self._take_patches(index, layer.kernel_size[0]), ops.convert_to_numpy(layer.bias)
+        if isinstance(layer, layers.SeparableConv2D) and layer.depth_multiplier == 1:
+            own, across = (ops.convert_to_numpy(kernel) for kernel in (layer.depthwise_kernel, layer.pointwise_kernel))
+            summed = self._sum_by_channel(patches, own.reshape(-1, self.channels), f"{layer.name}/depthwise")
+            return g("Relu", self._multiply(summed, across[0, 0], bias, layer.name))
         kernel = dense_kernel(layer)
-        hidden = self._multiply(
-            self._take_patches(index, kernel.shape[0]),
-            kernel.reshape(-1, kernel.shape[-1]),
-            ops.convert_to_numpy(layer.bias),
-            layer.name,
-        )
-        return self.graph("Relu", hidden)
+        flat = g("Reshape", patches, np.array([0, -1, len(kernel) ** 2 * self.channels]))
+        return g("Relu", self._multiply(flat, kernel.reshape(-1, kernel.shape[-1]), bias, layer.name))
+
+    def _sum_by_channel(self, patches: str, kernel: np.ndarray, name: str) -> str:
+        """ONNX nodes that weigh the cells of patches (B, N, cells, channels) by channel and add them up: (B, N, channels)."""
+        g, scope = self.graph, self.graph.scope
+        g.scope = "heads"
+        weighed = g("Mul", patches, kernel, name=f"{name}/weighed")
+        y = g("ReduceSum", weighed, np.array([2]), keepdims=0, name=name)
+        g.scope = scope
+        return y
 
     def _multiply(self, x: str, kernel: np.ndarray, bias: np.ndarray, name: str) -> str:
         """ONNX nodes that multiply a layer's input (..., channels) with its matrix and add its bias."""
@@ -111,25 +121,31 @@ class ComputedCells(MappedCells):
         return y
 
     def _take_patches(self, index: str, side: int) -> str:
-        """ONNX nodes for the side x side features around cells `index` (B, N), zeros beyond the map: (B, N, all of them)."""
+        """ONNX nodes for the features around cells `index` (B, N), zeros beyond the map: (B, N, side * side, channels)."""
         key = f"{index}/{side}"
         if key not in self._patches:
             g = self.graph
             steps = np.arange(side) - (side - 1) // 2
-            row = g("Div", index, np.array(self.width))
-            column = g("Sub", index, g("Mul", row, np.array(self.width)))
-            rows, columns = (
-                g("Add", unsqueeze(g, place, 2), offsets)
-                for place, offsets in ((row, np.repeat(steps, side)), (column, np.tile(steps, side)))
-            )
-            ends = (rows, self.height), (columns, self.width)
-            kept = [g("Max", g("Min", one, np.array(end - 1)), np.array(0)) for one, end in ends]
-            place = g("Add", g("Mul", kept[0], np.array(self.width)), kept[1])  # (B, N, side * side)
-            inside = g("And", *(g("Equal", one, cut) for one, cut in zip((rows, columns), kept, strict=True)))
+            near = (steps[:, None] * self.width + steps).reshape(-1)
+            place = g("Add", unsqueeze(g, index, 2), near)  # (B, N, side * side); beyond an end of a row in another row
+            place = g("Max", g("Min", place, np.array(self.count - 1)), np.array(0))  # as TensorRT has it for whole numbers
             found = g("GatherND", self.features, unsqueeze(g, place, 3), batch_dims=1)
-            found = g("Mul", found, unsqueeze(g, g.cast(inside, "float"), 3))
-            self._patches[key] = g("Reshape", found, np.array([0, -1, side * side * self.channels]))
+            inside = g.cast(g("Gather", self._find_inside(side), index), "float")
+            self._patches[key] = g("Mul", found, unsqueeze(g, inside, 3))
         return self._patches[key]
+
+    def _find_inside(self, side: int) -> str:
+        """An ONNX constant (cells, side * side) bool that says which of the cells around a cell are of the map."""
+        name = f"{FEATURES}/inside{side}"
+        if name not in self._inside:
+            steps = np.arange(side) - (side - 1) // 2
+            rows, columns = (
+                (near >= 0) & (near < end)
+                for near, end in ((np.arange(end)[:, None] + steps, end) for end in (self.height, self.width))
+            )
+            inside = rows[:, None, :, None] & columns[None, :, None, :]
+            self._inside[name] = self.graph.constant(inside.reshape(self.count, -1), name)
+        return name
 
 
 def find_features(network: FoldedNetwork) -> Any:

@@ -100,7 +100,12 @@ class _NetworkWriter:
         """The ONNX nodes of the input's normalisation: minus mean, divided by the deviation, channels to the front."""
         mean, variance = (ops.convert_to_numpy(v).reshape(-1) for v in (layer.mean, layer.variance))
         # While the channels are last, as in the picture's bytes: convolutions on processors read them so, and nothing is moved.
-        normal = self.graph("Div", self.graph("Sub", x, mean), np.sqrt(variance), name=layer.name)
+        # By rows of bytes, which fill a processor's registers; three channels do not.
+        height, width, channels = layer.input.shape[1:]
+        rows = self.graph("Reshape", x, np.array([0, height, width * channels]))
+        normal = self.graph("Sub", rows, np.tile(mean, width))
+        normal = self.graph("Div", normal, np.tile(np.sqrt(variance), width), name=layer.name)
+        normal = self.graph("Reshape", normal, np.array([0, height, width, channels]))
         return self.graph("Transpose", normal, name=f"{layer.name}/channels", perm=[0, 3, 1, 2])
 
     def _write_ZeroPadding2D(self, layer: Any, x: str) -> str:

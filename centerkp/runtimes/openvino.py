@@ -134,7 +134,10 @@ def start_at_canvas(model: Any, rows: int, size: tuple[int, int]) -> Any:
     ops, types = openvino.opset13, openvino.Type
     image = ops.parameter([rows, size[1], size[0], 3], types.u8, name="image")
     valid_size = ops.parameter([rows, 2], types.f32, name="valid_size")
-    starts = {CANVAS: ops.convert(image, "f32"), VALID_SIZE: valid_size, TO_SOURCE: ops.constant(np.ones(2, np.float32))}
+    # By rows of bytes, as the normalisation behind it goes, so that it becomes one step with that.
+    floats = ops.convert(ops.reshape(image, [rows, size[1], size[0] * 3], special_zero=False), "f32")
+    canvas = ops.reshape(floats, [rows, size[1], size[0], 3], special_zero=False)
+    starts = {CANVAS: canvas, VALID_SIZE: valid_size, TO_SOURCE: ops.constant(np.ones(2, np.float32))}
     for name, start in starts.items():
         for reader in made[name].get_target_inputs():
             reader.replace_source_output(start.output(0))

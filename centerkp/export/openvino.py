@@ -48,6 +48,7 @@ def write_openvino(
         # A product of matrices behind the decoder's first steps would have them computed in bfloat16 too.
         whole = precision == "bf16"
         model = openvino.Core().read_model(write_onnx(network, Path(folder) / "model.onnx", batch=batch, whole_maps=whole))
+        _settle_constants(model)
         if precision == "int8":
             model = _quantize_openvino(model, samples)
         description = Description.of(network, "openvino", precision, batch)
@@ -56,17 +57,34 @@ def write_openvino(
     return path
 
 
+def _settle_constants(model: Any) -> None:
+    """Computes all of an OpenVINO model that no input changes, in place.
+
+    Read from ONNX, biases and the kernels of depthwise convolutions are steps that turn a constant into its shape. NNCF takes
+    only constants for weights: it left these biases uncorrected and gave such kernels ranges by column, not by channel.
+    """
+    passes = import_extra("openvino.passes", "openvino")
+    manager = passes.Manager()
+    manager.register_pass(passes.ConstantFolding())
+    manager.run_passes(model)
+
+
 def _quantize_openvino(model: Any, samples: Sequence[tuple[np.ndarray, tuple[int, int]]]) -> Any:
     """The OpenVINO model with its convolutions in int8, by NNCF, with the ranges of the samples."""
     nncf = import_extra("nncf", "openvino")
     nncf.set_log_level(logging.WARNING)  # else it names every operation that stays float
     pictures = [np.ascontiguousarray(canvas[None, :height, :width]) for canvas, (width, height) in samples]
+    is_light = any(step.get_type_name() == "GroupConvolution" for step in model.get_ops())
     return nncf.quantize(
         model,
         nncf.Dataset(pictures),
         preset=nncf.QuantizationPreset.MIXED,
         subset_size=len(pictures),
         ignored_scope=nncf.IgnoredScope(patterns=list(FLOAT_PARTS), validate=False),
-        # Processors without VNNI add up two products of 8 bits in 16, which overflow unless the weights have 7.
-        advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE),
+        advanced_parameters=nncf.AdvancedQuantizationParameters(
+            # Processors without VNNI add up two products of 8 bits in 16, which overflow unless the weights have 7.
+            overflow_fix=nncf.OverflowFix.ENABLE,
+            # Boxes of trained light networks are off by a fifth less with it; no other kind has shown a gain.
+            disable_bias_correction=not is_light,
+        ),
     )

@@ -6,6 +6,7 @@ from dataclasses import replace
 import keras
 import numpy as np
 import onnx
+import openvino
 import pytest
 from keras import layers
 
@@ -69,6 +70,20 @@ def test_best_objects_equal_keras(kind_model, network, inputs, tmp_path, form, p
             near.append(distance[row] < pixels and abs(np.asarray(ours["scores"])[i, row] - theirs["scores"][i, k]) < score)
     # Rounded, a peak may come to stand in the next cell.
     assert theirs["scores"][:, 4].min() > 0.3 and np.mean(near) >= (1.0 if precision == "fp32" else 0.8)
+
+
+def test_int8_scales_every_filter_by_itself(network, inputs, tmp_path):
+    """Also those of each channel by itself; and nothing is left in the file that works a constant out."""
+    path = write_openvino(network, tmp_path / "m.xml", precision="int8", samples=take_samples(inputs))
+    steps = [one for one in openvino.Core().read_model(path).get_ops() if one.get_type_name().endswith("Convolution")]
+    kernels = [step.input_value(1).get_node() for step in steps]
+    scaled = [kernel for kernel in kernels if kernel.get_type_name() == "Multiply"]
+    assert len(scaled) > 5
+    for kernel in scaled:
+        filters = [*kernel.get_output_shape(0)][:-3]  # (C_out,), with groups (groups, C_out of each)
+        assert [*kernel.input_value(1).get_shape()] == [*filters, 1, 1, 1]
+    readers = [one.get_node() for step in steps for one in step.output(0).get_target_inputs()]
+    assert "ShapeOf" not in [reader.get_type_name() for reader in readers]
 
 
 @pytest.mark.parametrize("form", [*FILES, "saved_model"])

@@ -1,10 +1,15 @@
-"""The one large model of the suite, made once and by the whole way that a user's `--weights coco` goes."""
+"""The one large model of the suite, made once and by the whole way that a user's `--weights coco` goes; no test is timed."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 import checkpoints
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How long an example takes, or its making, says how busy the machine is and nothing about the code.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 ARCHIVE = "centernet_hg104_512x512_kpts_coco17_tpu-32.tar.gz"
 

@@ -59,7 +59,7 @@ def choose_runtime(
     if runtime == "keras":
         return path
     asked = runtime != "auto"
-    if Path(path).suffix == ".keras" and not Path(path).is_file():
+    if Path(path).suffix == ".keras" and not zipfile.is_zipfile(path):
         return path  # loading it says so
     if Path(path).suffix != ".keras":  # an artefact, a checkpoint, or a word for the zoo's
         if not asked:

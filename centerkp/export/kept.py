@@ -18,7 +18,7 @@ from centerkp.samples.memory import find_free_memory
 from centerkp.weights.trained import find_model
 from centerkp.writing import hold_folder, mark, write_json
 
-FOLDER = "runtimes"
+FOLDER, NOTED = "runtimes", {"failures", "times_as_fast", "max_objects"}
 # Fastest first, see benchmarks/LATENCY.md: names, endings, and the packages that write and run them.
 RUNTIMES = {"openvino": (".xml", ("openvino", "onnx")), "onnx": (".onnx", ("onnxruntime", "onnx"))}
 NAMES = {"openvino": "OpenVINO", "onnx": "ONNX Runtime"}
@@ -111,7 +111,8 @@ class _Place:
         try:
             note = json.loads(self.note.read_text(encoding="utf-8"))
             is_whole = all((self.artefact.parent / name).stat().st_size == size for name, size in note["files"].items())
-            return note if is_whole and note["made_from"] == self.made_from() else {}
+            is_right = note["made_from"] == self.made_from() and note.keys() >= NOTED and (note["files"] or note["failures"])
+            return note if is_whole and is_right else {}
         except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile):
             return {}
 
@@ -124,9 +125,9 @@ class _Place:
 
 def _find_fastest(console: Console, many: bool) -> str | None:
     """The runtime to take where nobody named one; None for Keras, with a hint where `many` pictures would gain by another."""
-    found = [name for name, (_, packages) in RUNTIMES.items() if all(map(find_spec, packages))]
     if has_accelerator():
         return None
+    found = [name for name, (_, packages) in RUNTIMES.items() if all(map(find_spec, packages))]
     if not found and many:
         console.print("computed by Keras; OpenVINO is faster on a processor: pip install 'centerkp[openvino]'")
     return found[0] if found else None

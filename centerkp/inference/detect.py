@@ -239,8 +239,7 @@ def _detect_batches(
     try:
         with ThreadPoolExecutor(at_once) as steps:
             for batch in loads:
-                # The first step may be the only one, and of huge pictures there are few in each: they need not pay for a full
-                # one.
+                # The first step may be the only one, and of huge pictures each has few: these need not pay for a full one.
                 wanted = batch_size if tiling else min(1 << (len(batch) - 1).bit_length(), batch_size)
                 rows = min((count for count in traced if count >= len(batch)), default=wanted)
                 traced.add(rows)

@@ -15,6 +15,7 @@ from centerkp.demo.scenes import draw_scene
 from centerkp.export import kept
 from centerkp.export.kept import choose_runtime
 from centerkp.images.saving import write_image
+from centerkp.inference.detect import detect
 from centerkp.inference.model_loading import load_detector
 
 
@@ -79,7 +80,7 @@ def test_a_run_folder_has_one_too(faster, says, never):
     assert choose_runtime(faster, console=says[0]) == faster / "runtimes" / "best.xml"
 
 
-@pytest.mark.parametrize("change", ("other weights", "other version", "cut off", "lost", "no note"))
+@pytest.mark.parametrize("change", ("other weights", "other version", "cut off", "lost", "no note", "half a note"))
 def test_what_does_not_belong_to_the_file_is_made_anew(faster, says, monkeypatch, tiny_model, change):
     xml = faster / "runtimes" / "best.xml"
     if change == "other weights":
@@ -94,6 +95,8 @@ def test_what_does_not_belong_to_the_file_is_made_anew(faster, says, monkeypatch
         xml.with_suffix(".bin").write_bytes(b"half")
     elif change == "lost":
         xml.unlink()
+    elif change == "half a note":
+        change_note(faster, files={})
     else:
         (faster / "runtimes" / "best.xml.kept.json").write_text("[]")
     makes = []
@@ -182,6 +185,19 @@ def test_infer_takes_it_and_finds_what_keras_finds(faster, tmp_path, capsys):
         np.testing.assert_allclose(one["bbox"], other["bbox"], atol=0.1)
     assert main([*line, "--runtime", "openvino", "--tta", "flip"]) == 2
     assert "together with --tta" in capsys.readouterr().err
+
+
+def test_several_batches_at_once_come_in_order(made, pictures):
+    """Each picture is found as it is alone, whichever part of the processor was free for it."""
+    detector = load_detector(made[0] / "runtimes" / "best.xml")
+    alone = [next(iter(detect(detector, [picture], batch_size=1))) for picture in pictures]
+    for batch_size in (2, 3, 8):
+        found = list(detect(detector, pictures * 5, batch_size=batch_size))
+        assert [one.name for one in found] == [f"image_{number}" for number in range(20)]
+        for one, other in zip(found, alone * 5, strict=True):
+            assert one.size == other.size and len(one.detections) == len(other.detections) > 0
+            for mine, theirs in zip(one.detections, other.detections, strict=True):
+                np.testing.assert_allclose(mine.box_xyxy, theirs.box_xyxy, atol=1e-3)
 
 
 def test_the_kept_one_starts_without_keras(faster, tmp_path):

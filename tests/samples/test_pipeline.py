@@ -90,6 +90,12 @@ def test_shapes_are_static(records):
     assert image.shape.as_list() == [None, 32, 32, 3]
 
 
+def test_the_end_of_an_epoch_waits_for_no_tuning(records):
+    """Its thread can sleep for most of a minute before an iterator ends; whatever wraps the batches keeps their options."""
+    dataset = make_dataset(records, TRAIN, 3, seed=0, shuffle=True, repeat=True)
+    assert not dataset.take(2).options().autotune.enabled
+
+
 @KINDS
 def test_each_epoch_has_its_own_order_and_every_run_the_same(records, make):
     dataset = make(records, PLAIN, 7, seed=1, shuffle=True)

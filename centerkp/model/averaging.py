@@ -25,6 +25,19 @@ class AveragingAdamW(keras.optimizers.AdamW):
     def __init__(self, *args: Any, rates: Mapping[str, float] | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.rates = dict(rates or {})
+        self._step_rate: Tensor | None = None  # during a step, its learning rate
+
+    def apply(self, grads: Sequence[Tensor], trainable_variables: Sequence[Tensor] | None = None) -> None:
+        """One step. Its learning rate is worked out once: Keras's weight decay follows the schedule anew for each variable."""
+        self._step_rate = ops.convert_to_tensor(self.learning_rate)
+        try:
+            super().apply(grads, trainable_variables)
+        finally:
+            self._step_rate = None
+
+    def _get_current_learning_rate(self) -> Tensor:
+        """The learning rate, during a step that of its beginning."""
+        return super()._get_current_learning_rate() if self._step_rate is None else self._step_rate
 
     def update_step(self, gradient: Tensor, variable: Tensor, learning_rate: Tensor) -> None:
         """One AdamW step of a variable, at the learning rate times the factor that `rates` has for its path."""

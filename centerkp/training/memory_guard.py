@@ -12,8 +12,8 @@ from centerkp.samples.memory import find_free_memory
 from centerkp.settings.training import TrainSettings
 
 STEPS = 3  # those that build the graph and come to all the memory that the later ones take
-PAUSE = 0.02  # seconds between two looks
 LEAST = 0.03  # share of the memory free at the start that has to stay
+FASTEST = 8e9  # bytes a second that a step may take, on which the pause between two looks depends
 
 
 class MemoryGuard(keras.callbacks.Callback):
@@ -45,7 +45,8 @@ class MemoryGuard(keras.callbacks.Callback):
 
     def _watch(self) -> None:
         """Looks at the memory until the steps are over."""
-        while not self.is_over.wait(PAUSE):
+        pause = max(LEAST * min(self.free.values()) / FASTEST, 0.005)
+        while not self.is_over.wait(pause):
             now = find_free_memory()
             if any(now.get(kind, 0) < LEAST * free for kind, free in self.free.items()):
                 self._end(min(self.free.values()))

@@ -53,6 +53,29 @@ def test_the_start_is_forgotten():
     assert held[AveragingAdamW] < 1e-9
 
 
+def test_a_step_asks_its_schedule_once():
+    """Weight decay of many variables included, and steps at the rates of Keras's own AdamW."""
+
+    class Counting(keras.optimizers.schedules.CosineDecay):
+        asked = 0
+
+        def __call__(self, step):
+            type(self).asked += 1
+            return super().__call__(step)
+
+    values = {}
+    for kind, schedule in ((keras.optimizers.AdamW, keras.optimizers.schedules.CosineDecay), (AveragingAdamW, Counting)):
+        variables = [make_variable(f"w{i}", 1.0 + i) for i in range(5)]
+        optimizer = kind(schedule(0.01, 4, warmup_target=0.1, warmup_steps=2), weight_decay=0.1)
+        optimizer.build(variables)
+        for step in range(3):
+            gradient = keras.ops.convert_to_tensor(np.full(3, 1.0 + step, "float32"))
+            optimizer.apply([gradient] * 5, variables)
+        values[kind] = [read(variable) for variable in variables] + [float(optimizer.learning_rate)]
+    assert Counting.asked == 3 + 1
+    assert values[AveragingAdamW] == pytest.approx(values[keras.optimizers.AdamW], rel=1e-6)
+
+
 def test_rates_by_name():
     """Adam's first step moves a variable by the learning rate, whatever the gradient; the first pattern that matches counts."""
     rates = {r"stack\d+_(box_size|keypoint_regression)/": 8.0, r"stack0_": 2.0}

@@ -217,12 +217,13 @@ def repeat_images(path: Path, times: int) -> None:
     content = json.loads(path.read_text())
     images, annotations = content["images"], content["annotations"]
     content["images"], content["annotations"] = [], []
-    (source,) = {one.parent for one in path.parent.rglob(images[0]["file_name"])}
+    (first,) = path.parent.rglob(images[0]["file_name"])
     for copy in range(times):
         for image in images:
-            name = f"{copy}_{image['file_name']}"
-            os.link(source / image["file_name"], source / name)
-            content["images"].append(image | {"id": image["id"] + 1000 * copy, "file_name": name})
+            name = Path(image["file_name"])
+            other = name.with_name(f"{copy}_{name.name}")
+            os.link(first.with_name(name.name), first.with_name(other.name))
+            content["images"].append(image | {"id": image["id"] + 1000 * copy, "file_name": str(other)})
         for one in annotations:
             ids = {"id": one["id"] + 10000 * copy, "image_id": one["image_id"] + 1000 * copy}
             content["annotations"].append(one | ids)

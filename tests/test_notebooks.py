@@ -10,13 +10,20 @@ import pytest
 from nbclient import NotebookClient
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
-NAMES = ["1_look_at_your_data.ipynb", "2_train.ipynb", "3_predict_and_export.ipynb", "4_how_a_keypoint_is_learned.ipynb"]
+NAMES = [
+    "1_look_at_your_data.ipynb",
+    "2_train.ipynb",
+    "3_predict_and_export.ipynb",
+    "4_how_a_keypoint_is_learned.ipynb",
+    "5_from_an_export_to_a_model.ipynb",
+]
 MAX_BYTES = 1_500_000  # of a stored notebook with its pictures
 TINY = {
     "1_look_at_your_data.ipynb": {"IMAGES": 8, "IMAGE_SIZE": 64},
     "2_train.ipynb": {"IMAGES": 8, "IMAGE_SIZE": 64, "EPOCHS": 1},
     "3_predict_and_export.ipynb": {"IMAGES": 8},
     "4_how_a_keypoint_is_learned.ipynb": {},
+    "5_from_an_export_to_a_model.ipynb": {"IMAGES": 8, "IMAGE_SIZE": 64, "FOLD_EPOCHS": 1, "EPOCHS": 1},
 }
 
 
@@ -57,6 +64,9 @@ def test_notebooks_run(folder):
     for out in ("found", "found_onnx"):
         assert (folder / "runs" / out / "predictions.json").exists()
     assert "the farthest 0.00" in texts[NAMES[3]]
+    assert "1 pliers with left and right exchanged" in texts[NAMES[4]] and "suspects show one" in texts[NAMES[4]]
+    for name in ("photos_review/report.html", "photos.onnx", "photos_found/predictions.json"):
+        assert (folder / "runs" / name).exists()
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -29,11 +29,11 @@ from throughput import make_batch
 WIDTH, HEIGHT, DISTINCT = 320, 240, 200
 METHOD = """\
 Written by `{command}`. {images} JPEG files of {width}x{height} pixels with drawn tools ({distinct} different ones, the rest
-copies) go through `centerkp infer --no-save-images` and `centerkp bulk`, in turn, each in processes of its own: {backbone} at
-{size} with random weights in batches of {batch}, the least score such that three objects an image are found on average. Rates
-are those that the commands print, from the first image to the last; seconds are those of the whole command, with its start.
-Memory is the proportional memory of all processes of `bulk`, Ray's own included, sampled every second: the highest of the
-second tenth of the run, and of the last."""
+copies) go through `centerkp infer --no-save-images` and `centerkp bulk` with parts of {part_size}, in turn, each in processes
+of its own: {backbone} at {size} with random weights in batches of {batch}, the least score such that three objects an image
+are found on average. Rates are those that the commands print, from the first image to the last; seconds are those of the whole
+command, with its start. Memory is the proportional memory of all processes of `bulk`, Ray's own included, sampled every second:
+the highest of the second tenth of the run, and of the last."""
 KILLS = """\
 A run of its own: the worker is killed (SIGKILL) when a fifth of the parts is done, the driver with all of Ray when half of them
 are, and then the same command is given again. infer.py's predictions.json has thousandths of pixels."""

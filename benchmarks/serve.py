@@ -27,9 +27,8 @@ from threading import Event, Thread
 import measure
 import page
 import psutil
-from throughput import make_batch
+from bulk import DISTINCT, HEIGHT, WIDTH, Command, prepare
 
-WIDTH, HEIGHT, DISTINCT = 320, 240, 200
 FEWER = (1, 10)  # clients of the second table, each with as many pictures as one of the first has, but this many at least:
 LEAST = 50
 PIXELS, SCORE = 0.1, 0.001  # differences up to which an object is the same one
@@ -60,6 +59,7 @@ def main() -> None:
     parser.add_argument("--formats", nargs="*", default=["keras", "openvino"], choices=["keras", "openvino", "onnx"])
     parser.add_argument("--output", type=Path, help="page to write")
     options = parser.parse_args()
+    options.images = options.clients * options.each
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with tempfile.TemporaryDirectory() as name:
         text = measure_all(Path(name), options)
@@ -71,16 +71,18 @@ def main() -> None:
 def measure_all(folder: Path, options: argparse.Namespace) -> str:
     import keras
 
-    load, models, least = os.getloadavg()[0], *prepare(folder, options)
+    load, (models, least) = os.getloadavg()[0], prepare(folder, options)
     contents = {path.name: path.read_bytes() for path in sorted((folder / "pictures").iterdir())}
     rates, lines, fewer, answers = measure.sample_rates(), [], [], []
     for kind, model in models.items():
         checked = Checked(least, find_alone(model, sorted(set(contents.values())), least - SCORE))
         flags = ["--batch-size", str(options.batch), "--score", f"{least:.6f}"]
         flags += ["--runtime", "keras"] if kind == "keras" else []  # not the fastest that is installed
+        unseen = ["--out", str(folder / "infer"), "--no-save-images"]
         with Server([str(model), *flags, "--port", "0"]) as server:
             for turn in range(1, options.rounds + 1):
-                infer = run_infer([str(folder / "pictures"), "--weights", str(model), *flags], folder / "infer")
+                shutil.rmtree(folder / "infer", ignore_errors=True)
+                infer = Command(["infer", str(folder / "pictures"), "--weights", str(model), *flags, *unseen]).finish().rate
                 server.memory.clear()
                 asked = ask_all(server.port, contents, options.clients)
                 share = f"{100 * asked.rate / infer:.0f} %"
@@ -95,13 +97,13 @@ def measure_all(folder: Path, options: argparse.Namespace) -> str:
         answers.append([kind, *checked.row(), server.code])
     rates += measure.sample_rates()
     machine = page.machine_facts([{"rates": rates, "backend": keras.backend.backend()}], load)
-    return write_page(options, len(contents), lines, fewer, answers, machine)
+    return write_page(options, lines, fewer, answers, machine)
 
 
-def write_page(options: argparse.Namespace, images: int, lines: list, fewer: list, answers: list, machine: str) -> str:
+def write_page(options: argparse.Namespace, lines: list, fewer: list, answers: list, machine: str) -> str:
     words = [Path(word).name if "/" in word else word for word in sys.argv[1:]]
     command = " ".join(["python benchmarks/serve.py", *words])
-    sizes = {"width": WIDTH, "height": HEIGHT, "distinct": DISTINCT, "images": images}
+    sizes = {"width": WIDTH, "height": HEIGHT, "distinct": DISTINCT}
     shares = {kind: page.median([float(line[4].split()[0]) for line in lines if line[0] == kind]) for kind in options.formats}
     latency = ["half within", "95 % within", "99 % within"]
     header = ["model", "round", "infer, images/s", "serve, images/s", "of it", *latency, "MB at first", "at the end"]
@@ -121,46 +123,6 @@ def write_page(options: argparse.Namespace, images: int, lines: list, fewer: lis
         f"Starlette {version('starlette')}, uvicorn {version('uvicorn')}.",
     ]
     return "\n\n".join(parts) + "\n"
-
-
-def prepare(folder: Path, options: argparse.Namespace) -> tuple[dict[str, Path], float]:
-    """The models by format, and the score that three objects an image have; the pictures are then in `folder`/pictures."""
-    import keras
-
-    from centerkp.demo.scenes import write_demo
-    from centerkp.inference.sources import find_sources
-    from centerkp.schema import Schema
-    from centerkp.weights.start import build_model
-
-    demo = write_demo(folder / "demo", num_train=DISTINCT, num_val=1, num_test=1, size=(WIDTH, HEIGHT))
-    drawn = sorted(demo.images_dir.glob("train_*"))
-    (folder / "pictures").mkdir()
-    for number in range(options.clients * options.each):
-        shutil.copy(drawn[number % len(drawn)], folder / "pictures" / f"{number:06d}.jpg")
-    keras.utils.set_random_seed(0)
-    schema = Schema.from_coco(json.loads(demo.train_json.read_text()))
-    model = build_model(schema, backbone=options.backbone, image_size=options.size)
-    model.save(folder / "model.keras")
-    least = make_batch(model, find_sources([folder / "demo" / "images"])[: options.batch])[1]
-    models = {"keras": folder / "model.keras", "openvino": folder / "model.xml", "onnx": folder / "model.onnx"}
-    for kind in options.formats:
-        if kind != "keras":
-            run(["export", str(folder / "model.keras"), "--format", kind, "--out", str(models[kind])])
-    return {kind: models[kind] for kind in options.formats}, round(least, 6)
-
-
-def run(arguments: list[str]) -> str:
-    """What a command of centerkp says."""
-    done = subprocess.run([sys.executable, "-m", "centerkp", *arguments], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise ChildProcessError(done.stdout + done.stderr)
-    return done.stdout
-
-
-def run_infer(arguments: list[str], out: Path) -> float:
-    """The rate that `infer` prints."""
-    shutil.rmtree(out, ignore_errors=True)
-    return float(re.findall(r"([\d.]+) images/s", run(["infer", *arguments, "--out", str(out), "--no-save-images"]))[-1])
 
 
 def find_alone(model: Path, contents: list[bytes], least: float) -> dict[bytes, list[dict]]:

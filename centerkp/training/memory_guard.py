@@ -45,7 +45,7 @@ class MemoryGuard(keras.callbacks.Callback):
 
     def _watch(self) -> None:
         """Looks at the memory until the steps are over."""
-        pause = max(LEAST * min(self.free.values()) / FASTEST, 0.005)
+        pause = max(LEAST * min(self.free.values()) / FASTEST, 0.005)  # also where hardly anything was free
         while not self.is_over.wait(pause):
             now = find_free_memory()
             if any(now.get(kind, 0) < LEAST * free for kind, free in self.free.items()):

@@ -36,7 +36,8 @@ command, with its start. Memory is the proportional memory of all processes of `
 the highest of the second tenth of the run, and of the last."""
 KILLS = """\
 A run of its own: the worker is killed (SIGKILL) when a fifth of the parts is done, the driver with all of Ray when half of them
-are, and then the same command is given again. infer.py's predictions.json has thousandths of pixels."""
+are, and then the same command is given again. Two of Ray's agents outlive their driver by about a minute. infer.py's
+predictions.json has thousandths of pixels."""
 
 
 def main() -> None:

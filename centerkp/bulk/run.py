@@ -3,6 +3,7 @@
 import math
 import os
 import secrets
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -112,7 +113,11 @@ def connect_ray(address: str | None) -> Iterator[Any]:
     import_extra("ray.data", "ray")
     found = ray.is_initialized()
     if not found:
+        on_termination = signal.getsignal(signal.SIGTERM)
         ray.init(**own, logging_level="error", log_to_driver=False)
+        # Ray takes the signal for itself, in the main thread, and never gives it back.
+        if on_termination not in (None, signal.getsignal(signal.SIGTERM)):
+            signal.signal(signal.SIGTERM, on_termination)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars, context.max_errored_blocks = False, -1
     try:

@@ -20,8 +20,16 @@ from centerkp.console import import_quietly, native_silence
 ROOT = Path(__file__).parents[2]
 
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@pytest.fixture(scope="module")
+def handlers():
+    return [signal.getsignal(number) for number in SIGNALS]
+
+
 @pytest.fixture(scope="module", autouse=True)
-def ray():
+def ray(handlers):
     """Without its log: pytest keeps its records, their tracebacks keep the workers of a run, and the next waits for theirs."""
     logging.disable(logging.ERROR)
     connection = bulk_run.connect_ray(None)
@@ -44,6 +52,11 @@ def read_rows(out) -> list[dict]:
 
 def say(capsys) -> str:
     return " ".join(capsys.readouterr().out.split())
+
+
+def test_signals_stay_those_of_the_process(handlers):
+    """Ray's own handler, left behind, ended whatever ran in the process later, and not with the signal's exit code."""
+    assert [signal.getsignal(number) for number in SIGNALS] == handlers
 
 
 def test_workers_that_die(command, tmp_path, capsys, monkeypatch):

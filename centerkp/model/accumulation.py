@@ -14,6 +14,7 @@ from keras import ops
 from centerkp.codec.targets import render_targets
 from centerkp.heads import STRIDE, Tensor
 from centerkp.model.losses import compute_losses, count_labels
+from centerkp.model.sparse_heads import complete_maps
 
 
 def train_in_parts(model: keras.Model, *arguments: Any) -> Any:
@@ -52,7 +53,8 @@ def _accumulate(model: keras.Model, data: Sequence) -> list[Tensor]:
     def compute(values: Sequence[Tensor], state: Sequence[Tensor], part: Any) -> tuple[Tensor, tuple]:
         pairs = [*zip(variables, values, strict=True), *zip(statistics, state, strict=True)]
         with keras.StatelessScope(state_mapping=pairs) as scope:
-            terms = compute_losses(model(part[0], training=True), part[1], mask, counts=counts)
+            maps = complete_maps(model, model(part[0], training=True), part[1])
+            terms = compute_losses(maps, part[1], mask, counts=counts)
         loss = model.optimizer.scale_loss(model.weigh_terms(terms))
         return loss, (terms, [scope.get_current_value(variable) for variable in statistics])
 

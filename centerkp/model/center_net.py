@@ -3,7 +3,7 @@
 import math
 import re
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -23,7 +23,7 @@ from centerkp.model.backbone import Backbone, is_within
 from centerkp.model.backbones import find_backbone
 from centerkp.model.keras_file import UNREADABLE, check_keras_file
 from centerkp.model.losses import DEFAULT_WEIGHTS, compute_losses
-from centerkp.model.remat import rematerialise
+from centerkp.model.sparse_heads import complete_maps, draw_training_network
 from centerkp.results import Thresholds
 from centerkp.schema import Schema
 from centerkp.writing import mark, replacing
@@ -55,6 +55,8 @@ class CenterNet(keras.Model):
         levels: config of the `Levels` at which pictures of more than 8 bits were black and white in training; None for all.
         tiling: config of the `Tiling` by which large pictures were cut in training; None where they were seen whole.
     """
+
+    _step_network: Callable | None = None  # during a training step, what computes its maps
 
     def __init__(
         self,
@@ -110,7 +112,7 @@ class CenterNet(keras.Model):
             parts: of a batch, which is computed so many images at a time (`accumulation`); it must be a multiple of them.
             remat: whether most of what a layer gives is computed a second time instead of kept (`remat`).
         """
-        self.parts, self.rematerialised = parts, rematerialise(self) if remat else None
+        self.parts, self.remat = parts, remat
 
     def freeze(self, part: str = "none", batch_norm: bool = False) -> None:
         """Says which part of the CenterNet does not train: "none", "stem", the trunk to "stride8", ..., "backbone".
@@ -147,7 +149,7 @@ class CenterNet(keras.Model):
     def call(self, image: Tensor, training: bool | None = None, mask: Any = None) -> list[dict[str, Tensor]]:
         """Images (B, H, W, 3) from 0 to 255 -> one `{head: map}` per stack, a list also of one stack."""
         image = keras.ops.cast(image, "float32")
-        outputs = self.rematerialised(image) if self.rematerialised and training else super().call(image, training, mask)
+        outputs = self._step_network(image) if self._step_network else super().call(image, training, mask)
         # Keras unwraps a list of one output; one stack and two should look alike.
         return outputs if isinstance(outputs, list) else [outputs]
 
@@ -161,7 +163,7 @@ class CenterNet(keras.Model):
             )
         map_size = y_pred[0]["center_heatmap"].shape[1:3]
         targets = render_targets(y, self.schema, map_size, mask_rule=self.mask_rule)
-        terms = compute_losses(y_pred, targets, self.schema.keypoint_mask)
+        terms = compute_losses(complete_maps(self, y_pred, targets), targets, self.schema.keypoint_mask)
         return self.note_terms(terms)
 
     def weigh_terms(self, terms: Mapping[str, Tensor]) -> Tensor:
@@ -176,7 +178,11 @@ class CenterNet(keras.Model):
 
     def train_step(self, *args: Any) -> Any:
         """What `fit` does with a batch: Keras's own step, or one in parts."""
-        return super().train_step(*args) if self.parts == 1 else train_in_parts(self, *args)
+        self._step_network = draw_training_network(self, self.remat)
+        try:
+            return super().train_step(*args) if self.parts == 1 else train_in_parts(self, *args)
+        finally:
+            self._step_network = None
 
     def predict_step(self, *args: Any) -> Any:
         """What `predict` gives: objects instead of maps; the data come last, behind the state on the JAX backend."""
@@ -204,18 +210,10 @@ class CenterNet(keras.Model):
             "image_size": list(self.image_size),
             "bn_momentum": self.bn_momentum,
             "loss_weights": dict(self.loss_weights),
-            "mask_rule": self.mask_rule,
             "decode": asdict(self.decode_options),
-            "frozen": self.frozen,
-            "frozen_bn": self.frozen_bn,
-            "trained_epochs": self.trained_epochs,
-            "unfinished": self.unfinished,
-            "thresholds": self.thresholds and self.thresholds.get_config(),
-            "timed": self.timed,
-            "levels": self.levels and self.levels.get_config(),
-            "tiling": self.tiling and self.tiling.get_config(),
-            "rate_factor": self.rate_factor,
-            "schedule_start": self.schedule_start,
+            **{name: getattr(self, name) for name in ("mask_rule", "frozen", "frozen_bn", "rate_factor", "schedule_start")},
+            **{name: getattr(self, name) for name in ("trained_epochs", "unfinished", "timed")},
+            **{name: getattr(self, name) and getattr(self, name).get_config() for name in ("thresholds", "levels", "tiling")},
         }
 
     @classmethod
@@ -302,12 +300,11 @@ def load_model(path: str | Path) -> CenterNet:
         raise FileNotFoundError(f"{path}: no such file; expected a .keras model written by training or model.save.")
     check_keras_file(path, count_parameters)
     try:
-        model = keras.saving.load_model(path, safe_mode=True)
+        return keras.saving.load_model(path, safe_mode=True)
     except (*UNREADABLE, TypeError, KeyError, AttributeError) as error:
         raise ValueError(
             f"{path}: not a readable centerkp model ({str(error)[:500]}); train one or name another file."
         ) from error
-    return model
 
 
 def save_model(model: keras.Model, path: str | Path, command: str = "") -> None:

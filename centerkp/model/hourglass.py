@@ -12,6 +12,7 @@ from keras import layers
 
 from centerkp.heads import STRIDE, Tensor
 from centerkp.model.backbone import Backbone
+from centerkp.model.normalization import BatchNormalization
 
 
 @dataclass(frozen=True)
@@ -144,5 +145,5 @@ class HourglassBuilder:
                 # and so few channels, on processors with AVX-512 (oneDNN).
                 x, stride = x[:, ::stride, ::stride], 1
         x = layers.Conv2D(channels, kernel, stride, padding, use_bias=False, name=f"{name}_conv")(x)
-        x = layers.BatchNormalization(momentum=self.bn_momentum, epsilon=1e-5, name=f"{name}_bn")(x)
+        x = BatchNormalization(momentum=self.bn_momentum, epsilon=1e-5, name=f"{name}_bn")(x)
         return layers.ReLU(name=f"{name}_relu")(x) if relu else x

@@ -13,6 +13,7 @@ from keras import layers
 
 from centerkp.heads import FREEZABLE, STRIDE, Tensor
 from centerkp.model.backbone import Backbone, as_tuples
+from centerkp.model.normalization import BatchNormalization
 from centerkp.model.pyramid import draw_pyramid
 
 
@@ -152,7 +153,7 @@ class _MobileNetLayers:
     def normalise(self, x: Tensor, name: str, relu: bool = True) -> Tensor:
         """BatchNormalization as a MobileNet has it, and ReLU6 unless told not to."""
         how = {"momentum": self.bn_momentum, "epsilon": 1e-3, "dtype": "float32"}
-        x = layers.BatchNormalization(name=f"{name}_bn", **how)(x)
+        x = BatchNormalization(name=f"{name}_bn", **how)(x)
         return layers.ReLU(6.0, name=f"{name}_relu", dtype="float32")(x) if relu else x
 
 

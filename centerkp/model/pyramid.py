@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from keras import layers
 
 from centerkp.heads import Tensor
+from centerkp.model.normalization import BatchNormalization
 
 
 def draw_pyramid(
@@ -26,7 +27,7 @@ def draw_pyramid(
     x = layers.Conv2D(channels[0], 1, name="pyramid_top")(taps[0])
     for i in range(context_blocks):
         y = layers.Conv2D(channels[0], 5, padding="same", use_bias=False, name=f"pyramid_context{i}_conv")(x)
-        y = layers.BatchNormalization(momentum=bn_momentum, epsilon=1e-3, name=f"pyramid_context{i}_bn")(y)
+        y = BatchNormalization(momentum=bn_momentum, epsilon=1e-3, name=f"pyramid_context{i}_bn")(y)
         y = layers.ReLU(name=f"pyramid_context{i}_relu")(y)
         x = layers.Add(name=f"pyramid_context{i}_add")([x, y])
     kind = layers.SeparableConv2D if separable else layers.Conv2D
@@ -36,6 +37,6 @@ def draw_pyramid(
         lateral = layers.Conv2D(x.shape[-1], 1, name=f"{name}_lateral")(tap)
         x = layers.Add(name=f"{name}_add")([x, lateral])
         x = kind(width, 3, padding="same", name=f"{name}_conv")(x)
-        x = layers.BatchNormalization(momentum=bn_momentum, epsilon=1e-3, name=f"{name}_bn")(x)
+        x = BatchNormalization(momentum=bn_momentum, epsilon=1e-3, name=f"{name}_bn")(x)
         x = layers.ReLU(name=f"{name}_relu")(x)
     return x

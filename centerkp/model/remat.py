@@ -8,29 +8,30 @@ import keras
 from centerkp.heads import Tensor
 
 
-def rematerialise(network: keras.Model) -> Callable[[Tensor], Any]:
-    """What computes a network in training as it does itself, but its layers' outputs a second time in the backward pass.
+def rematerialise(image: Tensor, outputs: Any) -> Callable[[Tensor], Any]:
+    """What computes `outputs` of a network's symbolic `image` in training, but its layers' outputs again in the backward pass.
 
     Kept until then are only those that several layers read, which in every backbone are the outputs of its residual blocks and
     of the steps of its pyramid; everything between two of them is a segment. So the network, its weights and its files stay
     as they are. BatchNormalization moves its statistics in the first pass alone.
     """
-    layer = _Rematerialised(network)
+    layer = _Rematerialised(image, outputs)
     return lambda image: layer(image, training=True)
 
 
 class _Rematerialised(keras.Layer):
     """The rematerialised segments of a network, one after another; a layer without casts, so that weights stay float32."""
 
-    def __init__(self, network: keras.Model) -> None:
+    def __init__(self, image: Tensor, outputs: Any) -> None:
         super().__init__(autocast=False, dtype="float32", name="rematerialised")
-        self.image, self.outputs = network.inputs[0], network.output
-        tensors = [tensor for operation in network.operations for tensor in keras.tree.flatten(operation.output)]
+        self.image, self.outputs = image, outputs
+        operations = keras.Function(image, outputs).operations
+        tensors = [tensor for operation in operations for tensor in keras.tree.flatten(operation.output)]
         readers = dict.fromkeys(map(id, tensors), 0)
-        for operation in network.operations:
+        for operation in operations:
             for tensor in operation._inbound_nodes[0].input_tensors:
                 readers[id(tensor)] += 1
-        kept = {key for key, count in readers.items() if count != 1} | {id(self.image)}
+        kept = {key for key, count in readers.items() if count != 1} | set(map(id, [image, *keras.tree.flatten(outputs)]))
         # Each operation comes after those that it reads, and so does each segment.
         self.segments = [_Segment(tensor, kept) for tensor in tensors if id(tensor) in kept and tensor is not self.image]
 

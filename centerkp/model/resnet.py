@@ -11,6 +11,7 @@ from keras import layers
 
 from centerkp.heads import Tensor
 from centerkp.model.backbone import Backbone, as_tuples
+from centerkp.model.normalization import BatchNormalization
 from centerkp.model.pyramid import draw_pyramid
 
 EPSILON = 1.001e-5
@@ -151,7 +152,7 @@ class _ResNetLayers:
 
     def norm(self, x: Tensor, name: str, epsilon: float) -> Tensor:
         """BatchNormalization as the ResNet's layers have it, of this momentum and `epsilon`."""
-        return layers.BatchNormalization(momentum=self.bn_momentum, epsilon=epsilon, name=f"{name}_bn")(x)
+        return BatchNormalization(momentum=self.bn_momentum, epsilon=epsilon, name=f"{name}_bn")(x)
 
     def norm_relu(self, x: Tensor, name: str, epsilon: float) -> Tensor:
         """BatchNormalization and ReLU of a ResNet's layer."""

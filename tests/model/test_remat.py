@@ -24,7 +24,7 @@ def list_names(graph):
 @pytest.mark.parametrize("name", ["hourglass_10", "mobilenetv2_fpn"])
 def test_every_layer_is_in_one_segment(name):
     model = CenterNet(Schema.generic(1, 2), find_backbone(name), 128)
-    segments = _Rematerialised(model).segments
+    segments = _Rematerialised(model.inputs[0], model.output).segments
     inside = [name for segment in segments for name in list_names(segment.function)]
     assert sorted(inside) == sorted(list_names(model))
     assert len(segments) > 10

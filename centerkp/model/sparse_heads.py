@@ -68,7 +68,8 @@ def complete_maps(model: keras.Model, stacks: Sequence[dict], targets: Mapping) 
     completed = []
     for i, maps in enumerate(stacks):
         layers = [(model.get_layer(f"stack{i}_{head}_hidden"), model.get_layer(f"stack{i}_{head}")) for head in heads]
-        found = maps | dict(zip(heads, _compute_heads(maps[FEATURES], layers, cells, is_enough), strict=True))
+        computed = _compute_heads(maps[FEATURES], layers, cells, is_enough)
+        found = maps | dict(zip(heads, computed, strict=True))
         completed.append({head: found[head] for head in order})
     return completed
 
@@ -82,30 +83,33 @@ def _mark_trained(target: Mapping, pairs: int, count: int) -> Tensor:
 
 
 def _compute_heads(features: Tensor, layers: Sequence[tuple], cells: Tensor, is_enough: Tensor | None) -> list[Tensor]:
-    """The maps (B, H, W, channels) of heads, by their hidden and last layers, at `cells` where these are enough, or whole."""
-    if is_enough is None:
-        return _compute_at(features, layers, cells)
-    whole = lambda: [last(hidden(features)) for hidden, last in layers]  # noqa: E731
-    return ops.cond(is_enough, lambda: _compute_at(features, layers, cells), whole)
-
-
-def _compute_at(features: Tensor, layers: Sequence[tuple], cells: Tensor) -> list[Tensor]:
-    """The maps of heads, by their hidden and last layers, computed at `cells` (B, N) alone and zero elsewhere."""
+    """The maps of heads, by their hidden and last layers, at `cells` (B, N) and zero elsewhere, or else whole."""
     _, height, width, _ = features.shape
-    hidden, images = [one for one, _ in layers], ops.shape(cells)[0]
-    patches = _take_patches(ops.cast(features, hidden[0].compute_dtype), cells)
-    # One product for all heads, whose inputs are the same.
-    kernel = ops.concatenate([ops.reshape(layer.kernel, (-1, layer.filters)) for layer in hidden], axis=1)
-    bias = ops.concatenate([layer.bias for layer in hidden])
-    inner = ops.relu(ops.matmul(patches, ops.cast(kernel, patches.dtype)) + ops.cast(bias, patches.dtype))
+    images = ops.shape(cells)[0]
+    # Outside of the condition, so that its gradient keeps numbers of one type, as TensorFlow expects.
+    patches = _take_patches(ops.cast(features, layers[0][0].compute_dtype), cells)
     place = ops.reshape(cells + ops.arange(images, dtype="int32")[:, None] * (height * width), (-1, 1))
-    maps, first = [], 0
-    for layer, last in layers:
-        values = ops.reshape(last(inner[:, :, None, first : first + layer.filters]), (-1, last.filters))
-        flat = ops.scatter(place, values, (images * height * width, last.filters))
-        maps.append(ops.reshape(flat, (-1, height, width, last.filters)))
-        first += layer.filters
-    return maps
+
+    def compute_few() -> list[Tensor]:
+        maps, first = [], 0
+        inner = _multiply_patches(patches, [hidden for hidden, _ in layers])
+        for hidden, last in layers:
+            values = ops.reshape(last(inner[:, :, None, first : first + hidden.filters]), (-1, last.filters))
+            flat = ops.scatter(place, values, (images * height * width, last.filters))
+            maps.append(ops.reshape(flat, (-1, height, width, last.filters)))
+            first += hidden.filters
+        return maps
+
+    if is_enough is None:
+        return compute_few()
+    return ops.cond(is_enough, compute_few, lambda: [last(hidden(features)) for hidden, last in layers])
+
+
+def _multiply_patches(patches: Tensor, layers: Sequence[keras.layers.Conv2D]) -> Tensor:
+    """What hidden layers of heads make of patches (B, N, 9 * C), side by side: one product, since they read the same."""
+    kernel = ops.concatenate([ops.reshape(layer.kernel, (-1, layer.filters)) for layer in layers], axis=1)
+    bias = ops.concatenate([layer.bias for layer in layers])
+    return ops.relu(ops.matmul(patches, ops.cast(kernel, patches.dtype)) + ops.cast(bias, patches.dtype))
 
 
 def _take_patches(features: Tensor, cells: Tensor) -> Tensor:

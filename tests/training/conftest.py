@@ -7,10 +7,17 @@ from centerkp.settings.training import TrainSettings
 from centerkp.training import train as training
 
 
+@pytest.fixture(scope="module")
+def eagerly():
+    """No graph is built for runs of a few steps, which takes longer than they do."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CenterNet, "run_eagerly", property(lambda model: True, lambda model, value: None))
+        yield
+
+
 @pytest.fixture
-def make_settings(demo, tmp_path, monkeypatch):
-    """Settings of a run on the module's `demo`; its network is the smallest there is, and no graph is built for a few steps."""
-    monkeypatch.setattr(CenterNet, "run_eagerly", property(lambda model: True, lambda model, value: None))
+def make_settings(demo, tmp_path, monkeypatch, eagerly):
+    """Settings of a run on the module's `demo`; its network is the smallest there is."""
     monkeypatch.setattr(training, "start_model", lambda schema, settings, console: training.build_probe(schema, settings))
     fixed = {"coco": str(demo.train_json), "val": str(demo.val_json), "run": str(tmp_path / "run"), "backbone": "hourglass_10",
              "image_size": 32, "batch_size": 2, "threads": 1, "precision": "float32"}  # fmt: skip

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import checkpoints
 import keras
@@ -20,6 +18,7 @@ from centerkp.training import callbacks
 from centerkp.training.callbacks import EpochEnd
 from centerkp.training.run_folder import RunFolder
 
+pytestmark = pytest.mark.usefixtures("eagerly")
 FLAGS, SMALL = ["--image-size", "32", "--batch-size", "4"], ["--backbone", "hourglass_10"]
 
 
@@ -141,22 +140,20 @@ def test_from_drawn_interrupted_and_resumed(demo, tmp_path, monkeypatch, capsys)
 def test_float16_keeps_the_average_and_resumes(demo, tmp_path):
     """Keras wraps the optimizer to scale the loss, and steps whose gradients overflow do not count."""
     folder = RunFolder(tmp_path / "run")
-    data = ["--coco", str(demo.train_json), "--val", str(demo.val_json)]
-    command = [sys.executable, "train.py", *data, *FLAGS, *SMALL]
-    command += ["--precision", "mixed_float16", "--eval-every", "2", "--run", str(folder.path)]
-    assert subprocess.run([*command, "--epochs", "2"]).returncode == 0
-    assert changed(read_backbone(folder.best), read_backbone(folder.last))  # the average is what is judged and kept
-    keras.config.set_dtype_policy("mixed_float16")
+    flags = ["--precision", "mixed_float16", "--epochs", "2", "--eval-every", "2"]
+    keras.config.set_dtype_policy("mixed_float16")  # to read the files as they are
     try:
+        assert train(demo, folder, *flags) == 0
+        assert changed(read_backbone(folder.best), read_backbone(folder.last))  # the average is what is judged and kept
         last = centerkp.load_model(folder.last)
         assert last.trained_epochs == 2 and last.optimizer.inner_optimizer.use_ema
         last.optimizer.iterations.assign(last.optimizer.iterations - 1)  # as when a step was left out on the way
         last.save(folder.last)
+        settings = json.loads(folder.settings.read_text())
+        folder.settings.write_text(json.dumps(settings | {"epochs": 3}))
+        assert main(["train", "--resume", str(folder.path)]) == 0
     finally:
         keras.config.set_dtype_policy("float32")
-    settings = json.loads(folder.settings.read_text())
-    folder.settings.write_text(json.dumps(settings | {"epochs": 3}))
-    assert subprocess.run([sys.executable, "train.py", "--resume", str(folder.path)]).returncode == 0
     assert [row["epoch"] for row in folder.read_log()] == [1, 2, 3]
 
 

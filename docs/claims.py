@@ -216,6 +216,7 @@ CLAIMS: dict[str, Callable[[], str]] = {
     "bulk": lambda: copy("BULK", leave_out=("round", "infer took", "bulk took")),
     "tta": lambda: copy("TTA"),
     "boxes": lambda: copy("BOXES"),
+    "pictures": lambda: copy("PICTURES"),
     "once": lambda: copy("ONCE"),
     "throughput": lambda: copy("THROUGHPUT", leave_out=("range", "at the end")),
     "demo-steps": lambda: demo("centerkp demo", "steps"),

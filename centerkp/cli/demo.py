@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", default="data/demo", metavar="DIR", help="where the dataset is drawn (default: data/demo)")
     parser.add_argument("--run", default=None, metavar="DIR", help="run folder (default: runs/demo, numbered)")
     length = parser.add_mutually_exclusive_group()
-    length.add_argument("--time", default="7m35s", help="what training may take (default: 7m35s)")
+    length.add_argument("--time", default="7m20s", help="what training may take (default: 7m20s)")
     length.add_argument("--epochs", type=int, default=None, help="times to go through the images, in place of a time")
 
 

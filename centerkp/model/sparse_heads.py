@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
+from centerkp.codec.cells import mark_cells, number_cells, take_patches
 from centerkp.heads import HEATMAP_HEADS, Tensor, head_channels
 from centerkp.model.remat import rematerialise
 
@@ -58,9 +58,10 @@ def complete_maps(model: keras.Model, stacks: Sequence[dict], targets: Mapping) 
     order = list(head_channels(model.schema))
     heads = [head for head in order if head not in stacks[0]]
     height, width = stacks[0][FEATURES].shape[1:3]
-    pairs = [model.get_layer(f"stack0_{head}").filters // 2 for head in heads]
-    trained = sum(_mark_trained(targets[head], n, height * width) for head, n in zip(heads, pairs, strict=True))
-    trained = ops.cast(trained > 0, "float32")
+    trained = 0.0
+    for head in heads:
+        cells = targets[head]["index"] // (model.get_layer(f"stack0_{head}").filters // 2)  # of a cell and a pair x, y in it
+        trained = ops.maximum(trained, mark_cells(cells, targets[head]["weight"], height * width))
     most = sum(targets[head]["index"].shape[1] for head in heads)
     limit = min(most, max(height * width // FEW, 1))
     cells = ops.top_k(trained, limit)[1]  # (B, limit), some of them more than are trained
@@ -74,21 +75,12 @@ def complete_maps(model: keras.Model, stacks: Sequence[dict], targets: Mapping) 
     return completed
 
 
-def _mark_trained(target: Mapping, pairs: int, count: int) -> Tensor:
-    """How many values of a sparse target with so many pairs a cell are trained in each of `count` cells: (B, count)."""
-    images = ops.shape(target["weight"])[0]
-    cells = target["index"] // pairs + ops.arange(images, dtype="int32")[:, None] * count
-    values = ops.reshape(ops.cast(target["weight"] > 0, "float32"), (-1,))
-    return ops.reshape(ops.segment_sum(values, ops.reshape(cells, (-1,)), images * count), (-1, count))
-
-
 def _compute_heads(features: Tensor, layers: Sequence[tuple], cells: Tensor, is_enough: Tensor | None) -> list[Tensor]:
     """The maps of heads, by their hidden and last layers, at `cells` (B, N) and zero elsewhere, or else whole."""
     _, height, width, _ = features.shape
-    images = ops.shape(cells)[0]
     # Outside of the condition, so that its gradient keeps numbers of one type, as TensorFlow expects.
-    patches = _take_patches(ops.cast(features, layers[0][0].compute_dtype), cells)
-    place = ops.reshape(cells + ops.arange(images, dtype="int32")[:, None] * (height * width), (-1, 1))
+    patches = take_patches(ops.cast(features, layers[0][0].compute_dtype), cells, SIDE)
+    place, images = ops.reshape(number_cells(cells, height * width), (-1, 1)), ops.shape(cells)[0]
 
     def compute_few() -> list[Tensor]:
         maps, first = [], 0
@@ -110,13 +102,3 @@ def _multiply_patches(patches: Tensor, layers: Sequence[keras.layers.Conv2D]) ->
     kernel = ops.concatenate([ops.reshape(layer.kernel, (-1, layer.filters)) for layer in layers], axis=1)
     bias = ops.concatenate([layer.bias for layer in layers])
     return ops.relu(ops.matmul(patches, ops.cast(kernel, patches.dtype)) + ops.cast(bias, patches.dtype))
-
-
-def _take_patches(features: Tensor, cells: Tensor) -> Tensor:
-    """The features (B, H, W, C) that a hidden convolution reads at `cells` (B, N), zeros beyond the map: (B, N, 9 * C)."""
-    _, height, width, depth = features.shape
-    rows, columns, edge = height + SIDE - 1, width + SIDE - 1, (SIDE // 2, SIDE // 2)
-    padded = ops.reshape(ops.pad(features, [(0, 0), edge, edge, (0, 0)]), (-1, depth))
-    corner = cells // width * columns + cells % width + ops.arange(ops.shape(cells)[0], dtype="int32")[:, None] * rows * columns
-    near = np.add.outer(np.arange(SIDE) * columns, np.arange(SIDE)).reshape(-1).astype("int32")
-    return ops.reshape(ops.take(padded, corner[..., None] + near, axis=0), (-1, cells.shape[1], SIDE * SIDE * depth))

@@ -152,20 +152,25 @@ def _count_needed_memory(batch: float, size: int) -> float:
 
 def _choose_precision(settings: TrainSettings) -> tuple[TrainSettings, str]:
     """Chooses mixed_bfloat16 where a convolution gains enough by it on this machine: the settings, and why."""
-    single, half = measure_convolution("float32"), measure_convolution("bfloat16")
+    single, half = measure_convolutions("float32", "bfloat16")
     precision = "mixed_bfloat16" if half * LEAST_GAIN < single else "float32"
     times = f"a convolution takes {1e3 * single:.1f} ms here in float32, {1e3 * half:.1f} in bfloat16"
     return replace(settings, precision=precision), f"{precision}, because {times}"
 
 
-def measure_convolution(dtype: str) -> float:
-    """Seconds of a 3x3 convolution as the heads have them, the fastest of a few, to choose the precision by."""
-    rng = np.random.default_rng(0)
-    maps, kernel = (ops.cast(rng.random(shape, np.float32), dtype) for shape in ((4, 80, 80, 48), (3, 3, 48, 48)))
+def measure_convolutions(*dtypes: str) -> list[float]:
+    """Seconds of a 3x3 convolution as the heads have them in each of these types, to choose the precision by.
 
-    def convolve() -> float:
+    The fastest of a few, which take turns: what else the machine does for a moment slows all types, not the one being timed.
+    """
+    rng = np.random.default_rng(0)
+    shapes = (4, 80, 80, 48), (3, 3, 48, 48)
+    maps_and_kernels = [[ops.cast(rng.random(shape, np.float32), dtype) for shape in shapes] for dtype in dtypes]
+
+    def convolve(maps, kernel) -> float:
         started = time.perf_counter()
         float(ops.conv(maps, kernel, padding="same")[0, 0, 0, 0])  # waits for backends that only queue it
         return time.perf_counter() - started
 
-    return min(convolve() for _ in range(8))
+    rounds = [[convolve(*one) for one in maps_and_kernels] for _ in range(8)]
+    return [min(times) for times in zip(*rounds, strict=True)]

@@ -19,7 +19,8 @@ from centerkp.training.callbacks import EpochEnd
 from centerkp.training.run_folder import RunFolder
 
 pytestmark = pytest.mark.usefixtures("eagerly")
-FLAGS, SMALL = ["--image-size", "32", "--batch-size", "4"], ["--backbone", "hourglass_10"]
+FLAGS = ["--image-size", "32", "--batch-size", "4"]
+USUAL = {"--backbone": "hourglass_10", "--precision": "float32"}
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def trained(demo, tmp_path_factory):
 
 
 def train(demo, folder, *flags):
-    usual = [] if "--backbone" in flags else SMALL
+    usual = [text for flag, value in USUAL.items() if flag not in flags for text in (flag, value)]
     data = ["--coco", str(demo.train_json), "--val", str(demo.val_json)]
     return main(["train", *data, "--run", str(folder.path), *FLAGS, *usual, *flags])
 

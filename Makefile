@@ -3,8 +3,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 # Files that take long come first, so that no worker ends minutes after the other.
-SLOW_TESTS := tests/training tests/trials tests/distribution $(wildcard tests/test_*.py) tests/cli
-BACKEND_TESTS := tests/codec tests/inference/test_augmented.py $(addprefix tests/model/test_,losses.py hourglass.py center_net.py averaging.py accumulation.py remat.py sparse_heads.py efficientnet.py backbones.py) tests/training/test_optimizer.py $(addprefix tests/weights/test_,small_checkpoints.py zoo_models.py)
+SLOW_TESTS := tests/training tests/trials tests/distribution $(wildcard tests/test_*.py) tests/bulk tests/model/test_hourglass_104.py tests/cli
+BACKEND_TESTS := tests/codec tests/inference/test_augmented.py $(addprefix tests/model/test_,losses.py hourglass.py hourglass_104.py center_net.py averaging.py accumulation.py remat.py sparse_heads.py efficientnet.py backbones.py) tests/training/test_optimizer.py $(addprefix tests/weights/test_,small_checkpoints.py zoo_models.py)
 OLDEST_TESTS := tests/codec tests/images tests/samples tests/formats tests/drawing tests/tfrecord tests/evaluation
 
 .PHONY: demo test docs claims bench package oldest clean

@@ -12,6 +12,7 @@ and no set loses. Writes `benchmarks/ACCURACY.md` from all results in `runs/accu
 import argparse
 import csv
 import json
+import os
 import shlex
 import shutil
 import statistics
@@ -21,7 +22,7 @@ import time
 from itertools import groupby, product
 from pathlib import Path
 
-from page import paragraph, table
+from page import paragraph, processor_text, table
 
 from centerkp.writing import write_json
 
@@ -55,7 +56,9 @@ def _measure(folder: Path, flags: list[str], case: dict) -> None:
     command = [sys.executable, ROOT / "train.py", "--coco", folder / "train.json", "--val", folder / "test.json"]
     began = time.monotonic()
     subprocess.run([*command, "--time", case["time"], "--seed", str(case["seed"]), "--run", run, *flags], check=True)
-    results.append(case | {"minutes": round((time.monotonic() - began) / 60, 2)} | _read_scores(run))
+    minutes = round((time.monotonic() - began) / 60, 2)
+    processor = f"{len(os.sched_getaffinity(0))} cores of an {processor_text()}"
+    results.append(case | {"processor": processor, "minutes": minutes} | _read_scores(run))
     write_json(path, results, indent=1)
     PAGE.write_text(_format(results), encoding="utf-8")
 
@@ -76,7 +79,8 @@ def _read_scores(run: Path) -> dict:
 def _format(results: list[dict]) -> str:
     intro = (
         "Written by `python benchmarks/accuracy.py`: the mean over the seeds, and the range. Keypoint AP at a sigma of 0.05; "
-        "scores of the best epoch on the test images of each set, which chose that epoch."
+        "scores of the best epoch on the test images of each set, which chose that epoch. On "
+        f"{' and '.join(sorted({one['processor'] for one in results}))}."
     )
     lines, classes = [], []
     for case, group in groupby(sorted(results, key=_order), key=_order):

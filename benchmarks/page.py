@@ -41,15 +41,12 @@ def times_text(times: Sequence[float]) -> tuple[str, str]:
 
 def machine_facts(rows: Sequence[dict], load: float) -> str:
     """A table of what was measured on; `load` is the system's load average before the first case."""
-    cpu = Path("/proc/cpuinfo").read_text()
-    model = next((line.split(":")[1].strip() for line in cpu.splitlines() if line.startswith("model name")), platform.machine())
-    flags = [flag for flag in MATRIX_FLAGS if has_flag(flag)]
     ram = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     measured = [row for row in rows if "error" not in row]
     rates = [rate / 1e9 for row in measured for rate in row["rates"]]
     facts = {
         "date": datetime.date.today().isoformat(),
-        "processor": f"{model}; {', '.join(flags) or 'no vector extensions listed'}",
+        "processor": processor_text(),
         "cores": len(os.sched_getaffinity(0)),
         "memory": f"{ram / 1e9:.0f} GB",
         "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
@@ -61,6 +58,13 @@ def machine_facts(rows: Sequence[dict], load: float) -> str:
         else "not measured",
     }
     return table(["machine", ""], facts.items())
+
+
+def processor_text() -> str:
+    """The processor's name, and which of the `MATRIX_FLAGS` it lists."""
+    cpu = Path("/proc/cpuinfo").read_text()
+    model = next((line.split(":")[1].strip() for line in cpu.splitlines() if line.startswith("model name")), platform.machine())
+    return f"{model}; {', '.join(flag for flag in MATRIX_FLAGS if has_flag(flag)) or 'no vector extensions listed'}"
 
 
 def has_flag(*names: str) -> bool:

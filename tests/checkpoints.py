@@ -96,7 +96,7 @@ def small_shapes(name: str) -> dict[str, tuple[int, ...]]:
     return {key.removesuffix(SUFFIX): tuple(json.loads(shape)) for key, shape in named if key.startswith("model/")}
 
 
-def coco_shapes(name: str = "small_tiny2") -> dict[str, tuple[int, ...]]:
+def coco_shapes(name: str = "small_hg10") -> dict[str, tuple[int, ...]]:
     """The keys of a small network with the heads of the zoo's COCO model."""
     points = "human_pose.Skeypoint.S"
     channels = {"object_center": 90, f"{points}heatmap": 17, f"{points}offset": 34, f"{points}regression": 34}

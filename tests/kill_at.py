@@ -30,6 +30,9 @@ def watch(event: str, arguments: tuple) -> None:
 
 
 def run(arguments: list[str]) -> int:
+    import pytest
+    import quick
+
     from centerkp.cli.commands import main
     from centerkp.cli.signals import Interrupted, as_interrupts
 
@@ -50,7 +53,10 @@ def run(arguments: list[str]) -> int:
 
         model_loading.load_for_use = lambda *a, **k: squares.SquareDetector(seconds=0.02)
         commands.import_quietly = lambda *a: None
-    return main(arguments)
+    with pytest.MonkeyPatch.context() as patch:
+        if arguments[0] == "train":
+            quick.run_eagerly(patch)
+        return main(arguments)
 
 
 if __name__ == "__main__":

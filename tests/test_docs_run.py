@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from doc_pages import PAGES, name_of, own_words, read_blocks, read_commands
+from quick import run_eagerly
 from tool_files import write_deeplabcut, write_yolo
 
 from centerkp.cli import main
@@ -98,6 +99,7 @@ def workshop(tmp_path_factory):
     write_yolo(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        run_eagerly(patch)
         assert main(["train", "--coco", "ann.json", "--val", "val.json", "--run", "runs/ann", *CHEAP]) == 0
         assert main(["export", "runs/ann/best.keras", "--format", "onnx", "--out", "model.onnx"]) == 0
     for name in ("a", "b"):
@@ -112,6 +114,7 @@ def place(workshop, tmp_path, monkeypatch):
     """A copy of the workshop, in which a page may write what it likes."""
     shutil.copytree(workshop, tmp_path / "here")
     monkeypatch.chdir(tmp_path / "here")
+    run_eagerly(monkeypatch)
     return tmp_path / "here"
 
 

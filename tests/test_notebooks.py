@@ -44,10 +44,28 @@ def execute(name: str, folder: Path, **values) -> str:
     return "\n".join(output.get("text", "") for output in outputs)
 
 
+COMMAND = f"""#!{sys.executable}
+import sys
+
+import pytest
+from centerkp.cli import main
+
+if sys.argv[1] == "train":  # a few steps
+    from quick import run_eagerly
+
+    run_eagerly(pytest.MonkeyPatch())
+sys.exit(main())
+"""
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
+    command = tmp_path_factory.mktemp("bin") / "centerkp"
+    command.write_text(COMMAND)
+    command.chmod(0o755)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")  # where the commands are
+        patch.setenv("PATH", f"{command.parent}{os.pathsep}{os.environ['PATH']}")
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent))
         patch.setenv("MPLBACKEND", "agg")
         yield tmp_path_factory.mktemp("notebooks")
 

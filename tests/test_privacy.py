@@ -30,9 +30,12 @@ import json, shlex, signal
 from functools import partial
 from dataclasses import replace
 import centerkp.demo.scenes as scenes
+import pytest
 import uvicorn
 from centerkp.cli import demo, main
+from quick import run_eagerly
 
+run_eagerly(pytest.MonkeyPatch())
 small = scenes.write_demo("data", num_train=4, num_val=2, num_test=2, size=(96, 80))
 again = json.load(open("data/train.json"))
 for one in again["annotations"]:
@@ -85,7 +88,7 @@ def run(code, folder):
     home.mkdir()
     calls = folder / "calls"
     environment = {k: v for k, v in os.environ.items() if not k.startswith(HEEDED)}
-    environment |= {"HOME": str(home), "CALLS": str(calls), "PYTHONPATH": str(TESTS.parent)}
+    environment |= {"HOME": str(home), "CALLS": str(calls), "PYTHONPATH": f"{TESTS.parent}{os.pathsep}{TESTS}"}
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, timeout=500
     )

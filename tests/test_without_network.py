@@ -16,8 +16,11 @@ def refuse(event, arguments):
         raise AssertionError(f"network: {event} {arguments}")
 
 sys.addaudithook(refuse)
+import pytest
 from centerkp.cli import main
+from quick import run_eagerly
 
+run_eagerly(pytest.MonkeyPatch())
 for command in json.loads(sys.argv[1]):
     if code := main(command):
         sys.exit(code)
@@ -30,7 +33,7 @@ def test_train_and_infer_by_the_defaults(tmp_path):
     folder, out, photo = RunFolder(tmp_path / "run"), tmp_path / "out", str(next(demo.images_dir.glob("test_*.jpg")))
     train = ["train", "--coco", str(demo.train_json), "--image-size", "64", "--epochs", "1", "--run", str(folder.path)]
     infer = ["infer", photo, "--weights", str(folder.best), "--out", str(out), "--score", "0.01"]
-    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu", "PYTHONPATH": os.path.dirname(__file__)}
     command = [sys.executable, "-c", CODE, json.dumps([train, infer])]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=400)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 
+from quick import XLA_FLAGS
+
 from centerkp.demo.scenes import write_demo
 from centerkp.training.run_folder import RunFolder
 
@@ -23,7 +25,7 @@ sys.exit(code)
 
 
 def run(*arguments):
-    environment = os.environ | {"KERAS_BACKEND": "jax"}
+    environment = os.environ | {"KERAS_BACKEND": "jax", "XLA_FLAGS": XLA_FLAGS}
     return subprocess.run(
         [sys.executable, "-c", CODE, *map(str, arguments)], env=environment, capture_output=True, text=True, timeout=400
     )

@@ -1,7 +1,9 @@
 """What a backbone is: the answers that the rest of the house asks of it, whatever its layers are."""
 
+import math
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, ClassVar
 
@@ -84,3 +86,24 @@ def as_tuples(value: Any) -> Any:
 def _as_lists(value: Any) -> Any:
     """A field of any backbone as JSON can hold it: tuples as lists."""
     return [_as_lists(one) for one in value] if isinstance(value, tuple) else value
+
+
+def check_image_size(size: int | Sequence[int], multiple: int) -> tuple[int, int]:
+    """The input size of a CenterNet, a side or (width, height), as (width, height).
+
+    Raises:
+        ValueError: a side is not a multiple of `multiple`; names the nearest valid sizes.
+    """
+    width, height = (size, size) if isinstance(size, int) else tuple(size)
+    for side, name in ((width, "width"), (height, "height")):
+        if side <= 0 or side % multiple:
+            raise ValueError(f"image_size, {name}: found {nearest_sizes(side, multiple)}")
+    return int(width), int(height)
+
+
+def nearest_sizes(side: int, multiple: int) -> str:
+    """What was found and expected of a side that a CenterNet cannot take, with the valid ones around it."""
+    below = max(side // multiple, 1) * multiple
+    above = max(math.ceil(side / multiple), 1) * multiple
+    nearest = f"{below}" if below == above else f"{below} or {above}"
+    return f"{side}, expected a multiple of {multiple} for this backbone; use {nearest}."

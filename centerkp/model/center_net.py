@@ -1,6 +1,5 @@
 """CenterNet: one model that trains on heat maps and predicts objects."""
 
-import math
 import re
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +18,7 @@ from centerkp.heads import HEATMAP_HEADS, Tensor, head_channels
 from centerkp.images.sensors import Levels
 from centerkp.images.tiling import Tiling
 from centerkp.model.accumulation import train_in_parts
-from centerkp.model.backbone import Backbone, is_within
+from centerkp.model.backbone import Backbone, check_image_size, is_within, nearest_sizes
 from centerkp.model.backbones import find_backbone
 from centerkp.model.keras_file import UNREADABLE, check_keras_file
 from centerkp.model.losses import DEFAULT_WEIGHTS, compute_losses
@@ -143,7 +142,7 @@ class CenterNet(keras.Model):
         image = inputs["image"] if isinstance(inputs, Mapping) else inputs
         for side, name in ((image.shape[2], "width"), (image.shape[1], "height")):
             if side is not None and side % self.multiple:
-                raise ValueError(f"Image {name}: found {_nearest_sizes(side, self.multiple)}")
+                raise ValueError(f"Image {name}: found {nearest_sizes(side, self.multiple)}")
         return super().__call__(image, *args, **kwargs)
 
     def call(self, image: Tensor, training: bool | None = None, mask: Any = None) -> list[dict[str, Tensor]]:
@@ -175,6 +174,12 @@ class CenterNet(keras.Model):
         for head, value in terms.items():
             self.loss_trackers[head].update_state(value)
         return self.weigh_terms(terms)
+
+    def make_train_function(self, force: bool = False) -> Any:
+        """The step that `fit` repeats; the optimizer has its variables before, or TensorFlow traces the first step twice."""
+        if not self.optimizer.built:
+            self.optimizer.build(self.trainable_variables)
+        return super().make_train_function(force)
 
     def train_step(self, *args: Any) -> Any:
         """What `fit` does with a batch: Keras's own step, or one in parts."""
@@ -263,27 +268,6 @@ def _draw_head(feature: Tensor, head: str, channels: int, backbone: Backbone, na
     bias = keras.initializers.Constant(HEATMAP_BIAS) if head in HEATMAP_HEADS else "zeros"
     # float32 also under mixed precision: losses and coordinates need the digits.
     return layers.Conv2D(channels, 1, bias_initializer=bias, name=name, dtype="float32")(x)
-
-
-def check_image_size(size: int | Sequence[int], multiple: int) -> tuple[int, int]:
-    """The input size of a CenterNet, a side or (width, height), as (width, height).
-
-    Raises:
-        ValueError: a side is not a multiple of `multiple`; names the nearest valid sizes.
-    """
-    width, height = (size, size) if isinstance(size, int) else tuple(size)
-    for side, name in ((width, "width"), (height, "height")):
-        if side <= 0 or side % multiple:
-            raise ValueError(f"image_size, {name}: found {_nearest_sizes(side, multiple)}")
-    return int(width), int(height)
-
-
-def _nearest_sizes(side: int, multiple: int) -> str:
-    """What was found and expected of a side that a CenterNet cannot take, with the valid ones around it."""
-    below = max(side // multiple, 1) * multiple
-    above = max(math.ceil(side / multiple), 1) * multiple
-    nearest = f"{below}" if below == above else f"{below} or {above}"
-    return f"{side}, expected a multiple of {multiple} for this backbone; use {nearest}."
 
 
 def load_model(path: str | Path) -> CenterNet:

@@ -22,8 +22,9 @@ from centerkp.inference.model_loading import make_room
 from centerkp.inference.scores import choose_least_scores
 from centerkp.labels.counts import require_labels
 from centerkp.labels.records import Record
+from centerkp.model.backbone import check_image_size
 from centerkp.model.backbones import find_backbone
-from centerkp.model.center_net import CenterNet, check_image_size, load_model
+from centerkp.model.center_net import CenterNet, load_model
 from centerkp.model.cost import describe_cost, measure_reach
 from centerkp.report.run_report import RunReport
 from centerkp.report.settings_text import list_changed

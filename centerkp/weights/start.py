@@ -12,9 +12,9 @@ import keras
 from rich.console import Console
 
 from centerkp.console import make_console
-from centerkp.model.backbone import Backbone
+from centerkp.model.backbone import Backbone, check_image_size
 from centerkp.model.backbones import find_backbone, name_backbone, same_body
-from centerkp.model.center_net import CenterNet, check_image_size, load_model, save_model
+from centerkp.model.center_net import CenterNet, load_model, save_model
 from centerkp.model.transfer import TransferReport, transfer_weights
 from centerkp.schema import Schema
 from centerkp.weights.addresses import find_archive

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from quick import XLA_FLAGS
 
 import centerkp
 from centerkp.demo.scenes import write_demo
@@ -30,8 +31,8 @@ def start(folder, demo, name, *flags, number=0):
     """A process of a training, what it says going into a file: the process, which images it has seen, and that file."""
     seen, said = folder / f"{name}{number}.jsonl", folder / f"{name}{number}.txt"
     data = ["--coco", str(demo.train_json), "--val", str(demo.val_json), "--run", str(folder / name)]
-    quick = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"  # to build the graphs
-    variables = os.environ | {"XLA_FLAGS": quick, "KERAS_BACKEND": "jax", "PYTHONPATH": str(Path(centerkp.__file__).parents[1])}
+    root = str(Path(centerkp.__file__).parents[1])
+    variables = os.environ | {"XLA_FLAGS": XLA_FLAGS, "KERAS_BACKEND": "jax", "PYTHONPATH": root}
     with open(said, "w") as file:
         process = subprocess.Popen(
             [sys.executable, str(WORKER), str(seen), *data, *FLAGS, *flags], env=variables, stdout=file, stderr=file

@@ -1,75 +1,9 @@
-import keras
 import numpy as np
 import pytest
-import reference
-from keras import ops
 
 from centerkp.model.backbones import BACKBONES, find_backbone
-from centerkp.model.cost import count_gmac
 from centerkp.model.hourglass import Hourglass
 from centerkp.weights.start import build_model
-
-
-@pytest.fixture(scope="module")
-def stacks_128(hg104):
-    return hg104(reference.letterbox(reference.draw_synth(), 128))
-
-
-@pytest.fixture(scope="module")
-def stacks_512(hg104):
-    return hg104(reference.letterbox(reference.draw_synth(), 512))
-
-
-def test_hg104_heads_of_both_stacks_at_128(stacks_128):
-    golden = reference.load("hg104_128")
-    assert len(stacks_128) == 2
-    for i, stack in enumerate(stacks_128):
-        for head, values in stack.items():
-            expected = reference.read_head(golden, "synth/pred", head, ("human_pose",), f"/{i}")
-            np.testing.assert_allclose(keras.ops.convert_to_numpy(values), expected, atol=1e-4, rtol=0, err_msg=f"{head} {i}")
-
-
-def test_hg104_heads_at_512(stacks_512):
-    """Every fourth row and column, and mean and deviation of every channel over the whole map."""
-    golden = reference.load("hg104_512")
-    for head, values in stacks_512[-1].items():
-        values = keras.ops.convert_to_numpy(values)
-        expected = reference.read_head(golden, "synth/pred_sub", head, ("human_pose",), "/1")
-        np.testing.assert_allclose(values[:, 1::4, 1::4], expected, atol=1e-4, rtol=0, err_msg=head)
-        for statistic in ("mean", "std"):
-            expected = reference.read_head(golden, f"synth/pred_{statistic}", head, ("human_pose",), "/1")
-            np.testing.assert_allclose(
-                getattr(values.astype("float64"), statistic)((0, 1, 2)), expected, atol=1e-4, err_msg=head
-            )
-
-
-def check_golden_detections(hg104, maps, name):
-    golden = reference.load(name)
-    found = {k: ops.convert_to_numpy(v)[0] for k, v in hg104.decode(maps).items()}
-    expected = {k: golden[f"synth/post/detection_{k}"][0] for k in reference.DETECTIONS}
-    assert len(expected["scores"]) == 100 and expected["scores"].min() > 0.6
-    reference.check_detections(found, expected, golden["synth/true_shape"][0, 1::-1].astype("float32"))
-
-
-def test_hg104_detections_at_128(hg104, stacks_128):
-    check_golden_detections(hg104, stacks_128[-1], "hg104_128")
-
-
-def test_hg104_detections_at_512(hg104, stacks_512):
-    check_golden_detections(hg104, stacks_512[-1], "hg104_512")
-
-
-def test_hg104_cost(hg104):
-    """Both stacks' heads count in training; the last stack's alone is what prediction computes."""
-    assert count_gmac(hg104, (512, 512)) == pytest.approx(293, abs=0.5)
-    assert count_gmac(hg104, (512, 512), all_heads=True) == pytest.approx(351, abs=0.5)
-
-
-def test_hg104_size(hg104):
-    """The reference's counts; the input normalisation has seven numbers of its own."""
-    assert sum(int(np.prod(v.shape)) for v in hg104.trainable_weights) == 194_873_318
-    statistics = [v for v in hg104.non_trainable_weights if v.path.split("/")[-1].startswith("moving")]
-    assert sum(int(np.prod(v.shape)) for v in statistics) == 117_504 and len(statistics) == 320
 
 
 @pytest.mark.parametrize("name, multiple", [("hourglass_104", 128), ("hourglass_52", 128), ("hourglass_32", 32),

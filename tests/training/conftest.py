@@ -1,17 +1,16 @@
 """A run that is small and quick enough to be interrupted, broken and prolonged at will."""
 
 import pytest
+from quick import run_eagerly
 
-from centerkp.model.center_net import CenterNet
 from centerkp.settings.training import TrainSettings
 from centerkp.training import train as training
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def eagerly():
-    """No graph is built for runs of a few steps, which takes longer than they do."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(CenterNet, "run_eagerly", property(lambda model: True, lambda model, value: None))
+        run_eagerly(patch)
         yield
 
 

@@ -7,6 +7,7 @@ import checkpoints
 import keras
 import numpy as np
 import pytest
+from quick import run_eagerly
 
 import centerkp
 from centerkp.cli.commands import build_parser, main
@@ -32,7 +33,9 @@ def demo(tmp_path_factory):
 def trained(demo, tmp_path_factory):
     """A model to start from: one epoch on the same data."""
     folder = RunFolder(tmp_path_factory.mktemp("runs") / "first")
-    assert train(demo, folder, "--epochs", "1") == 0
+    with pytest.MonkeyPatch.context() as patch:
+        run_eagerly(patch)
+        assert train(demo, folder, "--epochs", "1") == 0
     return folder
 
 
@@ -187,7 +190,7 @@ def robots(tmp_path_factory):
 def coco_archive(tmp_path_factory):
     """The reference's hourglass_10 with COCO's heads."""
     folder = tmp_path_factory.mktemp("source")
-    variables = checkpoints.make_variables(checkpoints.coco_shapes("small_hg10"))
+    variables = checkpoints.make_variables(checkpoints.coco_shapes())
     checkpoints.write_checkpoint(folder / "checkpoint" / "ckpt-0", variables)
     return checkpoints.pack(folder, folder.parent / "coco_hg10.tar.gz")
 

@@ -135,6 +135,7 @@ def test_ended_before_its_first_save_it_starts_from_the_beginning(demo, tmp_path
     assert "last.keras: no such file, expected it beside best.keras" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_images_that_were_added_or_changed(demo, whole, tmp_path, monkeypatch, capsys):
     """The JSON grew and was mended: the run keeps its sets, names what is new, and scores best.keras on the new labels."""
     folder, data = copy(whole, tmp_path / "run"), tmp_path / "data"

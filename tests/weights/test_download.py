@@ -26,7 +26,7 @@ NAME = "centernet_tiny_kpts.tar.gz"
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory):
-    """A network of the topology of hourglass_104 with COCO's heads, packed like the zoo's."""
+    """A hourglass_10 with COCO's heads, packed like the zoo's."""
     folder = tmp_path_factory.mktemp("source")
     checkpoints.write_checkpoint(folder / "checkpoint" / "ckpt-0", checkpoints.make_variables(checkpoints.coco_shapes()))
     return checkpoints.pack(folder, tmp_path_factory.mktemp("archive") / NAME).read_bytes()
@@ -49,16 +49,6 @@ def names(folder):
 
 
 KEPT = ["centernet_tiny_kpts.keras", NAME, f"{NAME}.sha256"]
-
-
-def test_hg104_route(hg104_route):
-    """The real size: asked for once, kept as archive, digest and ported model, with COCO's names."""
-    stem = "centernet_hg104_512x512_kpts_coco17_tpu-32"
-    assert names(hg104_route.folder) == [f"{stem}.keras", f"{stem}.tar.gz", f"{stem}.tar.gz.sha256"]
-    assert hg104_route.requests == [None] and "ported to weights" in hg104_route.text
-    model = hg104_route.model
-    assert model.schema == coco_schema() and model.image_size == (512, 512)
-    assert model.schema.classes[0].keypoints[0] == "nose" and model.schema.classes[17].name == "dog"
 
 
 def test_fetched_once(archive, tmp_path, place):
@@ -188,7 +178,7 @@ def other_model(tmp_path):
 
 def incomplete_model(tmp_path):
     variables = checkpoints.make_variables(checkpoints.coco_shapes())
-    del variables["model/_feature_extractor/_network/intermediate_conv1/0/norm/beta"]
+    del variables["model/_feature_extractor/_network/output_conv/0/norm/beta"]
     folder = tmp_path / "incomplete"
     checkpoints.write_checkpoint(folder / "checkpoint" / "ckpt-0", variables)
     return checkpoints.pack(folder, tmp_path / "incomplete.tar.gz").read_bytes()
@@ -316,7 +306,7 @@ def test_build_model_from_coco(archive, tmp_path, place, capsys):
     assert model.schema == own and model.decode_options.ignored_classes == ()
     assert "center_heatmap: dog <- coco:dog, lamp fresh" in capsys.readouterr().out
     with pytest.raises(ValueError, match="use --backbone|backbone="):
-        centerkp.build_model(own, weights="coco", backbone="hourglass_10", image_size=128)
+        centerkp.build_model(own, weights="coco", backbone="hourglass_20", image_size=128)
     with pytest.raises(ValueError, match="leave it out"):
         centerkp.build_model(own, weights="coco", backbone=spec, head_channels=8)
 

@@ -4,7 +4,7 @@ import pytest
 
 import centerkp
 from centerkp.images.sensors import Levels
-from centerkp.model.center_net import load_model, save_model
+from centerkp.model.center_net import CenterNet, load_model, save_model
 from centerkp.model.hourglass import Hourglass
 from centerkp.results import Thresholds
 from centerkp.schema import Schema
@@ -73,12 +73,16 @@ def test_predict_leaves_out_the_padding():
     assert 0 < real.sum() < 100 and found["boxes"][0][real][:, 2].max() <= 20
 
 
-def test_detector_without_keypoints():
+def test_detector_without_keypoints(monkeypatch):
+    """Its step is traced once, though nobody gave the optimizer its variables before."""
+    traced, step = [], CenterNet.train_step
+    monkeypatch.setattr(CenterNet, "train_step", lambda *args: traced.append(args) or step(*args))
     images, truth = make_batch()
     truth |= {"keypoints_xy": truth["keypoints_xy"][:, :, :0], "visibility": truth["visibility"][:, :, :0]}
     model = centerkp.build_model(num_classes=2, backbone=SPEC, image_size=(48, 32))
     model.compile("adam")
     assert set(model.fit(images, truth, verbose=0).history) == {"loss", "center_heatmap", "center_offset", "box_size"}
+    assert len(traced) == 1
     assert set(model.predict(images, verbose=0)) == {"boxes", "scores", "class_ids"}
 
 

@@ -30,7 +30,11 @@ def open_socket(host: str, port: int) -> socket.socket:
     try:
         if not 0 <= port <= 0xFFFF:  # of which the system's own error leaves a socket open
             raise OSError(errno.EINVAL, "no port")
-        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        # Connections have it from here. Without it the part of an answer behind its first packet waits some 40 ms until the
+        # client has acknowledged that; asyncio sets it on sockets that say they are TCP, which this one does not.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return listening
     except OSError as error:
         # A name that leads nowhere has numbers of its own, and what the system says of an address may name it once more.
         why = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -101,6 +102,16 @@ def test_by_default_for_this_machine_alone(asked, tmp_path, monkeypatch, capsys)
     monkeypatch.chdir(tmp_path)
     assert commands.main(["serve", "--port", "0"]) == 0
     assert asked["name"] == "mine/best.keras" and asked["at"][0] == "127.0.0.1" and capsys.readouterr().out == ""
+
+
+def test_no_answer_waits_for_an_acknowledgement():
+    """What stands behind the first packet of an answer is sent at once, and not when the client has said that it has that."""
+    with (
+        open_socket("127.0.0.1", 0) as listening,
+        socket.create_connection(listening.getsockname()),
+        listening.accept()[0] as one,
+    ):
+        assert one.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_taken_port(asked, capsys):

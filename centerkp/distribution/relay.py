@@ -18,6 +18,7 @@ def serve(near: socket.socket, address: tuple[str, int]) -> None:
     """Carries bytes between a connection of JAX's and one to process 0, until JAX closes its own."""
     try:
         far = socket.create_connection(address)
+        far.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # messages go on as they come
     except OSError:  # not there yet: JAX tries again
         near.close()
         return
@@ -41,6 +42,7 @@ def main(host: str, port: str) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # which a run saves after, and which all of its group may get
         signal.signal(number, signal.SIG_IGN)
     listener = socket.create_server(("127.0.0.1", 0))
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # of its connections
 
     def accept() -> None:
         while True:

@@ -74,6 +74,7 @@ class Screen:
 
         class Handler(BaseHTTPRequestHandler):
             timeout = STALLED
+            disable_nagle_algorithm = True  # the end of a picture does not wait until its beginning is acknowledged
 
             def do_GET(self) -> None:  # noqa: N802
                 # A tunnel has a port of its own; a name that is not this machine's is that of a page which wants to look in.

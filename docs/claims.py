@@ -218,6 +218,8 @@ CLAIMS: dict[str, Callable[[], str]] = {
     "boxes": lambda: copy("BOXES"),
     "pictures": lambda: copy("PICTURES"),
     "once": lambda: copy("ONCE"),
+    "serve": lambda: copy("SERVE", leave_out=("round", "infer, images/s", "95 % within")),
+    "serve-answers": lambda: copy("SERVE", "Answers", leave_out=("objects", "largest difference", "in score", "exit code")),
     "throughput": lambda: copy("THROUGHPUT", leave_out=("range", "at the end")),
     "demo-steps": lambda: demo("centerkp demo", "steps"),
     "demo-box": lambda: demo("centerkp demo", "box AP"),

@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from keras import ops
@@ -167,7 +168,7 @@ def measure_convolutions(*dtypes: str) -> list[float]:
     shapes = (4, 80, 80, 48), (3, 3, 48, 48)
     maps_and_kernels = [[ops.cast(rng.random(shape, np.float32), dtype) for shape in shapes] for dtype in dtypes]
 
-    def convolve(maps, kernel) -> float:
+    def convolve(maps: Any, kernel: Any) -> float:
         started = time.perf_counter()
         float(ops.conv(maps, kernel, padding="same")[0, 0, 0, 0])  # waits for backends that only queue it
         return time.perf_counter() - started

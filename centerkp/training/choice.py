@@ -5,13 +5,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from keras import ops
 
 from centerkp.distribution.devices import find_accelerator
-from centerkp.heads import choose_max_objects, require_max_objects
+from centerkp.heads import Tensor, choose_max_objects, require_max_objects
 from centerkp.labels.box_margins import measure_box_margins
 from centerkp.labels.records import Record
 from centerkp.model.backbones import name_backbone
@@ -164,14 +163,12 @@ def measure_convolutions(*dtypes: str) -> list[float]:
 
     The fastest of a few, which take turns: what else the machine does for a moment slows all types, not the one being timed.
     """
-    rng = np.random.default_rng(0)
-    shapes = (4, 80, 80, 48), (3, 3, 48, 48)
-    maps_and_kernels = [[ops.cast(rng.random(shape, np.float32), dtype) for shape in shapes] for dtype in dtypes]
+    drawn = [np.random.default_rng(0).random(shape, np.float32) for shape in ((4, 80, 80, 48), (3, 3, 48, 48))]
+    maps_and_kernels = [[ops.cast(one, dtype) for one in drawn] for dtype in dtypes]
 
-    def convolve(maps: Any, kernel: Any) -> float:
+    def convolve(maps: Tensor, kernel: Tensor) -> float:
         started = time.perf_counter()
         float(ops.conv(maps, kernel, padding="same")[0, 0, 0, 0])  # waits for backends that only queue it
         return time.perf_counter() - started
 
-    rounds = [[convolve(*one) for one in maps_and_kernels] for _ in range(8)]
-    return [min(times) for times in zip(*rounds, strict=True)]
+    return [min(times) for times in zip(*([convolve(*one) for one in maps_and_kernels] for _ in range(8)), strict=True)]

@@ -43,6 +43,7 @@ def compile_part(run: Run, part: Part) -> None:
     model = run.model
     model.freeze(part.frozen, run.settings.freeze_bn)
     model.compile(make_optimizer(run.settings, run.steps * (part.end - part.first), model.rate_factor))
+    model.optimizer.build(model.trainable_variables)
     if run.limit:
         run.limit.progress = 0.0
 

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from centerkp.bulk.sources import open_place, read_part
-from centerkp.console import import_extra, import_quietly
+from centerkp.console import import_extra
 from centerkp.inference.detect import detect
 from centerkp.inference.image_result import ImageResult
 from centerkp.inference.model_loading import load_detector
+from centerkp.inference.scores import choose_least_scores
 from centerkp.results import Detection
 from centerkp.writing import replacing
 
@@ -75,9 +76,6 @@ class Worker:
         answer |= {"error": "", "least": "", "fault": "", "started": 0.0}
         try:
             if self._loaded is None:
-                import_quietly("keras")
-                from centerkp.inference.scores import choose_least_scores  # needs Keras; who hands out parts does not
-
                 detector = load_detector(self.job.weights, max_objects=self.job.max_objects)
                 self._loaded = detector, choose_least_scores(detector, self.job.score)
             answer |= {"least": self._loaded[1].sentence, "started": time.time()}

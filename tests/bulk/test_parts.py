@@ -1,6 +1,10 @@
 """The work of one process, without Ray: a part's number goes in, its rows come out."""
 
+import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import fsspec
 import numpy as np
@@ -56,6 +60,21 @@ def test_rows_are_what_predict_finds(done, made, model):
             points = [[p[name] for name in ("x", "y", "keypoint_score", "keypoint_deviation")] for p in one["keypoints"]]
             columns = [detection.keypoints_xy, detection.keypoint_scores[:, None], detection.keypoint_deviations[:, None]]
             np.testing.assert_allclose(np.reshape(points, (-1, 4)), np.concatenate(columns, axis=1), atol=1e-3)
+
+
+def test_an_exported_model_is_run_without_keras(source, exported, tmp_path):
+    """Whose import takes a worker longer than most parts do."""
+    code = (
+        "import sys; from bulk.test_parts import Job, do_all; "
+        "answers = do_all(Job(*sys.argv[1:], score=0.01), 6)[1]; "
+        "assert not any(answer['fault'] for answer in answers), answers; "
+        "assert not {'keras', 'tensorflow', 'jax'} & set(sys.modules)"
+    )
+    tests = Path(__file__).parents[1]
+    variables = os.environ | {"PYTHONPATH": os.pathsep.join([str(tests), str(tests.parent)])}
+    arguments = [str(source / "sub"), str(exported), str(tmp_path / "out")]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], env=variables, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_what_ends_the_run_is_said_in_a_sentence(source, model, tmp_path):

@@ -41,9 +41,10 @@ def ray(handlers):
 
 
 @pytest.fixture()
-def command(source, model, tmp_path):
+def command(source, exported, tmp_path):
     gc.collect()  # the workers of the run before end with Ray's handles of them, which cycles hold where one has died
-    return ["bulk", str(source), "--weights", str(model), "--out", str(tmp_path / "out"), "--score", "0.01", "--part-size", "4"]
+    out = str(tmp_path / "out")
+    return ["bulk", str(source), "--weights", str(exported), "--out", out, "--score", "0.01", "--part-size", "4"]
 
 
 def read_rows(out) -> list[dict]:

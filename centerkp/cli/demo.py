@@ -11,7 +11,7 @@ from centerkp.settings.training import TrainSettings
 
 HELP = "draw a dataset, train on it, evaluate and predict"
 # The defaults, at a size that learns much in few minutes on two processor cores.
-SETTINGS = TrainSettings(image_size=256, eval_every=10)
+SETTINGS = TrainSettings(image_size="256x192", eval_every=10)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

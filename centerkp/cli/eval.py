@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from centerkp.cli.repeated import Join
+from centerkp.cli.size_argument import add_size_argument
 from centerkp.cli.tile_arguments import add_tile_arguments
 from centerkp.console import make_console
 from centerkp.labels.content import Paths, list_paths
@@ -15,6 +16,7 @@ from centerkp.writing import WriteGuard, mark, says
 
 if TYPE_CHECKING:
     from centerkp.evaluation.compared_models import ModelResult
+
 
 HELP = "score models, or files of predictions, on annotated images"
 
@@ -59,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="X",
         help="least score in the confusion and in the pictures (default: that with the best F1); average precision takes all",
     )
-    parser.add_argument("--image-size", type=int, metavar="PIXELS", help="side of the network input (default: the model's own)")
+    add_size_argument(parser)
     parser.add_argument("--batch-size", type=int, default=8, metavar="N", help="images per step (default: 8)")
     parser.add_argument(
         "--oks-sigmas",

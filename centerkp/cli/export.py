@@ -3,6 +3,8 @@
 import argparse
 import sys
 
+from centerkp.cli.size_argument import add_size_argument
+
 HELP = "write a trained model as SavedModel, ONNX, OpenVINO or LiteRT, compared with Keras"
 
 
@@ -16,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("fp32", "fp16", "bf16", "int8"),
         help="type of the numbers (default: fp32); not every format has all of them",
     )
-    parser.add_argument("--image-size", type=int, metavar="PIXELS", help="side of the network input (default: the model's own)")
+    add_size_argument(parser)
     parser.add_argument(
         "--batch",
         default="",

@@ -5,6 +5,7 @@ from typing import Any
 
 from centerkp.cli.repeated import Join
 from centerkp.cli.runtime_argument import add_runtime_argument, choose_for_use
+from centerkp.cli.size_argument import add_size_argument
 from centerkp.cli.tile_arguments import add_tile_arguments
 
 HELP = "find objects and keypoints in images and videos"
@@ -31,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="which of the model zoo's --weights coco is: hourglass_104 (the default), resnet50_v1_fpn, resnet50_v2, or "
         "mobilenetv2_fpn, which is fast and knows people only",
     )
-    model.add_argument("--image-size", type=int, metavar="PIXELS", help="side of the network input (default: the model's own)")
+    add_size_argument(model)
     model.add_argument("--stacks", type=int, metavar="N", help="use the first so many hourglasses alone, which is faster")
     model.add_argument(
         "--tta",

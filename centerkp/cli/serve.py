@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from centerkp.cli.runtime_argument import add_runtime_argument, choose_for_use
+from centerkp.cli.size_argument import add_size_argument
 
 HELP = "show what a model finds on a web page of this machine, and answer programs in JSON"
 NEEDS_KERAS = False  # where an exported model computes
@@ -18,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a .keras file, a run's folder, or an exported model (default: the newest run in runs/)",
     )
     model = parser.add_argument_group("model")
-    model.add_argument("--image-size", type=int, metavar="PIXELS", help="side of the network input (default: the model's own)")
+    add_size_argument(model)
     add_runtime_argument(model)
     model.add_argument("--device", help="cpu, gpu, gpu:1, ... (default: the backend's choice)")
     model.add_argument(

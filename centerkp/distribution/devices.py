@@ -1,12 +1,16 @@
-"""The accelerators of this machine: what they are, and how many of them train."""
+"""The devices of this machine: what they are, how many of them train, and how quick they are."""
 
 import shutil
 import subprocess
+import time
 from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
+from keras import ops
 
+from centerkp.heads import Tensor
 from centerkp.settings.training import TrainSettings
 from centerkp.wording import count_of
 
@@ -84,3 +88,19 @@ def _ask_nvidia() -> float | None:
     command = [tool, "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
     listed = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
     return min((int(line) * 2**20 / 1e9 for line in listed if line.isdigit()), default=None)
+
+
+def measure_convolutions(*dtypes: str) -> list[float]:
+    """Seconds of a 3x3 convolution as the heads have them in each of these types, to choose the precision by.
+
+    The fastest of a few, which take turns: what else the machine does for a moment slows all types, not the one being timed.
+    """
+    drawn = [np.random.default_rng(0).random(shape, np.float32) for shape in ((4, 80, 80, 48), (3, 3, 48, 48))]
+    maps_and_kernels = [[ops.cast(one, dtype) for one in drawn] for dtype in dtypes]
+
+    def convolve(maps: Tensor, kernel: Tensor) -> float:
+        started = time.perf_counter()
+        float(ops.conv(maps, kernel, padding="same")[0, 0, 0, 0])  # waits for backends that only queue it
+        return time.perf_counter() - started
+
+    return [min(times) for times in zip(*([convolve(*one) for one in maps_and_kernels] for _ in range(8)), strict=True)]

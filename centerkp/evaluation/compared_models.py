@@ -70,7 +70,7 @@ def measure_models(
     overlap: float | None = None,
     min_score: float | None = None,
     batch_size: int = 8,
-    image_size: int | None = None,
+    image_size: int | tuple[int, int] | None = None,
     oks_sigmas: OksSigmas = None,
     check_images: bool = True,
     console: Console | None = None,

@@ -80,7 +80,7 @@ def export(
     format: str,
     *,
     precision: str = "fp32",
-    image_size: int | None = None,
+    image_size: int | tuple[int, int] | None = None,
     batch: str = "",
     stacks: int | None = None,
     max_objects: int | None = None,
@@ -99,7 +99,7 @@ def export(
         weights: a `.keras` file, or what else `weights.start.load_weights` takes.
         format: "saved_model", "onnx", "openvino" or "litert".
         precision: "fp32", "fp16", "bf16", "int8"; not every format has all of them.
-        image_size: side of the network's input; by default the model's own.
+        image_size: side or (width, height) of the network's input; by default the model's own.
         batch: "1", "dynamic", or "" for whatever the format can do.
         stacks: uses only so many of the model's hourglasses, with their own heads.
         max_objects: makes room for so many objects of an image, where the model has room for fewer.

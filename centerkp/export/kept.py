@@ -15,6 +15,7 @@ from rich.console import Console
 from centerkp import __version__
 from centerkp.console import import_quietly, make_console
 from centerkp.samples.memory import find_free_memory
+from centerkp.settings.values import name_canvas
 from centerkp.weights.trained import find_model
 from centerkp.writing import hold_folder, mark, write_json
 
@@ -34,7 +35,7 @@ def choose_runtime(
     runtime: str = "auto",
     *,
     pictures: int | None = None,
-    image_size: int | None = None,
+    image_size: int | tuple[int, int] | None = None,
     max_objects: int | None = None,
     console: Console,
 ) -> str | Path:
@@ -92,13 +93,14 @@ class _Place:
 
     weights: Path
     runtime: str
-    image_size: int | None
+    image_size: int | tuple[int, int] | None
     max_objects: int | None = None
 
     @property
     def artefact(self) -> Path:
         """The exported file: "runtimes/best.xml", for another size and more objects "runtimes/best_512_500_objects.xml"."""
-        words = [self.weights.stem, self.image_size, self.max_objects and f"{self.max_objects}_objects"]
+        size = name_canvas(*self.image_size) if isinstance(self.image_size, tuple) else self.image_size
+        words = [self.weights.stem, size, self.max_objects and f"{self.max_objects}_objects"]
         return self.weights.parent / FOLDER / ("_".join(str(word) for word in words if word) + RUNTIMES[self.runtime][0])
 
     @property

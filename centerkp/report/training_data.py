@@ -83,9 +83,9 @@ def describe_keypoints(schema: Schema, cut: bool = False) -> TextTable:
     return TextTable("Flip pairs and OKS sigmas", ("class", "flip pairs", "OKS sigmas"), tuple(rows), rest)
 
 
-def warn_of_reach(console: Console, records: Sequence[Record], image_size: int, reach: int) -> list[str]:
+def warn_of_reach(console: Console, records: Sequence[Record], image_size: tuple[int, int], reach: int) -> list[str]:
     """Before training, prints and returns a line when many objects are longer than one cell sees: no training mends that."""
-    scales = [np.full(len(r.boxes_xyxy), image_size / max(r.width, r.height)) for r in records]
+    scales = [np.full(len(r.boxes_xyxy), min(image_size[0] / r.width, image_size[1] / r.height)) for r in records]
     boxes = np.concatenate([r.boxes_xyxy for r in records])
     lengths = np.concatenate(scales) * (boxes[:, 2:] - boxes[:, :2]).max(1)
     share = float((lengths > reach).mean()) if len(lengths) else 0.0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from centerkp.images.sensors import Levels
 from centerkp.images.tiling import Tiling
-from centerkp.settings.values import read_box_margins, read_keypoint_map, read_time
+from centerkp.settings.values import read_box_margins, read_canvas, read_keypoint_map, read_time
 from centerkp.wording import quote, suggest
 
 if TYPE_CHECKING:
@@ -51,12 +51,14 @@ def _fits(kind: type, value: Any) -> bool:
 
 def check_ranges(settings: "TrainSettings") -> None:
     """Raises ValueError where the value of one of the settings is out of its range, or not written as it should be."""
-    counts = ("image_size", "max_objects", "epochs", "batch_size", "accumulate", "eval_every", "patience", "folds", "fold")
+    counts = ("max_objects", "epochs", "batch_size", "accumulate", "eval_every", "patience", "folds", "fold")
     for name in (*counts, "devices", "num_hosts"):
         value = getattr(settings, name)
         if isinstance(value, int) and value < 1 and (name, value) != ("batch_size", AUTO):
             raise ValueError(f"{name}: found {value}, expected 1 or more.")
     Tiling.of(settings.tile)
+    if settings.image_size is not None:
+        read_canvas(settings.image_size)
     for name in ("val_fraction", "warmup", "ema", "bn_momentum"):
         if not 0 <= getattr(settings, name) < 1:
             raise ValueError(f"{name}: found {getattr(settings, name)}, expected a number from 0 to below 1.")

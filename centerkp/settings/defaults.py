@@ -1,7 +1,12 @@
 """What a run's settings are where the user says nothing and the backbone or its weights decide."""
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
+from centerkp.settings.values import name_canvas
 from centerkp.weights.addresses import COCO_ARCHIVES
 
 # What a backbone starts from where nothing is said; the others start from random weights.
@@ -10,6 +15,9 @@ STARTS = dict.fromkeys(COCO_ARCHIVES, "coco") | {"efficientnet_lite0_fpn": "draw
 RATES = {"none": 1e-3, "imagenet": 1e-3, "drawn": 1e-3, "trained": 2.5e-4}
 STARTING_WORDS = ("auto", "coco", *(word for word in RATES if word != "trained"))  # what --weights takes besides paths
 VECTOR_RATE = 8.0
+# A canvas suits a dataset when of so many images so much of the size is left that they have in a square one.
+# A side that is hardly shorter is not worth a shape of its own.
+SUITED, KEPT, LEAST_SHARE, WORTHWHILE = 0.98, 0.95, 0.5, 0.9
 # At the zoo's 0.1 the vectors of an object that is mirrored at random stay at their mean, which is nothing, until the network
 # knows which way it faces, and it has little reason to find out; and boxes get exact three times as slowly.
 LIGHT_LOSSES = "box_size=0.3,keypoint_regression=0.4"
@@ -22,7 +30,6 @@ def find_defaults(backbone: str, weights: str, *, timed: bool) -> dict[str, Any]
     kind = start if start in RATES else "trained"
     return {
         "weights": start,
-        "image_size": 320 if light else 512,
         "batch_size": 4 if light else 8,
         "learning_rate": RATES[kind],
         "vector_rate": VECTOR_RATE if kind in ("imagenet", "drawn") else 1.0,
@@ -30,3 +37,26 @@ def find_defaults(backbone: str, weights: str, *, timed: bool) -> dict[str, Any]
         "freeze": "filters" if light and start != "none" else "none",
         "eval_every": None if timed else 5,
     }
+
+
+def choose_image_size(backbone: str, multiple: int, sizes: Sequence[tuple[int, int]]) -> tuple[int | str, str]:
+    """The network's input where nobody gives it, as the setting has it, and a line that says why.
+
+    A square leaves two fifths of every step to the black beside pictures of 16:9. The shorter side is the least multiple of
+    `multiple` in which nearly all images are as large as they would be in the square, and half the longer side at least: of
+    narrower strips random turns would leave too little.
+
+    Args:
+        sizes: (width, height) of the images, upright.
+    """
+    side = 320 if backbone == "efficientnet_lite0_fpn" else 512
+    widths, heights = np.asarray(sizes, float).T
+    for is_wide, shares in ((True, heights / widths), (False, widths / heights)):
+        share = max(KEPT * np.sort(shares)[math.ceil(SUITED * len(shares)) - 1], LEAST_SHARE)
+        shorter = math.ceil(side * share / multiple) * multiple
+        if shorter <= WORTHWHILE * side:
+            size = name_canvas(*((side, shorter) if is_wide else (shorter, side)))
+            shape = "wider than high" if is_wide else "higher than wide"
+            work = f"{shorter / side:.0%} of the work of {side}x{side}"
+            return size, f"image size: {size}, because the images are {shape}: {work} (--image-size {side} suits any shape)"
+    return side, f"image size: {side}, by default, because no narrower one suits the shapes of the images"

@@ -63,9 +63,7 @@ class TrainSettings:
         "of the image's longer side; by default they are left out",
         name="SIZE",
     )
-    tile: int | None = of_data(
-        None, "cut pictures much larger than the network's input into tiles of this side; by default into none", name="PIXELS"
-    )
+    tile: int | None = of_data(None, "side of tiles that pictures much larger than the input are cut into", name="PIXELS")
     seed: int = of_data(0, "of the split, the weights, the order of images and the augmentation")
 
     backbone: str = of_start(
@@ -86,8 +84,11 @@ class TrainSettings:
         None, "keypoints that take the weights of others, as snout=nose,paw=left_wrist", name="OWN=THEIRS", repeat=True
     )
     stacks: int | None = of_start(None, "use the first so many hourglasses alone, with their own trained heads", name="N")
-    image_size: int | None = of_start(
-        None, "side of the square network input in pixels; by default 320 for efficientnet_lite0_fpn, else 512", name="PIXELS"
+    image_size: int | str | None = of_start(
+        None,
+        "side of the network's input in pixels, or its width and height, as 320x192; by default the longer one is 320 for "
+        "efficientnet_lite0_fpn, else 512, and the other as short as nearly all images allow",
+        name="PIXELS",
     )
     max_objects: int | None = of_start(
         None, "objects that the model finds in an image at most; by default 100, or half as many again as the fullest image has"

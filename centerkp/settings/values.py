@@ -60,6 +60,20 @@ def read_box_margins(text: str | None) -> tuple[float | None, ...]:
     return margins
 
 
+def read_canvas(value: int | str | None) -> tuple[int, int]:
+    """The setting `320` or `"320x192"` as (width, height) in pixels."""
+    found = re.fullmatch(r"(\d{1,6})(?:x(\d{1,6}))?", str(value).strip().lower())
+    width, height = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
+    if not width or not height:
+        raise ValueError(f"image_size: found '{value}', expected a side or WIDTHxHEIGHT in pixels, as 320 or 320x192.")
+    return width, height
+
+
+def name_canvas(width: int, height: int) -> int | str:
+    """A canvas as the setting has it: `320`, or `"320x192"`."""
+    return width if width == height else f"{width}x{height}"
+
+
 def read_time(text: str, setting: str = "time") -> float:
     """A setting such as `"1h30m"` as seconds, also `"90s"` or `"1.5h"`."""
     number = r"(\d{1,6}(?:\.\d{1,6})?)"

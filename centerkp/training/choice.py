@@ -1,24 +1,23 @@
 """What a run takes where the user leaves the choice: a network that this machine can train, its number format, its length."""
 
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from keras import ops
 
-from centerkp.distribution.devices import find_accelerator
-from centerkp.heads import Tensor, choose_max_objects, require_max_objects
+from centerkp.distribution.devices import find_accelerator, measure_convolutions
+from centerkp.heads import choose_max_objects, require_max_objects
 from centerkp.labels.box_margins import measure_box_margins
 from centerkp.labels.records import Record
-from centerkp.model.backbones import name_backbone
+from centerkp.model.backbones import find_backbone, name_backbone
 from centerkp.model.center_net import load_model
 from centerkp.schema import Schema
 from centerkp.settings.checks import AUTO
+from centerkp.settings.defaults import choose_image_size
 from centerkp.settings.training import TrainSettings
-from centerkp.settings.values import read_box_margins
+from centerkp.settings.values import read_box_margins, read_canvas
 from centerkp.training.batch_search import share_accelerator
 from centerkp.weights.start import PACKAGED
 from centerkp.wording import count_of
@@ -45,6 +44,15 @@ def choose(settings: TrainSettings, devices: int = 1) -> tuple[TrainSettings, li
         settings, line = _choose_precision(settings)
         lines.append(f"precision: {line}")
     return settings.resolve(), lines
+
+
+def choose_canvas(settings: TrainSettings, records: Sequence[Record]) -> tuple[TrainSettings, list[str]]:
+    """Chooses the size of the network's input by its backbone and the images' shapes, or a square for tiles of them."""
+    if settings.image_size is not None:
+        return settings, []
+    shapes = [(1, 1)] if settings.tile else [(record.width, record.height) for record in records]
+    chosen, line = choose_image_size(settings.backbone, find_backbone(settings.backbone).multiple, shapes)
+    return replace(settings, image_size=chosen), [line]
 
 
 def choose_epochs(settings: TrainSettings, images: int) -> tuple[TrainSettings, list[str]]:
@@ -142,12 +150,12 @@ def _choose_by_memory(settings: TrainSettings, devices: int) -> tuple[TrainSetti
     why = f"{device} has {memory:.0f} GB and it needs {needed:.0f} for {share} images of {size}"
     line = f"{LARGE}, because {why} (--backbone {LIGHT} trains many times as fast)"
     batch = AUTO if settings.batch_size == AUTO else batch
-    return replace(settings, backbone=LARGE, batch_size=batch, image_size=size), line
+    return replace(settings, backbone=LARGE, batch_size=batch), line
 
 
-def _count_needed_memory(batch: float, size: int) -> float:
-    """Gigabytes that training the large network needs for so many images of this side."""
-    return FIXED_MEMORY + IMAGE_MEMORY * batch * (size / 512) ** 2
+def _count_needed_memory(batch: float, size: int | str) -> float:
+    """Gigabytes that training the large network needs for so many images of this size."""
+    return FIXED_MEMORY + IMAGE_MEMORY * batch * math.prod(read_canvas(size)) / 512**2
 
 
 def _choose_precision(settings: TrainSettings) -> tuple[TrainSettings, str]:
@@ -156,19 +164,3 @@ def _choose_precision(settings: TrainSettings) -> tuple[TrainSettings, str]:
     precision = "mixed_bfloat16" if half * LEAST_GAIN < single else "float32"
     times = f"a convolution takes {1e3 * single:.1f} ms here in float32, {1e3 * half:.1f} in bfloat16"
     return replace(settings, precision=precision), f"{precision}, because {times}"
-
-
-def measure_convolutions(*dtypes: str) -> list[float]:
-    """Seconds of a 3x3 convolution as the heads have them in each of these types, to choose the precision by.
-
-    The fastest of a few, which take turns: what else the machine does for a moment slows all types, not the one being timed.
-    """
-    drawn = [np.random.default_rng(0).random(shape, np.float32) for shape in ((4, 80, 80, 48), (3, 3, 48, 48))]
-    maps_and_kernels = [[ops.cast(one, dtype) for one in drawn] for dtype in dtypes]
-
-    def convolve(maps: Tensor, kernel: Tensor) -> float:
-        started = time.perf_counter()
-        float(ops.conv(maps, kernel, padding="same")[0, 0, 0, 0])  # waits for backends that only queue it
-        return time.perf_counter() - started
-
-    return [min(times) for times in zip(*([convolve(*one) for one in maps_and_kernels] for _ in range(8)), strict=True)]

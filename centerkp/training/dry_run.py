@@ -17,6 +17,7 @@ from centerkp.results import Detection, split_objects, to_source
 from centerkp.samples.sample import Sampler
 from centerkp.schema import Schema
 from centerkp.settings.training import TrainSettings
+from centerkp.settings.values import read_canvas
 from centerkp.weights.start import build_model
 from centerkp.wording import count_of
 
@@ -99,4 +100,4 @@ def _count_shared_cells(record: Record, image_size: tuple[int, int]) -> tuple[in
 def build_probe(schema: Schema, settings: TrainSettings) -> CenterNet:
     """The smallest model with a run's schema and input size: all that the dry run needs of one."""
     tiny = {"stem_channels": 1, "channels": (1, 1), "blocks": (1, 1), "stacks": 1}
-    return build_model(schema, backbone=tiny, image_size=settings.image_size, decode=settings.decode)
+    return build_model(schema, backbone=tiny, image_size=read_canvas(settings.image_size), decode=settings.decode)

@@ -1,5 +1,6 @@
 """What training shows on the terminal: a bar for each epoch, a line behind it, and a forecast of how long all takes."""
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 
@@ -8,6 +9,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from centerkp.settings.values import name_canvas
 from centerkp.training.time_limit import TimeLimit
 from centerkp.wording import format_duration
 
@@ -28,9 +30,9 @@ class Forecast(keras.callbacks.Callback):
 
     FIRST, LAST = 3, 13  # the steps between which is measured; the first ones build the graph
 
-    def __init__(self, steps: int, image_size: int, limit: TimeLimit | None, console: Console):
+    def __init__(self, steps: int, limit: TimeLimit | None, console: Console):
         super().__init__()
-        self.steps, self.image_size, self.limit, self.console = steps, image_size, limit, console
+        self.steps, self.limit, self.console = steps, limit, console
         self.done = 0
 
     def on_train_batch_end(self, batch: int, logs: Mapping | None = None) -> None:
@@ -45,11 +47,12 @@ class Forecast(keras.callbacks.Callback):
             self.console.print(f"{self.limit.step:.2g} s a step: about {fitting:.0f} more fit into the time")
             return
         left = step * (self.steps - self.done)
-        smaller = self.image_size * 3 // 4 // self.model.multiple * self.model.multiple
+        size, multiple = self.model.image_size, self.model.multiple
+        smaller = [side * 3 // 4 // multiple * multiple for side in size]
         line = f"{step:.2g} s a step: {format_duration(left)} to go, evaluations not counted"
-        if left > SHORT and smaller:
-            share = (smaller / self.image_size) ** 2
-            line += f"; --image-size {smaller} would take {share:.0%} of it, fewer --epochs in proportion"
+        if left > SHORT and all(smaller):
+            share = math.prod(smaller) / math.prod(size)
+            line += f"; --image-size {name_canvas(*smaller)} would take {share:.0%} of it, fewer --epochs in proportion"
         self.console.print(line)
 
 

@@ -34,10 +34,10 @@ from centerkp.samples.memory import share_addresses
 from centerkp.samples.windows import cut_records
 from centerkp.schema import Schema
 from centerkp.settings.training import TrainSettings
-from centerkp.settings.values import read_box_margins, read_keypoint_map, read_numbers
+from centerkp.settings.values import read_box_margins, read_canvas, read_keypoint_map, read_numbers
 from centerkp.training.batch_search import choose_batch_size
 from centerkp.training.callbacks import draw_validation
-from centerkp.training.choice import choose, choose_box_margins, choose_epochs, choose_room
+from centerkp.training.choice import choose, choose_box_margins, choose_canvas, choose_epochs, choose_room
 from centerkp.training.dry_run import build_probe, dry_run
 from centerkp.training.fitting import fit
 from centerkp.training.loggers import require_loggers
@@ -163,7 +163,7 @@ def _build_new_model(
     if model.tiling:
         console.print(f"pictures are seen in {model.tiling}: an epoch shows one of each, evaluations look at all")
     seen = cut_records(train_records, model.tiling, model.image_size)
-    report.notes += warn_of_reach(console, seen, settings.image_size, measure_reach(model))
+    report.notes += warn_of_reach(console, seen, model.image_size, measure_reach(model))
     return model
 
 
@@ -233,7 +233,8 @@ def _read_and_check(
     settings: TrainSettings, kept: KeptImages | None, console: Console, report: RunReport
 ) -> tuple[TrainSettings, Schema, list[Record], list[Record]]:
     """A run's settings with its epochs chosen, schema, training and validation records: shown and checked before any step."""
-    size = check_image_size(settings.image_size, find_backbone(settings.backbone).multiple)
+    if settings.image_size is not None:
+        check_image_size(read_canvas(settings.image_size), find_backbone(settings.backbone).multiple)
     schema, train_records, val_records, notes = read_records(settings, kept)
     levels = train_records[0].levels
     settings = replace(settings, stretch=str(levels) if levels else None)
@@ -241,12 +242,13 @@ def _read_and_check(
     require_labels(train_records, schema)
     notes += tell_rare_classes(console, train_records, schema, settings.weight_classes)
     records = [*train_records, *val_records]
-    tiling = Tiling.of(settings.tile)
+    settings, canvas = choose_canvas(settings, records)
+    tiling, size = Tiling.of(settings.tile), read_canvas(settings.image_size)
     settings, room = choose_room(settings, cut_records(records, tiling, size), schema.num_keypoints)
     settings, boxes = choose_box_margins(settings, train_records, schema)
     settings, choices = choose_batch_size(settings, schema, records, len(train_records), console)
     settings, more = choose_epochs(settings, len(train_records))
-    choices = room + boxes + choices + more
+    choices = canvas + room + boxes + choices + more
     for line in choices:
         console.print(line)
     report.choices += choices
@@ -264,7 +266,7 @@ def start_model(schema: Schema, settings: TrainSettings, console: Console) -> Ce
     """The model that `train` starts with: fresh weights, or those of `settings.weights` moved by name."""
     options: dict[str, Any] = {
         "backbone": settings.backbone,
-        "image_size": settings.image_size,
+        "image_size": read_canvas(settings.image_size),
         "stacks": settings.stacks,
         "bn_momentum": settings.bn_momentum,
         "loss_weights": read_numbers(settings.loss_weights, "loss_weights"),

@@ -6,7 +6,7 @@ import pytest
 
 from centerkp.cli.commands import build_parser, main
 from centerkp.settings.training import TrainSettings
-from centerkp.settings.values import read_flip_pairs, read_sigmas, read_time
+from centerkp.settings.values import name_canvas, read_canvas, read_flip_pairs, read_sigmas, read_time
 
 
 def test_round_trip(tmp_path):
@@ -107,6 +107,17 @@ def test_pairs_and_sigmas():
     for wrong in ("a-b", "a:b:c", ":b"):
         with pytest.raises(ValueError, match="flip_pairs"):
             read_flip_pairs(wrong)
+
+
+def test_sizes_of_the_input():
+    for given, size in ((320, (320, 320)), ("320", (320, 320)), ("320x192", (320, 192)), (" 192X320 ", (192, 320))):
+        assert read_canvas(TrainSettings(image_size=given).image_size) == size
+        assert read_canvas(name_canvas(*size)) == size
+    for wrong in ("320x", "x", "0", "320x0", "-8", "320 x 192", "320x192x3", "1e3", "", "9999999"):
+        with pytest.raises(ValueError, match=f"image_size: found '{wrong}', expected a side or WIDTHxHEIGHT in pixels, as 320"):
+            TrainSettings(image_size=wrong)
+    with pytest.raises(ValueError, match="image_size: found 320.5, expected a whole number or text or null"):
+        TrainSettings(image_size=320.5)
 
 
 def test_times():

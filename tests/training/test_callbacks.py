@@ -23,8 +23,8 @@ def forecast(monkeypatch, seconds, size, multiple, steps=1013):
     now = iter([100.0, 100.0 + 10 * seconds])
     monkeypatch.setattr(callbacks.time, "monotonic", lambda: next(now))
     console = Console(record=True, width=200)
-    one = Forecast(steps, size, None, console)
-    one.set_model(SimpleNamespace(multiple=multiple))
+    one = Forecast(steps, None, console)
+    one.set_model(SimpleNamespace(multiple=multiple, image_size=size if isinstance(size, tuple) else (size, size)))
     for step in range(20):
         one.on_train_batch_end(step)
     return console.export_text()
@@ -36,6 +36,7 @@ def test_forecast(monkeypatch):
         "proportion\n"
     )
     assert "--image-size 384 would take 56%" in forecast(monkeypatch, 0.9, 512, 128)
+    assert "--image-size 224x128 would take 47%" in forecast(monkeypatch, 0.9, (320, 192), 32)
 
 
 @pytest.mark.parametrize(("seconds", "size", "multiple"), [(0.05, 320, 32), (0.9, 128, 128)])

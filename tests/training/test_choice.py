@@ -7,13 +7,16 @@ import numpy as np
 import pytest
 
 from centerkp.console import make_console
+from centerkp.distribution import devices
+from centerkp.model.backbone import check_image_size
+from centerkp.model.backbones import find_backbone
 from centerkp.model.center_net import CenterNet, save_model
 from centerkp.model.hourglass import Hourglass
 from centerkp.schema import Schema
 from centerkp.settings.training import TrainSettings
-from centerkp.settings.values import read_box_margins
+from centerkp.settings.values import read_box_margins, read_canvas
 from centerkp.training import choice
-from centerkp.training.choice import choose, choose_box_margins, choose_epochs, choose_room
+from centerkp.training.choice import choose, choose_box_margins, choose_canvas, choose_epochs, choose_room
 from centerkp.training.train import start_model
 
 
@@ -51,6 +54,7 @@ def machine(monkeypatch):
 
 def decide(**values):
     settings, lines = choose(TrainSettings(**values))
+    settings, _ = choose_canvas(settings, [SimpleNamespace(width=9, height=9)])
     return (settings.backbone, settings.weights, settings.image_size, settings.batch_size), lines[0]
 
 
@@ -83,6 +87,29 @@ def test_the_backbone_of_a_model(machine, tmp_path):
     assert decide(weights=str(tmp_path / "named.keras"))[0][0] == "hourglass_10"
     with pytest.raises(ValueError, match="own.keras: found a backbone of widths of its own"):
         decide(weights=str(tmp_path / "own.keras"))
+
+
+@pytest.mark.parametrize("backbone, shapes, expected, said", [
+    (LIGHT[0], {(640, 480): 9}, "320x256", "because the images are wider than high: 80% of the work of 320x320"),
+    (LIGHT[0], {(4000, 3000): 98, (3000, 4000): 2}, "320x256", "(--image-size 320 suits any shape)"),
+    (LIGHT[0], {(4000, 3000): 97, (3000, 4000): 3}, 320, "by default, because no narrower one suits the shapes"),
+    (LIGHT[0], {(1920, 1080): 50, (1280, 1024): 50}, "320x256", "wider than high"),  # as high as the highest need it
+    (LIGHT[0], {(1920, 1080): 3}, "320x192", "60% of the work"),
+    (LIGHT[0], {(1080, 1920): 3}, "192x320", "higher than wide"),
+    (LIGHT[0], {(1000, 100): 3}, "320x160", "50%"),
+    (LIGHT[0], {(396, 406): 70}, 320, ""),
+    ("hourglass_10", {(1000, 950): 70}, 512, ""),
+    (LIGHT[0], {(640, 360): 90, (360, 640): 21}, 320, ""),
+    ("hourglass_10", {(640, 480): 9}, "512x368", "72%"),
+    ("hourglass_104", {(640, 480): 9}, "512x384", "75%"),
+])  # fmt: skip
+def test_the_input_has_the_shape_of_nearly_all_images(backbone, shapes, expected, said):
+    records = [SimpleNamespace(width=w, height=h) for (w, h), count in shapes.items() for _ in range(count)]
+    settings, (line,) = choose_canvas(TrainSettings(backbone=backbone), records)
+    assert settings.image_size == expected and line.startswith(f"image size: {expected}, ") and said in line
+    check_image_size(read_canvas(expected), find_backbone(backbone).multiple)
+    assert choose_canvas(settings, records) == (settings, [])  # a resumed run's, and what somebody says
+    assert choose_canvas(TrainSettings(backbone=backbone, tile=640), records)[0].image_size in (320, 512)
 
 
 @pytest.mark.parametrize("fullest, points, given, expected, said", [
@@ -149,8 +176,8 @@ def test_a_busy_moment_decides_nothing(monkeypatch):
         clock[0] += next(costs)
         return np.zeros((1, 1, 1, 1))
 
-    monkeypatch.setattr(choice.time, "perf_counter", lambda: clock[0])
-    monkeypatch.setattr(choice.ops, "conv", convolve)
+    monkeypatch.setattr(devices.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(devices.ops, "conv", convolve)
     assert choice.measure_convolutions("float32", "bfloat16") == [1, 1]
 
 

@@ -231,21 +231,19 @@ def test_what_auto_means():
     """The weights that a network has, random ones for the others; what suits them follows, unless it is given."""
     large, light = {"backbone": "hourglass_104"}, {"backbone": "efficientnet_lite0_fpn"}
     decided = {
-        ("coco", 2.5e-4, 512, 8, "none", 1): (large, large | {"weights": "coco"}),
-        ("none", 1e-3, 512, 8, "none", 1): ({"backbone": "hourglass_20"}, large | {"weights": "none"}),
-        ("x.keras", 2.5e-4, 512, 8, "none", 1): ({"backbone": "hourglass_20", "weights": "x.keras"},),
-        ("coco", 3e-3, 64, 2, "stem", 4): (
-            large | {"learning_rate": 3e-3, "image_size": 64, "batch_size": 2, "freeze": "stem", "vector_rate": 4.0},
-        ),
-        ("drawn", 1e-3, 320, 4, "filters", 8): (light,),
-        ("none", 1e-3, 320, 4, "none", 1): (light | {"weights": "none"},),
-        ("x.keras", 2.5e-4, 320, 4, "filters", 1): (light | {"weights": "x.keras"},),
-        ("imagenet", 1e-3, 320, 4, "none", 8): (light | {"freeze": "none", "weights": "imagenet"},),
+        ("coco", 2.5e-4, 8, "none", 1): (large, large | {"weights": "coco"}),
+        ("none", 1e-3, 8, "none", 1): ({"backbone": "hourglass_20"}, large | {"weights": "none"}),
+        ("x.keras", 2.5e-4, 8, "none", 1): ({"backbone": "hourglass_20", "weights": "x.keras"},),
+        ("coco", 3e-3, 2, "stem", 4): (large | {"learning_rate": 3e-3, "batch_size": 2, "freeze": "stem", "vector_rate": 4.0},),
+        ("drawn", 1e-3, 4, "filters", 8): (light,),
+        ("none", 1e-3, 4, "none", 1): (light | {"weights": "none"},),
+        ("x.keras", 2.5e-4, 4, "filters", 1): (light | {"weights": "x.keras"},),
+        ("imagenet", 1e-3, 4, "none", 8): (light | {"freeze": "none", "weights": "imagenet"},),
     }
     for expected, given in decided.items():
         for values in given:
             s = TrainSettings(**values).resolve()
-            found = (s.weights, s.learning_rate, s.image_size, s.batch_size, s.freeze, s.vector_rate)
+            found = (s.weights, s.learning_rate, s.batch_size, s.freeze, s.vector_rate)
             assert found == expected, values
             assert s.resolve() == s
     assert TrainSettings(**light).resolve().loss_weights == LIGHT_LOSSES

@@ -2,6 +2,7 @@
 
 import argparse
 import shlex
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -118,15 +119,12 @@ def test_worst_images_are_those_of_the_newest_evaluation(tmp_path, monkeypatch):
 def test_settings_are_explained():
     asked = TrainSettings(coco="a.json", flip=False, run="runs/a")
     chosen = TrainSettings(coco="a.json", flip=False, run="runs/a", backbone="hourglass_20", epochs=30).resolve()
-    rows = {
-        name: row
-        for name, *row in explain_settings(
-            chosen, list_changed(asked), ["epochs: 30, because of 9", "learning rate: 0.002, because of 8"]
-        )
-    }
+    chosen = replace(chosen, image_size="512x384")
+    said = ["epochs: 30, because of 9", "learning rate: 0.002, because of 8", "image size: 512x384, so"]
+    rows = {name: row for name, *row in explain_settings(chosen, list_changed(asked), said)}
     assert rows["flip"] == ["no", "yes", "given"] and rows["epochs"] == ["30", "-", "chosen: 30, because of 9"]
     assert rows["learning_rate"][2] == "chosen: 0.002, because of 8" and "run" not in rows
-    assert rows["image_size"][2].startswith("by default 320 for")
+    assert rows["image_size"] == ["512x384", "-", "chosen: 512x384, so"]
     assert rows["weights"][2].startswith("'auto' is drawn for") and "seed" not in rows
     assert all(row[3] == "not kept by the version that trained" for row in explain_settings(chosen, None, []))
 

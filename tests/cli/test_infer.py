@@ -45,15 +45,15 @@ def test_every_flag_arrives(asked, tmp_path, monkeypatch, capsys):
     squares.write_clip(tmp_path / "c.avi", squares.moving_square(6))
     command = (
         "infer a.png c.avi --weights m.keras --out o --score 0.5 --keypoint-score 0.2 --classes green,red --classes red "
-        "--max-objects 1 --batch-size 2 --image-size 96 --stacks 1 --tta flip,scale --device cpu --precision mixed_bfloat16 "
+        "--max-objects 1 --batch-size 2 --image-size 96x64 --stacks 1 --tta flip,scale --device cpu --precision mixed_bfloat16 "
         "--no-save-images --save-video --csv --crops --track --smooth --tile 96 --overlap 0.3"
     )
     assert commands.main(command.split()) == 0
     assert "least score 0.5, as given" in capsys.readouterr().out
     asked.options.pop("console")
     assert asked.options == {
-        "image_size": 96, "stacks": 1, "tta": "flip,scale", "device": "cpu", "precision": "mixed_bfloat16", "backbone": None,
-        "max_objects": 1, "tile": 96, "overlap": 0.3,
+        "image_size": (96, 64), "stacks": 1, "tta": "flip,scale", "device": "cpu", "precision": "mixed_bfloat16",
+        "backbone": None, "max_objects": 1, "tile": 96, "overlap": 0.3,
     }  # fmt: skip
     assert sorted(p.name for p in (tmp_path / "o").iterdir()) == ["crops", "predictions.csv", "predictions.json", "videos"]
     written = json.loads((tmp_path / "o/predictions.json").read_text())
@@ -84,6 +84,7 @@ def test_stretch_and_stride(asked, tmp_path, monkeypatch, capsys):
         ("infer a.png --weights m.keras --classes rod", r"classes: found 'rod', expected some of ['red', 'green']"),
         ("infer a.png --weights m.keras --track", "--track: found images only"),
         ("infer a.png --weights m.keras --smooth", "--smooth: found no --track"),
+        ("infer a.png --weights m.keras --image-size 96x", "--image-size: found '96x', expected a side or WIDTHxHEIGHT"),
         ("infer a.png --weights m.keras --batch-size 0", "batch_size: found 0"),
         ("infer a.png --weights m.keras --out a.png", "a.png: could not be written"),
     ],

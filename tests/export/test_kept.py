@@ -118,8 +118,11 @@ def test_another_size_and_more_objects_have_artefacts_of_their_own(faster, says,
     assert choose_runtime(faster / "best.keras", max_objects=20, console=says[0]).name == "best.xml" and not makes
     assert choose_runtime(faster / "best.keras", max_objects=500, console=says[0]).name == "best_500_objects.xml"
     assert choose_runtime(faster / "best.keras", image_size=128, console=says[0]).name == "best_128.xml"
+    assert choose_runtime(faster / "best.keras", image_size=(128, 96), console=says[0]).name == "best_128x96.xml"
     assert choose_runtime(faster / "best.keras", "onnx", console=says[0]).name == "best.onnx"
-    assert [(place.image_size, place.max_objects) for place in makes] == [(None, 500), (128, None), (None, None)]
+    assert [(place.image_size, place.max_objects) for place in makes] == [
+        (None, 500), (128, None), ((128, 96), None), (None, None)
+    ]  # fmt: skip
 
 
 def test_slower_and_different_ones_are_left_alone(run, says, never):

@@ -17,7 +17,6 @@ from centerkp.writing import WriteGuard, mark, says
 if TYPE_CHECKING:
     from centerkp.evaluation.compared_models import ModelResult
 
-
 HELP = "score models, or files of predictions, on annotated images"
 
 

@@ -20,7 +20,7 @@ from rich.console import Console
 from centerkp.demo.scenes import write_demo
 from centerkp.labels.coco import read_coco
 from centerkp.settings.training import TrainSettings
-from centerkp.training.choice import choose
+from centerkp.training.choice import choose, choose_canvas
 from centerkp.training.fitting import fit
 from centerkp.training.parts import compile_part, plan_parts
 from centerkp.training.run import Run
@@ -61,6 +61,7 @@ def _make_runs(folder: Path, rounds: int) -> list[Run]:
     settings, _ = choose(TrainSettings(coco=str(demo.train_json), val=str(demo.val_json), **length))
     keras.config.set_dtype_policy(settings.precision)
     data, val = read_coco(demo.train_json), read_coco(demo.val_json).records
+    settings, _ = choose_canvas(settings, [*data.records, *val])
     runs = []
     for name in ("alone", "run"):
         (folder / name).mkdir()

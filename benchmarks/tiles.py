@@ -84,6 +84,7 @@ def measure(name: str, tile: int | None, length: str) -> dict:
     run = RUNS / f"run_{name}"
     if not (run / "metrics.json").exists():
         command = [sys.executable, ROOT / "train.py", "--coco", RUNS / "train.json", "--val", RUNS / "val.json", "--run", run]
+        command += ["--image-size", "320"]  # for pictures and for tiles
         subprocess.run([*command, "--time", length, *(["--tile", str(tile)] if tile else [])], check=True)
     pictures, began = sorted((RUNS / "images").glob("val_*.jpg")), time.monotonic()
     command = [sys.executable, ROOT / "infer.py", *pictures, "--weights", run / "best.keras", "--out", run / "found"]

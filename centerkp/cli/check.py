@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from centerkp.cli.size_argument import add_size_argument
 from centerkp.writing import WriteGuard, mark, says
 
 HELP = "examine a dataset, and mend what can be mended"
@@ -27,9 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--val-images", action="append", metavar="DIR", help="folder of the validation images (default: as --images)"
     )
-    parser.add_argument(
-        "--image-size", type=int, default=512, metavar="N", help="side of the network input to judge by (default: 512)"
-    )
+    add_size_argument(parser, 512, " to judge by")
     parser.add_argument("--html", metavar="REPORT.html", help="write the report as one page with pictures")
     parser.add_argument("--fix", metavar="OUT.json", help="write a mended copy")
     parser.add_argument(
@@ -62,8 +61,6 @@ def run(options: argparse.Namespace) -> int:
     from centerkp.doctor.verdict import verdict
     from centerkp.report.dataset_text import print_checkup, print_mended
 
-    if options.image_size < 1:
-        raise ValueError(f"--image-size: found {options.image_size}, expected 1 or more; try 512.")
     if options.point_box is not None and not options.point_box > 0:
         raise ValueError(f"--point-box: found {options.point_box}, expected a number above 0; try 32.")
     for flag in ("boxes_from_keypoints", "drop"):
@@ -75,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
         images_dir=options.images,
         val=options.val,
         val_images_dir=options.val_images,
-        image_size=options.image_size,
+        image_size=options.image_size if isinstance(options.image_size, int) else max(options.image_size),
         open_images=not options.no_images,
         stretch=options.stretch,
         point_box=options.point_box,

@@ -3,6 +3,9 @@
 import argparse
 from typing import Any
 
+from centerkp.cli.size_argument import add_size_argument
+from centerkp.settings.values import name_canvas
+
 HELP = "draw annotated images, augmented ones, or the network's targets"
 NEEDS_KERAS = False
 
@@ -15,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--augmentation", metavar="FILE", help="with this Albumentations pipeline in place of the colours")
     parser.add_argument("--targets", action="store_true", help="beside each image the maps that the network is to learn")
     parser.add_argument("--count", type=int, metavar="N", help="images to draw (default: 12; 4 with --targets)")
-    parser.add_argument("--image-size", type=int, default=512, metavar="PIXELS", help="side of the input (default: 512)")
+    add_size_argument(parser, 512)
     parser.add_argument("--seed", type=int, default=0, help="another seed draws other images (default: 0)")
     parser.add_argument("--width", type=int, metavar="PIXELS", help="of the whole picture (default: 480 for each image)")
     parser.add_argument("--out", metavar="FILE", help="picture to write (default: NAME_show.png in this folder)")
@@ -42,9 +45,10 @@ def run(options: argparse.Namespace) -> None:
     from centerkp.writing import WriteGuard, mark, says
 
     count = options.count or (4 if options.targets else 12)
-    if count < 1 or options.image_size < 32 or options.image_size % 4:
+    size = options.image_size if isinstance(options.image_size, tuple) else (options.image_size, options.image_size)
+    if count < 1 or any(side < 32 or side % 4 for side in size):
         raise ValueError(
-            f"show: found --count {count} and --image-size {options.image_size}, expected 1 or more images of a size that is "
+            f"show: found --count {count} and --image-size {name_canvas(*size)}, expected 1 or more images of a size that is "
             "a multiple of 4 and at least 32."
         )
     if options.targets:
@@ -67,7 +71,6 @@ def run(options: argparse.Namespace) -> None:
             custom = read_compose(options.augmentation) if options.augmentation else None
             augmentation = Augmentation(custom=custom)
             records = [records[i % len(records)] for i in range(count)]
-        size = options.image_size, options.image_size
         picture = draw_samples(
             records, dataset.schema, size, augmentation, options.seed, targets=options.targets, width=options.width
         )

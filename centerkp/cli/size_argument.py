@@ -1,18 +1,15 @@
-"""The flag for the size of the network's input, of the commands that use a model."""
+"""The flag for the size of the network's input, of the commands that use or look at one."""
 
 import argparse
 
 from centerkp.settings.values import name_canvas, read_canvas
 
 
-def add_size_argument(parser: argparse._ActionsContainer) -> None:
-    """Adds `--image-size`: a number, or (width, height)."""
-    parser.add_argument(
-        "--image-size",
-        type=_read_size,
-        metavar="PIXELS",
-        help="side of the network's input, or its width and height, as 320x192 (default: the model's own)",
-    )
+def add_size_argument(parser: argparse._ActionsContainer, default: int | None = None, use: str = "") -> None:
+    """Adds `--image-size`: a number, or (width, height); `use` says what it is for."""
+    known = default or "the model's own"
+    text = f"side of the network's input{use}, or its width and height, as 320x192 (default: {known})"
+    parser.add_argument("--image-size", type=_read_size, default=default, metavar="PIXELS", help=text)
 
 
 def _read_size(text: str) -> int | tuple[int, int]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from centerkp.settings.values import name_canvas
+from centerkp.settings.values import name_canvas, read_canvas
 from centerkp.weights.addresses import COCO_ARCHIVES
 
 # What a backbone starts from where nothing is said; the others start from random weights.
@@ -18,6 +18,7 @@ VECTOR_RATE = 8.0
 # A canvas suits a dataset when of so many images so much of the size is left that they have in a square one.
 # A side that is hardly shorter is not worth a shape of its own.
 SUITED, KEPT, LEAST_SHARE, WORTHWHILE = 0.98, 0.95, 0.5, 0.9
+CLEARLY = 0.8
 # At the zoo's 0.1 the vectors of an object that is mirrored at random stay at their mean, which is nothing, until the network
 # knows which way it faces, and it has little reason to find out; and boxes get exact three times as slowly.
 LIGHT_LOSSES = "box_size=0.3,keypoint_regression=0.4"
@@ -43,13 +44,15 @@ def choose_image_size(backbone: str, multiple: int, sizes: Sequence[tuple[int, i
     """The network's input where nobody gives it, as the setting has it, and a line that says why.
 
     A square leaves two fifths of every step to the black beside pictures of 16:9. The shorter side is the least multiple of
-    `multiple` in which nearly all images are as large as they would be in the square, and half the longer side at least: of
-    narrower strips random turns would leave too little.
+    `multiple` in which nearly all images are nearly as large as they would be in the square, and half the longer side at least:
+    of narrower strips random turns would leave too little.
 
     Args:
-        sizes: (width, height) of the images, upright.
+        sizes: (width, height) of the images, upright; none where tiles of them are seen, which are square.
     """
     side = 320 if backbone == "efficientnet_lite0_fpn" else 512
+    if not sizes:
+        return side, f"image size: {side}, square as tiles are (--image-size decides otherwise)"
     widths, heights = np.asarray(sizes, float).T
     for is_wide, shares in ((True, heights / widths), (False, widths / heights)):
         share = max(KEPT * np.sort(shares)[math.ceil(SUITED * len(shares)) - 1], LEAST_SHARE)
@@ -60,3 +63,14 @@ def choose_image_size(backbone: str, multiple: int, sizes: Sequence[tuple[int, i
             work = f"{shorter / side:.0%} of the work of {side}x{side}"
             return size, f"image size: {size}, because the images are {shape}: {work} (--image-size {side} suits any shape)"
     return side, f"image size: {side}, by default, because no narrower one suits the shapes of the images"
+
+
+def describe_misfit(size: int | str, sizes: Sequence[tuple[int, int]]) -> list[str]:
+    """A line where a given input shows half of the images or more clearly smaller than a square of its longer side would."""
+    canvas = read_canvas(size)
+    shown = [min(canvas[0] / width, canvas[1] / height) * max(width, height) / max(canvas) for width, height in sizes]
+    share = float(np.median(shown or [1]))
+    if share >= CLEARLY:
+        return []
+    what = f"half of the images have there {share:.0%} of the size that they have at {max(canvas)}x{max(canvas)}, or less"
+    return [f"image size: {size}, as given, though it does not have the images' shape: {what}"]

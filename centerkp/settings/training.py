@@ -277,8 +277,8 @@ class TrainSettings:
     def resolve(self) -> "TrainSettings":
         """The settings with every default that depends on others decided, as a run keeps them in settings.json.
 
-        What depends on the machine is decided by `choice.choose`, and what depends on the data by `choice.choose_epochs` and
-        `choose_room`. A batch size of `AUTO` stays, and the learning rate that depends on it.
+        What depends on the machine is decided by `choice.choose`, and what on the data by its other functions: until then the
+        image size may be None. A batch size of `AUTO` stays, and the learning rate that depends on it.
         """
         defaults = find_defaults(self.backbone, self.weights, timed=bool(self.time))
         if self.batch_size == AUTO:

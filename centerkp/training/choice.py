@@ -15,7 +15,7 @@ from centerkp.model.backbones import find_backbone, name_backbone
 from centerkp.model.center_net import load_model
 from centerkp.schema import Schema
 from centerkp.settings.checks import AUTO
-from centerkp.settings.defaults import choose_image_size
+from centerkp.settings.defaults import choose_image_size, describe_misfit
 from centerkp.settings.training import TrainSettings
 from centerkp.settings.values import read_box_margins, read_canvas
 from centerkp.training.batch_search import share_accelerator
@@ -48,9 +48,9 @@ def choose(settings: TrainSettings, devices: int = 1) -> tuple[TrainSettings, li
 
 def choose_canvas(settings: TrainSettings, records: Sequence[Record]) -> tuple[TrainSettings, list[str]]:
     """Chooses the size of the network's input by its backbone and the images' shapes, or a square for tiles of them."""
+    shapes = [] if settings.tile else [(record.width, record.height) for record in records]
     if settings.image_size is not None:
-        return settings, []
-    shapes = [(1, 1)] if settings.tile else [(record.width, record.height) for record in records]
+        return settings, describe_misfit(settings.image_size, shapes)
     chosen, line = choose_image_size(settings.backbone, find_backbone(settings.backbone).multiple, shapes)
     return replace(settings, image_size=chosen), [line]
 
@@ -139,7 +139,9 @@ def _choose_by_memory(settings: TrainSettings, devices: int) -> tuple[TrainSetti
         why = f"{device} does not tell its memory" if device else "there is no accelerator here"
         better = f"--backbone {LARGE} starts from COCO's people and animals, and wants a GPU"
         return replace(settings, backbone=LIGHT), f"{LIGHT}, because {why} ({better})"
-    batch, size = settings.batch_size or 8, settings.image_size or 512
+    batch, size, multiple = settings.batch_size or 8, settings.image_size or 512, find_backbone(LARGE).multiple
+    if any(side % multiple for side in read_canvas(size)):
+        return replace(settings, backbone=LIGHT), f"{LIGHT}, because {LARGE} takes multiples of {multiple}, not {size}"
     while not settings.batch_size and batch > max(2, devices) and _count_needed_memory(batch / devices, size) > memory:
         batch //= 2
     share = math.ceil(batch / devices)

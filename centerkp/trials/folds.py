@@ -23,7 +23,7 @@ from centerkp.settings.paths import DATA_PATHS
 from centerkp.settings.training import TrainSettings
 from centerkp.settings.values import read_time
 from centerkp.training.batch_search import choose_batch_size
-from centerkp.training.choice import choose
+from centerkp.training.choice import choose, choose_canvas
 from centerkp.training.loggers import require_loggers
 from centerkp.training.run_folder import RunFolder
 from centerkp.training.run_images import deal_settings, digest_labels, image_key, read_dataset
@@ -76,8 +76,9 @@ def cross_validate(
     _check_folds(folds, dataset.schema, settings)
     records = [record for fold in folds for record in fold]
     images = len(records) - max(map(len, folds))
+    settings, canvas = choose_canvas(settings, records)
     settings, choices = choose_batch_size(settings, dataset.schema, records, images, console)
-    for line in choices:
+    for line in canvas + choices:
         console.print(line)
     if not resume:
         folder = RunFolder.create(settings)

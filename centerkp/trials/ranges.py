@@ -57,8 +57,11 @@ def _read_range(text: str, settings: TrainSettings) -> Range:
     known = {one.name: one.type for one in fields(TrainSettings)}
     if name not in known:
         raise ValueError(f"--search: found '{text}', expected the name of a setting and its values{suggest(name, known)}.")
-    kind: Any = next((k for k in (bool, int, float) if k in (get_args(known[name]) or (known[name],))), str)
+    kinds = get_args(known[name]) or (known[name],)
+    kind: Any = next((k for k in (bool, int, float) if k in kinds), str)
     parts = values.split("..") if ".." in values else values.split(",")
+    if str in kinds and not all(part.strip().isdecimal() for part in parts):
+        kind = str  # such as 320x192 among numbers of pixels
     try:
         read: tuple[Any, ...] = tuple(_BOOLS[part.strip().lower()] if kind is bool else kind(part.strip()) for part in parts)
         for value in read:

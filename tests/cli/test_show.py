@@ -26,7 +26,7 @@ def test_own_augmentation_is_drawn(tmp_path, capsys):
     # The margins that the affine leaves black are white when inverted.
     for flags, bright in (["--augment"], False), (["--augmentation", str(tmp_path / "own.json")], True):
         out = tmp_path / "own.png"
-        assert main(["show", str(file), "--image-size", "64", "--count", "1", "--out", str(out), *flags]) == 0
+        assert main(["show", str(file), "--image-size", "64x48", "--count", "1", "--out", str(out), *flags]) == 0
         assert ((read_image(out) > 250).all(-1).mean() > 0.02) == bright
 
 

@@ -19,5 +19,5 @@ def make_settings(demo, tmp_path, monkeypatch, eagerly):
     """Settings of a run on the module's `demo`; its network is the smallest there is."""
     monkeypatch.setattr(training, "start_model", lambda schema, settings, console: training.build_probe(schema, settings))
     fixed = {"coco": str(demo.train_json), "val": str(demo.val_json), "run": str(tmp_path / "run"), "backbone": "hourglass_10",
-             "image_size": 32, "batch_size": 2, "threads": 1, "precision": "float32"}  # fmt: skip
+             "image_size": "40x32", "batch_size": 2, "threads": 1, "precision": "float32"}  # fmt: skip
     return lambda **values: TrainSettings(**fixed | values)

@@ -52,7 +52,8 @@ def choose(monkeypatch):
 
     def run(images, holds, **settings):
         monkeypatch.setattr(Search, "try_sizes", lambda self, sizes: Machine(holds).try_sizes(sizes))
-        settings = TrainSettings(batch_size="auto", backbone="efficientnet_lite0_fpn", weights="none", **settings).resolve()
+        network = {"backbone": "efficientnet_lite0_fpn", "weights": "none", "image_size": 320}
+        settings = TrainSettings(batch_size="auto", **network, **settings).resolve()
         return choose_batch_size(settings, SCHEMA, RECORDS, images, Console(file=io.StringIO()))
 
     return run

@@ -68,6 +68,8 @@ LIGHT = ("efficientnet_lite0_fpn", "drawn", 320, 4)
     (("gpu:0", 12.0), {}, ("hourglass_104", "coco", 512, 2), "gpu:0 has 12 GB and it needs 11 for 2 images of 512"),
     (("gpu:0", 80.0), {}, ("hourglass_104", "coco", 512, 8), "it needs 36 for 8 images of 512"),
     (("gpu:0", 8.0), {"image_size": 256, "batch_size": 4}, ("hourglass_104", "coco", 256, 4), "it needs 7 for 4 images"),
+    (("gpu:0", 80.0), {"image_size": "256x192"}, (*LIGHT[:2], "256x192", 4), "104 takes multiples of 128, not 256x192"),
+    (("gpu:0", 80.0), {"image_size": "512x384"}, ("hourglass_104", "coco", "512x384", 8), "for 8 images of 512x384"),
     (("gpu:0", 80.0), {"batch_size": 64}, LIGHT[:3] + (64,), "needs 266 for 64 images of 512"),
     (("gpu:0", 80.0), {"weights": "imagenet"}, (LIGHT[0], "imagenet", *LIGHT[2:]), "which --weights imagenet is for"),
     (None, {"weights": "coco"}, ("hourglass_104", "coco", 512, 8), "which --weights coco is for"),
@@ -109,7 +111,20 @@ def test_the_input_has_the_shape_of_nearly_all_images(backbone, shapes, expected
     assert settings.image_size == expected and line.startswith(f"image size: {expected}, ") and said in line
     check_image_size(read_canvas(expected), find_backbone(backbone).multiple)
     assert choose_canvas(settings, records) == (settings, [])  # a resumed run's, and what somebody says
-    assert choose_canvas(TrainSettings(backbone=backbone, tile=640), records)[0].image_size in (320, 512)
+    tiled, (line,) = choose_canvas(TrainSettings(backbone=backbone, tile=640), records)
+    assert tiled.image_size in (320, 512) and "square as tiles are" in line
+
+
+def test_a_given_size_that_does_not_suit_the_images_is_said():
+    records = [SimpleNamespace(width=1080, height=1920)] * 3
+    settings, (line,) = choose_canvas(TrainSettings(image_size="320x192"), records)
+    assert settings.image_size == "320x192"
+    assert line == (
+        "image size: 320x192, as given, though it does not have the images' shape: half of the images have there 60% of the "
+        "size that they have at 320x320, or less"
+    )
+    for suited in ("192x320", 320, "224x320"):
+        assert choose_canvas(TrainSettings(image_size=suited), records)[1] == []
 
 
 @pytest.mark.parametrize("fullest, points, given, expected, said", [

@@ -47,6 +47,16 @@ def find_all(own, resume=None, **_):
     write_json(one.predictions, coco_dataset(images, found, schema))
 
 
+def test_all_folds_see_images_of_one_size(settings, monkeypatch):
+    """Which is chosen before batches are tried."""
+    sizes = []
+    monkeypatch.setattr(folds, "choose_batch_size", lambda own, *_: sizes.append(own.image_size) or (own, []))
+    monkeypatch.setattr(folds, "_train_folds", lambda *_: None)
+    monkeypatch.setattr(folds, "_sum_up", lambda folder, *_: sizes.append(folder.read_settings().image_size))
+    cross_validate(replace(settings, image_size=None), console=Console(quiet=True))
+    assert sizes == ["512x408"] * 2
+
+
 def test_folds_are_runs_that_are_kept_and_resumed(settings, monkeypatch):
     """The second of three is interrupted."""
     trained = []

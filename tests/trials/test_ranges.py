@@ -19,6 +19,8 @@ def test_ranges_as_they_are_written():
     ]
     assert [one.name for one in read_ranges(DEFAULT, SETTINGS)][0] == "learning_rate"
     assert read_ranges(["epochs=3,5"], SETTINGS) == (Range("epochs", (3, 5)),)
+    assert read_ranges(["image_size=256,320"], SETTINGS) == (Range("image_size", (256, 320)),)
+    assert read_ranges(["image_size=256x192,320"], SETTINGS) == (Range("image_size", ("256x192", "320")),)
 
 
 @pytest.mark.parametrize(

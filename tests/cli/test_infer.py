@@ -84,7 +84,6 @@ def test_stretch_and_stride(asked, tmp_path, monkeypatch, capsys):
         ("infer a.png --weights m.keras --classes rod", r"classes: found 'rod', expected some of ['red', 'green']"),
         ("infer a.png --weights m.keras --track", "--track: found images only"),
         ("infer a.png --weights m.keras --smooth", "--smooth: found no --track"),
-        ("infer a.png --weights m.keras --image-size 96x", "--image-size: found '96x', expected a side or WIDTHxHEIGHT"),
         ("infer a.png --weights m.keras --batch-size 0", "batch_size: found 0"),
         ("infer a.png --weights m.keras --out a.png", "a.png: could not be written"),
     ],
@@ -95,6 +94,12 @@ def test_wrong_input(asked, tmp_path, monkeypatch, capsys, command, message):
     assert commands.main(command.split()) == 2
     assert message in capsys.readouterr().err
     assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_no_size(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        commands.main("infer a.png --weights m.keras --image-size 96x".split())
+    assert "argument --image-size: found '96x', expected a side or WIDTHxHEIGHT in pixels, as" in capsys.readouterr().err
 
 
 def test_interrupted_while_loading(tmp_path, monkeypatch):

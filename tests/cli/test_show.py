@@ -15,7 +15,24 @@ def test_show(tmp_path, capsys, monkeypatch):
     assert main(["show", str(file)]) == 0
     assert "3 images: ann_show.png" in capsys.readouterr().out
     assert read_image(tmp_path / "ann_show.png").shape[1] == 960
-    assert main(["show", str(file), "--augment", "--count", "5", "--width", "500", "--out", "pictures/five.png"]) == 0
+    assert (
+        main(
+            [
+                "show",
+                str(file),
+                "--augment",
+                "--image-size",
+                "96x64",
+                "--count",
+                "5",
+                "--width",
+                "500",
+                "--out",
+                "pictures/five.png",
+            ]
+        )
+        == 0
+    )
     assert "5 images" in capsys.readouterr().out
     assert read_image(tmp_path / "pictures" / "five.png").shape[1] == 500
 
@@ -26,7 +43,7 @@ def test_own_augmentation_is_drawn(tmp_path, capsys):
     # The margins that the affine leaves black are white when inverted.
     for flags, bright in (["--augment"], False), (["--augmentation", str(tmp_path / "own.json")], True):
         out = tmp_path / "own.png"
-        assert main(["show", str(file), "--image-size", "64x48", "--count", "1", "--out", str(out), *flags]) == 0
+        assert main(["show", str(file), "--image-size", "64", "--count", "1", "--out", str(out), *flags]) == 0
         assert ((read_image(out) > 250).all(-1).mean() > 0.02) == bright
 
 

@@ -15,24 +15,8 @@ def test_show(tmp_path, capsys, monkeypatch):
     assert main(["show", str(file)]) == 0
     assert "3 images: ann_show.png" in capsys.readouterr().out
     assert read_image(tmp_path / "ann_show.png").shape[1] == 960
-    assert (
-        main(
-            [
-                "show",
-                str(file),
-                "--augment",
-                "--image-size",
-                "96x64",
-                "--count",
-                "5",
-                "--width",
-                "500",
-                "--out",
-                "pictures/five.png",
-            ]
-        )
-        == 0
-    )
+    flags = ["--augment", "--image-size", "96x64", "--count", "5", "--width", "500", "--out", "pictures/five.png"]
+    assert main(["show", str(file), *flags]) == 0
     assert "5 images" in capsys.readouterr().out
     assert read_image(tmp_path / "pictures" / "five.png").shape[1] == 500
 

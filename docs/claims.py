@@ -93,14 +93,14 @@ def by_steps() -> str:
 def peers(size: str) -> str:
     """The light networks beside Ultralytics' smallest, in OpenVINO."""
     columns = {"": "network", "weights": "weights", "fp32": "fp32", "int8": "int8"}
-    return pick(find_rows("PEERS", f"{size}x{size}"), columns)
+    return pick(find_rows("PEERS", f"Beside other networks at {size}x{size}"), columns)
 
 
 def peer_ratio(size: str, precision: str) -> str:
     """Times of the light network, of those of the fastest of Ultralytics' smallest."""
-    text = (ROOT / "benchmarks" / "PEERS.md").read_text(encoding="utf-8").partition(f"## {size}x{size}")[2]
+    text = (ROOT / "benchmarks" / "PEERS.md").read_text(encoding="utf-8").partition(f" at {size}x{size}")[2]
     # By its place: two columns of this table have the same name.
-    return split_row(re.search(rf"^\| {LIGHT} \|.*$", text, re.MULTILINE)[0])[{"fp32": 4, "int8": 7}[precision]]
+    return split_row(re.search(rf"^\| {LIGHT} \|.*$", text, re.MULTILINE)[0])[{"fp32": 4, "int8": 8}[precision]]
 
 
 def latency() -> str:

@@ -14,6 +14,8 @@ from centerkp.heads import Tensor
 from centerkp.settings.training import TrainSettings
 from centerkp.wording import count_of
 
+TURNS = 6  # of the types whose convolutions are timed
+
 
 def choose_devices(settings: TrainSettings, local: Sequence[Any], count: int) -> tuple[int, str]:
     """How many of this machine's devices train, in a run of so many processes, and a line of why where it is a choice.
@@ -91,8 +93,9 @@ def _ask_nvidia() -> float | None:
 
 
 def measure_convolutions(*dtypes: str) -> list[float]:
-    """Seconds of a 3x3 convolution as the heads have them in each of these types, to choose the precision by.
+    """Seconds of a 3x3 convolution as the heads have them, and of its gradient, in each of these types.
 
+    Processors without instructions for bfloat16 may take as long as in float32 for the one, and 25 times as long for the other.
     The fastest of a few, which take turns: what else the machine does for a moment slows all types, not the one being timed.
     """
     drawn = [np.random.default_rng(0).random(shape, np.float32) for shape in ((4, 80, 80, 48), (3, 3, 48, 48))]
@@ -100,7 +103,8 @@ def measure_convolutions(*dtypes: str) -> list[float]:
 
     def convolve(maps: Tensor, kernel: Tensor) -> float:
         started = time.perf_counter()
-        float(ops.conv(maps, kernel, padding="same")[0, 0, 0, 0])  # waits for backends that only queue it
+        for there_or_back in (ops.conv, ops.conv_transpose):
+            float(there_or_back(maps, kernel, padding="same")[0, 0, 0, 0])  # waits for backends that only queue it
         return time.perf_counter() - started
 
-    return [min(times) for times in zip(*([convolve(*one) for one in maps_and_kernels] for _ in range(8)), strict=True)]
+    return [min(times) for times in zip(*([convolve(*one) for one in maps_and_kernels] for _ in range(TURNS)), strict=True)]

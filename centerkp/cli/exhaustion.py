@@ -6,6 +6,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 
 from centerkp.samples.memory import MEMORY_ERRORS
+from centerkp.settings.values import name_canvas
 
 # NumPy and Python raise a MemoryError, which keeps its name where TensorFlow passes it on as text. A full disk has the same
 # class in TensorFlow as full memory, so that the text decides.
@@ -93,5 +94,6 @@ def _name_option(flag: str) -> str:
 def _name_flag(flag: str, options: Namespace) -> str:
     """A flag that makes the work fit the memory, with its present value: "--batch-size (now 8)"."""
     value = getattr(options, _name_option(flag), None)
+    value = name_canvas(*value) if isinstance(value, tuple) else value
     said = isinstance(value, int | float | str) and not isinstance(value, bool) and value != ""
     return f"{flag} (now {value})" if said else flag

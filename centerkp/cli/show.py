@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> None:
     from centerkp.writing import WriteGuard, mark, says
 
     count = options.count or (4 if options.targets else 12)
-    size = options.image_size if isinstance(options.image_size, tuple) else (options.image_size, options.image_size)
+    size = options.image_size
     if count < 1 or any(side < 32 or side % 4 for side in size):
         raise ValueError(
             f"show: found --count {count} and --image-size {name_canvas(*size)}, expected 1 or more images of a size that is "

@@ -87,8 +87,9 @@ def test_workers_that_die(command, tmp_path, capsys, monkeypatch):
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
 
-def test_a_killed_run_is_gone_on_with(command, tmp_path, capsys):
-    out = tmp_path / "out"
+def test_a_killed_run_is_gone_on_with(command, model, tmp_path, capsys):
+    """By Keras, which the workers import."""
+    out, command[3] = tmp_path / "out", str(model)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
     killed = subprocess.Popen([sys.executable, "-m", "centerkp", *command], env=environment, start_new_session=True)
     until = time.monotonic() + 240

@@ -73,14 +73,14 @@ def infer(tmp_path, monkeypatch, capsys):
     squares.write_png(tmp_path / "a.png")
     monkeypatch.setattr(commands, "import_quietly", lambda name: None)
 
-    def run(work):
+    def run(work, *flags):
         class Failing(squares.SquareDetector):
             def predict_on_batch(self, inputs):
                 work()
                 return super().predict_on_batch(inputs)
 
         monkeypatch.setattr(model_loading, "load_for_use", lambda *_, **__: Failing())
-        code = commands.main(["infer", str(tmp_path / "a.png"), "--weights", "x", "--out", str(tmp_path / "out")])
+        code = commands.main(["infer", str(tmp_path / "a.png"), "--weights", "x", "--out", str(tmp_path / "out"), *flags])
         return code, capsys.readouterr().err.strip()
 
     return run
@@ -92,6 +92,11 @@ def test_memory(infer, work):
     assert code == 2 and len(text.splitlines()) == 1
     assert text.startswith("error: infer: found no memory for ") and "--batch-size (now 8), --image-size, --stacks" in text
     assert re.search(f"found no memory for {MEMORY[work]}", text), text
+
+
+@pytest.mark.parametrize("size", ["96", "96x64"])
+def test_the_size_that_was_too_large_is_told(infer, size):
+    assert f"--image-size (now {size}), " in infer(next(iter(MEMORY)), "--image-size", size)[1]
 
 
 def test_memory_while_a_picture_is_read(infer, monkeypatch):

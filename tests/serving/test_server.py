@@ -83,13 +83,13 @@ def asked(monkeypatch):
 
 def test_every_flag_arrives(asked, capsys):
     flags = (
-        "serve run/best.onnx --image-size 96 --device cpu --precision float32 --batch-size 3 --score 0.4 --host 0.0.0.0 "
+        "serve run/best.onnx --image-size 96x64 --device cpu --precision float32 --batch-size 3 --score 0.4 --host 0.0.0.0 "
         "--port 0 --allow-host a.example --allow-host b.example --max-megabytes 2.5 --max-megapixels 3 --max-pictures 4 "
         "--max-waiting 5"
     )
     assert commands.main(flags.split()) == 0
     assert asked["given"] == ("run/best.onnx",) and asked["name"] == "run/best.onnx" and asked["at"][0] == "0.0.0.0"
-    assert (asked["image_size"], asked["device"], asked["precision"]) == (96, "cpu", "float32")
+    assert (asked["image_size"], asked["device"], asked["precision"]) == ((96, 64), "cpu", "float32")
     assert (asked["batch_size"], asked["min_score"], asked["hosts"]) == (3, 0.4, ["0.0.0.0", "a.example", "b.example"])
     assert vars(asked["limits"]) == {"megabytes": 2.5, "megapixels": 3, "pictures": 4, "waiting": 5, "seconds": 60}
     text = " ".join(capsys.readouterr().out.split())

@@ -32,6 +32,11 @@ def count_of(number: int, noun: str) -> str:
     return f"{number} {noun if number == 1 else plural}"
 
 
+def name_canvas(width: int, height: int) -> int | str:
+    """How a canvas is written, as the setting `image_size` has it: `320`, or `"320x192"`."""
+    return width if width == height else f"{width}x{height}"
+
+
 def format_duration(seconds: float) -> str:
     """How long something takes, in words: 45 -> "45 s", 340 -> "6 minutes", 9000 -> "2.5 hours"."""
     if seconds < 90:

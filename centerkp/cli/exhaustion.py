@@ -6,7 +6,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 
 from centerkp.samples.memory import MEMORY_ERRORS
-from centerkp.settings.values import name_canvas
+from centerkp.wording import name_canvas
 
 # NumPy and Python raise a MemoryError, which keeps its name where TensorFlow passes it on as text. A full disk has the same
 # class in TensorFlow as full memory, so that the text decides.

@@ -4,7 +4,6 @@ import argparse
 from typing import Any
 
 from centerkp.cli.size_argument import add_size_argument
-from centerkp.settings.values import name_canvas
 
 HELP = "draw annotated images, augmented ones, or the network's targets"
 NEEDS_KERAS = False
@@ -41,7 +40,7 @@ def run(options: argparse.Namespace) -> None:
     from centerkp.drawing.mosaic import choose_records, draw_records, draw_samples
     from centerkp.images.saving import write_image
     from centerkp.samples.augment import Augmentation, read_compose
-    from centerkp.wording import count_of
+    from centerkp.wording import count_of, name_canvas
     from centerkp.writing import WriteGuard, mark, says
 
     count = options.count or (4 if options.targets else 12)

@@ -7,12 +7,13 @@ import numpy as np
 from centerkp.doctor.findings import Finding
 from centerkp.doctor.reader import Reading
 from centerkp.doctor.settled_labels import Labels, make_object_finding
+from centerkp.geometry import fit_canvas
 from centerkp.heads import STRIDE, USUAL_OBJECTS, choose_max_objects
 from centerkp.images.tiling import OVERLAP
 from centerkp.labels.faults import SHOWN
 from centerkp.labels.rarity import repeat_factors
 from centerkp.schema import Schema
-from centerkp.wording import count_of
+from centerkp.wording import count_of, name_canvas
 
 SMALL_CELLS = 2  # an object smaller than so many cells has hardly a place on the grid
 WELL_CELLS = 4  # nearly all objects should be at least so large, and the keypoints of one object so far apart
@@ -27,8 +28,9 @@ class Statistics:
     """What the tables show; C classes, K flat keypoints, crowd regions counted apart.
 
     `objects`, `crowds`, `images` (C,); `occluded`, `visible` (K,); `histogram` (C, bins) objects by the square root of
-    their box's area in input pixels, between `EDGES`; `small` and `shared` are shares of all objects at `image_size`; `fullest`
-    is how many objects and crowds the fullest image has.
+    their box's area in input pixels, between `EDGES`; `small` and `shared` are shares of all objects at `image_size`, the
+    longer side of the input; `suggested_input` is `suggested_size` in the images' shape, as `--image-size` takes it, "" without
+    any; `fullest` is how many objects and crowds the fullest image has.
     """
 
     objects: np.ndarray
@@ -42,6 +44,7 @@ class Statistics:
     shared: float
     image_size: int
     suggested_size: int | None
+    suggested_input: str
     fullest: int
 
 
@@ -57,6 +60,7 @@ def measure_labels(labels: Labels, image_size: int) -> Statistics:
     pairs = np.unique(np.stack([labels.image_rows[usable], classes[usable]], 1), axis=0)
     own = [single & (classes == class_id) for class_id in range(count)]
     seen = labels.visibility[single]
+    suggested = suggest_size(labels)
     medians = [np.median(sides[mask & measured]) if (mask & measured).any() else np.nan for mask in own]
     return Statistics(
         objects=np.array([mask.sum() for mask in own]),
@@ -69,14 +73,15 @@ def measure_labels(labels: Labels, image_size: int) -> Statistics:
         small=_share_of(is_small(labels, image_size), measured),
         shared=_share_of(shares_cell(labels, image_size), measured),
         image_size=image_size,
-        suggested_size=suggest_size(labels),
+        suggested_size=suggested,
+        suggested_input=_shape_input(labels, suggested) if suggested else "",
         fullest=int(np.bincount(labels.image_rows[usable]).max(initial=0)),
     )
 
 
 def check_statistics(labels: Labels, reading: Reading, statistics: Statistics) -> list[Finding]:
     """Findings from the statistics: objects too small for the grid, and the image size that would suit them."""
-    image_size, suggested = statistics.image_size, statistics.suggested_size
+    image_size, suggested, wanted = statistics.image_size, statistics.suggested_size, statistics.suggested_input
     boxes = _input_boxes(labels, image_size)
 
     def tell(title: str, mask: np.ndarray, remedy: str) -> list[Finding]:
@@ -90,7 +95,7 @@ def check_statistics(labels: Labels, reading: Reading, statistics: Statistics) -
 
     measured = int(statistics.objects.sum())
     larger = suggested is not None and suggested > image_size
-    remedy = f"train with --image-size {suggested}" if larger else "no image size helps: the pictures hold no more; cut them up"
+    remedy = f"train with --image-size {wanted}" if larger else "no image size helps: the pictures hold no more; cut them up"
     if tile := suggest_tile(labels, image_size):
         remedy = f"the pictures are large: train with --tile {tile}, whose tiles of {tile} pixels fill the input"
     if not (larger or tile) and max(statistics.small, statistics.shared) <= SHARE:
@@ -106,7 +111,7 @@ def check_statistics(labels: Labels, reading: Reading, statistics: Statistics) -
         findings.append(Finding("note", title, statistics.fullest, "object"))
     if suggested is not None and suggested < image_size and not small.any():
         share = (suggested / image_size) ** 2
-        remedy = f"--image-size {suggested} may do: {share:.0%} of the pixels a step; fine keypoints gain from the larger one"
+        remedy = f"--image-size {wanted} may do: {share:.0%} of the pixels a step; fine keypoints gain from the larger one"
         title = f"large at {image_size}x{image_size}, and nearly all still {WELL_CELLS} cells or more at {suggested}"
         findings.append(Finding("note", title, measured, "object", remedy))
     return findings
@@ -168,6 +173,13 @@ def suggest_size(labels: Labels) -> int | None:
         if size >= native or (well and trouble <= SHARE):
             return size
     return SIZES[-1]
+
+
+def _shape_input(labels: Labels, side: int) -> str:
+    """The input of this longer side that has the shape of the labelled images; every backbone takes it."""
+    _, first = np.unique(labels.image_rows, return_index=True)
+    sizes = labels.sizes[first]
+    return str(name_canvas(*fit_canvas(sizes[(sizes > 0).all(1)], side, SIZES.step)))
 
 
 def suggest_tile(labels: Labels, image_size: int) -> int | None:

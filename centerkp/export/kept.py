@@ -15,8 +15,8 @@ from rich.console import Console
 from centerkp import __version__
 from centerkp.console import import_quietly, make_console
 from centerkp.samples.memory import find_free_memory
-from centerkp.settings.values import name_canvas
 from centerkp.weights.trained import find_model
+from centerkp.wording import name_canvas
 from centerkp.writing import hold_folder, mark, write_json
 
 FOLDER, NOTED = "runtimes", {"failures", "times_as_fast", "max_objects"}

@@ -70,7 +70,7 @@ def _add_tiles(page: Page, checkup: Checkup) -> None:
     small = f"{statistics.small:.1%} under {SMALL_CELLS} cells, {statistics.shared:.1%} share a cell"
     tiles.append((f"objects at {size}x{size}", f"{1 - max(statistics.small, statistics.shared):.1%}", f"well seen; {small}"))
     if statistics.suggested_size:
-        tiles.append(("suggested image size", str(statistics.suggested_size), "shows the objects, no larger than the pictures"))
+        tiles.append(("suggested image size", statistics.suggested_input, "shows the objects, no larger than the pictures"))
     page.add_tiles(tiles)
 
 

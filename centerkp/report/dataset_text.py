@@ -117,7 +117,7 @@ def _print_tables(console: Console, schema: Schema, statistics: Statistics) -> N
     if rest:
         console.print(Text(f" {rest}", "dim"))
     steps = " ".join(str(edge) for edge in EDGES[1:-1])
-    suggested = f"; suggested --image-size {statistics.suggested_size}" if statistics.suggested_size else ""
+    suggested = f"; suggested --image-size {statistics.suggested_input}" if statistics.suggested_size else ""
     console.print(Text(f" sides under {steps} px and more{suggested}", "dim"))
     if schema.num_keypoints:
         console.print()

@@ -1,13 +1,14 @@
 """What a run's settings are where the user says nothing and the backbone or its weights decide."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from centerkp.settings.values import name_canvas, read_canvas
+from centerkp.geometry import fit_canvas
+from centerkp.settings.values import read_canvas
 from centerkp.weights.addresses import COCO_ARCHIVES
+from centerkp.wording import name_canvas
 
 # What a backbone starts from where nothing is said; the others start from random weights.
 STARTS = dict.fromkeys(COCO_ARCHIVES, "coco") | {"efficientnet_lite0_fpn": "drawn"}
@@ -15,9 +16,6 @@ STARTS = dict.fromkeys(COCO_ARCHIVES, "coco") | {"efficientnet_lite0_fpn": "draw
 RATES = {"none": 1e-3, "imagenet": 1e-3, "drawn": 1e-3, "trained": 2.5e-4}
 STARTING_WORDS = ("auto", "coco", *(word for word in RATES if word != "trained"))  # what --weights takes besides paths
 VECTOR_RATE = 8.0
-# A canvas suits a dataset when of so many images so much of the size is left that they have in a square one.
-# A side that is hardly shorter is not worth a shape of its own.
-SUITED, KEPT, LEAST_SHARE, WORTHWHILE = 0.98, 0.95, 0.5, 0.9
 CLEARLY = 0.8
 # At the zoo's 0.1 the vectors of an object that is mirrored at random stay at their mean, which is nothing, until the network
 # knows which way it faces, and it has little reason to find out; and boxes get exact three times as slowly.
@@ -43,9 +41,7 @@ def find_defaults(backbone: str, weights: str, *, timed: bool) -> dict[str, Any]
 def choose_image_size(backbone: str, multiple: int, sizes: Sequence[tuple[int, int]]) -> tuple[int | str, str]:
     """The network's input where nobody gives it, as the setting has it, and a line that says why.
 
-    A square leaves two fifths of every step to the black beside pictures of 16:9. The shorter side is the least multiple of
-    `multiple` in which nearly all images are nearly as large as they would be in the square, and half the longer side at least:
-    of narrower strips random turns would leave too little.
+    A square leaves two fifths of every step to the black beside pictures of 16:9.
 
     Args:
         sizes: (width, height) of the images, upright; none where tiles of them are seen, which are square.
@@ -53,16 +49,13 @@ def choose_image_size(backbone: str, multiple: int, sizes: Sequence[tuple[int, i
     side = 320 if backbone == "efficientnet_lite0_fpn" else 512
     if not sizes:
         return side, f"image size: {side}, square as tiles are (--image-size decides otherwise)"
-    widths, heights = np.asarray(sizes, float).T
-    for is_wide, shares in ((True, heights / widths), (False, widths / heights)):
-        share = max(KEPT * np.sort(shares)[math.ceil(SUITED * len(shares)) - 1], LEAST_SHARE)
-        shorter = math.ceil(side * share / multiple) * multiple
-        if shorter <= WORTHWHILE * side:
-            size = name_canvas(*((side, shorter) if is_wide else (shorter, side)))
-            shape = "wider than high" if is_wide else "higher than wide"
-            work = f"{shorter / side:.0%} of the work of {side}x{side}"
-            return size, f"image size: {size}, because the images are {shape}: {work} (--image-size {side} suits any shape)"
-    return side, f"image size: {side}, by default, because no narrower one suits the shapes of the images"
+    width, height = fit_canvas(sizes, side, multiple)
+    size = name_canvas(width, height)
+    if width == height:
+        return size, f"image size: {size}, by default, because no narrower one suits the shapes of the images"
+    shape = "wider than high" if width > height else "higher than wide"
+    work = f"{width * height / side**2:.0%} of the work of {side}x{side}"
+    return size, f"image size: {size}, because the images are {shape}: {work} (--image-size {side} suits any shape)"
 
 
 def describe_misfit(size: int | str, sizes: Sequence[tuple[int, int]]) -> list[str]:

@@ -69,11 +69,6 @@ def read_canvas(value: int | str | None) -> tuple[int, int]:
     return width, height
 
 
-def name_canvas(width: int, height: int) -> int | str:
-    """A canvas as the setting has it: `320`, or `"320x192"`."""
-    return width if width == height else f"{width}x{height}"
-
-
 def read_time(text: str, setting: str = "time") -> float:
     """A setting such as `"1h30m"` as seconds, also `"90s"` or `"1.5h"`."""
     number = r"(\d{1,6}(?:\.\d{1,6})?)"

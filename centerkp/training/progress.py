@@ -9,9 +9,8 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from centerkp.settings.values import name_canvas
 from centerkp.training.time_limit import TimeLimit
-from centerkp.wording import format_duration
+from centerkp.wording import format_duration, name_canvas
 
 SHORT = 300  # seconds of a run that nobody wants to shorten
 # Heads as columns of an 80-column terminal.

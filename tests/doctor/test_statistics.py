@@ -71,14 +71,15 @@ def test_rare_classes(tmp_path):
 
 class TestSuggestedSize:
     def test_small_objects_need_a_larger_one(self, tmp_path):
-        """24 pixels of 1024 must become 16: 16 / 24 * 1024 = 683, the next multiple of 128 is 768."""
+        """24 pixels of 1024 must become 16: 16 / 24 * 1024 = 683, so 768; the height of 4:3 does with 640."""
         checkup = check(tmp_path, dataset([*grid(24), (5, 700, 14, 14)]))
-        assert checkup.statistics.suggested_size == 768
-        assert found(checkup, "smaller than 2 cells")[0].remedy == "train with --image-size 768"
+        assert (checkup.statistics.suggested_size, checkup.statistics.suggested_input) == (768, "768x640")
+        assert found(checkup, "smaller than 2 cells")[0].remedy == "train with --image-size 768x640"
 
     def test_never_larger_than_the_pictures(self, tmp_path):
         boxes = [(10, 10, 4, 4), (100, 100, 4, 4)]
-        assert check(tmp_path, dataset(boxes, size=(250, 200))).statistics.suggested_size == 256
+        statistics = check(tmp_path, dataset(boxes, size=(250, 200))).statistics
+        assert (statistics.suggested_size, statistics.suggested_input) == (256, "256")
 
     def test_large_objects_do_with_a_smaller_one(self, tmp_path):
         checkup = check(tmp_path, dataset(grid(200, 256)))
@@ -94,7 +95,8 @@ class TestSuggestedSize:
         assert not found(checkup, "large at")
 
     def test_nothing_to_suggest_without_objects(self, tmp_path):
-        assert check(tmp_path, dataset([])).statistics.suggested_size is None
+        statistics = check(tmp_path, dataset([])).statistics
+        assert (statistics.suggested_size, statistics.suggested_input) == (None, "")
 
 
 def test_the_histogram_counts_sides_at_the_training_size(tmp_path):

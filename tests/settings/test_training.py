@@ -6,7 +6,8 @@ import pytest
 
 from centerkp.cli.commands import build_parser, main
 from centerkp.settings.training import TrainSettings
-from centerkp.settings.values import name_canvas, read_canvas, read_flip_pairs, read_sigmas, read_time
+from centerkp.settings.values import read_canvas, read_flip_pairs, read_sigmas, read_time
+from centerkp.wording import name_canvas
 
 
 def test_round_trip(tmp_path):

@@ -3,21 +3,25 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 # Files that take long come first, so that no worker ends minutes after the other.
-SLOW_TESTS := tests/training tests/trials tests/distribution $(wildcard tests/test_*.py) tests/bulk tests/model/test_hourglass_104.py tests/cli
+SLOW_TESTS := tests/training tests/trials tests/distribution $(wildcard tests/test_*.py) tests/bulk tests/cli
 BACKEND_TESTS := tests/codec tests/inference/test_augmented.py $(addprefix tests/model/test_,losses.py hourglass.py hourglass_104.py center_net.py averaging.py accumulation.py remat.py sparse_heads.py efficientnet.py backbones.py) tests/training/test_optimizer.py $(addprefix tests/weights/test_,small_checkpoints.py zoo_models.py)
 OLDEST_TESTS := tests/codec tests/images tests/samples tests/formats tests/drawing tests/tfrecord tests/evaluation
 
-.PHONY: demo test docs claims bench package oldest clean
+.PHONY: demo test test-long docs claims bench package oldest clean
 
 demo: $(VENV)/installed  ## draw a dataset, train, evaluate and predict on it
 	$(BIN)/centerkp demo
 
-test: $(VENV)/installed  ## style, types, then all tests on TensorFlow, then what the model runs on JAX
+test: $(VENV)/installed  ## style, types, then the tests on TensorFlow, then what the model runs on JAX
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python $(PYTEST) $(SLOW_TESTS) tests
-	KERAS_BACKEND=jax $(BIN)/python $(PYTEST) $(BACKEND_TESTS)
+	$(BIN)/python $(PYTEST) -m "not long" $(SLOW_TESTS) tests
+	KERAS_BACKEND=jax $(BIN)/python $(PYTEST) -m "not long" $(BACKEND_TESTS)
+
+test-long: $(VENV)/installed  ## the tests that take longest: whole commands, killed and interrupted ones, the largest network
+	$(BIN)/python $(PYTEST) -m long tests
+	KERAS_BACKEND=jax $(BIN)/python $(PYTEST) -m long $(BACKEND_TESTS)
 
 docs: $(VENV)/installed  ## the documentation as a site: build/site/index.html
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
@@ -36,7 +40,7 @@ package: $(VENV)/installed  ## wheel and sdist in dist/; then the wheel alone in
 oldest: $(VENV)/installed  ## quick tests with the oldest versions that pyproject.toml allows
 	$(BIN)/uv venv --quiet --clear --python $(PYTHON) build/oldest
 	$(BIN)/uv pip install --quiet --python build/oldest --resolution lowest-direct --editable ".[dev,sleap,tensorboard]"
-	build/oldest/bin/python $(PYTEST) -o filterwarnings=default $(OLDEST_TESTS)
+	build/oldest/bin/python $(PYTEST) -m "not long" -o filterwarnings=default $(OLDEST_TESTS)
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -245,6 +245,7 @@ CASES |= {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if KILLS or case.few])
 def test_killed_and_repeated(name, tmp_path, monkeypatch):
     case, chance = CASES[name], random.Random(name)

@@ -70,6 +70,7 @@ def folder(tmp_path_factory):
         yield tmp_path_factory.mktemp("notebooks")
 
 
+@pytest.mark.long
 def test_notebooks_run(folder):
     """In one test, since each takes up what the one before left behind."""
     texts = {name: execute(name, folder, **TINY[name]) for name in NAMES}

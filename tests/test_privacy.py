@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import checkpoints
+import pytest
 
 from centerkp.cli.commands import COMMANDS as NAMES
 
@@ -97,6 +98,7 @@ def run(code, folder):
     return left, calls.read_text() if calls.exists() else ""
 
 
+@pytest.mark.long
 def test_every_command(tmp_path):
     checkpoints.write_small("small_hg10", tmp_path / "hg10")
     points = {"a": [*"12345"], "b": [*"123"], "c": []}

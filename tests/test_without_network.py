@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from centerkp.demo.scenes import write_demo
 from centerkp.training.run_folder import RunFolder
 
@@ -27,6 +29,7 @@ for command in json.loads(sys.argv[1]):
 """
 
 
+@pytest.mark.long
 def test_train_and_infer_by_the_defaults(tmp_path):
     """No accelerator in this process: the light network, from features that came with the installation."""
     demo = write_demo(tmp_path / "demo", num_train=6, num_val=2, num_test=1, size=(96, 80))

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import pytest
 from quick import XLA_FLAGS
 
 from centerkp.demo.scenes import write_demo
@@ -31,6 +32,7 @@ def run(*arguments):
     )
 
 
+@pytest.mark.long
 def test_train_resume_and_infer(tmp_path):
     """With a part that trains from the second epoch on."""
     demo = write_demo(tmp_path / "demo", num_train=6, num_val=2, num_test=2, size=(96, 80))

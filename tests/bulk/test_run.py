@@ -60,6 +60,7 @@ def test_signals_stay_those_of_the_process(handlers):
     assert [signal.getsignal(number) for number in SIGNALS] == handlers
 
 
+@pytest.mark.long
 def test_workers_that_die(command, tmp_path, capsys, monkeypatch):
     """One once, by a signal in the middle of its work; another whenever it has a certain part, and the others are done."""
     died = tmp_path / "died"
@@ -87,6 +88,7 @@ def test_workers_that_die(command, tmp_path, capsys, monkeypatch):
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
 
+@pytest.mark.long
 def test_a_killed_run_is_gone_on_with(command, model, tmp_path, capsys):
     """By Keras, which the workers import."""
     out, command[3] = tmp_path / "out", str(model)

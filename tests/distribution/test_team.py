@@ -74,6 +74,7 @@ def read_seen(path):
     return {tuple(json.loads(line)) for line in path.read_text().splitlines()}
 
 
+@pytest.mark.long
 def test_the_same_losses_numbers_and_weights(runs):
     alone, other = runs["alone"][0], runs["hosts"][0]
     for ours, theirs in zip(alone.read_log(), other.read_log(), strict=True):
@@ -87,11 +88,13 @@ def test_the_same_losses_numbers_and_weights(runs):
             np.testing.assert_allclose(np.asarray(a), np.asarray(b), atol=1e-4, err_msg=a.path)
 
 
+@pytest.mark.long
 def test_each_image_is_read_by_one_process(runs):
     (alone,), (first, second) = (runs[name][1] for name in ("alone", "hosts"))
     assert not first & second and first | second == alone and len(first) == len(second) == 2 * STEPS * 2
 
 
+@pytest.mark.long
 def test_the_first_alone_writes_and_prints(runs):
     folder, _, (first, second) = runs["hosts"]
     assert "report.html" in first and "devices: 2, 2 processes of 1 cpu each" in first
@@ -100,6 +103,7 @@ def test_the_first_alone_writes_and_prints(runs):
     assert folder.page.exists() and not any(folder.path.glob("*.part"))
 
 
+@pytest.mark.long
 def test_where_a_run_trains_is_not_part_of_it(runs):
     """So that it goes on anywhere."""
     settings = runs["hosts"][0].read_settings()

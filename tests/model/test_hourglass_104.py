@@ -21,6 +21,7 @@ from centerkp.weights.coco_schema import coco_schema
 from centerkp.weights.start import load_weights
 from centerkp.weights.zoo_sources import Task, weight_sources
 
+pytestmark = pytest.mark.long
 ARCHIVE = "centernet_hg104_512x512_kpts_coco17_tpu-32.tar.gz"
 
 

@@ -27,10 +27,10 @@ def train(spec=HOURGLASS, **memory):
     return [losses], [keras.ops.convert_to_numpy(v) for v in model.variables]
 
 
-@pytest.fixture()
-def whole(monkeypatch):
+@pytest.fixture(scope="module")
+def whole():
     """By Keras's own way through the network, with all heads on whole maps."""
-    with monkeypatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(center_net, "draw_training_network", lambda *_: None)
         return train()
 
@@ -48,7 +48,9 @@ def test_same_step_at_few_cells(few, whole, monkeypatch):
 
 def test_separable_heads_stay_whole():
     """They are quick as they are: where all are, a training step computes the maps that the model gives."""
-    model = CenterNet(SCHEMA, MobileNet(), 32)
+    stages = ((3, 1, 8, 1, 1), (3, 2, 12, 3, 2), (3, 2, 16, 3, 2))
+    spec = MobileNet(stem_channels=8, stages=stages, taps=(1,), last_channels=0, pyramid_channels=(16, 8), head_channels=8)
+    model = CenterNet(SCHEMA, spec, 32)
     assert all(model.backbone.depthwise_filters(head) for head in WIDTHS)
     assert set(sparse_heads.draw_training_network(model, remat=False)(np.zeros((1, 32, 32, 3), "float32"))) == set(WIDTHS)
 

@@ -30,6 +30,7 @@ def demo(tmp_path_factory):
     return write_demo(tmp_path_factory.mktemp("data") / "demo", num_train=8, num_val=3, num_test=1, size=(96, 80))
 
 
+@pytest.mark.long
 def test_patience_ends_a_run_also_when_it_was_interrupted(make_settings, tmp_path, monkeypatch):
     """The second evaluation is the best; with one after it the run is interrupted, with two it ends, and stays ended."""
     scores, console = iter((0.1, 0.3, 0.2, None, 0.3)), Console(record=True, width=200)
@@ -100,6 +101,7 @@ def clock(monkeypatch):
     return clock
 
 
+@pytest.mark.long
 def test_timed_run_ends_normally_within_an_epoch(make_settings, tmp_path, clock):
     """A minute from the start of the command, six seconds of which were over before the training."""
     folder, console = RunFolder(tmp_path / "run"), Console(record=True, width=200)
@@ -185,6 +187,7 @@ def test_prolonged_for_epochs_or_a_time(make_settings, tmp_path):
             assert not run.has_ended() and float(model.optimizer.learning_rate) == pytest.approx(0.01 * 1e-3)
 
 
+@pytest.mark.long
 def test_interrupted_timed_run_has_what_was_left(make_settings, tmp_path, clock, capsys):
     """By signals in its first evaluation, between two steps, and in its last evaluation; a night passes after each."""
     folder = RunFolder(tmp_path / "run")

@@ -109,6 +109,7 @@ def test_frozen_then_unfrozen_and_interrupted(demo, trained, tmp_path, monkeypat
             assert ours[name] == pytest.approx(theirs[name], rel=2e-3), (ours["epoch"], name)
 
 
+@pytest.mark.long
 def test_from_drawn_interrupted_and_resumed(demo, tmp_path, monkeypatch, capsys):
     """The light network by its defaults: filters and statistics of the trunk stay as packaged, its 1x1 convolutions train."""
     from centerkp.weights.imagenet import read_imagenet

@@ -68,6 +68,7 @@ def usual_signals():
         signal.signal(number, handler)
 
 
+@pytest.mark.long
 def test_signal_in_an_epoch_loses_no_step(demo, whole, tmp_path, monkeypatch, capsys):
     """Between two steps, behind the last, and while an epoch is evaluated: saved there, gone on from there, and in the end the
     run that was never interrupted."""

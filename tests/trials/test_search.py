@@ -52,6 +52,7 @@ def run(settings, trials, **options):
     ), console.export_text()
 
 
+@pytest.mark.long
 def test_the_best_is_found_and_laggards_are_ended(settings, trained):
     result, text = run(settings, 25)
     assert len(trained) == 25 and len({own.run for own, _ in trained}) == 25

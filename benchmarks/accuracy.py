@@ -6,7 +6,8 @@
 A set is a folder with train.json and test.json. Each run is `python train.py --coco train.json --val test.json --time T` and
 the flags of the variant, in a process of its own, with nothing else to be done on the machine: minutes are those of the clock,
 start and evaluation with them. A variant is worth keeping when its mean over the sets is better by more than the seeds differ,
-and no set loses. Writes `benchmarks/ACCURACY.md` from all results in `runs/accuracy/results.json`, and repeats none of them.
+and no set loses. Writes `benchmarks/ACCURACY.md` from all results in `runs/accuracy/results.json`, which may be of several
+processors, and repeats none that this one has given.
 """
 
 import argparse
@@ -28,7 +29,7 @@ from centerkp.writing import write_json
 
 ROOT = Path(__file__).parent.parent
 RUNS, PAGE = Path("runs/accuracy"), Path(__file__).with_name("ACCURACY.md")
-CASE = ("set", "time", "variant")
+CASE = ("processor", "set", "time", "variant")
 SCORES = ("box_ap", "box_ap50", "keypoint_ap", "pck")
 
 
@@ -40,8 +41,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--variant", action="append", help='"NAME=FLAGS"; may be repeated, the defaults if left out')
     options = parser.parse_args(arguments)
     variants = [v.partition("=")[::2] for v in options.variant or ["defaults="]]
+    processor = f"{len(os.sched_getaffinity(0))} cores of an {processor_text()}"
     for seed, folder, length, (name, flags) in product(options.seeds, options.sets, options.times, variants):
-        _measure(folder, shlex.split(flags), {"set": folder.name, "time": length, "variant": name, "seed": seed})
+        case = {"processor": processor, "set": folder.name, "time": length, "variant": name, "seed": seed}
+        _measure(folder, shlex.split(flags), case)
     return 0
 
 
@@ -51,14 +54,13 @@ def _measure(folder: Path, flags: list[str], case: dict) -> None:
     results = json.loads(path.read_text()) if path.exists() else []
     if any(case.items() <= one.items() for one in results):
         return
-    run = RUNS / "_".join(str(value).replace(" ", "-") for value in case.values())
+    run = RUNS / "_".join(str(case[name]).replace(" ", "-") for name in ("set", "time", "variant", "seed"))
     shutil.rmtree(run, ignore_errors=True)  # of a measurement that was broken off
     command = [sys.executable, ROOT / "train.py", "--coco", folder / "train.json", "--val", folder / "test.json"]
     began = time.monotonic()
     subprocess.run([*command, "--time", case["time"], "--seed", str(case["seed"]), "--run", run, *flags], check=True)
     minutes = round((time.monotonic() - began) / 60, 2)
-    processor = f"{len(os.sched_getaffinity(0))} cores of an {processor_text()}"
-    results.append(case | {"processor": processor, "minutes": minutes} | _read_scores(run))
+    results.append(case | {"minutes": minutes} | _read_scores(run))
     write_json(path, results, indent=1)
     PAGE.write_text(_format(results), encoding="utf-8")
 
@@ -79,8 +81,7 @@ def _read_scores(run: Path) -> dict:
 def _format(results: list[dict]) -> str:
     intro = (
         "Written by `python benchmarks/accuracy.py`: the mean over the seeds, and the range. Keypoint AP at a sigma of 0.05; "
-        "scores of the best epoch on the test images of each set, which chose that epoch. On "
-        f"{' and '.join(sorted({one['processor'] for one in results}))}."
+        "scores of the best epoch on the test images of each set, which chose that epoch."
     )
     lines, classes = [], []
     for case, group in groupby(sorted(results, key=_order), key=_order):

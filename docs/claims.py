@@ -74,13 +74,16 @@ def pick(rows: Sequence[Row], columns: dict[str, str]) -> str:
 
 def by_clock() -> str:
     """Accuracy of the defaults by minutes."""
-    rows = [row | {"set": row["set"].replace("_", " "), "time": row["time"].replace("m", " minutes")} for row in _defaults()]
-    names = {"set": "set", "time": "time", "seeds": "seeds", "box AP": "box AP", "AP50": "AP50", "keypoint AP": "keypoint AP"}
-    return pick(rows, names)
-
-
-def _defaults() -> list[Row]:
-    return find_rows("ACCURACY", variant="defaults")
+    rows = [
+        {
+            "processor": row["processor"].split(";")[0] + (", bfloat16" if "bf16" in row["processor"] else ""),
+            "set": row["set"].replace("_", " "),
+            "time": row["time"].replace("m", " minutes"),
+        }
+        | {name: row[name] for name in ("seeds", "box AP", "AP50", "keypoint AP")}
+        for row in find_rows("ACCURACY", variant="defaults")
+    ]
+    return pick(rows, {name: name for name in rows[0]})
 
 
 def by_steps() -> str:

@@ -87,22 +87,20 @@ class Sampler:
             x, y, width, height = window = draw_window(record, self.tiling, self.size, chance)
             image, record = image[y : y + height, x : x + width], crop_record(record, window)
         keypoints, visibility = record.keypoints_xy.astype(np.float64), record.visibility
-        contained = (visibility > 0) & _in_boxes(keypoints, record.boxes_xyxy)
         if self.augmentation is None:
             image, affine, valid_size = letterbox_image(image, self.size)
-            boxes = _move_boxes(affine, record.boxes_xyxy)
+            boxes = _move_boxes(affine, record)
             keypoints = geometry.apply_to_points(affine, keypoints)
             min_visible = -1.0
         else:
             image, boxes, keypoints, swaps = self._augment(image, record, keypoints, rng)
             if swaps:
                 order = self.schema.flip_permutation
-                keypoints, visibility, contained = keypoints[:, order], visibility[:, order], contained[:, order]
+                keypoints, visibility = keypoints[:, order], visibility[:, order]
             valid_size, min_visible = self.size, self.augmentation.min_visible_area
         visibility = np.where(_in_canvas(keypoints, self.size), visibility, 0)
         # A point on the far border, as boxes and points of whole-image objects are, belongs to the last cell.
         keypoints = np.minimum(keypoints, np.subtract(self.size, 1e-3))
-        boxes = _extend_boxes(boxes, keypoints, contained & (visibility > 0))
         clipped = geometry.clip_boxes(boxes, *self.size)
         areas = geometry.box_areas(clipped)
         share = areas / np.maximum(geometry.box_areas(boxes), 1e-9)
@@ -123,7 +121,7 @@ class Sampler:
         """The sample's moved image, boxes and keypoints, and whether left and right keypoints must swap."""
         affine, flipped = draw_affine(self.augmentation, record.width, record.height, self.size, rng, self.schema.can_flip)
         image = cv2.warpAffine(image, affine, self.size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-        boxes = _move_boxes(affine, record.boxes_xyxy)
+        boxes = _move_boxes(affine, record)
         keypoints = geometry.apply_to_points(affine, keypoints)
         corners = boxes[:, [[0, 1], [2, 1], [2, 3], [0, 3]]]
         points = np.concatenate([corners.reshape(-1, 2), keypoints.reshape(-1, 2)])
@@ -161,31 +159,27 @@ class Sampler:
         return padded
 
 
-def _in_boxes(points_xy: np.ndarray, boxes_xyxy: np.ndarray) -> np.ndarray:
-    """(N, K) bool: a record's keypoints inside their object's box, before the sample is moved."""
-    low, high = boxes_xyxy[:, None, :2], boxes_xyxy[:, None, 2:]
-    return np.all((points_xy >= low) & (points_xy <= high), axis=-1)
-
-
 def _in_canvas(points_xy: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """(N, K) bool: keypoints on the sample's canvas."""
     return np.all((points_xy >= 0) & (points_xy <= size), axis=-1)
 
 
-def _move_boxes(affine: np.ndarray, boxes_xyxy: np.ndarray) -> np.ndarray:
-    """A sample's boxes (N, 4) after the affine: upright around the moved ellipse that each box encloses.
+def _move_boxes(affine: np.ndarray, record: Record) -> np.ndarray:
+    """A sample's boxes (N, 4) after the affine: upright around what its objects are taken to be there.
 
-    Without a turn this is the moved box itself. With one, a box around the moved corners would grow (by 41 % for a square
-    at 45 degrees) around corners where objects seldom reach, and teach boxes that are too large.
+    That is the hull of an object's labelled keypoints in its box and of the box's middle, with an ellipse around each place
+    that reaches to every side as far as the box does beyond the hull; without keypoints, the ellipse that the box encloses.
+    Without a turn this is the moved box itself. With one, a box around the moved corners would grow (by 41 % for a square at
+    45 degrees) around corners where objects seldom reach; and whether one that is long and lies aslant gets wider or narrower,
+    its keypoints alone tell.
     """
-    boxes = np.asarray(boxes_xyxy, np.float64)
-    centers = geometry.apply_to_points(affine, (boxes[:, :2] + boxes[:, 2:]) / 2)
-    halves = np.sqrt(((boxes[:, 2:] - boxes[:, :2]) / 2) ** 2 @ (affine[:, :2] ** 2).T)
-    return np.concatenate([centers - halves, centers + halves], axis=1)
-
-
-def _extend_boxes(boxes_xyxy: np.ndarray, keypoints_xy: np.ndarray, contained: np.ndarray) -> np.ndarray:
-    """A sample's boxes (N, 4), extended to hold the labelled keypoints (N, K) that they held before the affine."""
-    spans = geometry.span_points(keypoints_xy, contained)
-    low, high = np.minimum(boxes_xyxy[:, :2], spans[:, :2]), np.maximum(boxes_xyxy[:, 2:], spans[:, 2:])
-    return np.concatenate([low, high], axis=1)
+    boxes, points = record.boxes_xyxy.astype(np.float64), record.keypoints_xy.astype(np.float64)
+    low, high = boxes[:, :2], boxes[:, 2:]
+    inside = np.all((points >= low[:, None]) & (points <= high[:, None]), axis=-1)
+    held = np.pad((record.visibility > 0) & inside, ((0, 0), (0, 1)), constant_values=True)
+    points = np.concatenate([points, ((low + high) / 2)[:, None]], axis=1)
+    span, moved = (geometry.span_points(xy, held) for xy in (points, geometry.apply_to_points(affine, points)))
+    before, behind = (span[:, :2] - low) ** 2, (high - span[:, 2:]) ** 2
+    along, against = (np.square(sign(affine[:, :2], 0)).T for sign in (np.maximum, np.minimum))
+    reach = np.sqrt(np.concatenate([before @ along + behind @ against, behind @ along + before @ against], axis=1))
+    return moved + reach * [-1, -1, 1, 1]

@@ -15,6 +15,7 @@ from centerkp.settings.training import TrainSettings
 from centerkp.wording import count_of
 
 TURNS = 6  # of the types whose convolutions are timed
+LONG_ENOUGH = 0.01  # seconds, many times those that a call itself takes
 
 
 def choose_devices(settings: TrainSettings, local: Sequence[Any], count: int) -> tuple[int, str]:
@@ -96,9 +97,21 @@ def measure_convolutions(*dtypes: str) -> list[float]:
     """Seconds of a 3x3 convolution as the heads have them, and of its gradient, in each of these types.
 
     Processors without instructions for bfloat16 may take as long as in float32 for the one, and 25 times as long for the other.
-    The fastest of a few, which take turns: what else the machine does for a moment slows all types, not the one being timed.
+    Devices that are through with four images sooner than Python with the call are given more.
     """
-    drawn = [np.random.default_rng(0).random(shape, np.float32) for shape in ((4, 80, 80, 48), (3, 3, 48, 48))]
+    for images in (4, 32, 256):
+        seconds = _time_convolutions(images, dtypes)
+        if seconds[0] >= LONG_ENOUGH:
+            break
+    return seconds
+
+
+def _time_convolutions(images: int, dtypes: Sequence[str]) -> list[float]:
+    """The measurement for so many images at once: the fastest of a few turns of all types.
+
+    What else the machine does for a moment slows all types, not the one being timed.
+    """
+    drawn = [np.random.default_rng(0).random(shape, np.float32) for shape in ((images, 80, 80, 48), (3, 3, 48, 48))]
     maps_and_kernels = [[ops.cast(one, dtype) for one in drawn] for dtype in dtypes]
 
     def convolve(maps: Tensor, kernel: Tensor) -> float:

@@ -1,5 +1,6 @@
 """Test-time augmentation: the model looks at every image mirrored as well, and at several sizes, and the answers become one."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -48,7 +49,7 @@ class AugmentedDetector:
     Args:
         model: a `CenterNet`; an exported artefact does not give out its maps.
         flip: mirrors.
-        scales: of the model's input size, each rounded to a size the network can halve; the same size counts once.
+        scales: of the model's input size, each rounded so that the network can halve its longer side; the same counts once.
 
     Raises:
         ValueError: the model is no `CenterNet`, there is no scale, or `flip` for a class whose keypoint names look sided
@@ -70,14 +71,16 @@ class AugmentedDetector:
                 "known which swap sides, expected flip pairs for them; train with flip_pairs in the JSON or --flip-pairs, or "
                 "leave flip out."
             )
-        width, height = model.image_size
-        sizes = sorted({(_round_side(width * s, model.multiple), _round_side(height * s, model.multiple)) for s in scales})
-        if not sizes or min(scales) <= 0:
+        longest = max(model.image_size)
+        sides = sorted({_round_side(longest * scale, model.multiple) for scale in scales})
+        if not sides or min(scales) <= 0:
             raise ValueError(f"Test-time augmentation: found scales {list(scales)}, expected at least one above 0.")
         self.schema, self.thresholds, self.levels = model.schema, model.thresholds, model.levels
         self.tiling = model.tiling
-        self.image_size = sizes[-1]  # images are fitted to the largest, and made smaller from there
-        self._passes = [_Pass(model, self.image_size, size, flip) for size in sizes]
+        # Images are fitted to the largest, which has the model's shape, and made smaller from there.
+        width, height = (side * sides[-1] // longest for side in model.image_size)
+        self.image_size = width, height
+        self._passes = [_Pass(model, self.image_size, side / sides[-1], flip) for side in sides]
         self.max_objects = model.decode_options.max_objects
 
     def predict_on_batch(self, x: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -90,31 +93,32 @@ class AugmentedDetector:
 
 
 class _Pass(keras.Model):
-    """The model at one size, with or without the mirror image, as one graph from canvases to objects."""
+    """The model at one size, with or without the mirror image, as one graph from canvases to objects.
 
-    def __init__(self, model: CenterNet, canvas: tuple[int, int], size: tuple[int, int], flip: bool):
+    The canvas gets smaller by the same factor along both axes, and black follows up to sides that the network can halve.
+    """
+
+    def __init__(self, model: CenterNet, canvas: tuple[int, int], factor: float, flip: bool):
+        size = [math.ceil(round(side * factor, 3) / model.multiple) * model.multiple for side in canvas]
         super().__init__(name=f"pass_{size[0]}x{size[1]}", dtype="float32")
-        self.model, self.flip = model, flip
-        self.factor = [new / old for new, old in zip(size, canvas, strict=True)]
+        self.model, self.flip, self.factor = model, flip, factor
+        self.is_whole = size == [*canvas]
         # Both axes of the reference's resizing (see `letterbox_image`) as products with a matrix.
-        self.columns, self.rows = (_resampling_weights(old, new) for old, new in zip(canvas, size, strict=True))
+        self.columns, self.rows = (_resampling_weights(old, new, factor) for old, new in zip(canvas, size, strict=True))
 
     def call(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Objects of one pass of test-time augmentation, in pixels of the largest canvas."""
         image = ops.cast(inputs["image"], "float32")
-        if self.factor != [1.0, 1.0]:
+        if not self.is_whole:
             image = ops.einsum("yi,bijc,xj->byxc", self.rows, image, self.columns)
         if self.flip:
             maps = self.model(ops.concatenate([image, ops.flip(image, axis=2)]), training=False)[-1]
             maps = average_mirrored(maps, self.model.schema.flip_permutation)
         else:
             maps = self.model(image, training=False)[-1]
-        found = self.model.decode(maps, inputs["valid_size"] * np.asarray(self.factor, "float32"))
-        back = np.asarray([1 / f for f in self.factor], "float32")
-        found["boxes"] = found["boxes"] * np.tile(back, 2)
-        if "keypoints" in found:
-            found["keypoints"] = found["keypoints"] * back
-            found["keypoint_deviations"] = found["keypoint_deviations"] * back.mean()
+        found = self.model.decode(maps, inputs["valid_size"] * self.factor)
+        for name in found.keys() & {"boxes", "keypoints", "keypoint_deviations"}:
+            found[name] = found[name] / self.factor
         return found
 
 
@@ -123,13 +127,17 @@ def _round_side(side: float, multiple: int) -> int:
     return max(round(side / multiple), 1) * multiple
 
 
-def _resampling_weights(old: int, new: int) -> np.ndarray:
-    """Resizes along one axis for a pass: (new, old) weights, sample i lies at i * old / new, between two neighbours."""
-    place = np.minimum(np.arange(new) * (old / new), old - 1)
-    low = np.floor(place).astype(int)
+def _resampling_weights(old: int, new: int, factor: float) -> np.ndarray:
+    """Resizes along one axis for a pass: (new, old) weights, sample i lies at i / factor, between two neighbours.
+
+    Samples beyond the last pixel have none, and are black.
+    """
+    place = np.arange(new) / factor
+    place = np.minimum(place[place < old - 1e-6], old - 1)
+    low, inside = np.floor(place).astype(int), np.arange(len(place))
     weights = np.zeros((new, old), np.float32)
-    weights[np.arange(new), low] = 1 - (place - low)
-    weights[np.arange(new), np.minimum(low + 1, old - 1)] += place - low
+    weights[inside, low] = 1 - (place - low)
+    weights[inside, np.minimum(low + 1, old - 1)] += place - low
     return weights
 
 

@@ -1,5 +1,6 @@
 """What a run's settings are where the user says nothing and the backbone or its weights decide."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ STARTS = dict.fromkeys(COCO_ARCHIVES, "coco") | {"efficientnet_lite0_fpn": "draw
 RATES = {"none": 1e-3, "imagenet": 1e-3, "drawn": 1e-3, "trained": 2.5e-4}
 STARTING_WORDS = ("auto", "coco", *(word for word in RATES if word != "trained"))  # what --weights takes besides paths
 VECTOR_RATE = 8.0
-CLEARLY = 0.8
+CLEARLY, LEAST_SHARE = 0.9, 0.5
 # At the zoo's 0.1 the vectors of an object that is mirrored at random stay at their mean, which is nothing, until the network
 # knows which way it faces, and it has little reason to find out; and boxes get exact three times as slowly.
 LIGHT_LOSSES = "box_size=0.3,keypoint_regression=0.4"
@@ -38,21 +39,25 @@ def find_defaults(backbone: str, weights: str, *, timed: bool) -> dict[str, Any]
     }
 
 
-def choose_image_size(backbone: str, multiple: int, sizes: Sequence[tuple[int, int]]) -> tuple[int | str, str]:
+def choose_image_size(
+    backbone: str, multiple: int, sizes: Sequence[tuple[int, int]], rotation: float = 0.0
+) -> tuple[int | str, str]:
     """The network's input where nobody gives it, as the setting has it, and a line that says why.
 
     A square leaves two fifths of every step to the black beside pictures of 16:9.
 
     Args:
         sizes: (width, height) of the images, upright; none where tiles of them are seen, which are square.
+        rotation: the largest random turn in degrees; turned upright, a wide picture wants a square.
     """
     side = 320 if backbone == "efficientnet_lite0_fpn" else 512
     if not sizes:
         return side, f"image size: {side}, square as tiles are (--image-size decides otherwise)"
-    width, height = fit_canvas(sizes, side, multiple)
+    turned = math.sin(math.radians(min(abs(rotation), 90)))
+    width, height = fit_canvas(sizes, side, multiple, max(turned, LEAST_SHARE))
     size = name_canvas(width, height)
     if width == height:
-        return size, f"image size: {size}, by default, because no narrower one suits the shapes of the images"
+        return size, f"image size: {size}, by default, because no narrower one suits the shapes of the images and their turns"
     shape = "wider than high" if width > height else "higher than wide"
     work = f"{width * height / side**2:.0%} of the work of {side}x{side}"
     return size, f"image size: {size}, because the images are {shape}: {work} (--image-size {side} suits any shape)"
@@ -66,4 +71,4 @@ def describe_misfit(size: int | str, sizes: Sequence[tuple[int, int]]) -> list[s
     if share >= CLEARLY:
         return []
     what = f"half of the images have there {share:.0%} of the size that they have at {max(canvas)}x{max(canvas)}, or less"
-    return [f"image size: {size}, as given, though it does not have the images' shape: {what}"]
+    return [f"{size} was given and does not have the images' shape: {what}"]

@@ -11,6 +11,7 @@ from centerkp.distribution.devices import find_accelerator, measure_convolutions
 from centerkp.heads import choose_max_objects, require_max_objects
 from centerkp.labels.box_margins import measure_box_margins
 from centerkp.labels.records import Record
+from centerkp.model.backbone import check_image_size
 from centerkp.model.backbones import find_backbone, name_backbone
 from centerkp.model.center_net import load_model
 from centerkp.schema import Schema
@@ -40,6 +41,8 @@ def choose(settings: TrainSettings, devices: int = 1) -> tuple[TrainSettings, li
     if settings.backbone == "auto":
         settings, line = _choose_backbone(settings, devices)
         lines.append(f"backbone: {line}")
+    if settings.image_size is not None:
+        check_image_size(read_canvas(settings.image_size), find_backbone(settings.backbone).multiple)  # before data are read
     if settings.precision == "auto":
         settings, line = _choose_precision(settings)
         lines.append(f"precision: {line}")
@@ -51,7 +54,7 @@ def choose_canvas(settings: TrainSettings, records: Sequence[Record]) -> tuple[T
     shapes = [] if settings.tile else [(record.width, record.height) for record in records]
     if settings.image_size is not None:
         return settings, describe_misfit(settings.image_size, shapes)
-    chosen, line = choose_image_size(settings.backbone, find_backbone(settings.backbone).multiple, shapes)
+    chosen, line = choose_image_size(settings.backbone, find_backbone(settings.backbone).multiple, shapes, settings.rotation)
     return replace(settings, image_size=chosen), [line]
 
 

@@ -47,9 +47,10 @@ class Forecast(keras.callbacks.Callback):
             return
         left = step * (self.steps - self.done)
         size, multiple = self.model.image_size, self.model.multiple
-        smaller = [side * 3 // 4 // multiple * multiple for side in size]
+        longer = max(size) * 3 // 4 // multiple * multiple
+        smaller = [math.ceil(longer * side / max(size) / multiple) * multiple for side in size]  # of the same shape, or wider
         line = f"{step:.2g} s a step: {format_duration(left)} to go, evaluations not counted"
-        if left > SHORT and all(smaller):
+        if left > SHORT and 0 < math.prod(smaller) < math.prod(size):
             share = math.prod(smaller) / math.prod(size)
             line += f"; --image-size {name_canvas(*smaller)} would take {share:.0%} of it, fewer --epochs in proportion"
         self.console.print(line)

@@ -22,8 +22,6 @@ from centerkp.inference.model_loading import make_room
 from centerkp.inference.scores import choose_least_scores
 from centerkp.labels.counts import require_labels
 from centerkp.labels.records import Record
-from centerkp.model.backbone import check_image_size
-from centerkp.model.backbones import find_backbone
 from centerkp.model.center_net import CenterNet, load_model
 from centerkp.model.cost import describe_cost, measure_reach
 from centerkp.report.run_report import RunReport
@@ -233,8 +231,6 @@ def _read_and_check(
     settings: TrainSettings, kept: KeptImages | None, console: Console, report: RunReport
 ) -> tuple[TrainSettings, Schema, list[Record], list[Record]]:
     """A run's settings with its epochs chosen, schema, training and validation records: shown and checked before any step."""
-    if settings.image_size is not None:
-        check_image_size(read_canvas(settings.image_size), find_backbone(settings.backbone).multiple)
     schema, train_records, val_records, notes = read_records(settings, kept)
     levels = train_records[0].levels
     settings = replace(settings, stretch=str(levels) if levels else None)

@@ -64,10 +64,9 @@ def _read_range(text: str, settings: TrainSettings) -> Range:
         kind = str  # such as 320x192 among numbers of pixels
     try:
         read: tuple[Any, ...] = tuple(_BOOLS[part.strip().lower()] if kind is bool else kind(part.strip()) for part in parts)
-        for value in read:
-            replace(settings, **{name: value})
+        taken = tuple(getattr(replace(settings, **{name: value}), name) for value in read)
         if ".." not in values:
-            return Range(name, read)
+            return Range(name, taken)  # as the settings have them: "320" beside "320x192" is a number there
         low, high = read
         if kind in (int, float) and low < high:
             return Range(name, (), low, high)

@@ -134,10 +134,12 @@ def test_merge_without_keypoints():
 def test_resizing_is_the_letterbox_one():
     image = np.random.default_rng(0).integers(0, 256, (40, 56, 3)).astype(np.uint8)
     expected, _, _ = letterbox_image(image, (28, 20))
-    found = np.einsum("yi,ijc,xj->yxc", _resampling_weights(40, 20), image.astype(float), _resampling_weights(56, 28))
+    found = np.einsum("yi,ijc,xj->yxc", _resampling_weights(40, 20, 0.5), image.astype(float), _resampling_weights(56, 28, 0.5))
     np.testing.assert_allclose(found, expected, atol=0.51)  # rounding
     expected, _, _ = letterbox_image(image, (98, 70))
-    found = np.einsum("yi,ijc,xj->yxc", _resampling_weights(40, 70), image.astype(float), _resampling_weights(56, 98))
+    found = np.einsum(
+        "yi,ijc,xj->yxc", _resampling_weights(40, 70, 1.75), image.astype(float), _resampling_weights(56, 98, 1.75)
+    )
     np.testing.assert_allclose(found, expected, atol=2.6)  # OpenCV counts in 1/32 pixel
 
 
@@ -171,6 +173,18 @@ def test_flip_and_scale_in_detect(model):
     assert len(boxes) <= 100 and boxes.min() >= 0 and boxes[:, 2].max() <= 64.001 and boxes[:, 3].max() <= 48.001
     assert [d.score for d in result] == sorted((d.score for d in result), reverse=True)
     assert next(d for d in result if d.class_name == "fish").keypoint_deviations.shape == (3,)
+
+
+@pytest.mark.parametrize("size", [(64, 48), (48, 64), (64, 40), (64, 64)])
+def test_no_pass_stretches_the_picture(size):
+    """Whatever sides the network can halve: both axes get smaller alike, and one pass is the model's own size."""
+    model = build_model(SCHEMA, backbone=Hourglass(2, (4, 4), (1, 1), stacks=1, head_channels=4), image_size=size)
+    augmented = AugmentedDetector(model, scales=read_augmentations("scale")["scales"])
+    for one in augmented._passes:
+        sides = [weights.any(axis=1).sum() for weights in (one.columns, one.rows)]
+        assert sides == pytest.approx([one.factor * side for side in augmented.image_size], abs=1)
+        assert all(len(weights) % model.multiple == 0 for weights in (one.columns, one.rows))
+    assert size in [(len(one.columns), len(one.rows)) for one in augmented._passes]
 
 
 def test_scales_agree_on_where_things_are(model):

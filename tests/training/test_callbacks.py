@@ -36,10 +36,11 @@ def test_forecast(monkeypatch):
         "proportion\n"
     )
     assert "--image-size 384 would take 56%" in forecast(monkeypatch, 0.9, 512, 128)
-    assert "--image-size 224x128 would take 47%" in forecast(monkeypatch, 0.9, (320, 192), 32)
+    assert "--image-size 224x160 would take 58%" in forecast(monkeypatch, 0.9, (320, 192), 32)
+    assert "--image-size 384x256 would take 75%" in forecast(monkeypatch, 0.9, (512, 256), 128)
 
 
-@pytest.mark.parametrize(("seconds", "size", "multiple"), [(0.05, 320, 32), (0.9, 128, 128)])
+@pytest.mark.parametrize(("seconds", "size", "multiple"), [(0.05, 320, 32), (0.9, 128, 128), (0.9, (256, 128), 256)])
 def test_no_smaller_size_is_proposed_for_short_runs_and_where_there_is_none(monkeypatch, seconds, size, multiple):
     assert forecast(monkeypatch, seconds, size, multiple).endswith("evaluations not counted\n")
 

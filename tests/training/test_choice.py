@@ -116,12 +116,24 @@ def test_the_input_has_the_shape_of_nearly_all_images(backbone, shapes, expected
     assert tiled.image_size in (320, 512) and "square as tiles are" in line
 
 
+def test_pictures_that_are_turned_upright_want_a_square():
+    records = [SimpleNamespace(width=1280, height=720)] * 3
+    for turn, expected in ((15, "320x192"), (45, "320x256"), (180, 320)):
+        assert choose_canvas(TrainSettings(backbone=LIGHT[0], rotation=turn), records)[0].image_size == expected
+
+
+def test_a_size_that_the_network_cannot_halve_is_told_before_anything_is_read(machine):
+    machine()
+    with pytest.raises(ValueError, match="image_size, height: found 200, expected a multiple of 32"):
+        choose(TrainSettings(backbone=LIGHT[0], image_size="320x200"))
+
+
 def test_a_given_size_that_does_not_suit_the_images_is_said():
     records = [SimpleNamespace(width=1080, height=1920)] * 3
     settings, (line,) = choose_canvas(TrainSettings(image_size="320x192"), records)
     assert settings.image_size == "320x192"
     assert line == (
-        "image size: 320x192, as given, though it does not have the images' shape: half of the images have there 60% of the "
+        "320x192 was given and does not have the images' shape: half of the images have there 60% of the "
         "size that they have at 320x320, or less"
     )
     for suited in ("192x320", 320, "224x320"):
@@ -197,6 +209,20 @@ def test_a_gradient_that_is_slow_in_bfloat16_decides(monkeypatch):
     monkeypatch.setattr(devices.ops, "conv", take({"float32": 0.017, "bfloat16": 0.012}))
     monkeypatch.setattr(devices.ops, "conv_transpose", take({"float32": 0.009, "bfloat16": 0.257}))
     assert choose(TrainSettings(backbone="hourglass_10"))[0].precision == "float32"
+
+
+def test_what_a_call_costs_decides_nothing(monkeypatch):
+    """As on accelerators, whose convolution of four images is over long before Python has asked for it."""
+    clock, rates = [0.0], {"float32": 2e-5, "bfloat16": 2e-6}
+
+    def convolve(maps, kernel, padding):
+        clock[0] += 1e-3 + len(maps) * rates[keras.backend.standardize_dtype(maps.dtype)]
+        return np.zeros((1, 1, 1, 1))
+
+    monkeypatch.setattr(devices.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(devices.ops, "conv", convolve)
+    monkeypatch.setattr(devices.ops, "conv_transpose", convolve)
+    assert choose(TrainSettings(backbone="hourglass_10"))[0].precision == "mixed_bfloat16"
 
 
 def test_a_busy_moment_decides_nothing(monkeypatch):

@@ -20,7 +20,9 @@ def test_ranges_as_they_are_written():
     assert [one.name for one in read_ranges(DEFAULT, SETTINGS)][0] == "learning_rate"
     assert read_ranges(["epochs=3,5"], SETTINGS) == (Range("epochs", (3, 5)),)
     assert read_ranges(["image_size=256,320"], SETTINGS) == (Range("image_size", (256, 320)),)
-    assert read_ranges(["image_size=256x192,320"], SETTINGS) == (Range("image_size", ("256x192", "320")),)
+    assert read_ranges(["image_size=256x192,320"], SETTINGS) == (Range("image_size", ("256x192", 320)),)
+    # As a trial's settings have them, by which an interrupted one is asked for again.
+    assert read_ranges(["eval_every=5,10m"], SETTINGS) == (Range("eval_every", (5, "10m")),)
 
 
 @pytest.mark.parametrize(

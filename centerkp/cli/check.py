@@ -72,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
         images_dir=options.images,
         val=options.val,
         val_images_dir=options.val_images,
-        image_size=max(options.image_size),
+        image_size=options.image_size,
         open_images=not options.no_images,
         stretch=options.stretch,
         point_box=options.point_box,

@@ -12,7 +12,7 @@ from centerkp.doctor.mend import Mending
 from centerkp.doctor.misread import COCO, Judgement, check_meaning, judge_meaning, write_as_coco
 from centerkp.doctor.reader import Reading, judge_sides, read_with_findings
 from centerkp.doctor.settled_labels import Frames, Labels, settle_labels
-from centerkp.doctor.statistics import Statistics, check_rare_classes, check_statistics, measure_labels
+from centerkp.doctor.statistics import Canvas, Statistics, check_rare_classes, check_statistics, measure_labels
 from centerkp.doctor.structure import check_categories, check_negatives, check_objects, check_structure
 from centerkp.doctor.twins import check_neighbours, check_twins
 from centerkp.doctor.write_back import mend_labels, name_images
@@ -61,7 +61,7 @@ def check_dataset(
     images_dir: Paths | None = None,
     val: Paths | None = None,
     val_images_dir: Paths | None = None,
-    image_size: int = 512,
+    image_size: int | Canvas = 512,
     open_images: bool = True,
     stretch: str | None = None,
     is_split: bool = True,
@@ -73,7 +73,7 @@ def check_dataset(
     Args:
         path, images_dir: as in `labels.coco.read_coco`; of several files each must be one that it takes.
         val: a COCO JSON for validation, or several, examined too and compared with the other; `val_images_dir` as `images_dir`.
-        image_size: side of the square network input, for the sizes of objects.
+        image_size: of the network's input, its side or (width, height), for the sizes of objects.
         open_images: decode every image once; when False the image files are not even looked for.
         stretch: as in `labels.coco.read_coco`; a validation set is read as the training set is.
         is_split: without `val`, training keeps images of the file back to validate on.
@@ -84,7 +84,8 @@ def check_dataset(
     """
     with uncollected():
         folders = images_dir, val, val_images_dir or (images_dir if len(list_paths(images_dir)) < 2 else None)
-        return _check_train_and_val(path, *folders, image_size, open_images, stretch, is_split, point_box)
+        canvas = (image_size, image_size) if isinstance(image_size, int) else image_size
+        return _check_train_and_val(path, *folders, canvas, open_images, stretch, is_split, point_box)
 
 
 def _check_train_and_val(
@@ -92,7 +93,7 @@ def _check_train_and_val(
     images_dir: Paths | None,
     val: Paths | None,
     val_images_dir: Paths | None,
-    image_size: int,
+    image_size: Canvas,
     open_images: bool,
     stretch: str | None,
     is_split: bool,
@@ -121,7 +122,7 @@ _FOR_BOTH = ("unusable", "mendable", "suspicious")  # advice about validation da
 def check_one(
     paths: Paths,
     images_dir: Paths | None,
-    image_size: int,
+    image_size: Canvas,
     open_images: bool,
     stretch: str | None = None,
     for_training: bool = True,

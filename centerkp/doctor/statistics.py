@@ -1,5 +1,6 @@
 """Numbers of a dataset: how much of what there is, how large objects are at the training size, and which size suits them."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,7 @@ WELL_CELLS = 4  # nearly all objects should be at least so large, and the keypoi
 SIZES = range(128, 1025, 128)
 SHARE = 0.01  # of objects that may be too small or share a cell
 STEP = 32  # of the sizes of tiles that are suggested
+Canvas = tuple[int, int]  # (width, height) of the network's input
 EDGES = (0, 8, 16, 32, 64, 128, 256, 512, 1024)  # of the histogram, in input pixels
 
 
@@ -28,9 +30,9 @@ class Statistics:
     """What the tables show; C classes, K flat keypoints, crowd regions counted apart.
 
     `objects`, `crowds`, `images` (C,); `occluded`, `visible` (K,); `histogram` (C, bins) objects by the square root of
-    their box's area in input pixels, between `EDGES`; `small` and `shared` are shares of all objects at `image_size`, the
-    longer side of the input; `suggested_input` is `suggested_size` in the images' shape, as `--image-size` takes it, "" without
-    any; `fullest` is how many objects and crowds the fullest image has.
+    their box's area in input pixels, between `EDGES`; `small` and `shared` are shares of all objects at `image_size`;
+    `suggested_size` is a longer side and `suggested_input` the same in the images' shape, where one can be
+    suggested; `fullest` is how many objects and crowds the fullest image has.
     """
 
     objects: np.ndarray
@@ -42,14 +44,14 @@ class Statistics:
     median_side: np.ndarray
     small: float
     shared: float
-    image_size: int
+    image_size: Canvas
     suggested_size: int | None
-    suggested_input: str
+    suggested_input: Canvas
     fullest: int
 
 
-def measure_labels(labels: Labels, image_size: int) -> Statistics:
-    """The statistics of a dataset: counts of labels, and their sizes at a square input of side `image_size`."""
+def measure_labels(labels: Labels, image_size: Canvas) -> Statistics:
+    """The statistics of a dataset: counts of labels, and their sizes in an input of `image_size` (width, height)."""
     count, usable = labels.schema.num_classes, labels.has_box
     single, crowd = usable & ~labels.is_crowd, usable & labels.is_crowd
     sides, classes = input_sides(labels, image_size), labels.class_ids
@@ -74,14 +76,15 @@ def measure_labels(labels: Labels, image_size: int) -> Statistics:
         shared=_share_of(shares_cell(labels, image_size), measured),
         image_size=image_size,
         suggested_size=suggested,
-        suggested_input=_shape_input(labels, suggested) if suggested else "",
+        suggested_input=_shape_input(labels, suggested) if suggested else image_size,
         fullest=int(np.bincount(labels.image_rows[usable]).max(initial=0)),
     )
 
 
 def check_statistics(labels: Labels, reading: Reading, statistics: Statistics) -> list[Finding]:
     """Findings from the statistics: objects too small for the grid, and the image size that would suit them."""
-    image_size, suggested, wanted = statistics.image_size, statistics.suggested_size, statistics.suggested_input
+    image_size, suggested = statistics.image_size, statistics.suggested_size
+    wanted = name_canvas(*statistics.suggested_input)
     boxes = _input_boxes(labels, image_size)
 
     def tell(title: str, mask: np.ndarray, remedy: str) -> list[Finding]:
@@ -89,18 +92,19 @@ def check_statistics(labels: Labels, reading: Reading, statistics: Statistics) -
 
         def sides(n: int) -> str:
             width, height = boxes[where[n], 2:] - boxes[where[n], :2]
-            return f"{width:.1f} x {height:.1f} pixels at {image_size}"
+            return f"{width:.1f} x {height:.1f} pixels at {name_canvas(*image_size)}"
 
         return make_object_finding(labels, reading, "advice", title, where, sides, noun="object", remedy=remedy)
 
     measured = int(statistics.objects.sum())
-    larger = suggested is not None and suggested > image_size
+    larger = suggested is not None and suggested > max(image_size)
     remedy = f"train with --image-size {wanted}" if larger else "no image size helps: the pictures hold no more; cut them up"
     if tile := suggest_tile(labels, image_size):
         remedy = f"the pictures are large: train with --tile {tile}, whose tiles of {tile} pixels fill the input"
     if not (larger or tile) and max(statistics.small, statistics.shared) <= SHARE:
         remedy = "few; look whether they are labelled on purpose"
-    small, of_all = is_small(labels, image_size), f"at {image_size}x{image_size} (of {count_of(measured, 'object')})"
+    at = "{}x{}".format(*image_size)
+    small, of_all = is_small(labels, image_size), f"at {at} (of {count_of(measured, 'object')})"
     findings = tell(f"smaller than {SMALL_CELLS} cells of {STRIDE} pixels {of_all}", small, remedy)
     title = f"share the cell of their center with another object {of_all}: one of them cannot be found"
     remedy = remedy if larger or tile else "objects in one place: check that none is labelled twice"
@@ -109,10 +113,10 @@ def check_statistics(labels: Labels, reading: Reading, statistics: Statistics) -
         room = choose_max_objects(statistics.fullest, labels.schema.num_keypoints)
         title = f"in the fullest image; training makes room for {room} (--max-objects decides otherwise)"
         findings.append(Finding("note", title, statistics.fullest, "object"))
-    if suggested is not None and suggested < image_size and not small.any():
-        share = (suggested / image_size) ** 2
+    if suggested is not None and suggested < max(image_size) and not small.any():
+        share = math.prod(statistics.suggested_input) / math.prod(image_size)
         remedy = f"--image-size {wanted} may do: {share:.0%} of the pixels a step; fine keypoints gain from the larger one"
-        title = f"large at {image_size}x{image_size}, and nearly all still {WELL_CELLS} cells or more at {suggested}"
+        title = f"large at {at}, and nearly all still {WELL_CELLS} cells or more at {suggested}"
         findings.append(Finding("note", title, measured, "object", remedy))
     return findings
 
@@ -130,23 +134,23 @@ def check_rare_classes(schema: Schema, statistics: Statistics) -> list[Finding]:
     return [Finding("advice", title, len(rare), "category", remedy, places)]
 
 
-def input_sides(labels: Labels, image_size: int) -> np.ndarray:
+def input_sides(labels: Labels, image_size: Canvas) -> np.ndarray:
     """(N,) how large objects are: the square root of each box's area in input pixels; NaN without box or image size."""
     boxes = _input_boxes(labels, image_size)
     return np.sqrt((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))
 
 
-def is_small(labels: Labels, image_size: int) -> np.ndarray:
+def is_small(labels: Labels, image_size: Canvas) -> np.ndarray:
     """Statistics, (N,) bool: objects too small at this image size, under `SMALL_CELLS` cells, crowd regions aside."""
     return ~labels.is_crowd & (np.nan_to_num(input_sides(labels, image_size), nan=np.inf) < SMALL_CELLS * STRIDE)
 
 
-def shares_cell(labels: Labels, image_size: int) -> np.ndarray:
+def shares_cell(labels: Labels, image_size: Canvas) -> np.ndarray:
     """Statistics, (N,) bool: objects whose center falls into another's grid cell at this image size."""
     boxes = _input_boxes(labels, image_size)
     known = np.isfinite(boxes).all(1) & ~labels.is_crowd & ~labels.is_repeated
     x, y = np.floor((boxes[known, :2] + boxes[known, 2:]) / 2 / STRIDE).astype(np.int64).T
-    side = image_size // STRIDE + 1
+    side = max(image_size) // STRIDE + 1
     # One number for each cell of each image: many times as fast as comparing rows.
     _, where, counts = np.unique((labels.image_rows[known] * side + y) * side + x, return_inverse=True, return_counts=True)
     shared = np.zeros(len(labels.rows), bool)
@@ -160,7 +164,7 @@ def suggest_size(labels: Labels) -> int | None:
     Well is: hardly an object under `SMALL_CELLS` or sharing its cell, 95 % of `WELL_CELLS` or more, and as much between
     neighbouring keypoints of half of the objects. Not larger than the pictures, which hold no more than they do.
     """
-    measured = np.isfinite(input_sides(labels, SIZES[0])) & ~labels.is_crowd
+    measured = np.isfinite(input_sides(labels, (SIZES[0], SIZES[0]))) & ~labels.is_crowd
     if not measured.any():
         return None
     native = float(np.percentile(labels.sizes[measured].max(1), 90))
@@ -168,33 +172,35 @@ def suggest_size(labels: Labels) -> int | None:
     gaps = keypoint_gaps(labels) / np.where(sides > 0, sides, np.nan)
     gap = float(np.median(gaps[np.isfinite(gaps)])) if np.isfinite(gaps).any() else np.inf
     for size in SIZES:
-        well = min(np.percentile(input_sides(labels, size)[measured], 5), gap * size) >= WELL_CELLS * STRIDE
-        trouble = max(_share_of(is_small(labels, size), measured), _share_of(shares_cell(labels, size), measured))
+        square = (size, size)
+        well = min(np.percentile(input_sides(labels, square)[measured], 5), gap * size) >= WELL_CELLS * STRIDE
+        trouble = max(_share_of(is_small(labels, square), measured), _share_of(shares_cell(labels, square), measured))
         if size >= native or (well and trouble <= SHARE):
             return size
     return SIZES[-1]
 
 
-def _shape_input(labels: Labels, side: int) -> str:
+def _shape_input(labels: Labels, side: int) -> Canvas:
     """The input of this longer side that has the shape of the labelled images; every backbone takes it."""
     _, first = np.unique(labels.image_rows, return_index=True)
     sizes = labels.sizes[first]
-    return str(name_canvas(*fit_canvas(sizes[(sizes > 0).all(1)], side, SIZES.step)))
+    return fit_canvas(sizes[(sizes > 0).all(1)], side, SIZES.step)
 
 
-def suggest_tile(labels: Labels, image_size: int) -> int | None:
+def suggest_tile(labels: Labels, image_size: Canvas) -> int | None:
     """The side of tiles that show small objects of large pictures well at an image size; None where the whole picture does.
 
     95 % of the objects have `WELL_CELLS` or more there, and are no larger than what tiles overlap by.
     """
-    sides = input_sides(labels, image_size)
+    side = max(image_size)
+    sides = input_sides(labels, (side, side))
     measured = np.isfinite(sides) & ~labels.is_crowd
     lengths = labels.sizes[measured].max(1)
     if not measured.any() or suggest_size(labels) < SIZES[-1] or np.percentile(lengths, 90) < 2 * SIZES[-1]:
         return None
-    low, high = np.percentile(sides[measured] * lengths / image_size, [5, 95])
-    tile = STEP * round(max(image_size * low / (WELL_CELLS * STRIDE), high / OVERLAP) / STEP)
-    return tile if image_size / 2 <= tile < np.percentile(lengths, 90) / 2 else None
+    low, high = np.percentile(sides[measured] * lengths / side, [5, 95])
+    tile = STEP * round(max(side * low / (WELL_CELLS * STRIDE), high / OVERLAP) / STEP)
+    return tile if side / 2 <= tile < np.percentile(lengths, 90) / 2 else None
 
 
 def keypoint_gaps(labels: Labels) -> np.ndarray:
@@ -214,10 +220,10 @@ def keypoint_gaps(labels: Labels) -> np.ndarray:
     return gaps
 
 
-def _input_boxes(labels: Labels, image_size: int) -> np.ndarray:
+def _input_boxes(labels: Labels, image_size: Canvas) -> np.ndarray:
     """(N, 4) the labels' boxes in pixels of the letterboxed input, to measure them by; NaN where unknown."""
     known = labels.has_box & (labels.sizes > 0).all(1)
-    scale = image_size / np.where(known, labels.sizes.max(1, initial=1), np.nan)
+    scale = (image_size / np.where(known[:, None], labels.sizes, np.nan)).min(axis=1, initial=np.inf)
     return labels.boxes_xyxy * scale[:, None]
 
 

@@ -70,7 +70,7 @@ def read_dataset(
     stretch: str | None = None,
 ) -> Dataset:
     """Reads a COCO JSON that nothing is to be learned from, as one to evaluate on; arguments and errors as of `read_coco`."""
-    checkup = check_one(path, images_dir, 512, check_images, stretch, for_training=False)
+    checkup = check_one(path, images_dir, (512, 512), check_images, stretch, for_training=False)
     require_trainable(path, checkup.findings)
     return _make_dataset(checkup, schema=schema, check_images=check_images, stretch=stretch)
 
@@ -81,7 +81,7 @@ def require_as_written(path: Paths, images_dir: Paths | None = None, check_image
     Raises:
         ValueError: something has to be mended first; names it, and the command that does.
     """
-    checkup = check_one(path, images_dir, 512, check_images, None, for_training=False)
+    checkup = check_one(path, images_dir, (512, 512), check_images, None, for_training=False)
     mended = [change.headline for change in checkup.changes if change.noun != "file"]
     swapped = _find_swapped(checkup, checkup.reading.sizes) if checkup.frames else np.zeros(0)
     mended += [f"{count_of(int(swapped.sum()), 'image')}: width and height exchanged"] if swapped.any() else []

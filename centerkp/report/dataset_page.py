@@ -15,6 +15,7 @@ from centerkp.images.reading import read_image
 from centerkp.report.charts import draw_columns
 from centerkp.report.dataset_text import describe_dataset, keypoint_cells
 from centerkp.report.page import Bar, Finding, Page, Picture
+from centerkp.wording import name_canvas
 
 SEVERITIES = {"unusable": "error", "mendable": "warning", "suspicious": "warning", "advice": "note", "note": "note"}
 EXAMPLES = 6  # pictures for each finding
@@ -66,11 +67,12 @@ def _add_tiles(page: Page, checkup: Checkup) -> None:
     if checkup.schema.num_keypoints:
         labelled = int((statistics.visible + statistics.occluded).sum())
         tiles.append(("labelled keypoints", str(labelled), f"of {checkup.schema.num_keypoints} kinds"))
-    size = statistics.image_size
+    size = "{}x{}".format(*statistics.image_size)
     small = f"{statistics.small:.1%} under {SMALL_CELLS} cells, {statistics.shared:.1%} share a cell"
-    tiles.append((f"objects at {size}x{size}", f"{1 - max(statistics.small, statistics.shared):.1%}", f"well seen; {small}"))
+    tiles.append((f"objects at {size}", f"{1 - max(statistics.small, statistics.shared):.1%}", f"well seen; {small}"))
     if statistics.suggested_size:
-        tiles.append(("suggested image size", statistics.suggested_input, "shows the objects, no larger than the pictures"))
+        suggested = str(name_canvas(*statistics.suggested_input))
+        tiles.append(("suggested image size", suggested, "shows the objects, no larger than the pictures"))
     page.add_tiles(tiles)
 
 
@@ -156,8 +158,8 @@ def _draw_examples(finding: DataFinding, gallery: _Gallery, val: _Gallery) -> li
 def _add_classes(page: Page, checkup: Checkup) -> None:
     """The section of the dataset page on its classes."""
     statistics, schema = checkup.statistics, checkup.schema
-    size = statistics.image_size
-    text = f"The side of an object is the square root of its box's area, in pixels of the {size}x{size} network input."
+    size = "{}x{}".format(*statistics.image_size)
+    text = f"The side of an object is the square root of its box's area, in pixels of the {size} network input."
     page.add_section("Classes", text)
     rows = []
     for class_id, kind in enumerate(schema.classes):
@@ -170,7 +172,7 @@ def _add_classes(page: Page, checkup: Checkup) -> None:
     for class_id in np.argsort(-statistics.objects, kind="stable")[:CHARTS]:
         if statistics.objects[class_id]:
             edges, counts = [4, *EDGES[1:]], statistics.histogram[class_id]
-            svg = draw_columns(edges, counts, x_label=f"side at {size}x{size}, pixels", y_label="objects")
+            svg = draw_columns(edges, counts, x_label=f"side at {size}, pixels", y_label="objects")
             charts.append((schema.class_names[class_id], svg, ""))
     if charts:
         page.add_charts(charts)

@@ -14,7 +14,7 @@ from centerkp.doctor.look import describe_looks
 from centerkp.doctor.statistics import EDGES, Statistics
 from centerkp.doctor.verdict import verdict
 from centerkp.schema import Schema
-from centerkp.wording import count_of, cut_table
+from centerkp.wording import count_of, cut_table, name_canvas
 
 TITLES = {
     "unusable": "training would stop here",
@@ -94,9 +94,8 @@ def _print_finding(console: Console, finding: Finding) -> None:
 
 def _print_tables(console: Console, schema: Schema, statistics: Statistics) -> None:
     """Prints the doctor's tables of classes and of keypoints."""
-    table = Table(
-        "class", "objects", "images", "median side", f"sides at {statistics.image_size}", box=None, header_style="dim"
-    )
+    at = name_canvas(*statistics.image_size)
+    table = Table("class", "objects", "images", "median side", f"sides at {at}", box=None, header_style="dim")
     for column in table.columns[1:4]:
         column.justify = "right"
     counts = [int(count) or None for count in statistics.objects]
@@ -117,7 +116,7 @@ def _print_tables(console: Console, schema: Schema, statistics: Statistics) -> N
     if rest:
         console.print(Text(f" {rest}", "dim"))
     steps = " ".join(str(edge) for edge in EDGES[1:-1])
-    suggested = f"; suggested --image-size {statistics.suggested_input}" if statistics.suggested_size else ""
+    suggested = f"; suggested --image-size {name_canvas(*statistics.suggested_input)}" if statistics.suggested_size else ""
     console.print(Text(f" sides under {steps} px and more{suggested}", "dim"))
     if schema.num_keypoints:
         console.print()

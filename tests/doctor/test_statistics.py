@@ -1,6 +1,7 @@
 """Small objects, shared cells and the suggested image size; each with data where the doctor must stay silent."""
 
 import numpy as np
+import pytest
 from doctor import check, found
 
 WIDTH, HEIGHT = 1024, 768
@@ -30,6 +31,15 @@ def test_objects_under_two_cells(tmp_path):
     assert (finding.level, finding.rows, finding.count) == ("advice", (len(boxes),), 1)
     assert finding.places[0].endswith("7.5 x 7.5 pixels at 512")
     assert not found(check(tmp_path, dataset([*boxes, (903, 603, 17, 17)])), "smaller than 2 cells")
+
+
+def test_an_input_of_another_shape_shows_objects_smaller(tmp_path):
+    """1024x768 pictures are 384 wide in 384x512, and as high as they may be in 512x384."""
+    content = dataset([*grid(100), (903, 603, 15, 15)])
+    assert found(check(tmp_path, content, image_size=(384, 512)), "smaller than 2 cells")[0].places[0].endswith("at 384x512")
+    upright, wide = (check(tmp_path, content, image_size=size).statistics for size in ((384, 512), (512, 384)))
+    assert upright.median_side == pytest.approx(0.75 * wide.median_side)
+    assert wide.median_side == pytest.approx(check(tmp_path, content, image_size=512).statistics.median_side)
 
 
 def test_objects_that_share_a_cell(tmp_path):
@@ -73,13 +83,13 @@ class TestSuggestedSize:
     def test_small_objects_need_a_larger_one(self, tmp_path):
         """24 pixels of 1024 must become 16: 16 / 24 * 1024 = 683, so 768; the height of 4:3 does with 640."""
         checkup = check(tmp_path, dataset([*grid(24), (5, 700, 14, 14)]))
-        assert (checkup.statistics.suggested_size, checkup.statistics.suggested_input) == (768, "768x640")
+        assert (checkup.statistics.suggested_size, checkup.statistics.suggested_input) == (768, (768, 640))
         assert found(checkup, "smaller than 2 cells")[0].remedy == "train with --image-size 768x640"
 
     def test_never_larger_than_the_pictures(self, tmp_path):
         boxes = [(10, 10, 4, 4), (100, 100, 4, 4)]
         statistics = check(tmp_path, dataset(boxes, size=(250, 200))).statistics
-        assert (statistics.suggested_size, statistics.suggested_input) == (256, "256")
+        assert (statistics.suggested_size, statistics.suggested_input) == (256, (256, 256))
 
     def test_large_objects_do_with_a_smaller_one(self, tmp_path):
         checkup = check(tmp_path, dataset(grid(200, 256)))
@@ -95,8 +105,7 @@ class TestSuggestedSize:
         assert not found(checkup, "large at")
 
     def test_nothing_to_suggest_without_objects(self, tmp_path):
-        statistics = check(tmp_path, dataset([])).statistics
-        assert (statistics.suggested_size, statistics.suggested_input) == (None, "")
+        assert check(tmp_path, dataset([])).statistics.suggested_size is None
 
 
 def test_the_histogram_counts_sides_at_the_training_size(tmp_path):

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -55,14 +56,29 @@ def _write_files(folder: Path, parts: Mapping[str, Sequence[Record]], schema: Sc
     for part, records in parts.items():
         for kind in ("images", "labels"):
             (folder / kind / part).mkdir(parents=True)
-        stems = [record.path.stem for record in records]
-        for record, stem in zip(records, stems, strict=True):
-            name = stem if stems.count(stem) == 1 else f"{stem}_{record.image_id}"
+        for record, name in zip(records, _name_files(records), strict=True):
             path = Path(str(record.path))  # labels of a JSON name files
             shutil.copy(path, folder / "images" / part / f"{name}{path.suffix}")
             (folder / "labels" / part / f"{name}.txt").write_text(_format_rows(record, schema, count))
     text = yaml.safe_dump(_describe(parts, schema, count), sort_keys=False, allow_unicode=True)
     (folder / "data.yaml").write_text(text, encoding="utf-8")
+
+
+def _name_files(records: Sequence[Record]) -> list[str]:
+    """The name without ending under which each image is written: its own, or with its id where several have the same.
+
+    Names that differ in case only are the same, as they are one file on many systems.
+    """
+    counts = Counter(record.path.stem.casefold() for record in records)
+    used, names = {stem for stem, count in counts.items() if count == 1}, []
+    for record in records:
+        name = stem = record.path.stem
+        if counts[stem.casefold()] > 1:
+            tried = (f"{stem}_{record.image_id}{f'_{n}' if n else ''}" for n in range(len(records) + 1))
+            name = next(one for one in tried if one.casefold() not in used)
+            used.add(name.casefold())
+        names.append(name)
+    return names
 
 
 def _format_rows(record: Record, schema: Schema, count: int) -> str:

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from coco_files import write_picture
+from coco_files import write_coco, write_picture
 from tool_files import BOX, END, TIP, write_yolo
 
 from centerkp.cli import main
@@ -180,6 +180,19 @@ def test_what_is_written_is_read_back(tmp_path, capsys):
     assert b.visibility.tolist() == a.visibility[:2].tolist()
     assert main(["export-labels", str(tmp_path / "ann.json"), str(tmp_path / "yolo")]) == 2
     assert "expected a new folder" in capsys.readouterr().err
+
+
+def test_no_image_is_written_over_another(tmp_path, capsys):
+    """Names that several have get their ids, which may make them those of others, or differ in case only."""
+    names = ["d1/a.png", "d2/a.png", "a_1.png", "A_1_1.png", "d3/A.png"]
+    categories = [{"id": number, "name": f"kind_{number}"} for number in range(5)]
+    write_coco(tmp_path / "ann.json", {name: [number] for number, name in enumerate(names)}, categories)
+    assert main(["export-labels", str(tmp_path / "ann.json"), str(tmp_path / "yolo")]) == 0
+    records = read_coco(tmp_path / "yolo" / "data.yaml").records
+    assert len({record.path.stem.casefold() for record in records}) == 5 and {"a_1", "A_1_1"} <= {r.path.stem for r in records}
+    assert sorted(record.class_ids.item() for record in records) == [0, 1, 2, 3, 4]
+    for record in records:
+        assert record.path.read_bytes() == (tmp_path / "images" / names[record.class_ids.item()]).read_bytes()
 
 
 def test_what_does_not_swap_for_certain_is_not_written_as_if_it_stayed(tmp_path, capsys):

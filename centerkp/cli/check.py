@@ -79,7 +79,9 @@ def run(options: argparse.Namespace) -> int:
     )
     console = make_console()
     print_checkup(console, checkup)
-    _check_outputs(options, [path for c in (checkup, checkup.val) if c for path in c.images.paths if path])
+    sources = [c.source.files for c in (checkup, checkup.val) if c and c.source]
+    images = [path for c in (checkup, checkup.val) if c for path in c.images.paths if path]
+    _check_outputs(options, [*(path for files in sources for path in files), *images])
     if options.fix and checkup.reading is not None:
         changes = write_mended(checkup, options.fix, boxes_from_keypoints=options.boxes_from_keypoints, drop=options.drop)
         print_mended(console, options.fix, changes)
@@ -95,8 +97,8 @@ def run(options: argparse.Namespace) -> int:
     return checkup.exit_code
 
 
-def _check_outputs(options: argparse.Namespace, images: Sequence[Path]) -> None:
+def _check_outputs(options: argparse.Namespace, found: Sequence[Path]) -> None:
     """Refuses files that `centerkp check` may not write: reports are replaced, a mended file may have been worked on."""
-    reads = [*options.coco, *(options.val or ()), *images]
+    reads = [*options.coco, *(options.val or ()), *found]
     outputs = [path for path in (options.fix, options.html) if path]
     WriteGuard(reads, options.overwrite).check(outputs, lambda path: str(path) != options.fix and says(path, mark("check")))

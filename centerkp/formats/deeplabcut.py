@@ -25,15 +25,20 @@ def find_tables(folder: Path) -> list[Path]:
     return sorted(tables.values())
 
 
-def read_deeplabcut(tables: Sequence[Path], gathering: Gathering) -> None:
+def read_deeplabcut(tables: Sequence[Path], gathering: Gathering) -> list[Path]:
     """Reads tables of labels; every individual is an object of the one class, and unique body parts are another's.
+
+    Returns:
+        The files of the tables, each with the CSV beside it, which is read in its place.
 
     Raises:
         LabelFault: a table of something else, as of predictions.
     """
+    files = []
     for path in tables:
         with reading(path, KIND):
             beside = path.with_suffix(".csv")
+            files += [path] if path == beside or not beside.is_file() else [path, beside]
             header, rows = _read_csv(beside) if beside.is_file() else _read_hdf5(path)
             if "likelihood" in header["coords"]:
                 raise LabelFault(
@@ -44,6 +49,7 @@ def read_deeplabcut(tables: Sequence[Path], gathering: Gathering) -> None:
                 _add_image(gathering, name, list(zip(individuals, header["bodyparts"], header["coords"], cells, strict=True)))
     gathering.note("object", f"DeepLabCut names no class, called '{CLASS}'", len(gathering.objects))
     _add_skeleton(tables[0].parent, gathering)
+    return files
 
 
 def _add_image(gathering: Gathering, name: str, cells: list[tuple[str, str, str, Any]]) -> None:

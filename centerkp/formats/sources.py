@@ -13,29 +13,30 @@ from centerkp.formats.via import COLUMNS, is_via, read_via, read_via_csv
 from centerkp.formats.yolo import read_yolo
 from centerkp.formats.yolo_images import is_label_file, is_yolo
 
-Content = tuple[dict, list[str]]  # a COCO dataset, unchecked, and notes
+Content = tuple[dict, list[str], list[Path]]  # a COCO dataset, unchecked, notes, and the files that hold the labels
 
 
 def read_folder(folder: Path, images_dir: Path | None = None) -> Content | None:
     """Reads a folder of labels as labelme, YOLO, DeepLabCut or CVAT leave it; None where it is none of them."""
+    files: list[Path]
     if tables := find_tables(folder):
         gathering = Gathering("DeepLabCut project" if (folder / "config.yaml").is_file() else "DeepLabCut folder")
-        read_deeplabcut(tables, gathering)
+        files = read_deeplabcut(tables, gathering)
     elif config := next((path for path in sorted(folder.glob("*.y*ml")) if is_yolo(path)), None):
         gathering = Gathering("YOLO dataset")
-        read_yolo(config, gathering, images_dir)
+        files = read_yolo(config, gathering, images_dir)
     elif files := find_labelme(folder):
         gathering = Gathering("labelme folder")
         read_labelme(files, folder, gathering)
     elif (folder / "annotations.xml").is_file():
-        gathering = Gathering("CVAT export")
-        read_cvat(folder / "annotations.xml", gathering)
+        gathering, files = Gathering("CVAT export"), [folder / "annotations.xml"]
+        read_cvat(files[0], gathering)
     elif any(is_label_file(path) for path in sorted(folder.rglob("*.txt")) if path.stat().st_size):
         gathering = Gathering("folder of YOLO labels")
-        read_yolo(folder, gathering, images_dir)
+        files = read_yolo(folder, gathering, images_dir)
     else:
         return None
-    return gathering.content()
+    return *gathering.content(), files
 
 
 def read_file(path: Path, images_dir: Path | None = None, frames_dir: Path | None = None) -> Content | None:
@@ -48,13 +49,13 @@ def read_file(path: Path, images_dir: Path | None = None, frames_dir: Path | Non
     with open(path, "rb") as file:
         start = file.read(1 << 14)
     text = start.decode("utf-8", "replace").lstrip("\ufeff \t\r\n")
-    gathering = Gathering("")
+    gathering, files = Gathering(""), [path]
     if text.startswith("<") and "<annotations>" in text:
         gathering.kind = "CVAT file"
         read_cvat(path, gathering)
     elif text.startswith("scorer,"):
         gathering.kind = "DeepLabCut table"
-        read_deeplabcut([path], gathering)
+        files = read_deeplabcut([path], gathering)
     elif COLUMNS <= {cell.strip('"#') for cell in text.partition("\n")[0].strip().split(",")}:
         gathering.kind = "VIA table"
         read_via_csv(path, gathering)
@@ -64,16 +65,16 @@ def read_file(path: Path, images_dir: Path | None = None, frames_dir: Path | Non
         if is_sleap:
             read_sleap(path, gathering, frames_dir)
         else:
-            read_deeplabcut([path], gathering)
+            files = read_deeplabcut([path], gathering)
     elif path.name == "config.yaml" and (tables := find_tables(path.parent)):
         gathering.kind = "DeepLabCut project"
-        read_deeplabcut(tables, gathering)
+        files = read_deeplabcut(tables, gathering)
     elif path.suffix.lower() in (".yaml", ".yml") and is_yolo(path):
         gathering.kind = "YOLO dataset"
-        read_yolo(path, gathering, images_dir)
+        files = read_yolo(path, gathering, images_dir)
     else:
         return None
-    return gathering.content()
+    return *gathering.content(), files
 
 
 def _is_sleap(path: Path) -> bool:
@@ -101,4 +102,4 @@ def read_content(path: Path, content: Any) -> Content | None:
         read_via(path, content, gathering)
     else:
         return None
-    return gathering.content()
+    return *gathering.content(), [path]

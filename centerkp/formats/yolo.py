@@ -33,7 +33,7 @@ class _Layout:
         return self.keypoints.get(number) or tuple(f"point_{n}" for n in range(1, (self.points or 0) + 1))
 
 
-def read_yolo(path: Path, gathering: Gathering, images_dir: Path | None = None) -> None:
+def read_yolo(path: Path, gathering: Gathering, images_dir: Path | None = None) -> list[Path]:
     """Reads the training images of a data.yaml, or the label files of a folder, and the image of each.
 
     Coordinates are shares of the image's sides, so every image is opened for its size. Images without a label file are
@@ -41,6 +41,9 @@ def read_yolo(path: Path, gathering: Gathering, images_dir: Path | None = None) 
 
     Args:
         images_dir: where the images are, in place of what a data.yaml says.
+
+    Returns:
+        The files that hold the labels.
     """
     config = path if path.is_file() else find_config(path)
     layout, content = _read_config(config) if config else (_read_classes(path), {})
@@ -70,6 +73,7 @@ def read_yolo(path: Path, gathering: Gathering, images_dir: Path | None = None) 
                         f"{label}: found class {row[0]:g}, expected one of {dict(layout.names)}; name it in data.yaml."
                     )
                 _add_row(row, size, layout, image_id, gathering)
+    return [*([config] if config else []), *rows]
 
 
 def _add_row(row: Sequence[float], size: tuple[int, int], layout: _Layout, image_id: int, gathering: Gathering) -> None:

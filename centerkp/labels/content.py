@@ -43,7 +43,7 @@ class Source:
         path: what it is called in messages.
         place: the file whose neighbourhood holds the images, unless there is an `images_dir`.
         notes: what was derived while it was made a COCO dataset.
-        files: the files that were read.
+        files: the label files and folders that were read, and the files in these that hold the labels.
     """
 
     path: Path
@@ -72,8 +72,8 @@ def open_label_file(path: Path, images_dir: str | Path | None = None, frames_dir
         found = read_file(path, folder, frames_dir) if path.exists() else None
     content = None if found else load_json(path)
     found = found or read_content(path, content)
-    content, notes = found or (require_coco(path, content), [])
-    return Source(path, path, content, images_dir, notes, (path,))
+    content, notes, files = found or (require_coco(path, content), [], [])
+    return Source(path, path, content, images_dir, notes, (path, *files))
 
 
 class NotCoco(ValueError):

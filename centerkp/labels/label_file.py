@@ -19,7 +19,7 @@ from centerkp.sides import FlipPairs
 class LabelFile:
     """A label file without faults, its images found but not opened: rows are places in the lists of `content`.
 
-    `derived` are notes on what another tool's file lacked, which stands in `content` now.
+    `derived` are notes on what another tool's file lacked, which stands in `content` now; `files` are those of its `Source`.
     """
 
     path: Path
@@ -29,6 +29,7 @@ class LabelFile:
     annotations: Annotations
     remarks: Remarks
     derived: Sequence[str] = ()
+    files: Sequence[Path] = ()
 
 
 def read_source(
@@ -46,7 +47,7 @@ def read_source(
     rows = {image_id: row for row, image_id in enumerate(ids) if image_id is not None}
     annotations = read_annotations(Table(content, "annotations", remarks), rows, names, places, schema)
     remarks.raise_faults()
-    return LabelFile(source.path, content, schema, images, annotations, remarks, source.notes)
+    return LabelFile(source.path, content, schema, images, annotations, remarks, source.notes, source.files)
 
 
 def schema_of(path: Path, content: Mapping, flip_pairs: FlipPairs = None, oks_sigmas: OksSigmas = None) -> Schema:

@@ -51,7 +51,7 @@ def merge_coco(
     pairs = pair_images(paths, images_dirs)
     WriteGuard(paths, overwrite).check([out])
     sources = read_together(pairs)
-    files = [path for source in sources for path in source.images.paths]
+    files = [path for source in sources for path in (*source.files, *source.images.paths)]
     WriteGuard([*paths, *files], overwrite).check([out])
     remarks = Remarks(out)
     for source in sources:
@@ -73,7 +73,7 @@ def import_labels(
     path, out = Path(path), Path(out)
     WriteGuard([path], overwrite).check([out])
     source = read_source(open_label_file(path, images_dir, out.with_name(f"{out.stem}_frames")))
-    WriteGuard([path, *source.images.paths], overwrite).check([out])
+    WriteGuard([*source.files, *source.images.paths], overwrite).check([out])
     return _write_joined([source], out, source.remarks)
 
 

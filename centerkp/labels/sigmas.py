@@ -110,7 +110,7 @@ def write_sigmas(
     """
     out = Path(out)
     source = read_label_file(path, images_dir)
-    WriteGuard([path, *source.images.paths], overwrite).check([out])
+    WriteGuard([*source.files, *source.images.paths], overwrite).check([out])
     values = np.where(np.isnan(sigmas.values), sigmas.schema.oks_sigmas, sigmas.values)
     categories = []
     for category in source.content["categories"]:

@@ -78,7 +78,7 @@ def split_coco(
     names = PARTS[: len(fractions)]
     out_dir = Path(out_dir) if out_dir else source.path.parent
     files = {name: out_dir / f"{source.path.stem}_{name}.json" for name in names}
-    WriteGuard([source.path, *source.images.paths], overwrite).check(files.values())
+    WriteGuard([*source.files, *source.images.paths], overwrite).check(files.values())
     counts = count_objects_by_image(source)
     remarks = Remarks(source.path)
     for note in source.derived:

@@ -106,7 +106,7 @@ def apply_accepted(
     opened = open_label_files(coco, images_dir)
     complete_keypoints(opened.content, keypoints)  # a tool that lists only labelled ones has no order of its own
     source = read_source(opened)
-    WriteGuard([coco, accepted, *source.images.paths], overwrite).check([out])
+    WriteGuard([accepted, *source.files, *source.images.paths], overwrite).check([out])
     entries = dict(zip(source.annotations.ids.tolist(), source.content["annotations"], strict=True))
     _refuse_others(chosen, entries, source, Path(accepted))
     free, counts = max(entries, default=0) + 1, {}

@@ -15,6 +15,7 @@ import checkpoints
 import pytest
 import squares
 from coco_files import annotation, write_coco
+from tool_files import write_deeplabcut, write_labelme, write_yolo
 
 from centerkp.cli import main
 from centerkp.schema import Schema
@@ -271,3 +272,20 @@ def test_again_over_what_it_wrote_itself(own, tmp_path, models, name, capsys):
     """Reports and pictures are replaced by those of the next run, unasked."""
     for _ in range(2):
         assert main([str(part) for part in commands(own, tmp_path / "out", models)[name]]) in (0, 1)
+
+
+@pytest.mark.parametrize("kind", ["labelme", "yolo", "yolo folder", "deeplabcut"])
+@pytest.mark.parametrize("command", ["import", "check", "merge"])
+def test_label_files_in_a_folder_are_not_written_over(tmp_path, capsys, kind, command):
+    """They are read as much as a single file is, which --overwrite spares too."""
+    (folder := tmp_path / "data").mkdir()
+    writers = {"labelme": write_labelme, "deeplabcut": write_deeplabcut}
+    wrote = writers.get(kind, write_yolo)(folder)
+    source = folder / "labels" if kind == "yolo folder" else wrote
+    label = {"labelme": folder / "a.json", "deeplabcut": folder / "labeled-data" / "v" / "CollectedData_me.csv"}.get(kind)
+    label = label or folder / "labels" / "train" / "a.txt"
+    before, other = label.read_bytes(), write_labelme(tmp_path, name="other") / "other.json"
+    words = {"import": [label], "check": ["--fix", label], "merge": [other, "--out", label]}[command]
+    assert main([command, *map(str, [source, *words]), "--overwrite"]) == 2
+    assert "found as output and among the files to read" in " ".join(capsys.readouterr().err.split())
+    assert label.read_bytes() == before

@@ -91,8 +91,15 @@ def _add_row(row: Sequence[float], size: tuple[int, int], layout: _Layout, image
         places = [rest[i : i + layout.numbers] for i in range(0, len(rest), layout.numbers)]
         for point, (x, y, *seen) in zip(layout.name_points(int(row[0])), places, strict=True):
             if point:
-                points[point] = x * width, y * height, int(min(seen[0], 2)) if seen else 2 * bool(x or y)
+                points[point] = x * width, y * height, _read_visibility(seen[0], gathering) if seen else 2 * bool(x or y)
     gathering.add_object(image_id, layout.names[int(row[0])], box, points)
+
+
+def _read_visibility(number: float, gathering: Gathering) -> int:
+    """COCO's visibility of a keypoint from the third number of YOLO's; labels that a network made have its certainty there."""
+    read = 0 if not number > 0 else 1 if number == 1 else 2
+    gathering.note("keypoint", "a visibility that is none of 0, 1, 2, read as 2 where it is above 0, else as 0", read != number)
+    return read
 
 
 def _read_rows(label: Path) -> list[list[float]]:

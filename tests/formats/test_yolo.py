@@ -117,6 +117,15 @@ def test_a_folder_of_images_that_is_not_there(tmp_path):
         read_coco(write_yolo(tmp_path), images_dir=tmp_path / "nowhere")
 
 
+def test_what_a_network_is_certain_of_is_labelled(tmp_path):
+    config = write_yolo(tmp_path)
+    rows = ["0 0.5 0.5 0.5 0.5 0.4 0.4 0.93 0.6 0.6 0.5", "0 0.5 0.5 0.6 0.6 0.4 0.4 1 0.6 0.6 -0.5"]
+    (tmp_path / "labels" / "train" / "a.txt").write_text("\n".join(rows) + "\n")
+    dataset = read_coco(config)
+    assert dataset.records[0].visibility.tolist() == [[2, 2], [1, 0]]
+    assert any("3 keypoints: a visibility that is none of 0, 1, 2, read as 2" in note for note in dataset.notes)
+
+
 def test_polygons_are_boxes(tmp_path):
     write_yolo(tmp_path)
     (tmp_path / "data.yaml").write_text("train: images/train\nnames: [rod]\n")

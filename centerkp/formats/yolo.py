@@ -1,6 +1,7 @@
 """YOLO-pose as Ultralytics reads it: a data.yaml and a text file for every image, or a folder of such text files alone."""
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,8 +9,9 @@ from pathlib import Path
 import yaml
 
 from centerkp.formats.gathering import Gathering, LabelFault, Point, reading
-from centerkp.formats.yolo_images import find_config, pair_images, pair_labels
+from centerkp.formats.yolo_images import count_unused, find_config, pair_images, pair_labels
 from centerkp.images.reading import read_image_size
+from centerkp.wording import quote
 
 KIND = "YOLO label file"
 
@@ -51,9 +53,17 @@ def read_yolo(path: Path, gathering: Gathering, images_dir: Path | None = None) 
         pairs = list(pair_labels(path, images_dir)) if path.is_dir() else pair_images(path, content, images_dir)
     if path.is_file() and content.get("val"):
         gathering.note("", f"its validation images ({content['val']}) are not read with it; give the folder of their labels")
+    unused = 0 if path.is_dir() else count_unused(label for _, label in pairs)
+    gathering.note("label file", "without an image among those to train on, not read", unused)
     rows = {label: _read_rows(label) for _, label in pairs if label is not None}
     if layout.points is None:
         layout = _guess_layout(layout, [row for one in rows.values() for row in one])
+    twice = [name for name, count in Counter(layout.names.values()).items() if count > 1]
+    if twice:
+        raise LabelFault(
+            f"{config or path}: found the name {quote(twice[0])} for several classes of YOLO, expected another for each; "
+            "rename them in 'names' or classes.txt, or give their rows one number."
+        )
     gathering.note("class", "keypoints without names, called point_1 and so on", bool(layout.points and not layout.keypoints))
     for number, name in layout.names.items():
         keypoints = layout.name_points(number)
@@ -61,13 +71,17 @@ def read_yolo(path: Path, gathering: Gathering, images_dir: Path | None = None) 
         flips = {"flip_pairs": pairs_of_points} if layout.flips else {}
         gathering.add_class(name, [point for point in keypoints if point], **flips)
     for image, label in pairs:
-        with reading(label or image, KIND):
+        try:
             size = read_image_size(image)
+        except ValueError:
+            size = None  # listed all the same, so that whoever opens the pictures names it
+            gathering.note("object", "in a picture that cannot be read, left out", len(rows.get(label, ())))
+        with reading(label or image, KIND):
             # Names of images are looked for in `images_dir` where there is one, else beside the labels.
             near = path if path.is_dir() else path.parent
             way = os.path.relpath(image, images_dir) if images_dir else os.path.relpath(image.resolve(), near.resolve())
-            image_id = gathering.add_image(Path(way).as_posix(), *size)
-            for row in rows.get(label, ()):
+            image_id = gathering.add_image(Path(way).as_posix(), *(size or ()))
+            for row in rows.get(label, ()) if size else ():
                 if row[0] not in layout.names:
                     raise LabelFault(
                         f"{label}: found class {row[0]:g}, expected one of {dict(layout.names)}; name it in data.yaml."

@@ -50,7 +50,7 @@ def pair_labels(folder: Path, images_dir: Path | None) -> Iterator[tuple[Path, P
     whole = folder.resolve()
     twin = Path(*["images" if part == "labels" else part for part in whole.parts])
     places = [images_dir] if images_dir else [twin, whole, whole / "images", whole.parent / "images"]
-    labels, pairs, lost = sorted(whole.rglob("*.txt")), [], []
+    labels, pairs, lost = [path for path in sorted(whole.rglob("*.txt")) if not _is_hidden(path, whole)], [], []
     for label in labels:
         stem = label.relative_to(whole).with_suffix("")
         tried = (place / name for place in places for name in (stem, stem.name))
@@ -112,9 +112,22 @@ def _find_entry(config: Path, root: Path, entry: Any) -> Path:
 def _list_images(place: Path, root: Path) -> list[Path]:
     """The images in a folder of YOLO's and below, or those of a list."""
     if not place.is_file():
-        return sorted(path for path in place.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+        return sorted(p for p in place.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and not _is_hidden(p, place))
     lines = (line.strip().replace("\\", "/") for line in place.read_text(encoding="utf-8-sig").splitlines())
     return [root / line if os.path.isfile(root / line) else place.parent / line for line in lines if line]
+
+
+def _is_hidden(path: Path, place: Path) -> bool:
+    """Whether a file of a folder of YOLO's lies hidden: systems and editors keep copies and remains under such names."""
+    return any(part.startswith(".") for part in path.relative_to(place).parts)
+
+
+def count_unused(labels: Iterable[Path | None]) -> int:
+    """How many label files lie beside those that YOLO's images have, and belong to none of these images."""
+    used = {label.resolve() for label in labels if label}
+    beside = (path for folder in {label.parent for label in used} for path in folder.glob("*.txt"))
+    others = (path for path in beside if path.resolve() not in used and path.name[0] != "." and path.name != "classes.txt")
+    return sum(is_label_file(path) for path in others)
 
 
 def _turn_to_labels(path: Path) -> Path:

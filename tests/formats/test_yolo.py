@@ -8,6 +8,7 @@ from coco_files import write_coco, write_picture
 from tool_files import BOX, END, TIP, write_yolo
 
 from centerkp.cli import main
+from centerkp.doctor.check import check_dataset
 from centerkp.labels.coco import read_coco
 
 
@@ -133,6 +134,37 @@ def test_polygons_are_boxes(tmp_path):
     dataset = read_coco(tmp_path)
     np.testing.assert_allclose(dataset.records[0].boxes_xyxy, [[4, 6, 24, 24]], atol=1e-4)
     assert "1 object: a polygon, the box around it taken" in dataset.notes
+
+
+def test_label_files_that_nobody_reads_are_counted(tmp_path):
+    config = write_yolo(tmp_path)
+    for name in ("c", "d", "._a", "classes"):
+        (tmp_path / "labels" / "train" / f"{name}.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    assert "2 label files: without an image among those to train on, not read" in check(read_coco(config)).notes
+
+
+def test_classes_of_one_name_are_refused(tmp_path):
+    config = write_yolo(tmp_path)
+    config.write_text(config.read_text().replace("  0: rod\n", "  0: rod\n  1: rod\n"))
+    with pytest.raises(
+        ValueError, match=r"data\.yaml: found the name 'rod' for several classes of YOLO, expected another for each"
+    ):
+        read_coco(config)
+
+
+def test_hidden_and_broken_pictures_do_not_stop_the_others(tmp_path):
+    """macOS and notebooks leave hidden ones; one that is broken is listed, and the doctor names it."""
+    config, folder = write_yolo(tmp_path), tmp_path / "images" / "train"
+    (folder / "._a.png").write_bytes(b"\0\5\x16\7")
+    write_picture(folder / ".ipynb_checkpoints" / "a-checkpoint.png", 1)
+    (folder / "b.png").write_bytes((folder / "b.png").read_bytes()[:40])
+    (tmp_path / "labels" / "train" / "b.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    for source in (config, tmp_path / "labels"):
+        checkup = check_dataset(source)
+        assert [path.name for path in checkup.images.paths] == ["a.png", "b.png"]
+        (finding,) = [finding for finding in checkup.findings if finding.title == "cannot be read"]
+        assert finding.count == 1 and "b.png" in finding.places[0]
+        assert len(read_coco(source).records) == 1
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,11 @@ from centerkp.images.oddities import PROFILE, Notice, look_at_transparency
 from centerkp.images.packed import PackedImage
 from centerkp.images.pixels import flatten_pillow, to_rgb
 from centerkp.images.profiles import convert_colors, find_transform
-from centerkp.images.sensors import Levels, read_values
+from centerkp.images.sensors import Levels, read_band, read_values
 from centerkp.images.unreadable import PILLOW_ERRORS, unreadable_error
 
 OPENCV_FORMATS = ("JPEG", "MPO", "PNG")
+_BITS_TAG = 258
 
 
 def _decode_opencv(data: bytes) -> np.ndarray | None:
@@ -51,12 +52,14 @@ def _decode_pillow(
     except PILLOW_ERRORS as error:
         raise unreadable_error(path, error, data) from None
     if header.mode == "F" or (header.mode == "I" and header.format not in ("PNG", "PPM")):
+        bits = max(getattr(header, "tag_v2", {}).get(_BITS_TAG, (32,)))
+        kind = f"{bits} bits" if bits == 32 else f"{bits} bits with signs"
         raise ValueError(
-            f"{path}: found {header.format} pixels of 32 bits, whose range is not known, expected 8 or 16 bits; "
+            f"{path}: found {header.format} pixels of {kind}, whose range is not known, expected 8 or 16 bits without signs; "
             "say what is black and white with --stretch, or save it with 8 or 16 bits per channel."
         )
     if header.mode.startswith("I"):  # 16 bits; Pillow's own conversion would clip at 255
-        return to_rgb(np.asarray(header).astype(np.uint16))
+        return to_rgb(read_band(header).astype(np.uint16))
     picture = convert_colors(header, transform) if transform else header
     image = flatten_pillow(picture)
     if picture.mode in ("RGBA", "LA"):

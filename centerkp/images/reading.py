@@ -22,6 +22,7 @@ from centerkp.images.sensors import Levels, is_deep, join_levels, measure_range
 from centerkp.images.unreadable import (
     MAX_PIXELS,
     PILLOW_ERRORS,
+    find_planes,
     foreign_error,
     too_large_error,
     truncated_error,
@@ -218,6 +219,9 @@ def _open_header(path: Path | PackedImage, file: BinaryIO) -> Image.Image:
     ):
         header.close()
         raise foreign_error(path, RAW)
+    if planes := find_planes(path, header):
+        header.close()
+        raise planes
     width, height = header.size
     if width * height > MAX_PIXELS:
         header.close()

@@ -13,7 +13,8 @@ from centerkp.wording import quote
 
 _TAILS = (0.1, 99.9)  # percentiles of a picture's numbers: single hot pixels do not count
 _SAMPLES = 512  # rows and columns of a picture that are looked at, about
-_BITS_TAG = 258
+_BITS_TAG, _MEANING_TAG = 258, 262
+_WHITE_IS_ZERO = 0  # as the meaning of a TIFF's numbers
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,14 @@ def is_deep(header: Image.Image, data: bytes) -> bool:
     return header.mode[0] in "IF"
 
 
+def read_band(header: Image.Image) -> np.ndarray:
+    """The numbers (H, W) of a picture of one band of more than 8 bits; more is brighter, also where a file has 0 for white."""
+    header.load()
+    values, tags = np.asarray(header), getattr(header, "tag_v2", {})
+    is_negative = header.format == "TIFF" and values.dtype.kind == "u" and tags.get(_MEANING_TAG) == _WHITE_IS_ZERO
+    return np.uint16((1 << max(tags.get(_BITS_TAG, (16,)))) - 1) - values if is_negative else values
+
+
 def read_values(header: Image.Image, data: bytes) -> np.ndarray:
     """The numbers of a sensor's picture as its file holds them, (H, W) or (H, W, 3); a fourth channel is left out.
 
@@ -81,8 +90,7 @@ def read_values(header: Image.Image, data: bytes) -> np.ndarray:
         ValueError: they cannot be decoded.
     """
     if header.mode[0] in "IF":
-        header.load()
-        return np.asarray(header)
+        return read_band(header)
     values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
     if values is None:  # Pillow opens colours of 16 bits, but gives 8 of them
         raise ValueError("its numbers of more than 8 bits cannot be decoded")

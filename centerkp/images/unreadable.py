@@ -14,7 +14,8 @@ from centerkp.wording import count_of
 # A file of 1 kB can claim 17000 x 17000 pixels; this many (537 MB of RGB) is where Pillow, too, calls it an attack.
 MAX_PIXELS = 178_956_970
 PILLOW_ERRORS = (OSError, RuntimeError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, struct.error)
-_BITS_TAG, _BANDS_TAG = 258, 277
+_BITS_TAG, _BANDS_TAG, _KIND_TAG, _PLANES_TAG = 258, 277, 339, 284
+_FLOATS = 3  # as the kind of numbers
 _EXPECTED = "JPEG, PNG, WebP, TIFF or the like"
 
 
@@ -47,8 +48,8 @@ def unreadable_error(path: Path | PackedImage, error: Exception, data: bytes) ->
         found = "no bytes at all"
     elif isinstance(error, UnidentifiedImageError) and kind and kind.name == "TIFF" and (bands := _describe_tiff(data)):
         return ValueError(
-            f"{path}: found a TIFF of {bands}, expected 1 or 3 bands of 8 or 16 bits, or 1 of 32; save three of its bands as "
-            "colours, or one."
+            f"{path}: found a TIFF of {bands}, expected 1 or 3 bands of whole numbers of 8 or 16 bits, or 1 band of 32; save "
+            "it so, of several bands three as colours, or one."
         )
     elif isinstance(error, UnidentifiedImageError) and (kind or start.startswith(b"RIFF")):
         found = "a damaged image (its header cannot be read)"
@@ -69,9 +70,24 @@ def _describe_tiff(data: bytes) -> str:
             file.seek(tags.next)
             tags.load(file)
             bands, bits = int(tags[_BANDS_TAG]), max(tags[_BITS_TAG])
+            kind = " in floats" if _FLOATS in tags.get(_KIND_TAG, ()) else ""
     except PILLOW_ERRORS:
         return ""
-    return f"{count_of(bands, 'band')} of {bits} bits"
+    return f"{count_of(bands, 'band')} of {bits} bits{kind}"
+
+
+def find_planes(path: Path | PackedImage, header: Image.Image) -> ValueError | None:
+    """The error for a TIFF that has its colours of more than 8 bits one behind the other: decoders take them for pixels."""
+    tags = getattr(header, "tag_v2", {})
+    if header.format != "TIFF" or tags.get(_PLANES_TAG) != 2:
+        return None
+    bands, bits = tags.get(_BANDS_TAG, 1), max(tags.get(_BITS_TAG, (8,)))
+    if bands == 1 or bits <= 8:
+        return None
+    return ValueError(
+        f"{path}: found a TIFF of {bands} bands of {bits} bits in separate planes, expected the bands of each pixel together; "
+        "save it with interleaved bands (PlanarConfiguration 1)."
+    )
 
 
 def foreign_error(path: Path | PackedImage, kind: FileKind) -> ValueError:

@@ -153,13 +153,49 @@ def _tiff(bands, bits, kind):
     return struct.pack("<4sI", b"II*\0", 8 + size) + bytes(size) + index + bytes(4) + struct.pack("<H", bits) * bands
 
 
-@pytest.mark.parametrize(("bands", "bits", "kind"), [(4, 16, 1), (5, 16, 1), (10, 8, 1), (3, 32, 3), (5, 32, 3), (1, 64, 3)])
+@pytest.mark.parametrize(("bands", "bits", "kind"), [(4, 16, 1), (5, 16, 1), (10, 8, 1), (3, 32, 3), (5, 32, 3), (1, 16, 3)])
 def test_tiffs_of_a_kind_that_is_not_read_are_described(tmp_path, bands, bits, kind):
     (tmp_path / "a.tif").write_bytes(_tiff(bands, bits, kind))
+    found = f"{bands} bands? of {bits} bits{' in floats' if kind == 3 else ''}"
     for read in (read_image, read_image_size):
-        with pytest.raises(ValueError, match=f"a.tif: found a TIFF of {bands} bands? of {bits} bits, expected .*save") as error:
+        with pytest.raises(ValueError, match=f"a.tif: found a TIFF of {found}, expected .*save") as error:
             read(tmp_path / "a.tif")
         assert "damaged" not in str(error.value)
+
+
+def test_numbers_with_signs_are_said(tmp_path):
+    path = _write(tmp_path / "signed.tif", SENSORS["signed.tif"])
+    with pytest.raises(ValueError, match="signed.tif: found TIFF pixels of 16 bits with signs.*--stretch"):
+        read_image(path)
+
+
+def _set_tag(path, tag, old, new):
+    """Writes another number into a tag of a TIFF."""
+    entries = [struct.pack("<HHIHH", tag, 3, 1, value, 0) for value in (old, new)]
+    assert path.read_bytes().count(entries[0]) == 1
+    path.write_bytes(path.read_bytes().replace(*entries))
+
+
+def test_colours_in_separate_planes_are_no_noise(tmp_path):
+    path = _write(tmp_path / "a.tif", SENSORS["color.tif"])
+    _set_tag(path, 284, 1, 2)
+    for read in (read_image, read_image_size, measure_levels):
+        with pytest.raises(
+            ValueError, match="a TIFF of 3 bands of 16 bits in separate planes, expected .*; save it with inter"
+        ):
+            read(path)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_where_white_is_zero_the_picture_is_no_negative(tmp_path, kind):
+    path = tmp_path / "a.tif"
+    Image.fromarray(_sensor(0, np.iinfo(kind).max, kind)).save(path)
+    usual = read_image(path)
+    _set_tag(path, 262, 1, 0)
+    np.testing.assert_allclose(read_image(path).astype(int), 255 - usual.astype(int), atol=1)
+    if kind == np.uint16:
+        levels = Levels(0, 65535)
+        np.testing.assert_allclose(read_image(path, levels).astype(int), 255 - usual.astype(int), atol=1)
 
 
 def test_a_gray_picture_with_a_second_channel_is_looked_at_too(tmp_path):

@@ -11,7 +11,7 @@ from centerkp.labels.tables import is_number
 def measure_mask(segmentation: Any) -> list[float] | None:
     """The smallest [x, y, width, height] around a COCO `segmentation`; None where it is none, damaged or empty."""
     if isinstance(segmentation, list):
-        rings = [ring for ring in segmentation if isinstance(ring, list) and len(ring) >= 6 and all(map(is_number, ring))]
+        rings = [ring for outline in (segmentation, *segmentation) if (ring := _read_ring(outline))]
         if not rings:
             return None
         xs, ys = ([value for ring in rings for value in ring[axis::2]] for axis in (0, 1))
@@ -21,6 +21,14 @@ def measure_mask(segmentation: Any) -> list[float] | None:
     else:
         return None
     return box if box and min(box[2:]) > 0 else None
+
+
+def _read_ring(outline: Any) -> list[float] | None:
+    """The numbers x, y, x, y, ... of a polygon, which some tools write as pairs; None where it is none."""
+    if isinstance(outline, list) and all(isinstance(point, list) and len(point) == 2 for point in outline):
+        outline = [number for point in outline for number in point]
+    is_ring = isinstance(outline, list) and len(outline) >= 6 and all(map(is_number, outline))
+    return outline if is_ring else None
 
 
 def _measure_run_lengths(mask: Mapping) -> list[float] | None:

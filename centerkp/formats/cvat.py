@@ -10,7 +10,7 @@ from centerkp.formats.gathering import Gathering, LabelFault, Point, Shape, read
 from centerkp.formats.turning import turn_ellipse, turn_rectangle
 
 KIND = "CVAT file"
-_OUTLINES = ("box", "polygon", "polyline", "ellipse")
+_OUTLINES = ("box", "polygon", "polyline", "ellipse", "mask")
 
 
 def read_cvat(path: Path, gathering: Gathering) -> None:
@@ -91,7 +91,7 @@ def _read_pairs(element: Element) -> list[tuple[float, float]]:
 
 
 def _read_outline(element: Element, gathering: Gathering) -> Shape:
-    """A box, polygon or ellipse of a CVAT file; the first and the last may be turned about their center, in degrees."""
+    """A box, polygon, ellipse or mask of a CVAT file; boxes and ellipses may be turned about their center, in degrees."""
     at = element.attrib
     angle = radians(float(at.get("rotation") or 0))
     if element.tag == "box":
@@ -101,6 +101,9 @@ def _read_outline(element: Element, gathering: Gathering) -> Shape:
     elif element.tag == "ellipse":
         x, y, across, down = (float(at[key]) for key in ("cx", "cy", "rx", "ry"))
         xy = turn_ellipse((x, y), (across, down), angle, gathering)
+    elif element.tag == "mask":  # the run lengths of its pixels fill this extent
+        x, y, across, down = (float(at[key]) for key in ("left", "top", "width", "height"))
+        xy = [(x, y), (x + across, y + down)]
     else:
         xy = _read_pairs(element)
     return Shape(at["label"], xy, False, at.get("group_id"))

@@ -19,6 +19,9 @@ RUNS = np.diff([0, *(np.flatnonzero(np.diff(MASK.T.ravel())) + 1), MASK.size]).t
 RING = [20, 30, 100, 30, 100, 70, 20, 70]
 WAYS = {
     "polygon": [RING],
+    "flat polygon": RING,
+    "pairs": [[[20, 30], [100, 30], [100, 70], [20, 70]]],
+    "flat pairs": [[20, 30], [100, 30], [100, 70]],
     "two polygons": [[20, 30, 40, 30, 40, 40], [60.0, 70, 100, 70, 100, 35]],
     "compressed": {"size": [120, 160], "counts": COMPRESSED["counts"].decode()},
     "runs": {"size": [120, 160], "counts": RUNS},

@@ -12,13 +12,10 @@ def test_skeletons_boxes_and_points(tmp_path):
     assert [kind.keypoints for kind in dataset.schema.classes] == [("tip", "end"), ("hole",)]
     assert dataset.schema.classes[0].skeleton == ((0, 1),)
     (record,) = dataset.records
-    assert record.boxes_xyxy.tolist() == [list(BOX), [30, 2, 36, 9]]
+    assert record.boxes_xyxy.tolist() == [list(BOX), [30, 2, 36, 9], [1, 1, 3, 3]]
     assert record.keypoints_xy[0, :2].tolist() == [list(TIP), list(END)] and record.keypoints_xy[1, 2].tolist() == [33, 5]
-    assert record.visibility.tolist() == [[2, 1, 0], [0, 0, 2]]
-    assert dataset.notes[:2] == (
-        "CVAT file: 1 image, 2 classes (rod, nut), 2 objects",
-        "1 shape: a mask, left out",
-    )
+    assert record.visibility.tolist() == [[2, 1, 0], [0, 0, 2], [0, 0, 0]]
+    assert dataset.notes[0] == "CVAT file: 1 image, 2 classes (rod, nut), 3 objects"
     assert len(read_coco(tmp_path).records) == 1
 
 

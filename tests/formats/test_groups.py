@@ -102,7 +102,7 @@ def cut(objects):
 def test_a_skeleton_has_all_the_boxes_of_its_group(tmp_path):
     more = '<box label="rod" xtl="24" ytl="6" xbr="30" ybr="28" group_id="7"></box><box label="nut" '
     dataset = read_coco(write_cvat(tmp_path, CVAT.replace('<box label="nut" ', more)))
-    assert dataset.records[0].boxes_xyxy.tolist() == [[4, 6, 30, 28], [30, 2, 36, 9]]
+    assert dataset.records[0].boxes_xyxy.tolist() == [[4, 6, 30, 28], [30, 2, 36, 9], [1, 1, 3, 3]]
     assert f"1 outline: {JOINED}" in dataset.notes
 
 

@@ -75,6 +75,11 @@ MENDABLE = [
 UNUSABLE = [
     (change("annotations", category_id=5), "'category_id' that 'categories' does not hold"),
     (change("annotations", image_id=500), "'image_id' that 'images' does not hold"),
+    (lambda c: [image.update(id=f"img_{image['id']}") for image in c["images"]], "'image_id' that 'images' does not hold"),
+    (lambda c: change("images", id="one")(c) or change("annotations", image_id=25)(c),
+     "'image_id' that 'images' does not hold"),
+    (lambda c: repeat("categories", id="plate", name="plate")(c) or change("annotations", category_id=2)(c),
+     "'category_id' that 'categories' does not hold"),
     (change("annotations", keypoints=[1, 2, 2]), "whose length is not three times"),
     (change("annotations", iscrowd=3), "neither 0 nor 1"),
     (change("annotations", bbox=[1, 2, 3]), "no list of 4 numbers"),

@@ -83,7 +83,9 @@ class Mending:
         for name, key in (("images", "image_id"), ("categories", "category_id")):
             entries = self.content[name]
             named = {e["id"] for e in entries if isinstance(e.get("id"), str) and read_integer(e["id"]) is None}
-            taken = [i for i in (read_integer(e.get("id")) for e in entries) if i is not None]
+            # An id that annotations use means no entry of the list, or the one that has it: no other may get it.
+            used = (annotation.get(key) for annotation in self.content["annotations"])
+            taken = [i for i in map(read_integer, chain((e.get("id") for e in entries), used)) if i is not None]
             fresh = {text: max(taken, default=0) + 1 + n for n, text in enumerate(sorted(named))}
             self._add_change(NOUNS[name], "ids that are no numbers, numbered anew", [quote(text) for text in fresh])
             for holders, own in ((entries, "id"), (self.content["annotations"], key)):

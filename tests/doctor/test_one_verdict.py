@@ -71,7 +71,7 @@ def write(folder, damage, name="ann.json"):
     if any(str(image["id"]).startswith("pic") for image in content["images"]):
         for entry in content["annotations"]:
             entry["image_id"] = f"pic{entry['image_id']}"
-    elif content["images"][0].get("id") == "one":
+    elif content["images"][0].get("id") == "one" and content["annotations"][0]["image_id"] == 1:
         content["annotations"][0]["image_id"] = "one"
     (folder / name).write_text(json.dumps(content))
     return folder / name

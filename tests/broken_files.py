@@ -70,7 +70,7 @@ MENDABLE = [
     (change("categories", skeleton=[[1, 2], [2, 9]]), "keypoints that the category does not have"),
     (lambda c: c["categories"].append({"id": 0, "name": "tools", "supercategory": "none"})
      or c["categories"][0].update(supercategory="tools"), "placeholder"),
-    (lambda c: c["annotations"].append("junk"), "no JSON objects"),
+    (lambda c: [c[name].insert(0, None) for name in ("annotations", "categories")], "that are null"),
 ]  # fmt: skip
 UNUSABLE = [
     (change("annotations", category_id=5), "'category_id' that 'categories' does not hold"),
@@ -86,5 +86,8 @@ UNUSABLE = [
     (repeat("images", file_name="other.png"), "image ids that stand more than once"),
     (lambda c: repeat("categories", id=7, keypoints=["a"], oks_sigmas=0.1, skeleton=[])(c)
      or c["annotations"][0].update(category_id=7, keypoints=[9, 9, 2]), "names must be unique"),
+    (lambda c: c["annotations"].append("junk"), "entries of 'annotations' that are no JSON objects"),
+    (lambda c: c["annotations"].append([c["annotations"].pop()]), "entries of 'annotations' that are no JSON objects"),
+    (lambda c: c["categories"].append("bolt"), "entries of 'categories' that are no JSON objects"),
     (lambda c: c["annotations"].clear(), "no annotation in this file"),
 ]  # fmt: skip

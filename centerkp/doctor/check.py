@@ -19,6 +19,7 @@ from centerkp.doctor.write_back import mend_labels, name_images
 from centerkp.formats.gathering import complete_keypoints
 from centerkp.labels.content import NotCoco, Paths, Source, list_paths, name_paths, uncollected
 from centerkp.labels.joining import open_label_files
+from centerkp.labels.tables import NOUNS
 from centerkp.schema import Schema
 from centerkp.writing import WriteGuard, write_json
 
@@ -237,5 +238,7 @@ def write_mended(checkup: Checkup, out: str | Path, *, boxes_from_keypoints: boo
         drop=drop,
         names=names,
     )
+    for name in NOUNS if not drop else ():  # what nobody could mend stays, and stays a fault
+        content[name] = content[name] + [entry for entry in checkup.source.content[name] if not isinstance(entry, dict | None)]
     write_json(out, content)
     return checkup.changes + changes

@@ -28,7 +28,8 @@ SAME_IMAGE = "stands more than once, with the same id and file"
 class Mending:
     """A copy of a COCO file's content, made right step by step; `changes` says what was done, with counts.
 
-    The original is not changed. `content` is an ordinary dictionary for `json.dump`.
+    The original is not changed. `content` is an ordinary dictionary for `json.dump`; it lacks what is no JSON object, of which
+    only null counts as mended.
     """
 
     def __init__(self, content: Mapping):
@@ -36,8 +37,8 @@ class Mending:
         for name in NOUNS:
             self.content[name] = [dict(entry) for entry in content[name] if isinstance(entry, dict)]
         self.changes: list[Finding] = []
-        places = [str(i) for name in NOUNS for i in _find_non_objects(content[name])]
-        self._add_change("entry", "no JSON objects, left out", places)
+        places = [str(i) for name in NOUNS for i, entry in enumerate(content[name], 1) if entry is None]
+        self._add_change("entry", "null, left out", places)
 
     def _add_change(self, noun: str, title: str, places: list[str]) -> None:
         """Says what was mended in the COCO content, and in how many places, unless there are none."""
@@ -309,8 +310,3 @@ def _id_key(value: Any) -> int | str:
 def _name_category(category: Mapping) -> str:
     """A category to be mended by id and name, as the list of changes names it."""
     return f"category {quote(category.get('id'))} ({quote(category.get('name'))})"
-
-
-def _find_non_objects(entries: list) -> list[int]:
-    """The entries of a list of the file that are no JSON objects, by their number: the mending leaves them out."""
-    return [number for number, entry in enumerate(entries, 1) if not isinstance(entry, dict)]

@@ -10,7 +10,7 @@ from centerkp.doctor.mend import DUMMY, FLIP_INDICES, FROM_MASK, NESTED, OUT_OF_
 from centerkp.doctor.reader import Reading
 from centerkp.doctor.settled_labels import Labels
 from centerkp.labels.annotations import HIDDEN_POINTS, NO_POINTS, NUMBERS, UNNAMED_POINTS, WRONG_LENGTH
-from centerkp.labels.tables import REPEATED_IDS
+from centerkp.labels.tables import NO_OBJECTS, NOUNS, REPEATED_IDS
 from centerkp.wording import count_of
 
 # Mendings that nothing the reader says would tell the user, and what to know about each.
@@ -30,6 +30,7 @@ _ANSWERS = {REPEATED_IDS.format("annotation"): mend.REPEATED_IDS, NUMBERS[0]: me
 _SAME = {WRONG_LENGTH: {PAIRS, NESTED}, "'flip_pairs'": {FLIP_INDICES}, "names must be unique": {SAME_CATEGORY, DUMMY}}
 # What the reader says of files with nothing wrong, or what the doctor says better in another place.
 _HARMLESS = (NO_POINTS, HIDDEN_POINTS)
+_KEPT = tuple(NO_OBJECTS.format(name) for name in NOUNS)  # faults of entries that the mended lists do not hold
 
 
 def check_structure(raw: Reading, mended: Reading, changes: list[Finding]) -> list[Finding]:
@@ -42,7 +43,7 @@ def check_structure(raw: Reading, mended: Reading, changes: list[Finding]) -> li
     told = [change.at_level("mendable", _TOLD[change.title]) for change in changes if change.title in _TOLD]
     done = {change.title for change in changes}
     for fault in raw.faults:
-        left = find_same_kind(mended.faults, fault)
+        left = fault if fault.title in _KEPT else find_same_kind(mended.faults, fault)
         if left:
             findings.append(left)
         elif not any(words in fault.title and done & titles for words, titles in _SAME.items()):

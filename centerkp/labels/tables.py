@@ -13,6 +13,7 @@ from centerkp.wording import quote
 MAX_ID = 2**62  # leaves room in 64 bits for the ids given to annotations without one
 MAX_NUMBER = 1e12  # beyond any coordinate or area; NaN and infinity fail the same comparison
 REPEATED_IDS = "{} ids that stand more than once"  # of which entries
+NO_OBJECTS = "entries of '{}' that are no JSON objects"  # of which list
 NOUNS = {"images": "image", "annotations": "annotation", "categories": "category"}  # of the three lists
 
 
@@ -27,9 +28,16 @@ class Table:
         self.entries = [entry for entry in everything if isinstance(entry, dict)]
         self.remarks, self.noun = remarks, NOUNS[name]
         self.label: Callable[[int], str] = lambda row: f"{self.noun} {quote(self.entries[row].get('id'))}"
-        strange = [row for row, entry in enumerate(everything) if not isinstance(entry, dict)]
-        text, remedy = f"entries of '{name}' that are no JSON objects", "delete them, or export the file again"
-        remarks.add_fault(self.noun, strange, text, remedy, lambda row: f"entry {row + 1}: {quote(everything[row])}")
+        empty = [row for row, entry in enumerate(everything) if entry is None]
+        remarks.add_fault(self.noun, empty, f"entries of '{name}' that are null", "delete them", lambda row: f"entry {row + 1}")
+        # Other entries may hold labels, such as a list of them, which must not be lost in silence.
+        strange = [row for row, entry in enumerate(everything) if not isinstance(entry, dict | None)]
+        remedy = "write an object for each, or delete them, or export the file again"
+
+        def place(row: int) -> str:
+            return f"entry {row + 1}: {quote(everything[row])}"
+
+        remarks.add_fault(self.noun, strange, NO_OBJECTS.format(name), remedy, place)
 
     def column(self, key: str) -> list:
         """The values of one key in a list of the COCO file, None where an entry lacks it."""

@@ -75,7 +75,9 @@ def _drop_categories(content: dict, changes: list[Finding]) -> None:
             continue
         if category.get("keypoints") and category.get("id") not in labelled:
             nameless += 1
-            category = {k: v for k, v in category.items() if k not in ("keypoints", "skeleton", "flip_pairs", "oks_sigmas")}
+            # The mark of labels that a tool gathered is about the keypoints, and goes with them.
+            about_points = "keypoints", "skeleton", "flip_pairs", "oks_sigmas", "gathered"
+            category = {k: v for k, v in category.items() if k not in about_points}
         kept.append(category)
     _add_change(changes, len(content["categories"]) - len(kept), "category", "used by no annotation, left out")
     _add_change(changes, nameless, "category", "keypoints of which none is labelled, taken out of the category")

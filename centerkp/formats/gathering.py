@@ -195,25 +195,54 @@ class Gathering:
 def complete_keypoints(content: dict, names: Mapping[str, Sequence[str]]) -> None:
     """Brings gathered labels to all the keypoints of their classes, in their order; those that nobody labelled are 0.
 
-    A tool that names keypoints only where they are labelled does not say which there are: other files may have more.
+    A tool that names keypoints only where they are labelled does not say which there are: other files may have more. A class
+    with a fault, which a hand may have brought in, stays as it is: the reader tells of it.
     """
     known = gathered_keypoints(content)
     chosen = {name: list(names[name]) for name, own in known.items() if name in names and set(own) <= set(names[name])}
-    classes = {category["id"]: category["name"] for category in content["categories"]} if chosen else {}
+    objects = defaultdict(list)
     for entry in content["annotations"] if chosen else ():
-        if (name := classes[entry["category_id"]]) in chosen:
-            points = entry.get("keypoints", [])
-            own = {point: points[3 * i : 3 * i + 3] for i, point in enumerate(known[name]) if points}
-            entry["keypoints"] = [number for point in chosen[name] for number in own.get(point, (0, 0, 0))]
+        if isinstance(entry, dict):
+            objects[_id_text(entry, "category_id")].append(entry)
     for category in content["categories"] if chosen else ():
-        if (name := category["name"]) in chosen:
-            place = {own: chosen[name].index(point) + 1 for own, point in enumerate(known[name], 1)}
-            if "skeleton" in category:
-                category["skeleton"] = [[place[end] for end in edge] for edge in category["skeleton"]]
-            category["keypoints"] = chosen[name]
+        name = category.get("name") if isinstance(category, dict) else None
+        if not isinstance(name, str) or name not in chosen:
+            continue
+        own, entries, edges = known[name], objects[_id_text(category)], category.get("skeleton", [])
+        if not _fit(entries, len(own)) or not _are_edges(edges, len(own)):
+            continue
+        for entry in entries:
+            points = entry.get("keypoints") or []
+            places = {point: points[3 * i : 3 * i + 3] for i, point in enumerate(own) if points}
+            entry["keypoints"] = [value for point in chosen[name] for value in places.get(point, (0, 0, 0))]
+        if edges:
+            category["skeleton"] = [[chosen[name].index(own[end - 1]) + 1 for end in edge] for edge in edges]
+        category["keypoints"] = chosen[name]
 
 
 def gathered_keypoints(content: Mapping) -> dict[str, list[str]]:
-    """The keypoints of each class whose tool names them only where they are labelled."""
-    categories = [category for category in content["categories"] if isinstance(category, dict) and category.get("gathered")]
-    return {category["name"]: category["keypoints"] for category in categories}
+    """The keypoints of each class whose tool names them only where they are labelled; not of classes with unusable names."""
+    known: dict[str, list[str]] = {}
+    for category in content["categories"]:
+        if isinstance(category, dict) and category.get("gathered") and isinstance(category.get("name"), str):
+            keypoints = category.get("keypoints", [])
+            if isinstance(keypoints, list) and all(isinstance(point, str) for point in keypoints):
+                known[category["name"]] = keypoints
+    return known
+
+
+def _id_text(entry: Mapping, key: str = "id") -> str:
+    """The id of a gathered class as text, since 1, "1" and 1.0 are one to the reader."""
+    return str(entry.get(key)).strip().removesuffix(".0")
+
+
+def _fit(entries: Iterable[Mapping], count: int) -> bool:
+    """Whether the objects of a gathered class have `count` keypoints each, or say nothing of them."""
+    vectors = (entry.get("keypoints") or [] for entry in entries)
+    return all(isinstance(vector, list) and len(vector) in (0, 3 * count) for vector in vectors)
+
+
+def _are_edges(edges: Any, count: int) -> bool:
+    """Whether the lines of a gathered class end at its keypoints."""
+    pairs = isinstance(edges, list) and all(isinstance(edge, list) for edge in edges)
+    return pairs and all(type(end) is int and 1 <= end <= count for edge in edges for end in edge)

@@ -51,9 +51,9 @@ def read_together(pairs: Sequence[tuple[Path, Path | None]]) -> list[LabelFile]:
     names: dict[str, dict[str, None]] = {}
     for source, own in zip(sources, gathered, strict=True):
         for category in source.content["categories"]:
-            if isinstance(category, dict) and category.get("name") not in own:
+            if isinstance(category, dict) and (name := str(category.get("name"))) not in own:
                 points = category.get("keypoints")
-                names.setdefault(str(category.get("name")), dict.fromkeys(map(str, points if isinstance(points, list) else ())))
+                names.setdefault(name, dict.fromkeys(map(str, points if isinstance(points, list) else ())))
     for own in gathered:
         for name, keypoints in own.items():
             names.setdefault(name, {}).update(dict.fromkeys(keypoints))

@@ -6,8 +6,10 @@ import pytest
 from coco_files import write_coco, write_picture
 from tool_files import labelme_shape, write_deeplabcut, write_labelme
 
-from centerkp.doctor.check import check_dataset
+from centerkp.doctor.check import check_dataset, write_mended
+from centerkp.formats.gathering import complete_keypoints
 from centerkp.labels.coco import read_coco, read_label_file, read_schema
+from centerkp.labels.joining import open_label_files
 from centerkp.labels.merging import merge_coco
 
 BEE = {"id": 3, "name": "bee", "keypoints": ["head", "sting"], "skeleton": [[1, 2]]}
@@ -98,3 +100,58 @@ def test_edges_go_with_keypoints_that_others_name_first(tmp_path):
     assert kind.keypoints == ("end", "tip") and [[kind.keypoints[end] for end in edge] for edge in kind.skeleton] == [
         ["tip", "end"]
     ]
+
+
+EDITED = {
+    "category without name": lambda c: c["categories"][0].pop("name"),
+    "category with a list as its name": lambda c: c["categories"][0].update(name=["rod"]),
+    "category without keypoints": lambda c: c["categories"][0].pop("keypoints"),
+    "keypoints that are text": lambda c: c["categories"][0].update(keypoints="tip"),
+    "category that is text": lambda c: c["categories"].append("rod"),
+    "category without id": lambda c: c["categories"][0].pop("id"),
+    "line that ends nowhere": lambda c: c["categories"][0].update(skeleton=[[1, 9]]),
+    "line of names": lambda c: c["categories"][0].update(skeleton=[["tip", "end"]]),
+    "null annotation": lambda c: c["annotations"].append(None),
+    "unknown category": lambda c: c["annotations"][0].update(category_id=7),
+    "category as text": lambda c: c["annotations"][0].update(category_id="1"),
+    "keypoints missing": lambda c: c["annotations"][0].update(keypoints=c["annotations"][0]["keypoints"][:3]),
+}
+
+
+@pytest.mark.parametrize("edit", EDITED.values(), ids=list(EDITED))
+@pytest.mark.parametrize("order", [1, -1])
+def test_edited_labels_of_a_tool_are_read_or_refused_in_a_sentence(tmp_path, edit, order):
+    """A hand may change what import wrote, which still says that its tool names only labelled keypoints."""
+    folder = write_labelme(tmp_path / "tool")
+    content = open_label_files(folder).content
+    edit(content)
+    (folder / "out.json").write_text(json.dumps(content))
+    other = write_coco(tmp_path / "a.json", {"1.png": [1]}, [{"id": 1, "name": "rod", "keypoints": ["end", "tip", "mid"]}])
+    for files in (folder / "out.json", [folder / "out.json", other][::order]):
+        try:
+            read_coco(files)
+        except ValueError as error:
+            assert "found" in str(error)
+        check_dataset(folder / "out.json", val=other)
+    check_dataset(other, val=folder / "out.json")
+
+
+def test_a_number_of_a_class_may_be_text(tmp_path):
+    folder = write_labelme(tmp_path / "tool")
+    content = open_label_files(folder).content
+    EDITED["category as text"](content)
+    complete_keypoints(content, {content["categories"][0]["name"]: ["mid", *content["categories"][0]["keypoints"]]})
+    assert [len(entry["keypoints"]) for entry in content["annotations"]] == [9] * len(content["annotations"])
+    assert all(entry["keypoints"][:3] == [0, 0, 0] for entry in content["annotations"])
+
+
+def test_keypoints_that_drop_takes_away_take_their_mark_along(tmp_path):
+    folder = write_labelme(tmp_path / "tool")
+    content = open_label_files(folder).content
+    for entry in content["annotations"]:
+        entry["keypoints"] = [0] * len(entry["keypoints"])
+    (folder / "out.json").write_text(json.dumps(content))
+    write_mended(check_dataset(folder / "out.json"), folder / "dropped.json", drop=True)
+    (category,) = json.loads((folder / "dropped.json").read_text())["categories"]
+    assert "keypoints" not in category and "gathered" not in category
+    assert check_dataset(folder / "dropped.json").schema.num_keypoints == 0

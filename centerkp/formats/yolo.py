@@ -10,6 +10,7 @@ import yaml
 
 from centerkp.formats.gathering import Gathering, LabelFault, Point, reading
 from centerkp.formats.yolo_images import count_unused, find_config, pair_images, pair_labels
+from centerkp.images.kinds import real_path
 from centerkp.images.reading import read_image_size
 from centerkp.wording import quote
 
@@ -79,7 +80,7 @@ def read_yolo(path: Path, gathering: Gathering, images_dir: Path | None = None) 
         with reading(label or image, KIND):
             # Names of images are looked for in `images_dir` where there is one, else beside the labels.
             near = path if path.is_dir() else path.parent
-            way = os.path.relpath(image, images_dir) if images_dir else os.path.relpath(image.resolve(), near.resolve())
+            way = os.path.relpath(image, images_dir) if images_dir else os.path.relpath(real_path(image), real_path(near))
             image_id = gathering.add_image(Path(way).as_posix(), *(size or ()))
             for row in rows.get(label, ()) if size else ():
                 if row[0] not in layout.names:
@@ -145,7 +146,7 @@ def _read_config(path: Path) -> tuple[_Layout, dict]:
 
 def _read_classes(folder: Path) -> _Layout:
     """The names in a classes.txt of YOLO, in the folder of the label files or above; none where there is no such file."""
-    listed = next((p for p in (folder / "classes.txt", folder.resolve().parent / "classes.txt") if p.is_file()), None)
+    listed = next((p for p in (folder / "classes.txt", real_path(folder).parent / "classes.txt") if p.is_file()), None)
     lines = listed.read_text(encoding="utf-8-sig", errors="replace").splitlines() if listed else []
     return _Layout({number: line.strip() for number, line in enumerate(lines) if line.strip()}, None)
 

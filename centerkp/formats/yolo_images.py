@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from centerkp.formats.gathering import LabelFault
-from centerkp.images.kinds import IMAGE_SUFFIXES
+from centerkp.images.kinds import IMAGE_SUFFIXES, real_path
 from centerkp.wording import count_of
 
 _ROW = re.compile(r"\s*\d+(\.0*)?(\s+[-+]?[\d.]+(e[-+]?\d+)?){4,}\s*")  # an object: class, box, points
@@ -34,7 +34,7 @@ def is_label_file(path: Path) -> bool:
 
 def find_config(folder: Path) -> Path | None:
     """The data.yaml that a folder of label files belongs to: in it, or in one of the two above."""
-    for place in (folder, *folder.resolve().parents[:2]):
+    for place in (folder, *real_path(folder).parents[:2]):
         for found in sorted([*place.glob("*.yaml"), *place.glob("*.yml")]):
             if is_yolo(found):
                 return found
@@ -47,7 +47,7 @@ def pair_labels(folder: Path, images_dir: Path | None) -> Iterator[tuple[Path, P
     Raises:
         LabelFault: images are missing. Other text files, which have none and hold no labels, are passed over.
     """
-    whole = folder.resolve()
+    whole = real_path(folder)
     twin = Path(*["images" if part == "labels" else part for part in whole.parts])
     places = [images_dir] if images_dir else [twin, whole, whole / "images", whole.parent / "images"]
     labels, pairs, lost = [path for path in sorted(whole.rglob("*.txt")) if not _is_hidden(path, whole)], [], []

@@ -158,6 +158,11 @@ def judge_start(start: bytes, name: str) -> FileKind:
     return kind or (UNKNOWN if b"\0" in start and not Path(name).name.startswith(".") else TEXT)
 
 
+def real_path(path: Path) -> Path:
+    """Where a picture, folder or label file really is, links followed; `Path.resolve` raises at one that leads to itself."""
+    return Path(os.path.realpath(path))
+
+
 def walk_folder(root: str | os.PathLike) -> Iterator[tuple[str, list[str], list[str]]]:
     """Walks a folder of pictures as `os.walk` does, its linked folders too, but each real folder once, so that it ends."""
     pending, seen = [os.fspath(root)], set()

@@ -16,7 +16,7 @@ import numpy as np
 from rich.progress import track
 
 from centerkp.console import make_console
-from centerkp.images.kinds import IMAGE_SUFFIXES, walk_folder
+from centerkp.images.kinds import IMAGE_SUFFIXES, real_path, walk_folder
 from centerkp.images.oddities import Oddity, describe_oddities
 from centerkp.images.packed import PackedImage
 from centerkp.images.reading import read_image, read_image_size
@@ -34,8 +34,8 @@ def image_folders(path: Path, images_dir: str | Path | None) -> list[Path]:
     """Where the images of labels are looked for: `images_dir`, or in their folder, its `images/` and `../images`."""
     if images_dir is None:
         folder = path if path.is_dir() else path.parent
-        nearby = folder, folder / "images", folder.resolve().parent / "images"
-        return list({place.resolve(): place for place in nearby if place.is_dir()}.values())
+        nearby = folder, folder / "images", real_path(folder).parent / "images"
+        return list({real_path(place): place for place in nearby if place.is_dir()}.values())
     if not Path(images_dir).is_dir():
         raise FileNotFoundError(f"{images_dir}: found no such folder, expected the images of {path}; check the path.")
     return [Path(images_dir)]

@@ -4,9 +4,11 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from centerkp.formats.gathering import complete_keypoints, gathered_keypoints
+from centerkp.images.kinds import real_path
 from centerkp.labels.content import Paths, Source, list_paths, name_paths, open_label_file
 from centerkp.labels.faults import Remarks
 from centerkp.labels.label_file import LabelFile, read_source
@@ -74,7 +76,7 @@ def pair_images(paths: Paths, images_dir: Paths | None = None) -> list[tuple[Pat
             f"{name_paths(paths)}: found {len(folders)} images folders for {count_of(len(files), 'file')}, expected none, one, "
             "or one for each file; give them in the order of the files."
         )
-    places = [file.resolve() for file in files]
+    places = [real_path(file) for file in files]
     repeated = {str(file) for file, place in zip(files, places, strict=True) if places.count(place) > 1}
     if repeated:
         raise ValueError(f"{files[0]}: found {sorted(repeated)} twice among the files, expected each once; leave one out.")
@@ -182,7 +184,7 @@ def _renumber_image(image: dict, image_id: int, new_licenses: dict) -> dict:
 
 def _note_duplicates(sources: Sequence[LabelFile], remarks: Remarks) -> None:
     """Notes images of the merged files that are one file, and different files with the same bytes."""
-    listed = [(path.resolve(), source.path.name) for source in sources for path in source.images.paths]
+    listed = [(real_path(path), source.path.name) for source in sources for path in source.images.paths]
     for kind, groups in (
         ("the same file listed more than once; join their annotations, or keep one", _find_listed_twice(listed)),
         ("different files with the same content; keep one of each", _find_equal_files({path for path, _ in listed})),
@@ -204,8 +206,10 @@ def _find_equal_files(paths: Iterable[Path]) -> list[list[Path]]:
     """Image files of merged datasets with the same bytes; only those of equal size are read."""
     sizes, contents = defaultdict(list), defaultdict(list)
     for path in sorted(paths):
-        sizes[path.stat().st_size].append(path)
+        with suppress(OSError):  # a link that leads nowhere is a picture that cannot be read, of which others tell
+            sizes[path.stat().st_size].append(path)
     for same in sizes.values():
         for path in same if len(same) > 1 else []:
-            contents[hashlib.sha256(path.read_bytes()).digest()].append(path)
+            with suppress(OSError):
+                contents[hashlib.sha256(path.read_bytes()).digest()].append(path)
     return [same for same in contents.values() if len(same) > 1]

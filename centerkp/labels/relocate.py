@@ -5,6 +5,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from centerkp.images.kinds import real_path
 from centerkp.labels.image_files import image_folders, locate_images
 
 
@@ -17,12 +18,13 @@ def relocate_names(names: Sequence[str], paths: Sequence[Path], out_path: Path) 
     found = locate_images(names, image_folders(out_path, None))
     chosen: dict[Path, str] = {}
     for name, path, files in zip(names, paths, found, strict=True):
-        same = [file.resolve() for file in files] == [path.resolve()]
+        real = real_path(path)
+        same = [real_path(file) for file in files] == [real]
         if ".." in Path(name).parts:  # it would be found without the "..", too, but other programs take it at its word
-            same = (out_path.parent / name).resolve() == path.resolve()
-        if path.resolve() not in chosen:
-            chosen[path.resolve()] = name if same else _way_from(path, out_path)
-    return [chosen[path.resolve()] for path in paths]
+            same = real_path(out_path.parent / name) == real
+        if real not in chosen:
+            chosen[real] = name if same else _way_from(path, out_path)
+    return [chosen[real_path(path)] for path in paths]
 
 
 def follow(path: str, old: str, new: Path) -> str:
@@ -46,8 +48,8 @@ def _leads_to_a_file(path: str) -> bool:
 
 def _way_from(path: Path, out_path: Path) -> str:
     """The way to an image from the folder of a relocated JSON at `out_path`, absolute on another drive."""
-    path = path.parent.resolve() / path.name  # a link to a file keeps its name, which says more than that of the file
+    path = real_path(path.parent) / path.name  # a link to a file keeps its name, which says more than that of the file
     try:
-        return Path(os.path.relpath(path, out_path.resolve().parent)).as_posix()
+        return Path(os.path.relpath(path, real_path(out_path).parent)).as_posix()
     except ValueError:  # another drive
         return path.as_posix()

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from centerkp.geometry import box_ious
+from centerkp.images.kinds import real_path
 from centerkp.labels.coco import read_coco, read_label_file
 from centerkp.labels.faults import Remarks
 from centerkp.labels.records import Dataset, Record
@@ -148,7 +149,7 @@ def _match_records(annotators: Sequence[Dataset], remarks: Remarks) -> list[list
 
 
 _KEYS: tuple[Callable[[Any], object], ...] = (
-    lambda record: record.path.resolve(),
+    lambda record: real_path(record.path),
     lambda record: record.file_name.replace("\\", "/").removeprefix("./"),
     lambda record: record.path.name,
 )

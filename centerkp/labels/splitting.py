@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from centerkp.images.kinds import real_path
 from centerkp.images.packed import PackedImage
 from centerkp.images.phash import group_hashes, perceptual_hash
 from centerkp.images.reading import read_image
@@ -133,7 +134,7 @@ def group_files(
         return _number_groups([_find_file(path) for path in paths])
     alone, why = [], ""
     if group_by == "folder":  # of the name, where links lead elsewhere
-        folders = [p.parent.resolve() if isinstance(p, Path) else Path(n).parent for n, p in zip(names, paths, strict=True)]
+        folders = [real_path(p.parent) if isinstance(p, Path) else Path(n).parent for n, p in zip(names, paths, strict=True)]
         groups = _number_groups(folders)
     elif group_by == "phash":
         (groups, alone), why = _group_by_looks(names, paths, phash_distance), "unreadable"
@@ -165,7 +166,7 @@ def _group_by_pattern(names: Sequence[str], paths: Sequence[Path | PackedImage],
 
 def _find_file(path: Path | PackedImage) -> Path | int:
     """What two images to be split share if they are one file; a packed image has none."""
-    return path.resolve() if isinstance(path, Path) else id(path)
+    return real_path(path) if isinstance(path, Path) else id(path)
 
 
 def _group_by_looks(names: Sequence[str], paths: Sequence[Path | PackedImage], distance: int) -> tuple[np.ndarray, list[str]]:

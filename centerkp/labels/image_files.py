@@ -7,7 +7,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cache, partial
 from itertools import chain
 from pathlib import Path
 from urllib.parse import parse_qs, unquote
@@ -46,15 +46,30 @@ def locate_images(names: Sequence[str], folders: Sequence[Path]) -> list[list[Pa
 
     Each name is tried as written, with "/" for a backslash, percent-decoded, without the "?..." of an address, and with
     leading folders taken away one by one (longest first). Only when that fails are the folders walked, once, and searched
-    without regard to case, then to the ending.
+    without regard to case, then to the ending. A name whose neighbours in the labels are where they say is missing where
+    their folder lacks it: a file of that name elsewhere, such as another camera's or a mask, is another picture.
     """
+    written = [_find_as_written(name, folders) for name in names]
+    real = cache(real_path)
+    homes: dict[str, set[Path]] = defaultdict(set)  # folder in the labels -> where its files are
+    for name, (path, tail) in zip(names, written, strict=True):
+        if path and "/" in tail:
+            homes[_folder_of(name)].add(real(path.parent))
+    places = {real(path.parent) for path, _ in written if path}
     found, tree = [], None
-    for name in names:
-        path = _find_as_written(name, folders)
-        if path is None and tree is None:
-            tree = _index_folders(folders)
-        found.append(_find_similar(name, tree) if path is None else [path])
+    for name, (path, _) in zip(names, written, strict=True):
+        own = homes.get(_folder_of(name), set())
+        if path and (not own or real(path.parent) in own):
+            found.append([path])
+            continue
+        tree = _index_folders(folders) if tree is None else tree
+        found.append(_find_similar(name, tree, own, own or places, real))
     return found
+
+
+def _folder_of(name: str) -> str:
+    """The folder in an image's name in labels, empty where it has none."""
+    return name.replace("\\", "/").rpartition("/")[0]
 
 
 def _spell_name(name: str) -> Iterator[list[str]]:
@@ -72,15 +87,15 @@ def _spell_name(name: str) -> Iterator[list[str]]:
             yield parts
 
 
-def _find_as_written(name: str, folders: Sequence[Path]) -> Path | None:
-    """The image file that a name leads to from one of the folders, as it is written or without its leading folders."""
+def _find_as_written(name: str, folders: Sequence[Path]) -> tuple[Path | None, str]:
+    """The image file that a name leads to from one of the folders, and the part of the name that does, the whole one first."""
     tails = ("/".join(parts[start:]) for parts in _spell_name(name) for start in range(len(parts)))
     for tail in chain((name,), tails):
         for folder in folders:
             path = os.path.join(folder, tail)
             if os.path.isfile(path):
-                return Path(path)
-    return None
+                return Path(path), tail.replace("\\", "/")
+    return None, ""
 
 
 def _fold_case(name: str) -> str:
@@ -106,12 +121,21 @@ def _without_ending(name: str) -> str:
     return (os.path.splitext(name)[0] if name.lower().endswith(IMAGE_SUFFIXES) else name) + "/"
 
 
-def _find_similar(name: str, tree: dict[str, list[Path]]) -> list[Path]:
-    """The image files that share the most trailing parts with a name, spelled alike first, with another ending last."""
-    for change in (str, _without_ending):  # the ending is forgotten by some tools, and another after a conversion
+def _find_similar(
+    name: str, tree: dict[str, list[Path]], own: set[Path], places: set[Path], real: Callable[[Path], Path]
+) -> list[Path]:
+    """The image files that share the most trailing parts with a name, spelled alike first, with another ending last.
+
+    Args:
+        own: folders in which alone they may be; places: those for files with another ending. Empty where any may be.
+        real: where a folder really is, as these sets name it.
+    """
+    # The ending is forgotten by some tools, and another after a conversion.
+    for change, allowed in ((str, own), (_without_ending, places)):
         scores = {}
         for *folders, last in _spell_name(name):
-            for path in tree.get(_fold_case(change(last)), ()):
+            files = tree.get(_fold_case(change(last)), ())
+            for path in (file for file in files if not allowed or real(file.parent) in allowed):
                 above = zip(reversed(folders), reversed(path.parts[:-1]), strict=False)
                 pairs = [(change(last), change(path.name)), *above]
                 same = next((i for i, (a, b) in enumerate(pairs) if _fold_case(a) != _fold_case(b)), len(pairs))

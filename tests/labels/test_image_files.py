@@ -91,6 +91,41 @@ class TestFinding:
         (tmp_path / "c.txt").touch()
         assert locate_images([name], [tmp_path]) == [[tmp_path / file for file in fits]]
 
+    @pytest.mark.parametrize(
+        ("form", "neighbours", "other"),
+        [
+            ("b/{}.jpg", "b", "a/3.jpg"),
+            ("b/{}.jpg", "b", "3.jpg"),  # the part of the name without its folder
+            ("/old/b/{}.jpg", "set/b", "set/a/3.jpg"),
+            ("../images/{}.jpg", "images", "masks/3.jpg"),
+            ("images/{}.jpg", "images", "masks/3.png"),
+            ("{}.jpg", "images", "masks/3.png"),
+        ],
+    )
+    def test_a_missing_picture_is_not_one_of_that_name_elsewhere(self, tmp_path, form, neighbours, other):
+        """Nor in the folder where its neighbours are, unless only case or the ending differ."""
+        for place in (*(f"{neighbours}/{n}.jpg" for n in (0, 1, 2)), other, "labels/x.txt"):
+            (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / place).touch()
+        names, folders = (
+            [form.format(n) for n in range(4)],
+            [tmp_path, tmp_path / "images", tmp_path / "labels", tmp_path / "set"],
+        )
+        folders = [folder for folder in folders if folder.is_dir()]
+        assert [len(files) for files in locate_images(names, folders)] == [1, 1, 1, 0]
+        for own in ("3.JPG", "3.png"):
+            (tmp_path / neighbours / own).touch()
+            assert [file.resolve() for file in locate_images(names, folders)[3]] == [tmp_path / neighbours / own]
+            (tmp_path / neighbours / own).unlink()
+
+    def test_names_whose_folders_are_not_there_are_found_in_any(self, tmp_path):
+        for place in ("0.jpg", "x/1.jpg"):
+            (tmp_path / place).parent.mkdir(exist_ok=True)
+            (tmp_path / place).touch()
+        for form in ("/old/place/{}.jpg", "{}.jpg"):
+            found = locate_images([form.format(n) for n in (0, 1)], [tmp_path])
+            assert found == [[tmp_path / "0.jpg"], [tmp_path / "x/1.jpg"]]
+
     def test_case_does_not_hide_the_right_folder(self, tmp_path):
         for place in ("cam1/0.png", "cam2/0.png"):
             (tmp_path / place).parent.mkdir()

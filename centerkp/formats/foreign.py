@@ -11,6 +11,8 @@ from centerkp.formats.label_studio import is_label_studio
 
 _EXPORT_AGAIN = "export the labels again in COCO format"
 _COMMENTS = ("//", "/*", "#")
+# Comments, then JSON: settings and tables of other programs begin with a comment as well.
+_COMMENTED = re.compile(r"((//|#)[^\n]*\n\s*|/\*.*?\*/\s*)+[{\[]", re.DOTALL)
 _SIGNATURES = (
     (b"PK\x03\x04", "a zip archive", "unpack it and give the JSON inside"),
     (b"\x1f\x8b", "a gzip archive", "unpack it and give the JSON inside"),
@@ -40,7 +42,7 @@ def recognise_bytes(path: Path, data: bytes, error: Exception) -> tuple[str, str
         return "a YOLO label file (one line of numbers an object)", "give the folder of the label files, or their data.yaml"
     if text[0] in "{[" and isinstance(error, UnicodeDecodeError):
         return f"JSON in another encoding than UTF-8 ({error})", "save it as UTF-8, in Python with open(..., encoding='utf-8')"
-    if isinstance(error, json.JSONDecodeError) and (text[0] in "{[" or text.startswith(_COMMENTS)):
+    if isinstance(error, json.JSONDecodeError) and (text[0] in "{[" or _COMMENTED.match(text)):
         return _recognise_dialect(error)
     if isinstance(error, RecursionError):
         return f"JSON that is cut off or nested too deeply ({error})", "export or copy it again"

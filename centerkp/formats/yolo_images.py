@@ -124,9 +124,9 @@ def _is_hidden(path: Path, place: Path) -> bool:
 
 def count_unused(labels: Iterable[Path | None]) -> int:
     """How many label files lie beside those that YOLO's images have, and belong to none of these images."""
-    used = {label.resolve() for label in labels if label}
+    used = {real_path(label) for label in labels if label}
     beside = (path for folder in {label.parent for label in used} for path in folder.glob("*.txt"))
-    others = (path for path in beside if path.resolve() not in used and path.name[0] != "." and path.name != "classes.txt")
+    others = (path for path in beside if real_path(path) not in used and path.name[0] != "." and path.name != "classes.txt")
     return sum(is_label_file(path) for path in others)
 
 

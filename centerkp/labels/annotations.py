@@ -121,7 +121,13 @@ def _read_keypoints(table: Table, class_ids: np.ndarray, orders: Mapping, schema
     table.note(np.flatnonzero(named & (lengths == 0)), NO_POINTS)
     wrong = np.flatnonzero(named & (lengths != 0) & (lengths != 3 * counts))
     remedy = "write x, y, visibility for every keypoint of the category, zeros where it is not labelled"
-    table.fault(wrong, WRONG_LENGTH, remedy, lambda row: f"found {lengths[row]} numbers, expected {3 * counts[row]}")
+
+    def found(row: int) -> str:
+        if isinstance(raw[row], list):
+            return f"found {lengths[row]} numbers, expected {3 * counts[row]}"
+        return f"found {quote(raw[row])}, expected a list of {3 * counts[row]} numbers"
+
+    table.fault(wrong, WRONG_LENGTH, remedy, found)
     right = np.flatnonzero(named & (lengths == 3 * counts))
     numeric = np.array([{int, float, type(None)}.issuperset(map(type, raw[row])) for row in right], bool)
     points = np.zeros((len(raw), schema.num_keypoints, 3))

@@ -80,8 +80,12 @@ class Remarks:
         """The notes that were collected about a label file so far, a line each."""
         return tuple(note.sentence for note in self.notes)
 
-    def raise_faults(self) -> None:
-        """Raises one ValueError with every kind of fault collected, its count, remedy and first ten cases, if any."""
+    def raise_faults(self, command: str = "") -> None:
+        """Raises one ValueError with every kind of fault collected, its count, remedy and first ten cases, if any.
+
+        Args:
+            command: what mends those whose meaning is clear.
+        """
         if not self.faults:
             return
         kinds: dict[tuple[str, str], list[Remark]] = {}
@@ -89,7 +93,8 @@ class Remarks:
             kinds.setdefault((fault.text, fault.remedy), []).append(fault)
         total = count_of(sum(fault.count for fault in self.faults), "fault")
         found = f"found {total} of {count_of(len(kinds), 'kind')}"
-        report = [f"{self.path}: {found}, expected {self.expected}; mend what is listed here."]
+        mended = f" '{command}' mends what is clear." if command else ""
+        report = [f"{self.path}: {found}, expected {self.expected}; mend what is listed here.{mended}"]
         for (text, remedy), faults in kinds.items():
             count = sum(fault.count for fault in faults)
             lines = [f"    {place}" for fault in faults for place in fault.places][:SHOWN]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from centerkp.formats.gathering import complete_keypoints
 from centerkp.labels.annotations import Annotations, read_annotations
-from centerkp.labels.content import Source
+from centerkp.labels.content import Source, list_words
 from centerkp.labels.faults import Remarks
 from centerkp.labels.image_files import require_images
 from centerkp.labels.records import Images
@@ -40,13 +40,14 @@ def read_source(
     complete_keypoints(content, {kind.name: kind.keypoints for kind in schema.classes} if schema else {})
     for note in source.notes:
         remarks.add_sentence(note)
-    schema, places = match_schema(source.path, _require_categories(content, remarks), schema, flip_pairs, oks_sigmas)
+    command = f"centerkp check {list_words(source.files or source.path)} --fix mended.json"
+    schema, places = match_schema(source.path, _require_categories(content, remarks, command), schema, flip_pairs, oks_sigmas)
     table = Table(content, "images", remarks)
     ids, names, sizes = read_images(table)
     images = Images(ids, names, require_images(table, names, source.folders), sizes)
     rows = {image_id: row for row, image_id in enumerate(ids) if image_id is not None}
     annotations = read_annotations(Table(content, "annotations", remarks), rows, names, places, schema)
-    remarks.raise_faults()
+    remarks.raise_faults(command)
     return LabelFile(source.path, content, schema, images, annotations, remarks, source.notes, source.files)
 
 
@@ -55,10 +56,10 @@ def schema_of(path: Path, content: Mapping, flip_pairs: FlipPairs = None, oks_si
     return match_schema(path, _require_categories(content, Remarks(path)), None, flip_pairs, oks_sigmas)[0]
 
 
-def _require_categories(content: Mapping, remarks: Remarks) -> list[dict]:
-    """The categories of a COCO JSON, before anything else is read; their faults are raised at once."""
+def _require_categories(content: Mapping, remarks: Remarks, command: str = "") -> list[dict]:
+    """The categories of a COCO JSON, before anything else is read; their faults are raised at once, as `raise_faults` does."""
     categories = read_categories(Table(content, "categories", remarks))
-    remarks.raise_faults()  # without classes nothing else can be judged
+    remarks.raise_faults(command)  # without classes nothing else can be judged
     return categories
 
 

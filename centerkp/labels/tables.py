@@ -64,7 +64,10 @@ class Table:
             return values
         mended = [row for row, value in enumerate(values) if value is not None and type(raw[row]) is not int]
         self.note(mended, f"'{key}' written as text or with a decimal point, read as a whole number")
-        unusable = [row for row, value in enumerate(values) if value is None and not (optional and raw[row] is None)]
+        unread = [row for row, value in enumerate(values) if value is None and not (optional and raw[row] is None)]
+        large = [row for row in unread if type(raw[row]) is int]
+        self.fault_value(large, key, f"'{key}' too large", f"give each a whole number from {1 - MAX_ID} to {MAX_ID - 1}")
+        unusable = [row for row in unread if type(raw[row]) is not int]
         self.fault_value(unusable, key, f"'{key}' missing or no whole number", "give each a whole number")
         return values
 

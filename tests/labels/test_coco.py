@@ -225,7 +225,8 @@ class TestMending:
 
 FAULTS = [
     (dict(keypoints=[1, 2, 2]), ["'keypoints' whose length", "annotation 1 (image 7, a.png): found 3 numbers, expected 9"]),
-    (dict(keypoints={"x": 1}), ["'keypoints' whose length"]),
+    (dict(keypoints={"x": 1}), ["'keypoints' whose length", "found {'x': 1}, expected a list of 9 numbers"]),
+    (dict(image_id=2**63), ["'image_id' too large (1): give each a whole number from"]),
     (dict(keypoints=[1, math.nan, 2] + [0] * 6), ["NaN, infinite", "annotation 1 (image 7, a.png): keypoints hold [nan]"]),
     (dict(keypoints=["1", 1, 2] + [0] * 6), ["NaN, infinite", "keypoints hold ['1']"]),
     (dict(keypoints=[10**400, 1, 2] + [0] * 6), ["NaN, infinite"]),
@@ -259,7 +260,8 @@ class TestFaults:
         content["images"].append(dict(content["images"][0], file_name="lost.png"))
         report = refuse(folder, content)
         assert report.splitlines()[0].endswith(
-            "found 19 faults of 4 kinds, expected a consistent COCO dataset; mend what is listed here."
+            "found 19 faults of 4 kinds, expected a consistent COCO dataset; mend what is listed here. "
+            f"'centerkp check {folder / 'ann.json'} --fix mended.json' mends what is clear."
         )
         assert "(15): write x, y, visibility" in report and "and 5 more" in report
         assert "annotation 109" in report and "annotation 110" not in report

@@ -155,3 +155,16 @@ def test_keypoints_that_drop_takes_away_take_their_mark_along(tmp_path):
     (category,) = json.loads((folder / "dropped.json").read_text())["categories"]
     assert "keypoints" not in category and "gathered" not in category
     assert check_dataset(folder / "dropped.json").schema.num_keypoints == 0
+
+
+def test_a_file_that_training_mends_is_refused_with_the_command_that_does(two):
+    content = json.loads(two[1].read_text())
+    for image in content["images"]:
+        image["id"] = f"img_{image['id']}"
+    for entry in content["annotations"]:
+        entry["image_id"] = f"img_{entry['image_id']}"
+    two[1].write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=f"centerkp check {two[1]} --fix mended.json"):
+        read_coco(two)
+    write_mended(check_dataset(two[1]), two[1].parent / "mended.json")
+    assert len(read_coco([two[0], two[1].parent / "mended.json"]).records) == 4

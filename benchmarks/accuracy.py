@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--variant", action="append", help='"NAME=FLAGS"; may be repeated, the defaults if left out')
     options = parser.parse_args(arguments)
     variants = [v.partition("=")[::2] for v in options.variant or ["defaults="]]
-    processor = f"{len(os.sched_getaffinity(0))} cores of an {processor_text()}"
+    processor = f"{processor_text()}; {len(os.sched_getaffinity(0))} cores"
     for seed, folder, length, (name, flags) in product(options.seeds, options.sets, options.times, variants):
         case = {"processor": processor, "set": folder.name, "time": length, "variant": name, "seed": seed}
         _measure(folder, shlex.split(flags), case)

@@ -76,7 +76,7 @@ def by_clock() -> str:
     """Accuracy of the defaults by minutes."""
     rows = [
         {
-            "processor": row["processor"].split(";")[0] + (", bfloat16" if "bf16" in row["processor"] else ""),
+            "processor": row["processor"].split(";")[0] + (" with bfloat16" if "bf16" in row["processor"] else ""),
             "set": row["set"].replace("_", " "),
             "time": row["time"].replace("m", " minutes"),
         }

@@ -97,7 +97,10 @@ def check_statistics(labels: Labels, reading: Reading, statistics: Statistics) -
         return make_object_finding(labels, reading, "advice", title, where, sides, noun="object", remedy=remedy)
 
     measured = int(statistics.objects.sum())
-    larger = suggested is not None and suggested > max(image_size)
+    # An input of another shape than the pictures may have longer sides, and show them smaller.
+    larger = (
+        suggested is not None and np.nanmedian(_scales(labels, statistics.suggested_input) / _scales(labels, image_size)) > 1
+    )
     remedy = f"train with --image-size {wanted}" if larger else "no image size helps: the pictures hold no more; cut them up"
     if tile := suggest_tile(labels, image_size):
         remedy = f"the pictures are large: train with --tile {tile}, whose tiles of {tile} pixels fill the input"
@@ -222,9 +225,13 @@ def keypoint_gaps(labels: Labels) -> np.ndarray:
 
 def _input_boxes(labels: Labels, image_size: Canvas) -> np.ndarray:
     """(N, 4) the labels' boxes in pixels of the letterboxed input, to measure them by; NaN where unknown."""
+    return labels.boxes_xyxy * _scales(labels, image_size)[:, None]
+
+
+def _scales(labels: Labels, image_size: Canvas) -> np.ndarray:
+    """(N,) input pixels for each pixel of the labels' pictures; NaN where their size or the box is unknown."""
     known = labels.has_box & (labels.sizes > 0).all(1)
-    scale = (image_size / np.where(known[:, None], labels.sizes, np.nan)).min(axis=1, initial=np.inf)
-    return labels.boxes_xyxy * scale[:, None]
+    return (image_size / np.where(known[:, None], labels.sizes, np.nan)).min(axis=1, initial=np.inf)
 
 
 def _share_of(mask: np.ndarray, among: np.ndarray) -> float:

@@ -36,6 +36,9 @@ def test_objects_under_two_cells(tmp_path):
 def test_an_input_of_another_shape_shows_objects_smaller(tmp_path):
     """1024x768 pictures are 384 wide in 384x512, and as high as they may be in 512x384."""
     content = dataset([*grid(100), (903, 603, 15, 15)])
+    # Smaller than 16 pixels in 384 columns, where the larger input has the pictures' shape and is no longer.
+    small = found(check(tmp_path, dataset(grid(32)), image_size=(128, 512)), "smaller than 2 cells")[0]
+    assert small.places[0].endswith("at 128x512") and small.remedy == "train with --image-size 512x384"
     assert found(check(tmp_path, content, image_size=(384, 512)), "smaller than 2 cells")[0].places[0].endswith("at 384x512")
     upright, wide = (check(tmp_path, content, image_size=size).statistics for size in ((384, 512), (512, 384)))
     assert upright.median_side == pytest.approx(0.75 * wide.median_side)

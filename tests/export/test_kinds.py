@@ -19,9 +19,7 @@ from centerkp.export.openvino import write_openvino
 from centerkp.export.saved_model import write_saved_model
 from centerkp.inference.model_loading import load_detector
 
-# How far an object may be off, in pixels and in score, and how many may not be: rounded, a peak may come to stand in the next
-# cell. Processors with VNNI and without round int8 differently: 0.83 to 0.98 of the objects of random networks come out near.
-NEAR = {"fp32": 1.0, "fp16": 0.8, "bf16": 0.8, "int8": 0.7}
+# How far an object may be off, in pixels and in score.
 ALLOWED = {"fp32": (2e-3, 1e-4), "fp16": (0.5, 0.02), "bf16": (2.0, 0.05), "int8": (8.0, 0.15)}
 FILES = {"onnx": ("m.onnx", write_onnx), "openvino": ("m.xml", write_openvino), "litert": ("m.tflite", write_litert)}
 CASES = [("onnx", "fp32"), ("onnx", "fp16"), ("openvino", "bf16"), ("openvino", "int8"), ("litert", "int8")]
@@ -65,12 +63,13 @@ def test_best_objects_equal_keras(kind_model, network, inputs, tmp_path, form, p
     pixels, score = ALLOWED[precision]
     near = []
     for i in range(len(theirs["scores"])):
-        for k in range(10):
+        for k in range(10):  # processors with VNNI and without round differently: of few objects chance would decide
             distance = np.abs(np.asarray(ours["boxes"])[i] - theirs["boxes"][i, k]).max(axis=1)
             distance[np.asarray(ours["class_ids"])[i] != theirs["class_ids"][i, k]] = np.inf
             row = distance.argmin()
             near.append(distance[row] < pixels and abs(np.asarray(ours["scores"])[i, row] - theirs["scores"][i, k]) < score)
-    assert theirs["scores"][:, 9].min() > 0.3 and np.mean(near) >= NEAR[precision]
+    # Rounded, a peak may come to stand in the next cell.
+    assert theirs["scores"][:, 9].min() > 0.3 and np.mean(near) >= (1.0 if precision == "fp32" else 0.8)
 
 
 def test_int8_scales_every_filter_by_itself(network, inputs, tmp_path):

@@ -15,7 +15,7 @@ POINT_MARGIN = 0.1  # of the longer side of the labelled keypoints: how far a bo
 
 # A canvas suits a dataset when of so many images so much of the size is left that they have in a square one.
 # A side that is hardly shorter is not worth a shape of its own.
-SUITED, KEPT, WORTHWHILE = 0.98, 0.95, 0.9
+SUITED, KEPT, LEAST_SHARE, WORTHWHILE = 0.98, 0.95, 0.5, 0.9
 
 
 def letterbox(width: int, height: int, size: tuple[int, int]) -> tuple[np.ndarray, tuple[int, int]]:
@@ -32,12 +32,16 @@ def letterbox(width: int, height: int, size: tuple[int, int]) -> tuple[np.ndarra
     return scaling(new_width / width, new_height / height), (new_width, new_height)
 
 
-def fit_canvas(sizes: Sequence[tuple[int, int]] | np.ndarray, side: int, multiple: int, least: float = 0.5) -> tuple[int, int]:
+def fit_canvas(
+    sizes: Sequence[tuple[int, int]] | np.ndarray, side: int, multiple: int, rotation: float = 0.0
+) -> tuple[int, int]:
     """Geometry of a canvas of this longer side that suits images (N, 2) of these (width, height), as (width, height).
 
     The shorter side is the least multiple of `multiple` in which nearly all images are nearly as large as they would be in a
-    square, and `least` of the longer side at least: of narrower strips random turns would leave too little. Else the square.
+    square, and half of the longer side at least: of narrower strips random turns would leave too little. Turns of up to
+    `rotation` degrees want more, those that put a wide picture upright a square. Where no side is worth it, it is the square.
     """
+    least = max(math.sin(math.radians(min(abs(rotation), 90))), LEAST_SHARE)
     widths, heights = np.asarray(sizes, float).T
     for is_wide, shares in ((True, heights / widths), (False, widths / heights)):
         share = max(KEPT * np.sort(shares)[math.ceil(SUITED * len(shares)) - 1], least)

@@ -1,6 +1,5 @@
 """What a run's settings are where the user says nothing and the backbone or its weights decide."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +16,7 @@ STARTS = dict.fromkeys(COCO_ARCHIVES, "coco") | {"efficientnet_lite0_fpn": "draw
 RATES = {"none": 1e-3, "imagenet": 1e-3, "drawn": 1e-3, "trained": 2.5e-4}
 STARTING_WORDS = ("auto", "coco", *(word for word in RATES if word != "trained"))  # what --weights takes besides paths
 VECTOR_RATE = 8.0
-CLEARLY, LEAST_SHARE = 0.9, 0.5
+CLEARLY = 0.9
 # At the zoo's 0.1 the vectors of an object that is mirrored at random stay at their mean, which is nothing, until the network
 # knows which way it faces, and it has little reason to find out; and boxes get exact three times as slowly.
 LIGHT_LOSSES = "box_size=0.3,keypoint_regression=0.4"
@@ -48,13 +47,12 @@ def choose_image_size(
 
     Args:
         sizes: (width, height) of the images, upright; none where tiles of them are seen, which are square.
-        rotation: the largest random turn in degrees; turned upright, a wide picture wants a square.
+        rotation: the largest random turn in degrees.
     """
     side = 320 if backbone == "efficientnet_lite0_fpn" else 512
     if not sizes:
         return side, f"image size: {side}, square as tiles are (--image-size decides otherwise)"
-    turned = math.sin(math.radians(min(abs(rotation), 90)))
-    width, height = fit_canvas(sizes, side, multiple, max(turned, LEAST_SHARE))
+    width, height = fit_canvas(sizes, side, multiple, rotation)
     size = name_canvas(width, height)
     if width == height:
         return size, f"image size: {size}, by default, because no narrower one suits the shapes of the images and their turns"

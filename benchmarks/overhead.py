@@ -19,8 +19,9 @@ from rich.console import Console
 
 from centerkp.demo.scenes import write_demo
 from centerkp.labels.coco import read_coco
+from centerkp.settings.canvas import choose_canvas
 from centerkp.settings.training import TrainSettings
-from centerkp.training.choice import choose, choose_canvas
+from centerkp.training.choice import choose
 from centerkp.training.fitting import fit
 from centerkp.training.parts import compile_part, plan_parts
 from centerkp.training.run import Run

@@ -10,7 +10,7 @@ from centerkp.doctor.reader import Reading
 from centerkp.doctor.settled_labels import Labels, make_object_finding
 from centerkp.geometry import fit_canvas
 from centerkp.heads import STRIDE, USUAL_OBJECTS, choose_max_objects
-from centerkp.images.tiling import OVERLAP
+from centerkp.images.tiling import fit_tile
 from centerkp.labels.faults import SHOWN
 from centerkp.labels.rarity import repeat_factors
 from centerkp.schema import Schema
@@ -20,7 +20,6 @@ SMALL_CELLS = 2  # an object smaller than so many cells has hardly a place on th
 WELL_CELLS = 4  # nearly all objects should be at least so large, and the keypoints of one object so far apart
 SIZES = range(128, 1025, 128)
 SHARE = 0.01  # of objects that may be too small or share a cell
-STEP = 32  # of the sizes of tiles that are suggested
 Canvas = tuple[int, int]  # (width, height) of the network's input
 EDGES = (0, 8, 16, 32, 64, 128, 256, 512, 1024)  # of the histogram, in input pixels
 
@@ -193,7 +192,7 @@ def _shape_input(labels: Labels, side: int) -> Canvas:
 def suggest_tile(labels: Labels, image_size: Canvas) -> int | None:
     """The side of tiles that show small objects of large pictures well at an image size; None where the whole picture does.
 
-    95 % of the objects have `WELL_CELLS` or more there, and are no larger than what tiles overlap by.
+    No size of the input shows them well, and a picture has more than two tiles on its longer side.
     """
     side = max(image_size)
     sides = input_sides(labels, (side, side))
@@ -201,8 +200,7 @@ def suggest_tile(labels: Labels, image_size: Canvas) -> int | None:
     lengths = labels.sizes[measured].max(1)
     if not measured.any() or suggest_size(labels) < SIZES[-1] or np.percentile(lengths, 90) < 2 * SIZES[-1]:
         return None
-    low, high = np.percentile(sides[measured] * lengths / side, [5, 95])
-    tile = STEP * round(max(side * low / (WELL_CELLS * STRIDE), high / OVERLAP) / STEP)
+    tile = fit_tile(sides[measured] * lengths / side, side)
     return tile if side / 2 <= tile < np.percentile(lengths, 90) / 2 else None
 
 

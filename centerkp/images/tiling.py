@@ -10,6 +10,8 @@ import numpy as np
 from centerkp.wording import quote
 
 OVERLAP = 0.2  # share of a tile's side that neighbours have in common where nobody says it
+STEP = 32  # of the sizes of tiles that are suggested
+SHOWN_SIZE = 16  # pixels of the input that nearly all objects should be large in tiles, four grid cells
 MARGIN = 0.25  # of an overlap that a tile leaves to its neighbour: what lies there is whole in the other one, or nearly so
 
 
@@ -55,8 +57,8 @@ class Tiling:
 
     @classmethod
     def of(cls, size: int | None, overlap: float = OVERLAP) -> "Tiling | None":
-        """Tiles of a size that may be left out: None for None."""
-        return None if size is None else cls(size, overlap)
+        """Tiles of a size that may be left out: None for None and for 0, whole pictures."""
+        return cls(size, overlap) if size else None
 
     @classmethod
     def from_config(cls, config: Any) -> "Tiling | None":
@@ -113,3 +115,14 @@ class Tiling:
         lows = [-np.inf, *(start + margin for start, margin in zip(starts[1:], margins, strict=True))]
         highs = [*(start + side - margin for start, margin in zip(starts, margins, strict=False)), np.inf]
         return list(zip(starts, lows, highs, strict=True))
+
+
+def fit_tile(sizes: np.ndarray, input_side: int) -> int:
+    """The side of tiles in which nearly all objects are large enough and no larger than the overlap of tiles.
+
+    Args:
+        sizes: (N,) how large objects are, the root of their box's area, in pixels of their pictures.
+        input_side: of the network's input, in pixels.
+    """
+    low, high = np.percentile(sizes, [5, 95])
+    return STEP * round(max(input_side * low / SHOWN_SIZE, high / OVERLAP) / STEP)

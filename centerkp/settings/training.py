@@ -63,7 +63,9 @@ class TrainSettings:
         "of the image's longer side; by default they are left out",
         name="SIZE",
     )
-    tile: int | None = of_data(None, "side of tiles that pictures much larger than the input are cut into", name="PIXELS")
+    tile: int | None = of_data(
+        None, "side of tiles that large pictures are cut into, 0: none; by default where objects are too small", name="PIXELS"
+    )
     seed: int = of_data(0, "of the split, the weights, the order of images and the augmentation")
 
     backbone: str = of_start(
@@ -86,8 +88,8 @@ class TrainSettings:
     stacks: int | None = of_start(None, "use the first so many hourglasses alone, with their own trained heads", name="N")
     image_size: int | str | None = of_start(
         None,
-        "side of the network's input in pixels, or its width and height, as 320x192; by default the longer one is 320 for "
-        "efficientnet_lite0_fpn, else 512, and the other as short as nearly all images allow",
+        "side of the network's input in pixels, or width and height, as 320x192; by default 320 for efficientnet_lite0_fpn, "
+        "else 512, up to twice that where objects are small, and the shorter one as nearly all images allow",
         name="PIXELS",
     )
     max_objects: int | None = of_start(
@@ -113,9 +115,7 @@ class TrainSettings:
         "on for the time that was left at the last save, and with --time prolongs a run that has ended",
         name="TIME",
     )
-    patience: int | None = of_length(
-        None, "evaluations in a row without a higher score that end the run; by default none do", name="N"
-    )
+    patience: int | None = of_length(None, "evaluations in a row without a higher score that end the run", name="N")
 
     batch_size: int | None = of_machine(
         None,

@@ -16,7 +16,6 @@ from centerkp.model.backbones import find_backbone, name_backbone
 from centerkp.model.center_net import load_model
 from centerkp.schema import Schema
 from centerkp.settings.checks import AUTO
-from centerkp.settings.defaults import choose_image_size, describe_misfit
 from centerkp.settings.training import TrainSettings
 from centerkp.settings.values import read_box_margins, read_canvas
 from centerkp.training.batch_search import share_accelerator
@@ -47,15 +46,6 @@ def choose(settings: TrainSettings, devices: int = 1) -> tuple[TrainSettings, li
         settings, line = _choose_precision(settings)
         lines.append(f"precision: {line}")
     return settings.resolve(), lines
-
-
-def choose_canvas(settings: TrainSettings, records: Sequence[Record]) -> tuple[TrainSettings, list[str]]:
-    """Chooses the size of the network's input by its backbone and the images' shapes, or a square for tiles of them."""
-    shapes = [] if settings.tile else [(record.width, record.height) for record in records]
-    if settings.image_size is not None:
-        return settings, describe_misfit(settings.image_size, shapes)
-    chosen, line = choose_image_size(settings.backbone, find_backbone(settings.backbone).multiple, shapes, settings.rotation)
-    return replace(settings, image_size=chosen), [line]
 
 
 def choose_epochs(settings: TrainSettings, images: int) -> tuple[TrainSettings, list[str]]:

@@ -31,11 +31,12 @@ from centerkp.results import coco_dataset
 from centerkp.samples.memory import share_addresses
 from centerkp.samples.windows import cut_records
 from centerkp.schema import Schema
+from centerkp.settings.canvas import choose_canvas
 from centerkp.settings.training import TrainSettings
 from centerkp.settings.values import read_box_margins, read_canvas, read_keypoint_map, read_numbers
 from centerkp.training.batch_search import choose_batch_size
 from centerkp.training.callbacks import draw_validation
-from centerkp.training.choice import choose, choose_box_margins, choose_canvas, choose_epochs, choose_room
+from centerkp.training.choice import choose, choose_box_margins, choose_epochs, choose_room
 from centerkp.training.dry_run import build_probe, dry_run
 from centerkp.training.fitting import fit
 from centerkp.training.loggers import require_loggers

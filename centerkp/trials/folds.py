@@ -19,11 +19,12 @@ from centerkp.evaluation.tables import print_notes, print_tables
 from centerkp.labels.counts import require_labels
 from centerkp.labels.records import Dataset, Record
 from centerkp.schema import Schema
+from centerkp.settings.canvas import choose_canvas
 from centerkp.settings.paths import DATA_PATHS
 from centerkp.settings.training import TrainSettings
 from centerkp.settings.values import read_time
 from centerkp.training.batch_search import choose_batch_size
-from centerkp.training.choice import choose, choose_canvas
+from centerkp.training.choice import choose
 from centerkp.training.loggers import require_loggers
 from centerkp.training.run_folder import RunFolder
 from centerkp.training.run_images import deal_settings, digest_labels, image_key, read_dataset

@@ -9,15 +9,17 @@ import pytest
 
 from centerkp.console import make_console
 from centerkp.distribution import devices
+from centerkp.images.tiling import Tiling
 from centerkp.model.backbone import check_image_size
 from centerkp.model.backbones import find_backbone
 from centerkp.model.center_net import CenterNet, save_model
 from centerkp.model.hourglass import Hourglass
 from centerkp.schema import Schema
+from centerkp.settings.canvas import choose_canvas
 from centerkp.settings.training import TrainSettings
 from centerkp.settings.values import read_box_margins, read_canvas
 from centerkp.training import choice
-from centerkp.training.choice import choose, choose_box_margins, choose_canvas, choose_epochs, choose_room
+from centerkp.training.choice import choose, choose_box_margins, choose_epochs, choose_room
 from centerkp.training.train import start_model
 
 
@@ -55,8 +57,14 @@ def machine(monkeypatch):
 
 def decide(**values):
     settings, lines = choose(TrainSettings(**values))
-    settings, _ = choose_canvas(settings, [SimpleNamespace(width=9, height=9)])
+    settings, _ = choose_canvas(settings, [pictured(9, 9)])
     return (settings.backbone, settings.weights, settings.image_size, settings.batch_size), lines[0]
+
+
+def pictured(width, height, *sides):
+    """An image's record with square objects of these sides, one as large as it may be where none is given, and a crowd."""
+    boxes = np.float32([(0, 0, side, side) for side in sides or [min(width, height)]] + [(0, 0, 1, 1)])
+    return SimpleNamespace(width=width, height=height, boxes_xyxy=boxes, is_crowd=np.arange(len(boxes)) == len(boxes) - 1)
 
 
 LIGHT = ("efficientnet_lite0_fpn", "drawn", 320, 4)
@@ -107,7 +115,7 @@ def test_the_backbone_of_a_model(machine, tmp_path):
     ("hourglass_104", {(640, 480): 9}, "512x384", "75%"),
 ])  # fmt: skip
 def test_the_input_has_the_shape_of_nearly_all_images(backbone, shapes, expected, said):
-    records = [SimpleNamespace(width=w, height=h) for (w, h), count in shapes.items() for _ in range(count)]
+    records = [pictured(w, h) for (w, h), count in shapes.items() for _ in range(count)]
     settings, (line,) = choose_canvas(TrainSettings(backbone=backbone), records)
     assert settings.image_size == expected and line.startswith(f"image size: {expected}, ") and said in line
     check_image_size(read_canvas(expected), find_backbone(backbone).multiple)
@@ -116,8 +124,44 @@ def test_the_input_has_the_shape_of_nearly_all_images(backbone, shapes, expected
     assert tiled.image_size in (320, 512) and "square as tiles are" in line
 
 
+@pytest.mark.parametrize("backbone, size, sides, expected, said", [
+    (LIGHT[0], (1280, 1280), [96] * 20, 320, "by default"),  # 24 pixels at 320
+    (LIGHT[0], (1280, 1280), [60] * 20, 512, "at 320 one object in 20 is smaller than 15 pixels: 256% of the work of 320x320"),
+    (LIGHT[0], (1280, 960), [60] * 20, "512x384", "15 pixels and the images are wider than high: 192% of the work"),
+    (LIGHT[0], (1280, 1280), [30] * 20, 640, "400% of the work of 320x320 (--image-size 320 is quicker"),
+    (LIGHT[0], (1280, 1280), [96] * 200 + [5], 320, "by default"),  # one of two hundred decides nothing
+    (LIGHT[0], (400, 400), [10] * 20, 448, "at 320 one object in 20 is smaller than 8 pixels"),  # hardly larger than they are
+    (LIGHT[0], (200, 200), [10] * 20, 320, "by default"),
+    ("hourglass_10", (2000, 2000), [60] * 20, 832, "at 512 one object in 20 is smaller than 15 pixels"),
+    ("hourglass_104", (2000, 2000), [60] * 20, 512, "by default"),  # of which the memory was reckoned
+])  # fmt: skip
+def test_the_input_shows_small_objects_large_enough(backbone, size, sides, expected, said):
+    settings, (line,) = choose_canvas(TrainSettings(backbone=backbone), [pictured(*size, *sides)])
+    assert (settings.image_size, settings.tile) == (expected, None) and said in line
+    check_image_size(read_canvas(expected), find_backbone(backbone).multiple)
+
+
+def test_what_is_too_small_in_any_input_is_seen_in_tiles():
+    """Of 6000 pixels 640 are shown: objects of 30 to 60 are 3 to 6 there, and 16 to 32 in tiles of 600 or so at 320."""
+    large = [pictured(6000, 4000, *([30, 60] * 20))] * 3
+    settings, (tile, size) = choose_canvas(TrainSettings(backbone=LIGHT[0]), large)
+    assert (settings.tile, settings.image_size) == (608, 320) and "square as tiles are" in size
+    count = len(Tiling(608).cut(6000, 4000, (320, 320)))
+    assert tile == (
+        "tile: 608, because one object in 20 is smaller than 3.2 pixels even at 640: a picture is seen in tiles of 608 "
+        f"pixels, {count} of them (--tile 0 shows it whole)"
+    )
+    assert choose_canvas(settings, large) == (settings, [])  # a resumed run's
+    whole, (line,) = choose_canvas(TrainSettings(backbone=LIGHT[0], tile=0), large)
+    assert (whole.tile, whole.image_size) == (0, "640x416") and "wider than high" in line
+    given, _ = choose_canvas(TrainSettings(backbone=LIGHT[0], image_size=640), large)
+    assert (given.tile, given.image_size) == (None, 640)  # who says the size says what is seen
+    mixed, _ = choose_canvas(TrainSettings(backbone=LIGHT[0]), [pictured(6000, 4000, *([30] * 5 + [1500] * 20))])
+    assert mixed.tile is None  # what is large would be cut
+
+
 def test_pictures_that_are_turned_upright_want_a_square():
-    records = [SimpleNamespace(width=1280, height=720)] * 3
+    records = [pictured(1280, 720)] * 3
     for turn, expected in ((15, "320x192"), (45, "320x256"), (180, 320)):
         assert choose_canvas(TrainSettings(backbone=LIGHT[0], rotation=turn), records)[0].image_size == expected
 
@@ -129,7 +173,7 @@ def test_a_size_that_the_network_cannot_halve_is_told_before_anything_is_read(ma
 
 
 def test_a_given_size_that_does_not_suit_the_images_is_said():
-    records = [SimpleNamespace(width=1080, height=1920)] * 3
+    records = [pictured(1080, 1920)] * 3
     settings, (line,) = choose_canvas(TrainSettings(image_size="320x192"), records)
     assert settings.image_size == "320x192"
     assert line == (

@@ -135,7 +135,7 @@ class WriteGuard:
 
         Raises:
             ValueError: a path is a file that the command reads, or stands twice among the paths.
-            FileExistsError: another file, or a folder, has the name.
+            FileExistsError: another file, or a folder, pipe or device, has the name.
             NotADirectoryError, PermissionError: nothing can be written at the place.
         """
         taken, folders, seen = [], set(), set()
@@ -153,8 +153,9 @@ class WriteGuard:
             if seen & keys:
                 raise ValueError(f"{path}: found as the name of two outputs, expected different ones; choose another name.")
             seen |= keys
-            if os.path.isdir(path):
-                raise FileExistsError(f"{path}: found a folder, expected the name of a file to write; choose another name.")
+            if os.path.exists(path) and not os.path.isfile(path):  # to read a pipe, for whose it is, would never end
+                found = "a folder" if os.path.isdir(path) else "a pipe or device"
+                raise FileExistsError(f"{path}: found {found}, expected the name of a file to write; choose another name.")
             if not self.overwrite and os.path.lexists(path) and not is_own(path):
                 taken.append(str(path))
         if taken:
@@ -220,11 +221,10 @@ def _is_alive(process: int) -> bool:
     if os.name == "nt":
         return True  # where asking for a process by signal 0 would end it
     try:
-        os.kill(process, 0)
+        with suppress(PermissionError):  # somebody else's
+            os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except PermissionError:
-        pass  # somebody else's
     return True
 
 

@@ -179,6 +179,15 @@ def test_only_own_files_are_written_over_unasked(photo, tmp_path):
         WriteGuard(overwrite=True).check([photo.parent])
 
 
+def test_pipes_and_devices_are_refused_and_not_waited_for(tmp_path):
+    """Also with --overwrite, which would put a file in the place of /dev/stdout."""
+    os.mkfifo(tmp_path / "page.html")
+    for path in (tmp_path / "page.html", Path("/dev/null")):
+        for overwrite in (False, True):
+            with pytest.raises(FileExistsError, match=f"{path}: found a pipe or device, expected the name of a file to write"):
+                WriteGuard(overwrite=overwrite).check([path], lambda path: says(path, mark("check")))
+
+
 def test_places_that_cannot_be_written_to(photo, tmp_path, monkeypatch):
     with pytest.raises(NotADirectoryError, match="photo.jpg: could not be written: found a file"):
         WriteGuard().check([photo / "new" / "a.json"])

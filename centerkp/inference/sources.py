@@ -9,7 +9,7 @@ from threading import Event
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from centerkp.images.kinds import VIDEO_SUFFIXES
+from centerkp.images.kinds import VIDEO_SUFFIXES, real_path
 from centerkp.images.packed import ZippedImage
 from centerkp.inference.addresses import STREAM_SCHEMES, IsVideo, read_address
 from centerkp.inference.detect import Frame
@@ -125,10 +125,13 @@ def _name_sources(addresses: Sequence[Path | ZippedImage | str | int | Fault], v
     Args:
         videos: which of the paths are videos, by their content.
     """
-    folders = [p.resolve().parent for p in addresses if isinstance(p, Path)]
+    # A picture that is a link is called as the link is: stores of data call what links lead to by digests.
+    files = {path: real_path(path.parent) / path.name for path in addresses if isinstance(path, Path)}
+    folders = [path.parent for path in files.values()]
     common = folders[0] if folders else None
     while common and not all(folder.is_relative_to(common) for folder in folders):
         common = common.parent if common != common.parent else None  # another drive
+    below = {path: file.relative_to(common or file.anchor) for path, file in files.items()}
     taken: dict[str, int] = {}
     named: list[Picture | Clip] = []
     for address in addresses:
@@ -143,8 +146,7 @@ def _name_sources(addresses: Sequence[Path | ZippedImage | str | int | Fault], v
             named.append(Clip(_find_free_name(f"camera{address}", taken), address, live=True))
             continue
         if isinstance(address, Path):
-            name = address.resolve()
-            name, scheme = name.relative_to(common or name.anchor), ""
+            name, scheme = below[address], ""
         else:
             parts = urlsplit(address)
             last = unquote(Path(parts.path).name).strip(".") or parts.hostname or parts.scheme

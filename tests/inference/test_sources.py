@@ -191,6 +191,17 @@ def test_names_of_files_in_different_folders_stay_apart(tmp_path):
     assert names(find_sources([*paths, *clips])) == ["left/x.png", "right/x.png", "left/c", "left/c-2"]
 
 
+def test_links_to_pictures_keep_their_own_names(tmp_path):
+    """As in the folders of git-annex and DVC, where the files they lead to are called by digests."""
+    stored = squares.write_png(tmp_path / "store" / "ab12.png").rename(tmp_path / "store" / "ab12")
+    (tmp_path / "in" / "sub").mkdir(parents=True)
+    for name in ("a.png", "b.png", "sub/a.png"):
+        (tmp_path / "in" / name).symlink_to(stored)
+    (tmp_path / "door").symlink_to(tmp_path / "in")
+    for folder in ("in", "door"):
+        assert names(find_sources([tmp_path / folder])) == ["a.png", "b.png", "sub/a.png"]
+
+
 def test_items_of_all_kinds_in_order(tmp_path, server):
     path = squares.write_png(tmp_path / "z.png")
     clip = squares.write_clip(tmp_path / "c.avi", squares.moving_square(3))

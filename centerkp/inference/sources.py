@@ -132,7 +132,8 @@ def _name_sources(addresses: Sequence[Path | ZippedImage | str | int | Fault], v
     while common and not all(folder.is_relative_to(common) for folder in folders):
         common = common.parent if common != common.parent else None  # another drive
     below = {path: file.relative_to(common or file.anchor) for path, file in files.items()}
-    taken: dict[str, int] = {}
+    # The frames of a video lie in a folder that is called like it: it must be none in which pictures lie.
+    taken = {folder.as_posix(): 1 for path, name in below.items() if path not in videos for folder in name.parents}
     named: list[Picture | Clip] = []
     for address in addresses:
         if isinstance(address, Fault):

@@ -202,6 +202,15 @@ def test_links_to_pictures_keep_their_own_names(tmp_path):
         assert names(find_sources([tmp_path / folder])) == ["a.png", "b.png", "sub/a.png"]
 
 
+def test_frames_of_a_video_and_pictures_beside_it_have_different_names(tmp_path):
+    """As where somebody has taken a video apart into a folder of its name."""
+    clip = squares.write_clip(tmp_path / "walk.avi", squares.moving_square(2))
+    folder = squares.write_png(tmp_path / "walk" / "000000.jpg").parent
+    for given in ([tmp_path], [clip, folder]):
+        items = read_items(find_sources(given), pytest.fail, lambda _: None, Event())
+        assert sorted(i.name for i in items) == ["walk-2/000000.jpg", "walk-2/000001.jpg", "walk/000000.jpg"]
+
+
 def test_items_of_all_kinds_in_order(tmp_path, server):
     path = squares.write_png(tmp_path / "z.png")
     clip = squares.write_clip(tmp_path / "c.avi", squares.moving_square(3))

@@ -1,16 +1,14 @@
 """Addresses of images on the web: which ones can be, and their pictures."""
 
 import shutil
-import tempfile
 from http.client import HTTPException
-from pathlib import Path
+from io import BytesIO
 from typing import Any
 from urllib.parse import quote, urlsplit
 from urllib.request import Request
 
-import numpy as np
-
-from centerkp.images.reading import read_image
+from centerkp.images.packed import ImageBytes
+from centerkp.images.reading import read_image_size
 from centerkp.weights.pace import Pace, open_at_pace, read_length
 
 STREAM_SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "udp", "tcp", "rtp", "srt")
@@ -33,34 +31,32 @@ def check_address(address: str) -> None:
         raise ValueError(f"{address}: found an address without a host, expected one such as http://host/picture.jpg.")
 
 
-def read_address(address: str) -> np.ndarray:
-    """Downloads one image from its web address, (H, W, 3) uint8 RGB.
+def read_address(address: str) -> ImageBytes:
+    """Downloads one image from its web address: its bytes, so that it is read as one that is a file.
 
     Raises:
         IsVideo: the server says that it sends a video.
         ValueError: no answer within some seconds or too slow a one, an error of the server, more than `MAX_DOWNLOAD` bytes,
             or not an image.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "download"
-        try:
-            # As browsers do: blanks and accents are encoded, what is encoded already stays.
-            request = Request(quote(address, safe="%/:=&?~#+!$,;'@()*[]"), headers={"User-Agent": "centerkp"})
-            with open_at_pace(request, Pace(DOWNLOAD_TIMEOUT, DOWNLOAD_GRACE)) as answer, open(path, "wb") as file:
-                kind = answer.headers.get_content_type()
-                if kind.startswith("video/") or kind == "multipart/x-mixed-replace":
-                    raise IsVideo(f"{address}: found a video, expected an image.", live=kind.startswith("multipart/"))
-                shutil.copyfileobj(_Limited(answer, address), file)
-        except (HTTPException, OSError, ValueError) as error:
-            if str(error).startswith(address):
-                raise
-            reason = getattr(error, "reason", error)
-            code = f"{error.code} {reason}" if hasattr(error, "code") else reason
-            raise ValueError(f"{address}: found no image ({code}), expected one; check the address in a browser.") from None
-        try:
-            return read_image(path)
-        except ValueError as error:
-            raise ValueError(str(error).replace(str(path), address)) from None
+    data = BytesIO()
+    try:
+        # As browsers do: blanks and accents are encoded, what is encoded already stays.
+        request = Request(quote(address, safe="%/:=&?~#+!$,;'@()*[]"), headers={"User-Agent": "centerkp"})
+        with open_at_pace(request, Pace(DOWNLOAD_TIMEOUT, DOWNLOAD_GRACE)) as answer:
+            kind = answer.headers.get_content_type()
+            if kind.startswith("video/") or kind == "multipart/x-mixed-replace":
+                raise IsVideo(f"{address}: found a video, expected an image.", live=kind.startswith("multipart/"))
+            shutil.copyfileobj(_Limited(answer, address), data)
+    except (HTTPException, OSError, ValueError) as error:
+        if str(error).startswith(address):
+            raise
+        reason = getattr(error, "reason", error)
+        code = f"{error.code} {reason}" if hasattr(error, "code") else reason
+        raise ValueError(f"{address}: found no image ({code}), expected one; check the address in a browser.") from None
+    image = ImageBytes(address, data.getvalue())
+    read_image_size(image)  # which raises where it is none
+    return image
 
 
 class IsVideo(ValueError):

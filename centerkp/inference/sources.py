@@ -100,7 +100,7 @@ def read_items(
             except (ValueError, OSError) as error:
                 report(str(error))
             else:
-                yield Item(source.name, Frame(source.address, image))
+                yield Item(source.name, image)
 
 
 def _read_clip(

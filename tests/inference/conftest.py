@@ -5,13 +5,18 @@ from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import cv2
+import numpy as np
 import pytest
 import squares
 
 
 @pytest.fixture()
 def server(tmp_path):
-    """Serves /good.png, /lies.png (shorter than announced), /page.png (not an image); everything else is 404."""
+    """Serves /good.png, /deep.png (16 bits, all 7530), /lies.png (shorter than announced), /page.png (not an image).
+
+    Everything else is 404.
+    """
+    deep = cv2.imencode(".png", np.full((8, 8), 7530, np.uint16))[1].tobytes()
     data = squares.write_png(tmp_path / "served.png", ("red", 10, 20, 30)).read_bytes()
     clip = squares.write_clip(tmp_path / "served.avi", squares.moving_square(5)).read_bytes()
 
@@ -29,6 +34,7 @@ def server(tmp_path):
                 return
             content, length = {
                 "/good.png": (data, len(data)),
+                "/deep.png": (deep, len(deep)),
                 "/lies.png": (data[:100], len(data)),
                 "/huge.png": (data, 10**12),
                 "/page.png": (b"<html>", 6),

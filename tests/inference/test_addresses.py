@@ -1,11 +1,12 @@
 import pytest
 
+from centerkp.images.reading import read_image
 from centerkp.inference import addresses
 from centerkp.inference.addresses import read_address
 
 
 def test_download(server):
-    image = read_address(f"{server}/good.png?token=1")
+    image = read_image(read_address(f"{server}/good.png?token=1"))
     assert image.shape == (96, 96, 3) and image[25, 15].tolist() == [230, 20, 20] and image[5, 5].tolist() == [60, 60, 60]
 
 

@@ -9,9 +9,11 @@ import pytest
 import squares
 
 from centerkp.images import packed
+from centerkp.images.packed import ImageBytes
 from centerkp.images.reading import read_image
 from centerkp.images.saving import write_image
-from centerkp.inference.detect import Frame
+from centerkp.images.sensors import Levels
+from centerkp.inference.detect import detect
 from centerkp.inference.search import find_images
 from centerkp.inference.sources import Picture, find_sources, read_items
 from centerkp.inference.video import Clip, ClipWriter
@@ -211,6 +213,17 @@ def test_frames_of_a_video_and_pictures_beside_it_have_different_names(tmp_path)
         assert sorted(i.name for i in items) == ["walk-2/000000.jpg", "walk-2/000001.jpg", "walk/000000.jpg"]
 
 
+def test_pictures_of_addresses_are_read_as_those_of_files(server):
+    """With the model's levels, which are white and black for a file of more than 8 bits."""
+    (item,) = read_items(find_sources([f"{server}/deep.png"]), pytest.fail, lambda _: None, Event())
+    detector = squares.SquareDetector()
+    for levels, value in ((None, 29), (Levels(7500, 7560), 128)):
+        detector.levels = levels
+        (found,) = detect(detector, [item.content])
+        assert found.image[0, 0].tolist() == pytest.approx([value] * 3, abs=1) and found.name == f"{server}/deep.png"
+    assert "one gray value arrives" in found.oddities[0].text  # which files are warned of as well
+
+
 def test_items_of_all_kinds_in_order(tmp_path, server):
     path = squares.write_png(tmp_path / "z.png")
     clip = squares.write_clip(tmp_path / "c.avi", squares.moving_square(3))
@@ -219,7 +232,7 @@ def test_items_of_all_kinds_in_order(tmp_path, server):
     faults, counts = [], []
     items = list(read_items(find_sources(given), faults.append, counts.append, Event()))
     assert [item.name for item in items] == ["z.png", "good.png", "c/000000.jpg", "c/000001.jpg", "c/000002.jpg"]
-    assert items[0].content == path and isinstance(items[1].content, Frame) and items[0].clip is None
+    assert items[0].content == path and isinstance(items[1].content, ImageBytes) and items[0].clip is None
     assert [(i.index, i.seconds, i.fps) for i in items[2:]] == [(0, 0, 20), (1, 0.05, 20), (2, 0.1, 20)]
     np.testing.assert_allclose(items[2].content.image[40, 10], (230, 20, 20), atol=25)
     assert counts == [3] and len(faults) == 2 and "gone.png: found" in faults[0] and "bad.mp4: found" in faults[1]

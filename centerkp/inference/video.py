@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from centerkp.inference.frame_times import set_frame_times
+from centerkp.wording import count_of
 from centerkp.writing import claim_part, mark, remove_part
 
 # What FFmpeg and OpenCV print about every damaged byte would bury the one line that is ours.
@@ -151,10 +152,12 @@ class ClipReader:
             )
             return
         if broken:
-            report(f"{self.clip.address}: found {broken} frames that cannot be decoded; they are left out.")
+            report(f"{self.clip.address}: found {count_of(broken, 'frame')} that cannot be decoded, left out.")
         # Some headers only estimate the count, from the length and the rate.
         if not stop.is_set() and position < 0.98 * (self.frame_count or 0) - 1:
             report(f"{self.clip.address}: found {position} of {self.frame_count} frames, the video is cut off or damaged.")
+        elif not stop.is_set() and not position:  # whose header promised none either
+            report(f"{self.clip.address}: found a video without a frame that can be read, expected one; record it again.")
 
     def _read_live(self, report: Callable[[str], None], stop: Event, stride: int) -> Iterator[tuple[int, float, np.ndarray]]:
         """The newest frame of a camera or stream each time; its position follows from the clock."""

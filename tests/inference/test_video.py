@@ -47,7 +47,7 @@ def test_broken_frame_in_the_middle_keeps_the_positions_of_the_others(tmp_path):
     (tmp_path / "broken.avi").write_bytes(data)
     frames, (fault,), _ = read(tmp_path / "broken.avi")
     assert [index for index, *_ in frames] == [i for i in range(30) if i != 10]
-    assert "found 1 frames that cannot be decoded" in fault
+    assert "found 1 frame that cannot be decoded" in fault
     np.testing.assert_allclose(left_edges(frames), [4 + 2 * i for i in range(30) if i != 10], atol=1.5)
 
 
@@ -61,6 +61,14 @@ def test_a_codec_that_is_not_known_is_no_damage(codec):
     assert list(reader.read_frames(faults.append, Event())) == []
     (fault,) = faults
     assert fault.startswith(f"whole.mp4: found {codec} video, which OpenCV cannot decode") and "ffmpeg -i" in fault
+
+
+@pytest.mark.parametrize("codec", ["MJPG", "XVID"])
+def test_a_video_without_a_frame_is_named(tmp_path, codec):
+    """As of a camera that was switched off at once: its header promises no frame either."""
+    cv2.VideoWriter(str(tmp_path / "a.avi"), cv2.VideoWriter.fourcc(*codec), 20, (96, 96)).release()
+    frames, (fault,), _ = read(tmp_path / "a.avi")
+    assert not frames and fault.startswith(f"{tmp_path}/a.avi: found a video without a frame that can be read, expected one;")
 
 
 def test_nothing_to_play(tmp_path, monkeypatch):

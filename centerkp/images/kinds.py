@@ -4,7 +4,7 @@ And walks the folders in which pictures are.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -36,6 +36,7 @@ UNKNOWN = FileKind("other file")
 TEXT = FileKind("text file")  # labels and notes, and what systems hide in folders
 ZIP = FileKind("zip archive", remedy="name it as a source of its own, or unpack it")
 RAW = FileKind("camera raw picture", remedy="develop it as JPEG or TIFF")
+CLOSED = FileKind("unreadable folder", remedy="ask for the permission to list it")
 _PICTURES = {
     "JPEG": (b"\xff\xd8\xff",),
     "PNG": (b"\x89PNG\r\n\x1a\n",),
@@ -163,11 +164,17 @@ def real_path(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
-def walk_folder(root: str | os.PathLike) -> Iterator[tuple[str, list[str], list[str]]]:
-    """Walks a folder of pictures as `os.walk` does, its linked folders too, but each real folder once, so that it ends."""
+def walk_folder(
+    root: str | os.PathLike, on_error: Callable[[OSError], object] | None = None
+) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Walks a folder of pictures as `os.walk` does, its linked folders too, but each real folder once, so that it ends.
+
+    Args:
+        on_error: called with the error of each folder that cannot be listed; by default they are passed over.
+    """
     pending, seen = [os.fspath(root)], set()
     while pending:
-        for folder, subfolders, files in os.walk(pending.pop(0)):
+        for folder, subfolders, files in os.walk(pending.pop(0), onerror=on_error):
             real = os.path.realpath(folder)
             if real in seen:
                 subfolders.clear()

@@ -11,7 +11,7 @@ from glob import glob, has_magic
 from pathlib import Path
 from typing import Any
 
-from centerkp.images.kinds import TEXT, UNKNOWN, ZIP, FileKind, judge_file, walk_folder
+from centerkp.images.kinds import CLOSED, TEXT, UNKNOWN, ZIP, FileKind, judge_file, walk_folder
 from centerkp.images.packed import ZippedImage, open_zip
 from centerkp.inference.addresses import check_address
 from centerkp.wording import count_of
@@ -91,7 +91,8 @@ class Search:
                 self.videos.add(path)
             return [path] if kind != ZIP else self._search_zip(path)
         if os.path.isdir(path):
-            found = sorted(Path(folder, name) for folder, _, names in walk_folder(path) for name in names)
+            walked = walk_folder(path, lambda error: self._others.setdefault(Path(error.filename), CLOSED))
+            found = sorted(Path(folder, name) for folder, _, names in walked for name in names)
         else:
             found = self._drop_repeated(sorted(map(Path, glob(source, recursive=True)))) if has_magic(source) else []
         with ThreadPoolExecutor(8) as pool:

@@ -1,3 +1,5 @@
+import errno
+import os
 import time
 import zipfile
 from pathlib import Path
@@ -222,6 +224,20 @@ def test_pictures_of_addresses_are_read_as_those_of_files(server):
         (found,) = detect(detector, [item.content])
         assert found.image[0, 0].tolist() == pytest.approx([value] * 3, abs=1) and found.name == f"{server}/deep.png"
     assert "one gray value arrives" in found.oddities[0].text  # which files are warned of as well
+
+
+def test_folders_that_cannot_be_listed_are_named(folder, monkeypatch):
+    real = os.scandir
+
+    def scan(path):
+        if str(path).endswith("deep"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scan)
+    notes = []
+    assert names(find_sources([folder], notes.append)) == ["a.png", "film", "sub/b.PNG"]
+    assert f"1 unreadable folder, such as {folder}/sub/deep (ask for the permission to list it)" in notes[0]
 
 
 def test_items_of_all_kinds_in_order(tmp_path, server):

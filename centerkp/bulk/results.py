@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +60,13 @@ def _read_manifest(job: Job) -> Any:
 def _describe_run(job: Job) -> dict:
     """What besides the files decides the results: digest of the weights, score and number of objects."""
     path = Path(job.weights)
-    inside = path.rglob("*") if path.is_dir() else path.parent.glob(f"{path.stem if path.suffix == '.xml' else path.name}*")
-    found = sorted(one for one in inside if one.is_file())
+    if path.is_dir():
+        files = path.rglob("*")
+    elif path.is_file():  # and its weights, but not what else lies beside it, where `--runtime` adds other sizes of the model
+        files = iter([path, path.with_suffix(".bin") if path.suffix == ".xml" else path.with_name(f"{path.name}.data")])
+    else:  # a checkpoint's name, that its files begin with
+        files = path.parent.glob(f"{escape(path.name)}.*")
+    found = sorted(one for one in files if one.is_file())
     if not found and job.weights != "coco":
         raise FileNotFoundError(f"{path}: found no model, expected a .keras file or an exported model; check the path.")
     digest = hashlib.sha256(job.weights.encode() if not found else b"")

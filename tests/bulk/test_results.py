@@ -29,6 +29,23 @@ def test_the_same_run_goes_on(job, tmp_path):
     assert begin(job, overwrite=True) == {MANIFEST, "predictions-000001.parquet"}
 
 
+@pytest.mark.parametrize("name, weights", [("m[1].xml", "m[1].bin"), ("m.onnx", "m.onnx.data")])
+def test_models_beside_it_are_not_the_model(job, tmp_path, name, weights):
+    """Such as --runtime puts there: of another size, for another runtime, and notes on them."""
+    for one in (name, weights):
+        (tmp_path / one).write_bytes(b"weights")
+    job.__dict__.update(weights=str(tmp_path / name))
+    begin(job)
+    (tmp_path / "out" / "predictions-000001.parquet").write_bytes(b"done")
+    stem = name.partition(".")[0]
+    for other in (f"{stem}_512.xml", f"{stem}_512.bin", f"{name}.kept.json", f"{stem}.tflite"):
+        (tmp_path / other).write_bytes(b"others")
+    assert begin(job) == {MANIFEST, "predictions-000001.parquet"}
+    (tmp_path / weights).write_bytes(b"trained on")
+    with pytest.raises(FileExistsError, match="another model"):
+        begin(job)
+
+
 OTHERS = {
     "model": lambda folder, job: (folder / "m.onnx").write_bytes(b"others"),
     "files": lambda folder, job: (folder / "pictures" / "b.png").write_bytes(b"longer"),

@@ -2,20 +2,21 @@
 
 import os
 import re
+import stat
 import struct
 import tarfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import PurePath, PurePosixPath
 from typing import Any
 
 from centerkp.console import import_extra
-from centerkp.images.kinds import IMAGE_SUFFIXES
+from centerkp.images.kinds import IMAGE_SUFFIXES, walk_folder
 from centerkp.images.packed import MAX_BYTES, ImageBytes
 from centerkp.tfrecord.writer import import_tensorflow
-from centerkp.wording import count_of
+from centerkp.wording import count_of, printable
 
 READERS = 16  # threads that fetch pictures: an object store takes long to answer, but answers many at once
 _KINDS = {
@@ -23,6 +24,7 @@ _KINDS = {
     "parquet": re.compile(r".*\.(parquet|pq)", re.IGNORECASE | re.DOTALL),
     "tfrecord": re.compile(r".*\.(tfrecords?|record)(-\d+-of-\d+)?", re.IGNORECASE | re.DOTALL),
 }
+_HALVES = re.compile("[\ud800-\udfff]")  # of characters, in names that are bytes without letters
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,11 +80,7 @@ def list_parts(source: str, part_size: int, report: Callable[[str], None]) -> An
     Raises:
         FileNotFoundError: there is nothing, or no file that holds pictures.
     """
-    pyarrow, fs = import_extra("pyarrow", "ray"), import_extra("pyarrow.fs", "ray")
-    (files, root), place = find_root(source), open_place(source)[1]
-    first = files.get_file_info(place)
-    found = files.get_file_info(fs.FileSelector(place, recursive=True)) if first.type == fs.FileType.Directory else [first]
-    found = sorted((one.path[len(root) + 1 :], one.size) for one in found if one.type == fs.FileType.File)
+    pyarrow, found = import_extra("pyarrow", "ray"), sorted(_list_files(source, report))
     known = [(path, size, tell_kind(path)) for path, size in found]
     columns: dict[str, list] = {"part": [], "path": [], "size": []}
     part, room = -1, 0
@@ -105,6 +103,50 @@ def list_parts(source: str, part_size: int, report: Callable[[str], None]) -> An
         report(f"left out: {count_of(len(others), 'other file')}, such as {others[0]}")
     types = {"part": pyarrow.int32(), "path": pyarrow.string(), "size": pyarrow.int64()}
     return pyarrow.table(columns, schema=pyarrow.schema(types.items()))
+
+
+def _list_files(source: str, report: Callable[[str], None]) -> list[tuple[str, int]]:
+    """The path, below its root, and the size of every file of a source."""
+    fs = import_extra("pyarrow.fs", "ray")
+    (files, root), place = find_root(source), open_place(source)[1]
+    first = files.get_file_info(place)
+    is_folder = first.type == fs.FileType.Directory
+    if is_folder and files.type_name == "local":
+        return _walk_disk(place, report)
+    found = files.get_file_info(fs.FileSelector(place, recursive=True)) if is_folder else [first]
+    return [(one.path[len(root) + 1 :], one.size) for one in found if one.type == fs.FileType.File]
+
+
+def _walk_disk(place: str, report: Callable[[str], None]) -> list[tuple[str, int]]:
+    """The files of a folder on the disk as a source, where links may lead in circles or nowhere, and names be no text."""
+
+    def refuse(error: OSError) -> None:
+        raise ValueError(
+            f"{error.filename}: found a folder that cannot be listed ({error.strerror}), expected one that can; ask for access."
+        )
+
+    found, nameless = [], []
+    for folder, _, names in walk_folder(place, refuse):
+        below = os.path.relpath(folder, place)
+        for name in names:
+            path, size = PurePath(below, name).as_posix(), _measure(os.path.join(folder, name))
+            if size is not None and _HALVES.search(path):  # which no table of Parquet can hold
+                nameless.append(path)
+            elif size is not None:
+                found.append((path, size))
+    if nameless:
+        some = printable(min(nameless))
+        report(f"left out: {count_of(len(nameless), 'file')} with a name that is not text, such as {some}; rename such")
+    return found
+
+
+def _measure(path: str) -> int | None:
+    """The bytes of a file of a source; 0 of a link that leads nowhere, as reading it will say; None for what is no file."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return 0
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
 
 
 def find_root(source: str) -> tuple[Any, str]:

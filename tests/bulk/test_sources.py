@@ -1,3 +1,7 @@
+import errno
+import os
+import shutil
+
 import pyarrow as pa
 import pyarrow.fs
 import pyarrow.parquet as pq
@@ -30,6 +34,35 @@ def test_parts_are_of_one_size_and_packed_files_are_their_own(source):
     assert all(row["size"] == (source / row["path"]).stat().st_size for row in listed)
     assert notes == ["left out: 1 other file, such as notes.txt"]
     assert list_parts(str(source / "t.tar"), 5, notes.append).to_pylist() == [listed[-1] | {"part": 0}]
+
+
+def test_what_disks_have_and_stores_do_not(source):
+    """Links in a circle, to nowhere and to folders, pipes, and names that are bytes without letters."""
+    (source / "loop").symlink_to(source)
+    (source / "more").symlink_to(source / "sub")
+    (source / "gone.png").symlink_to("nowhere")
+    os.mkfifo(source / "pipe.png")
+    for name in (b"a\xff.png", b"b\xff.png"):
+        shutil.copy(os.fsencode(source / "sub" / "00.png"), os.path.join(os.fsencode(source), name))
+    notes = []
+    paths = [row["path"] for row in list_parts(str(source), 1000, notes.append).to_pylist()]
+    packed = ["p.parquet", "r.tfrecord-00000-of-00001", "t.tar"]
+    assert sorted(paths) == sorted(["gone.png", *FILES, "sub/05b.png", *packed])
+    assert notes[0] == r"left out: 2 files with a name that is not text, such as a\udcff.png; rename such"
+    assert names_and_errors(source, "gone.png")[1][0].startswith("gone.png: could not be read (")
+
+
+def test_folders_that_cannot_be_listed_end_it(source, monkeypatch):
+    real = os.scandir
+
+    def scan(path):
+        if str(path).endswith("sub"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scan)
+    with pytest.raises(ValueError, match=r"source/sub: found a folder that cannot be listed \(Permission denied\), expected"):
+        list_parts(str(source), 1000, print)
 
 
 def test_nothing_to_read(tmp_path):

@@ -28,7 +28,7 @@ class Limits:
         seconds: in which a request's body has to have arrived.
 
     Raises:
-        ValueError: one is not above 0.
+        ValueError: one is not above 0, or without end.
     """
 
     megabytes: float = 64
@@ -39,8 +39,8 @@ class Limits:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if not value > 0:
-                raise ValueError(f"--max-{name}: found {value:g}, expected more than 0.")
+            if not 0 < value < float("inf"):  # which no JSON can say to those who ask for the limits
+                raise ValueError(f"--max-{name}: found {value:g}, expected more than 0, and not without end.")
 
     @property
     def bytes(self) -> int:

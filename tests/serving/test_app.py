@@ -211,5 +211,6 @@ def test_slow_request():
 
 @pytest.mark.parametrize("name", ["megabytes", "megapixels", "pictures", "waiting"])
 def test_limits_have_sense(name):
-    with pytest.raises(ValueError, match=f"--max-{name}: found 0, expected more than 0"):
-        Limits(**{name: 0})
+    for wrong in (0, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match=f"--max-{name}: found {wrong}, expected more than 0"):
+            Limits(**{name: wrong})

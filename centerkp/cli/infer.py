@@ -1,6 +1,7 @@
 """`centerkp infer`."""
 
 import argparse
+from collections.abc import Sequence
 from typing import Any
 
 from centerkp.cli.repeated import Join
@@ -137,7 +138,7 @@ def run(options: argparse.Namespace) -> int | None:
             console.print(f"pictures are looked at in {tiling} (--tile 0 shows them whole)")
         selection = Selection(
             min_score=options.score,
-            classes=[name.strip() for names in options.classes or () for name in names.split(",")],
+            classes=_split_names(options.classes or (), detector.schema.class_names),
             max_objects=options.max_objects,
             track=options.track,
             smooth=options.smooth,
@@ -156,3 +157,8 @@ def run(options: argparse.Namespace) -> int | None:
     except KeyboardInterrupt as error:
         return getattr(error, "exit_code", 130)  # the files are whole, and predict_sources has said so
     return None
+
+
+def _split_names(given: Sequence[str], known: Sequence[str]) -> list[str]:
+    """The names of classes in `--classes cup,lid`; one with a comma in it is a value of its own."""
+    return [name for names in given for name in ([names] if names in known else map(str.strip, names.split(",")))]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import squares
 
-from centerkp.cli import commands
+from centerkp.cli import commands, infer
 from centerkp.inference import model_loading
 
 
@@ -94,6 +94,11 @@ def test_wrong_input(asked, tmp_path, monkeypatch, capsys, command, message):
     assert commands.main(command.split()) == 2
     assert message in capsys.readouterr().err
     assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_classes_with_a_comma_in_their_name():
+    known = ["bolt, M6", "bolt", "nut"]
+    assert infer._split_names(["nut, bolt", "bolt, M6"], known) == ["nut", "bolt", "bolt, M6"]
 
 
 def test_no_size(capsys):

@@ -47,6 +47,10 @@ class OutputChoice:
     show: bool = False
     min_keypoint_score: float = 0.1
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.min_keypoint_score <= 1:
+            raise ValueError(f"--keypoint-score: found {self.min_keypoint_score:g}, expected a number from 0 to 1.")
+
 
 class OutputNames:
     """Where the outputs of a run go, and whether they may.
@@ -225,8 +229,7 @@ class Outputs:
             (x0, y0), (x1, y1) = np.floor(box[:2]).astype(int), np.ceil(box[2:]).astype(int)
             if x1 > x0 and y1 > y0:
                 with report_and_go_on(self.report):
-                    path = self.names.crop(result.item, detection.class_name, number)
-                    write_image(path, result.image[y0:y1, x0:x1], "infer")
+                    write_image(self.names.crop(result.item, detection.class_name, number), result.image[y0:y1, x0:x1], "infer")
                     self.paths["crops"] = self.out / "crops"
 
     def _write_queue(self) -> None:

@@ -85,6 +85,7 @@ def test_stretch_and_stride(asked, tmp_path, monkeypatch, capsys):
         ("infer a.png --weights m.keras --track", "--track: found images only"),
         ("infer a.png --weights m.keras --smooth", "--smooth: found no --track"),
         ("infer a.png --weights m.keras --batch-size 0", "batch_size: found 0"),
+        ("infer a.png --weights m.keras --keypoint-score nan", "--keypoint-score: found nan, expected a number from 0 to 1"),
         ("infer a.png --weights m.keras --out a.png", "a.png: could not be written"),
     ],
 )

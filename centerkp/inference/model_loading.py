@@ -214,7 +214,9 @@ class OnDevice:
         self.detector, self.device = detector, device
         self.schema, self.image_size = detector.schema, detector.image_size
         self.thresholds, self.levels = getattr(detector, "thresholds", None), getattr(detector, "levels", None)
-        self.max_objects, self.tiling = find_room(detector), getattr(detector, "tiling", None)
+        options = getattr(detector, "decode_options", detector)  # those of a `CenterNet`, whose tiles may be left out later
+        self.max_objects, self.tiling = getattr(options, "max_objects", None), getattr(detector, "tiling", None)
+        self.thresholds_note = getattr(detector, "thresholds_note", "")
 
     def predict_on_batch(self, inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         """What the loaded detector finds in a batch, computed on the device that was chosen for it."""

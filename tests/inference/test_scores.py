@@ -2,6 +2,7 @@ import pytest
 import squares
 
 from centerkp.inference.augmented import AugmentedDetector
+from centerkp.inference.model_loading import OnDevice
 from centerkp.inference.scores import choose_least_scores
 from centerkp.results import Thresholds
 from centerkp.schema import Schema
@@ -41,4 +42,6 @@ def test_what_few_objects_decided_is_called_a_guess():
 def test_stored_scores_are_not_those_of_several_passes():
     model = build_model(Schema.generic(1), backbone="hourglass_10", image_size=32)
     model.thresholds = Thresholds(0.1, (0.1,), (30,))
-    assert choose_least_scores(AugmentedDetector(model, flip=True)).sentence.endswith("validation images, without --tta")
+    mirrored = AugmentedDetector(model, flip=True)
+    for asked in (mirrored, OnDevice(mirrored, "cpu:0")):
+        assert choose_least_scores(asked).sentence.endswith("validation images, without --tta")

@@ -32,6 +32,8 @@ class Detector(Protocol):
 
 
 def find_room(detector: Detector) -> int | None:
-    """How many objects of an image a detector gives at most; None where nobody knows."""
+    """How many objects of an image a detector gives at most; None where nobody knows, as of tiles, which give so many each."""
+    if getattr(detector, "tiling", None):
+        return None
     options = getattr(detector, "decode_options", None)  # of a `CenterNet`
     return getattr(options or detector, "max_objects", None)

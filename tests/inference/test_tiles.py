@@ -7,6 +7,8 @@ import squares
 import centerkp
 from centerkp.images.tiling import Tiling
 from centerkp.inference.detect import detect
+from centerkp.inference.detector import find_room
+from centerkp.inference.model_loading import require_room
 from centerkp.inference.tiles import choose_tiling, join_tiles
 
 TILE, SIDE = 64, 12
@@ -47,6 +49,17 @@ def test_every_object_is_found_once(size, overlap):
     np.testing.assert_allclose(found, expected, atol=1.0)  # a tile is shown half as large again
     for one in result.detections:
         np.testing.assert_allclose(one.keypoints_xy[0], one.box_xyxy[:2], atol=1e-3)
+
+
+def test_each_tile_gives_as_many_objects_as_a_whole_picture():
+    """So that a picture in tiles may have more, and more may be asked for."""
+    detector = squares.SquareDetector()
+    detector.max_objects = 2
+    with pytest.raises(ValueError, match="--max-objects: found 5, expected at most 2"):
+        require_room(detector, 5)
+    detector.tiling = Tiling(TILE)
+    require_room(detector, 5)
+    assert find_room(detector) is None
 
 
 @pytest.mark.parametrize("length", [10, 64, 65, 100, 128, 129, 1000])

@@ -242,16 +242,16 @@ def assign_groups(amounts: np.ndarray, fractions: np.ndarray, seed: int) -> np.n
 def _fill_gaps(parts: np.ndarray, amounts: np.ndarray, wanted: np.ndarray) -> None:
     """Moves groups, in place, to parts of the split that lack a thing (a column) altogether.
 
-    A part may lose its last one of a thing to a more important part only, and to an empty one.
+    A part may lose its last one of a thing to a more important part only, and to one that would stay empty.
     """
     holders, totals = amounts > 0, np.maximum(amounts.sum(0), 1)
     for part in range(len(wanted)):
-        for column in np.argsort(totals, kind="stable"):
+        for column in [*np.argsort(totals, kind="stable").tolist(), -1]:
             has = np.array([holders[parts == p].sum(0) for p in range(len(wanted))])
             if has[part, column]:
                 continue
             spared = ~holders | (has[parts] > 1) | (parts > part)[:, None]
-            movable = np.flatnonzero(holders[:, column] & (spared.all(1) if has[part, -1] else spared[:, -1]))
+            movable = np.flatnonzero(spared[:, -1] if column < 0 else holders[:, column] & spared.all(1))
             if len(movable):
                 costs = np.abs(amounts[movable] - wanted[part]) / totals + ~spared[movable] * totals.size
                 parts[movable[costs.sum(1).argmin()]] = part

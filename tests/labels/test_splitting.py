@@ -64,6 +64,10 @@ def test_rare_classes_reach_validation():
 
 def test_no_part_is_empty():
     assert sorted(assign_groups(np.ones((3, 1), int), np.array([0.98, 0.01, 0.01]), 0)) == [0, 1, 2]
+    # Not with the only group of a class where there are others to give.
+    amounts = np.column_stack([np.arange(5) < 4, np.arange(5) == 4, np.ones(5, int)]).astype(int)
+    for share, count in ((0.1, 5), (0.2, 3)):
+        assert assign_groups(amounts[-count:], np.array([1 - share, share]), 0)[-1] == 0
     # Also where every group holds a class of its own, so that training must lose one.
     only = np.column_stack([np.eye(4, dtype=int), np.ones(4, int)])
     assert np.bincount(assign_groups(only, np.array([0.9, 0.1]), 0)).tolist() == [3, 1]

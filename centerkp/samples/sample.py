@@ -124,14 +124,16 @@ class Sampler:
         boxes = _move_boxes(affine, record)
         keypoints = geometry.apply_to_points(affine, keypoints)
         corners = boxes[:, [[0, 1], [2, 1], [2, 3], [0, 3]]]
-        points = np.concatenate([corners.reshape(-1, 2), keypoints.reshape(-1, 2)])
+        # Corners lie between pixels, by half of one of the image before the pixel that they count.
+        half = np.hypot(*affine[:, :2]) / 2
+        points = np.concatenate([corners.reshape(-1, 2) - half, keypoints.reshape(-1, 2)])
         image, points, mirrored = change_pixels(self.augmentation, image, points, rng)
         if mirrored and not self.schema.can_flip:
             raise ValueError(
                 "augmentation: the custom transform mirrored an image, but it is not known which keypoints of this dataset "
                 "swap; give flip_pairs, or take flips and transpositions out of it."
             )
-        corners = points[: 4 * len(boxes)].reshape(-1, 4, 2)
+        corners = points[: 4 * len(boxes)].reshape(-1, 4, 2) + half
         boxes = np.concatenate([corners.min(1), corners.max(1)], axis=1)
         return image, boxes, points[4 * len(boxes) :].reshape(keypoints.shape), flipped != mirrored
 
@@ -172,6 +174,9 @@ def _move_boxes(affine: np.ndarray, record: Record) -> np.ndarray:
     Without a turn this is the moved box itself. With one, a box around the moved corners would grow (by 41 % for a square at
     45 degrees) around corners where objects seldom reach; and whether one that is long and lies aslant gets wider or narrower,
     its keypoints alone tell.
+
+    A mirror takes pixel i to W - 1 - i. A box from 10 to 50 has the pixels 10 to 49, so that it goes to W - 50 and W - 10: by
+    a pixel of the image further than points do.
     """
     boxes, points = record.boxes_xyxy.astype(np.float64), record.keypoints_xy.astype(np.float64)
     low, high = boxes[:, :2], boxes[:, 2:]
@@ -182,4 +187,7 @@ def _move_boxes(affine: np.ndarray, record: Record) -> np.ndarray:
     before, behind = (span[:, :2] - low) ** 2, (high - span[:, 2:]) ** 2
     along, against = (np.square(sign(affine[:, :2], 0)).T for sign in (np.maximum, np.minimum))
     reach = np.sqrt(np.concatenate([before @ along + behind @ against, behind @ along + before @ against], axis=1))
-    return moved + reach * [-1, -1, 1, 1]
+    moved += reach * [-1, -1, 1, 1]
+    if np.linalg.det(affine[:, :2]) < 0:
+        moved[:, ::2] -= affine[0, :2].sum()
+    return moved

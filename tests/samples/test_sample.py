@@ -5,6 +5,7 @@ import albumentations as A
 import numpy as np
 import pytest
 from PIL import Image
+from squares import draw, find_squares
 
 from centerkp import geometry
 from centerkp.demo.kinds import KINDS, make_schema
@@ -97,8 +98,8 @@ def test_flip_moves_points_and_exchanges_left_and_right(tmp_path):
         picture, truth = sampler(record, _rng(seed))
         flipped = bool(picture[0, 0, 0] == 90)
         outcomes.add(flipped)
-        if flipped:  # x -> 63 - x
-            assert truth["boxes_xyxy"].tolist() == [[33, 20, 53, 40], [13, 5, 23, 15]]
+        if flipped:  # pixel x -> 63 - x, so that a box, which ends behind its last pixel, goes to 64 - x
+            assert truth["boxes_xyxy"].tolist() == [[34, 20, 54, 40], [14, 5, 24, 15]]
             assert truth["keypoints_xy"][0].tolist() == [[35, 22], [51, 22], [43, 30], [0, 0]]
             assert truth["keypoints_xy"][1, 3].tolist() == [18, 6]
         else:
@@ -106,6 +107,22 @@ def test_flip_moves_points_and_exchanges_left_and_right(tmp_path):
             assert truth["keypoints_xy"][0].tolist() == [[12, 22], [28, 22], [20, 30], [0, 0]]
         assert truth["visibility"].tolist() == [[2, 2, 2, 0], [0, 0, 0, 2]]
     assert outcomes == {True, False}
+
+
+@pytest.mark.parametrize("size, custom", [
+    ((96, 96), None), ((192, 96), None), ((192, 192), None), ((96, 96), A.HorizontalFlip()), ((96, 96), A.D4()),
+])  # fmt: skip
+def test_boxes_lie_on_a_mirrored_picture_as_on_the_picture_itself(tmp_path, size, custom):
+    """What is a pixel beside it in every other sample, and not in prediction, no network can learn."""
+    record = _record(tmp_path, draw(("red", 12, 20, 30)), [((12, 20, 42, 50), 1, {}, False)])
+    augmentation = Augmentation(**{**STILL, "flip": custom is None}, custom=custom)
+    beside, places = [], set()
+    for seed in range(20):
+        picture, truth = Sampler(SCHEMA, size, 1, augmentation)(record, _rng(seed))
+        ((_, found),) = find_squares(picture)
+        beside.append(truth["boxes_xyxy"][0] - found)
+        places.add(tuple(found))
+    assert len(places) > 1 and np.ptp(beside, axis=0).max() < 1e-3
 
 
 def test_flip_carries_the_visibility_of_the_partner(tmp_path):
@@ -272,7 +289,7 @@ def test_own_compose_that_moves_pixels_keeps_identity(tmp_path, keypoint_params)
     custom = A.Compose([A.HorizontalFlip(p=1)], keypoint_params=keypoint_params)
     record = _record(tmp_path, _gray(), [_face(), ((40, 5, 50, 15), 1, {3: (45, 6)}, False)])
     truth = Sampler(SCHEMA, (64, 64), 2, Augmentation(**STILL, custom=custom))(record, _rng())[1]
-    assert truth["boxes_xyxy"].tolist() == [[33, 20, 53, 40], [13, 5, 23, 15]]
+    assert truth["boxes_xyxy"].tolist() == [[34, 20, 54, 40], [14, 5, 24, 15]]
     assert truth["keypoints_xy"][0].tolist() == [[35, 22], [51, 22], [43, 30], [0, 0]]
     assert truth["visibility"].tolist() == [[2, 2, 2, 0], [0, 0, 0, 2]]
 
@@ -312,7 +329,7 @@ def test_saved_compose_is_read_back(tmp_path, extension):
     A.save(A.Compose([A.HorizontalFlip(p=1)]), path, data_format=extension)
     record = _record(tmp_path, _gray(), [_face()])
     truth = Sampler(SCHEMA, (64, 64), 1, Augmentation(**STILL, custom=read_compose(path)))(record, _rng())[1]
-    assert truth["boxes_xyxy"][0].tolist() == [33, 20, 53, 40]
+    assert truth["boxes_xyxy"][0].tolist() == [34, 20, 54, 40]
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Albumentations' remarks about the nonsense

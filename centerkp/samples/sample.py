@@ -104,7 +104,9 @@ class Sampler:
         clipped = geometry.clip_boxes(boxes, *self.size)
         areas = geometry.box_areas(clipped)
         share = areas / np.maximum(geometry.box_areas(boxes), 1e-9)
-        kept = np.flatnonzero((share >= min_visible) & ((areas > 0) | (self.augmentation is None)))
+        # Of a crowd any part keeps its silence: what is nowhere labelled there would be learned as background.
+        shown = (share >= min_visible) | record.is_crowd
+        kept = np.flatnonzero(shown & ((areas > 0) | (self.augmentation is None)))
         chosen = self._choose_objects(kept, areas, record.is_crowd)
         truth = self._pad_objects(clipped[chosen], keypoints[chosen], visibility[chosen], record, chosen)
         others = np.setdiff1d(kept, chosen)

@@ -9,7 +9,7 @@ from centerkp import geometry
 from centerkp.images.tiling import Tiling
 from centerkp.labels.records import Record
 
-MIN_VISIBLE = 0.25  # of an object's area: one of which a window holds less is not learned there
+MIN_VISIBLE = 0.25  # of an object's area: one of which a window holds less is not learned there; a crowd counts wherever it is
 AROUND_OBJECTS = 0.7  # share of windows with an object in them; the others teach what is none
 REACH = 0.4  # of a window's sides, how far from its middle that object may lie
 
@@ -23,7 +23,8 @@ def crop_record(record: Record, window: tuple[int, int, int, int]) -> Record:
     corner = np.array([x, y], np.float32)
     boxes = record.boxes_xyxy - np.tile(corner, 2)
     clipped = geometry.clip_boxes(boxes, width, height).astype(np.float32)
-    kept = geometry.box_areas(clipped) >= MIN_VISIBLE * geometry.box_areas(boxes)
+    areas = geometry.box_areas(clipped)
+    kept = np.where(record.is_crowd, areas > 0, areas >= MIN_VISIBLE * geometry.box_areas(boxes))
     points = record.keypoints_xy[kept] - corner
     labelled = (record.visibility[kept] > 0) & np.all((points >= 0) & (points <= (width, height)), axis=-1)
     return replace(

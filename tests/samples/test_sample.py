@@ -272,6 +272,19 @@ def test_objects_mostly_outside_are_dropped_and_counted(tmp_path, monkeypatch):
     assert sample.truth["object_weights"].tolist() == [1, 1, 0] and sample.dropped == 1
 
 
+def test_any_part_of_a_crowd_keeps_its_silence(tmp_path, monkeypatch):
+    """Of a crowd that is larger than the sample, too, in which nothing else is labelled."""
+    _fix_affine(monkeypatch, geometry.translation(-20, 0))
+    record = _record(tmp_path, _gray(), [((0, 0, 24, 10), 1, {}, True), ((0, 0, 20, 10), 1, {}, True)])
+    sample = Sampler(SCHEMA, (64, 64), 3, Augmentation(**STILL)).sample(record, _rng())
+    assert sample.truth["boxes_xyxy"].tolist() == [[0, 0, 4, 10], [0] * 4, [0] * 4]
+    assert sample.truth["is_crowd"].tolist() == [1, 0, 0] and sample.dropped == 1
+    _fix_affine(monkeypatch, geometry.scaling(4, 4), geometry.translation(-20, -20))
+    record = _record(tmp_path, _gray(), [((0, 0, 64, 64), 1, {}, True)])
+    truth = Sampler(SCHEMA, (64, 64), 1, Augmentation(**STILL))(record, _rng())[1]
+    assert truth["boxes_xyxy"].tolist() == [[0, 0, 64, 64]] and truth["is_crowd"].tolist() == [1]
+
+
 def test_the_largest_objects_find_a_place_and_crowds_last(tmp_path):
     sides, crowd = [6, 20, 4, 12, 30], [False, False, False, False, True]
     record = _record(tmp_path, _gray(), [((0, 0, s, s), 1, {}, c) for s, c in zip(sides, crowd, strict=True)])

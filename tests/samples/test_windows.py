@@ -1,5 +1,7 @@
 """Windows of large pictures: what training is shown of them, and what their objects become."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -32,6 +34,12 @@ def test_objects_of_a_window_are_in_its_pixels_and_cut_off_at_its_border(record)
     assert (inside.width, inside.height) == (64, 64)
     assert inside.boxes_xyxy.tolist() == [[0, 10, 10, 30]] and inside.annotation_ids.tolist() == [1]
     assert inside.visibility.tolist() == [[0, 2]] and inside.keypoints_xy.tolist() == [[[0, 0], [0, 20]]]
+
+
+def test_any_part_of_a_crowd_is_one(record):
+    crowd = replace(record, is_crowd=np.ones(3, bool))
+    assert crop_record(crowd, (218, 90, 64, 64)).boxes_xyxy.tolist() == [[0, 10, 2, 30]]
+    assert not len(crop_record(crowd, (220, 90, 64, 64)).boxes_xyxy)
 
 
 @pytest.mark.parametrize("x, count", [(214, 1), (216, 0)])

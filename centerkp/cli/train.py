@@ -140,5 +140,8 @@ def _read_words(words: Mapping, kind: Any) -> Callable[[str], Any]:
 
 def _read_range(text: str) -> tuple[float, float]:
     """The two numbers of a flag of `centerkp train` such as --scale 0.7,1.3."""
-    low, high = (float(part) for part in text.split(","))
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"found '{text}', expected two numbers, as 0.7,1.3") from None
     return low, high

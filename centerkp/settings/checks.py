@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from centerkp.settings.training import TrainSettings
 
 AUTO = 0  # the batch size that is still to be found
+# What numbers may be at least and at most, where it is no share; those of the augmentation are those of `samples.augment`.
+RANGES: dict[str, tuple[float, float]] = {
+    "rotation": (0, 180), "translation": (0, 1), "seed": (0, 2**32 - 1), "weight_decay": (0, math.inf),
+    "clip_norm": (0, math.inf), "threads": (0, math.inf), "stacks": (1, math.inf),
+}  # fmt: skip
 LOGGERS = ("tensorboard", "wandb", "mlflow")
 _KINDS: dict[Any, str] = {str: "text", int: "a whole number", float: "a number", bool: "true or false", tuple: "two numbers"}
 _KINDS[Sequence] = "a list of texts"
@@ -65,6 +70,13 @@ def check_ranges(settings: "TrainSettings") -> None:
     for name in ("learning_rate", "vector_rate", "point_box"):
         if getattr(settings, name) is not None and not getattr(settings, name) > 0:
             raise ValueError(f"{name}: found {getattr(settings, name)}, expected a number above 0.")
+    for name, (least, most) in RANGES.items():
+        value = getattr(settings, name)
+        if value is not None and not least <= value <= most:
+            bound = f"{least} or more" if most == math.inf else f"a number from {least} to {most}"
+            raise ValueError(f"{name}: found {value}, expected {bound}.")
+    if not 0 < settings.scale[0] <= settings.scale[1]:
+        raise ValueError(f"scale: found {settings.scale}, expected the smallest and the largest, both above 0, as 0.6,1.4.")
     for name in ("time", "eval_every", "save_every"):
         if isinstance(getattr(settings, name), str):
             read_time(getattr(settings, name), name)
@@ -86,6 +98,8 @@ def check_combinations(settings: "TrainSettings") -> None:
             f"unfreeze_at: found {settings.unfreeze_at} with freeze '{settings.freeze}' and epochs {settings.epochs}, expected "
             "an epoch between the first and the last, and something frozen until then (--freeze backbone or stem)."
         )
+    if not (settings.val_fraction or settings.val or settings.val_tfrecord or settings.folds):
+        raise ValueError("val_fraction: found 0 without val, expected a share above 0, or images to validate on (--val).")
     for one, folders in (("coco", "images"), ("val", "val_images")):
         files, given = (len(v) if isinstance(v, tuple) else 1 for v in (getattr(settings, one), getattr(settings, folders)))
         if given not in (1, files):

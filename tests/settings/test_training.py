@@ -21,7 +21,10 @@ def test_round_trip(tmp_path):
     "values, words",
     [({"epoch": 3}, "did you mean 'epochs'"), ({"epochs": 0}, "1 or more"), ({"monitor": "ap"}, "box_ap"),
      ({"patience": 0}, "patience: found 0"), ({"val_fraction": 1.5}, "from 0 to below 1"), ({"learning_rate": 0}, "above 0"),
-     ({"zzzz": 1}, "unknown setting 'zzzz'.")],
+     ({"rotation": 200}, "rotation: found 200, expected a number from 0 to 180"), ({"seed": -1}, "seed: found -1"),
+     ({"translation": 1.5}, "from 0 to 1"), ({"scale": (1.4, 0.6)}, "smallest and the largest"), ({"scale": (0, 1)}, "above 0"),
+     ({"weight_decay": -1}, "weight_decay: found -1, expected 0 or more"), ({"stacks": 0}, "1 or more"),
+     ({"val_fraction": 0}, "found 0 without val"), ({"zzzz": 1}, "unknown setting 'zzzz'.")],
 )  # fmt: skip
 def test_wrong_settings(values, words):
     with pytest.raises(ValueError, match=words):
@@ -93,6 +96,12 @@ def test_unknown_flags(flag, words, capsys):
     with pytest.raises(SystemExit) as error:
         main(["train", "--coco", "a.json", flag, "3"])
     assert error.value.code == 2 and words in capsys.readouterr().err
+
+
+def test_half_a_range_is_refused_in_words(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--coco", "a.json", "--scale", "0.7"])
+    assert "argument --scale: found '0.7', expected two numbers, as 0.7,1.3" in capsys.readouterr().err
 
 
 def test_pairs_and_sigmas():

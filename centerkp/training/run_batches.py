@@ -12,10 +12,10 @@ from centerkp.images.saving import write_image
 from centerkp.labels.rarity import weigh_images
 from centerkp.labels.records import Record
 from centerkp.model.center_net import CenterNet
-from centerkp.samples.augment import Augmentation, read_compose
 from centerkp.samples.pipeline import make_batches, order_records
 from centerkp.samples.sample import Sampler
 from centerkp.samples.waiting import Arrivals
+from centerkp.settings.augmentation import read_augmentation
 from centerkp.training.run import Run
 from centerkp.training.run_folder import RunFolder
 
@@ -29,14 +29,7 @@ def make_training_batches(run: Run, start_epoch: int, skip: int = 0, arrivals: A
         arrivals: is told when a training batch is ready.
     """
     settings = run.settings
-    augmentation = Augmentation(
-        flip=settings.flip,
-        scale=settings.scale,
-        rotation=settings.rotation,
-        translation=settings.translation,
-        color=settings.color,
-        custom=read_compose(settings.augmentation) if settings.augmentation else None,
-    )
+    augmentation = read_augmentation(settings)
     busiest = max(len(r.boxes_xyxy) for r in [*run.train_records, *run.val_records])
     max_objects = min(max(busiest, 1), run.model.decode_options.max_objects)
     model, read = run.model, run.cache or read_image

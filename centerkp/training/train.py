@@ -31,6 +31,7 @@ from centerkp.results import coco_dataset
 from centerkp.samples.memory import share_addresses
 from centerkp.samples.windows import cut_records
 from centerkp.schema import Schema
+from centerkp.settings.augmentation import read_augmentation
 from centerkp.settings.canvas import choose_canvas
 from centerkp.settings.training import TrainSettings
 from centerkp.settings.values import read_box_margins, read_canvas, read_keypoint_map, read_numbers
@@ -141,6 +142,7 @@ def _train_in(
 def _find_folder(settings: TrainSettings, resume: str | Path | None) -> str | Path:
     """Where a run goes or lies; refuses what would not do before it has begun."""
     require_loggers(settings)
+    read_augmentation(settings)
     if resume:
         return resume
     folder = RunFolder.name(settings)

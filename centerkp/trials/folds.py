@@ -19,6 +19,7 @@ from centerkp.evaluation.tables import print_notes, print_tables
 from centerkp.labels.counts import require_labels
 from centerkp.labels.records import Dataset, Record
 from centerkp.schema import Schema
+from centerkp.settings.augmentation import read_augmentation
 from centerkp.settings.canvas import choose_canvas
 from centerkp.settings.paths import DATA_PATHS
 from centerkp.settings.training import TrainSettings
@@ -62,6 +63,7 @@ def cross_validate(
     require_one_process(settings, "folds")
     console = console or make_console()
     require_loggers(settings)
+    read_augmentation(settings)
     folder = RunFolder(resume) if resume else RunFolder.name(settings)
     if not resume:
         folder.refuse_taken(settings.reads)

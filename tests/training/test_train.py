@@ -153,6 +153,7 @@ def test_errors_before_any_hour_is_spent(demo, tmp_path, capsys, monkeypatch):
         ("--coco", str(demo.train_json), "--backbone", "hourglass_99"): "hourglass_20",
         ("--coco", write("none.json", annotations=unlabelled)): "'pliers' names keypoints and has no labelled one",
         ("--coco", str(demo.train_json), "--weights", "w.keras"): "w.keras",
+        ("--coco", str(demo.train_json), "--augmentation", "own.yaml"): "own.yaml: no such augmentation file",
         ("--coco", write("corners.json", annotations=corners)): "boxes written as x0, y0, x1, y1",
         ("--coco", str(demo.train_json), "--val", write("corners.json", annotations=corners)): "corners.json --fix mended.json",
         ("--resume", "nowhere"): "settings.json",

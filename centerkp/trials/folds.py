@@ -127,7 +127,7 @@ def _train_folds(ones: Sequence[RunFolder], settings: TrainSettings, started: fl
         one, now = ones[number - 1], monotonic()
         console.print(f"\nfold {number} of {len(ones)}", style="bold")
         if one.settings.exists():
-            moved = {name: getattr(settings, name) for name in (*DATA_PATHS, "threads")}
+            moved = {name: getattr(settings, name) for name in (*DATA_PATHS, "threads", "devices", "save_every")}
             train(replace(one.read_settings(), **moved), resume=one.path, started=now, console=console)
         else:
             own = replace(settings, fold=number, run=str(one.path))

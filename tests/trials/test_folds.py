@@ -122,14 +122,17 @@ def test_the_whole_time_is_divided(settings, monkeypatch):
     assert times == [pytest.approx(140 / 3 - 1, abs=0.5)] and "2 of 3 folds had been finished" in console.export_text()
 
 
-def test_an_unfinished_fold_is_resumed_where_the_data_are_now(settings, monkeypatch):
+def test_an_unfinished_fold_is_resumed_with_what_the_command_says_now(settings, monkeypatch):
+    """Where the data are, and on what it goes on: all that may stand beside --resume."""
     asked = []
     monkeypatch.setattr(folds, "train", lambda own, **options: asked.append((own, options)))
     one = RunFolder(f"{settings.run}/fold_1")
     one.write_settings(replace(settings, fold=1))
-    folds._train_folds([one], replace(settings, images="elsewhere", threads=2), 0.0, 0.0, Console(record=True))
+    now = {"images": "elsewhere", "threads": 2, "devices": 3, "save_every": "2m"}
+    folds._train_folds([one], replace(settings, **now), 0.0, 0.0, Console(record=True))
     ((own, options),) = asked
-    assert options["resume"] == one.path and (own.fold, own.images, own.threads) == (1, "elsewhere", 2)
+    assert options["resume"] == one.path and own.fold == 1
+    assert {name: getattr(own, name) for name in now} == now
 
 
 def test_folds_of_other_images_are_not_mixed(settings, demo, monkeypatch):

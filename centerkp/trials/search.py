@@ -67,9 +67,17 @@ def search_settings(
         seconds: no trial is begun that would not end by then, if it took as long as the longest; from `started` on.
 
     Raises:
-        ValueError, FileNotFoundError: as `train`, where the first trial fails; or the folder holds another search.
+        ValueError, FileNotFoundError: as `train`, where the first trial fails; or the folder holds another search, there are
+            no trials, or a trial would be several models.
     """
     require_one_process(settings, "tune")
+    if trials < 1:
+        raise ValueError(f"trials: found {trials}, expected 1 or more.")
+    if settings.folds and not settings.fold:
+        raise ValueError(
+            f"tune: found {settings.folds} folds, expected one model a trial; leave --folds out, or say with --fold which "
+            "share of the images all trials are judged on."
+        )
     started = monotonic() if started is None else started
     console, folder = console or make_console(), Path(settings.run)
     optuna, kept = import_extra("optuna", "tune"), folder / "trials.json"

@@ -2,6 +2,8 @@
 
 import json
 import math
+import os
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -117,6 +119,16 @@ def test_failed_trials_are_told_and_the_first_one_ends_the_search(settings, trai
     monkeypatch.setattr(search, "train", lambda *_, **__: (_ for _ in ()).throw(ValueError("no such images")))
     with pytest.raises(ValueError, match="no such images"):
         run(TrainSettings(**settings.to_dict() | {"run": settings.run + "2"}), 3)
+
+
+@pytest.mark.parametrize(
+    "values, trials, words",
+    [({}, 0, "trials: found 0, expected 1 or more"), ({"folds": 5}, 2, "found 5 folds, expected one model a trial")],
+)  # fmt: skip
+def test_what_no_search_can_be_made_of_is_refused_before_it_begins(settings, trained, values, trials, words):
+    with pytest.raises(ValueError, match=words):
+        run(replace(settings, **values), trials)
+    assert not trained and not os.path.exists(settings.run)
 
 
 def test_the_command(settings, trained, monkeypatch, tmp_path, capsys):

@@ -8,8 +8,14 @@ import numpy as np
 from centerkp.labels.tables import is_number
 
 
-def measure_mask(segmentation: Any) -> list[float] | None:
-    """The smallest [x, y, width, height] around a COCO `segmentation`; None where it is none, damaged or empty."""
+def measure_mask(segmentation: Any, width: int | None = None, height: int | None = None) -> list[float] | None:
+    """The smallest [x, y, width, height] around a COCO `segmentation`; None where it is none, damaged or empty.
+
+    Run lengths are pixels of a mask of the image's size: those of another size than the image's, where that is known, have
+    no place in it.
+    """
+    if is_of_other_size(segmentation, width, height):
+        return None
     if isinstance(segmentation, list):
         rings = [ring for outline in (segmentation, *segmentation) if (ring := _read_ring(outline))]
         if not rings:
@@ -21,6 +27,12 @@ def measure_mask(segmentation: Any) -> list[float] | None:
     else:
         return None
     return box if box and min(box[2:]) > 0 else None
+
+
+def is_of_other_size(segmentation: Any, width: Any, height: Any) -> bool:
+    """Whether a mask of run lengths says a size that is not its image's, whose sides are 0 or None where nobody says them."""
+    size = segmentation.get("size") if isinstance(segmentation, Mapping) else None
+    return bool(width and height and isinstance(size, list)) and list(size) != [height, width]
 
 
 def _read_ring(outline: Any) -> list[float] | None:

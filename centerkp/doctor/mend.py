@@ -65,6 +65,7 @@ class Mending:
     def _mend_boxes(self) -> None:
         """Mends boxes and areas that are no numbers, and takes the box of the mask where there is none."""
         boxed, written = [], []
+        images = {_id_key(image.get("id")): image for image in self.content["images"]}
         for entry in self.content["annotations"]:
             before = entry.get("bbox"), entry.get("area")
             _mend_numbers(entry)
@@ -72,7 +73,9 @@ class Mending:
             if before[0] is not box or before[1] is not entry.get("area"):
                 written.append(f"annotation {entry['id']}")
             if not box or (isinstance(box, list) and len(box) == 4 and all(map(is_number, box)) and min(box[2:]) <= 0):
-                measured = measure_mask(entry.get("segmentation"))
+                image = images.get(_id_key(entry.get("image_id")), {})
+                sides = (read_integer(image.get(key)) for key in ("width", "height"))
+                measured = measure_mask(entry.get("segmentation"), *sides)
                 if measured:
                     entry["bbox"] = measured
                     boxed.append(f"annotation {entry['id']}")

@@ -73,6 +73,22 @@ def test_the_mask_comes_first_and_is_said(folder, way, box):
     assert {tuple(a["bbox"]) for a in json.loads((folder / "mended.json").read_text())["annotations"]} == {(20, 30, 80, 40)}
 
 
+@pytest.mark.parametrize("size", [[120, 160], [240, 320], [60, 80], [160, 120]])
+def test_run_lengths_of_another_size_than_their_image_are_not_used_and_said(folder, size):
+    """Their pixels are other ones than the image's: the box would be wrong, and in another place."""
+    runs = np.zeros(size, np.uint8)
+    runs[10:30, 20:50] = 1
+    mask = coco_mask.encode(np.asfortranarray(runs))
+    mask["counts"] = mask["counts"].decode()
+    path, title = write(folder, segmentation=mask), "no box, and a mask of another size than its image's, not used"
+    read = read_train_and_val(path, point_box=16)[0]
+    fits = size == [120, 160]
+    assert all(record.boxes_xyxy.tolist() == [[20, 10, 50, 30] if fits else [32, 92, 48, 108]] for record in read.records)
+    assert (f"3 annotations: {title}" in read.notes) != fits
+    told = [finding for finding in check_dataset(path).findings if finding.title == title]
+    assert not told if fits else f"{size} of the mask, [120, 160] of the image" in told[0].places[0]
+
+
 @pytest.mark.parametrize(("point_box", "side"), [(30, 30), (0.25, 40)])
 def test_objects_of_one_keypoint_have_the_size_that_is_given(folder, point_box, side):
     path = write(folder)

@@ -45,6 +45,12 @@ def read_deeplabcut(tables: Sequence[Path], gathering: Gathering) -> list[Path]:
                     f"{path}: found predictions of DeepLabCut, expected labels; give CollectedData_*.csv or the project."
                 )
             individuals = header.get("individuals", [CLASS] * len(header["coords"]))
+            for name, cells in [*header.items(), *rows]:
+                if len(cells) != len(header["coords"]):
+                    raise LabelFault(
+                        f"{path}: found a row longer or shorter than that of 'coords': {len(cells)} cells of '{name}', "
+                        f"expected {len(header['coords'])}; export it again, or fill the row with empty cells."
+                    )
             for name, cells in rows:
                 _add_image(gathering, name, list(zip(individuals, header["bodyparts"], header["coords"], cells, strict=True)))
     gathering.note("object", f"DeepLabCut names no class, called '{CLASS}'", len(gathering.objects))

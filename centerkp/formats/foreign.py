@@ -86,6 +86,8 @@ def recognise_list(content: Any) -> tuple[str, str]:
         return "the 'annotations' list of a COCO dataset alone", "give the whole dataset"
     if is_label_studio(content):
         return "a Label Studio task list", _EXPORT_AGAIN
+    if {"annotator", "annotation_id", "lead_time"} <= keys:
+        return "JSON-MIN of Label Studio, which does not say what is tied to what", "export the labels again as JSON"
     return f"a JSON list of {len(content)} entries", _EXPORT_AGAIN
 
 

@@ -171,8 +171,17 @@ class Gathering:
                 owned[point.label] = (*point.xy[0], point.visibility)
         return owned
 
-    def content(self) -> tuple[dict, list[str]]:
-        """The COCO dataset that a tool's labels come to, and notes, the first of which says what they are."""
+    def content(self, path: Path) -> tuple[dict, list[str]]:
+        """The COCO dataset that a tool's labels at `path` come to, and notes, the first of which says what they are.
+
+        Raises:
+            LabelFault: there is no object in them, and no class is named.
+        """
+        if not self.classes:
+            raise LabelFault(
+                f"{path}: found a {self.kind} of {count_of(len(self.images), 'image')} without any labelled object, expected "
+                "one at least; label some, or name the file or folder that holds the labels."
+            )
         numbers = {name: number for number, name in enumerate(self.classes, 1)}
         annotations = []
         for number, (image_id, name, (low_x, low_y, high_x, high_y), points) in enumerate(self.objects, 1):

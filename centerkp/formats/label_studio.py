@@ -8,6 +8,7 @@ from typing import Any
 
 from centerkp.formats.gathering import Gathering, LabelFault, Shape, reading
 from centerkp.formats.turning import turn_ellipse, turn_rectangle
+from centerkp.wording import quote
 
 KIND = "Label Studio file"
 
@@ -37,7 +38,7 @@ def read_label_studio(path: Path, content: Any, gathering: Gathering) -> None:
             regions = _join_results(done[-1]["result"])
             gathering.note("task", "annotated more than once, the last annotation taken", len(done) > 1)
             sizes = [(r["original_width"], r["original_height"]) for r in regions.values() if "original_width" in r]
-            image_id = gathering.add_image(_find_image(task["data"]), *(sizes[0] if sizes else ()))
+            image_id = gathering.add_image(_find_image(path, task), *(sizes[0] if sizes else ()))
             gathering.add_shapes(image_id, _read_shapes(regions, _find_groups(regions), gathering))
         if not gathering.images:
             raise LabelFault(
@@ -67,10 +68,16 @@ def _find_shape(region: Mapping) -> str | None:
     return kind if kind in ("keypoint", "rectangle", "polygon", "ellipse") else None
 
 
-def _find_image(data: Mapping) -> str:
+def _find_image(path: Path, task: Mapping) -> str:
     """The image that a task of Label Studio is about: the text in its data that is, or else the first."""
-    texts = [value for value in data.values() if isinstance(value, str)]
-    return data["image"] if isinstance(data.get("image"), str) else texts[0]
+    data = task.get("data") or {}
+    texts = [value for value in (data.get("image"), *data.values()) if isinstance(value, str)]
+    if not texts:
+        raise LabelFault(
+            f"{path}: found task {quote(task.get('id'))} with the data {quote(data)}, expected the name of one image in them, "
+            'as {"image": "a.jpg"}; write it there, or leave the task out.'
+        )
+    return texts[0]
 
 
 def _find_groups(regions: Mapping) -> dict:

@@ -36,7 +36,7 @@ def read_folder(folder: Path, images_dir: Path | None = None) -> Content | None:
         files = read_yolo(folder, gathering, images_dir)
     else:
         return None
-    return *gathering.content(), files
+    return *gathering.content(folder), files
 
 
 def read_file(path: Path, images_dir: Path | None = None, frames_dir: Path | None = None) -> Content | None:
@@ -74,7 +74,7 @@ def read_file(path: Path, images_dir: Path | None = None, frames_dir: Path | Non
         files = read_yolo(path, gathering, images_dir)
     else:
         return None
-    return *gathering.content(), files
+    return *gathering.content(path), files
 
 
 def _is_sleap(path: Path) -> bool:
@@ -102,4 +102,4 @@ def read_content(path: Path, content: Any) -> Content | None:
         read_via(path, content, gathering)
     else:
         return None
-    return *gathering.content(), [path]
+    return *gathering.content(path), [path]

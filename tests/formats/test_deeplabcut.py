@@ -89,6 +89,8 @@ def test_hdf5_of_something_else_is_named(tmp_path):
 @pytest.mark.parametrize(
     "old, new, words",
     [("coords,,,x,y,x,y\n", "", "with a fault"), (",6,8,", ",6,?,", "could not convert"), (",20,22", "", "shorter"),
+     ("tip,tip,end,end", "tip,tip,end", "shorter than that of 'coords': 3 cells of 'bodyparts', expected 4"),
+     ("10.5,12,,", "10.5,12", r"shorter than that of 'coords': 2 cells of 'labeled-data/v/img1\.png', expected 4; .* fill"),
      ("x,y,x,y", "x,likelihood,x,y", "predictions of DeepLabCut")],
 )  # fmt: skip
 def test_faults_name_the_file(tmp_path, old, new, words):

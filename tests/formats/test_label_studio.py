@@ -96,3 +96,15 @@ def test_faults_name_the_file(tmp_path, value):
     path = write_label_studio(tmp_path, [studio_region("a", "keypointlabels", value)])
     with pytest.raises(ValueError, match=r"tasks\.json: found a Label Studio file with a fault .* export it again as JSON"):
         read_coco(path)
+
+
+@pytest.mark.parametrize("data", [{}, {"title": 3}, {"image": None}, {"image": ["a.png", "b.png"]}])
+def test_a_task_whose_data_name_no_image_is_named(tmp_path, data):
+    path = write_label_studio(tmp_path)
+    tasks = json.loads(path.read_text())
+    tasks[0] |= {"id": 17, "data": data}
+    path.write_text(json.dumps(tasks))
+    with pytest.raises(
+        ValueError, match=r"tasks\.json: found task 17 with the data .*, expected the name of one image in them"
+    ):
+        read_coco(path)

@@ -106,6 +106,14 @@ def test_faults_name_the_file(tmp_path, more):
         read_coco(write_labelme(tmp_path, **more))
 
 
+@pytest.mark.parametrize("name", ["", "a.json"])
+def test_labels_without_any_object_are_called_so(tmp_path, name):
+    """They are no COCO JSON that lacks a list."""
+    path = write_labelme(tmp_path, shapes=[]) / name
+    with pytest.raises(ValueError, match=r"found a labelme (folder|file) of 1 image without any labelled object, expected one"):
+        read_coco(path)
+
+
 def test_other_json_in_the_folder_is_no_labels(tmp_path):
     (write_labelme(tmp_path) / "package.json").write_text(json.dumps({"name": "x"}))
     assert len(read_coco(tmp_path).records) == 1

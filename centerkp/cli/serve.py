@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> int | None:
 
     console = make_console()
     limits = Limits(options.max_megabytes, options.max_megapixels, options.max_pictures, options.max_waiting)
-    path = options.model or find_newest_model()
+    path = options.model or find_newest_model(flag="")
     with open_socket(options.host, options.port) as listening:  # before the network is loaded, which takes seconds
         if not is_local(options.host):
             console.print(

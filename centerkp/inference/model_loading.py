@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
-def find_newest_model(folder: str | Path = "runs") -> Path:
-    """The model to use by default: `best.keras` of the newest training run below a folder.
+def find_newest_model(folder: str | Path = "runs", flag: str = "--weights ") -> Path:
+    """The model to use by default: `best.keras` of the newest training run below a folder; `flag` stands before another.
 
     Raises:
         FileNotFoundError: there is none.
@@ -32,8 +32,8 @@ def find_newest_model(folder: str | Path = "runs") -> Path:
     found = sorted(Path(folder).glob("**/best.keras"), key=lambda path: path.stat().st_mtime)
     if not found:
         raise FileNotFoundError(
-            f"{folder}: found no run with a best.keras, expected one of train.py; name a model with --weights, "
-            "as --weights coco for the model zoo's."
+            f"{folder}: found no run with a best.keras, expected one of train.py; name a model"
+            f"{flag and ' with '}{flag.strip()}, as {flag}coco for the model zoo's."
         )
     return found[-1]
 

@@ -127,7 +127,7 @@ def load_weights(
     if weights in PACKAGED:
         raise ValueError(
             f"Weights {weights}: found features without a detector, expected a trained model; train one from them first, with "
-            f"train.py --weights {weights}."
+            f"centerkp train --weights {weights}."
         )
     expected = None if backbone is None else find_backbone(backbone)
     if weights == "coco":

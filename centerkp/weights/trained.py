@@ -21,5 +21,5 @@ def find_model(weights: str | Path) -> str | Path:
         )
     raise FileNotFoundError(
         f"{run}: found a run without best.keras, which its first evaluation writes, expected a trained model; go on with "
-        f"train.py --resume {run}."
+        f"centerkp train --resume {run}."
     )

@@ -81,6 +81,7 @@ def test_stretch_and_stride(asked, tmp_path, monkeypatch, capsys):
     [
         ("infer none.png --weights m.keras", "none.png: found no image or video, expected"),
         ("infer a.png", "runs: found no run with a best.keras, expected one of train.py; name a model with --weights"),
+        ("serve", "runs: found no run with a best.keras, expected one of train.py; name a model, as coco for the model zoo's"),
         ("infer a.png --weights m.keras --classes rod", r"classes: found 'rod', expected some of ['red', 'green']"),
         ("infer a.png --weights m.keras --track", "--track: found images only"),
         ("infer a.png --weights m.keras --smooth", "--smooth: found no --track"),

@@ -12,6 +12,7 @@ from centerkp.cli.size_argument import add_size_argument
 from centerkp.cli.tile_arguments import add_tile_arguments
 from centerkp.console import make_console
 from centerkp.labels.content import Paths, list_paths
+from centerkp.labels.records import Dataset
 from centerkp.writing import WriteGuard, mark, says
 
 if TYPE_CHECKING:
@@ -120,10 +121,14 @@ def evaluate_models(
     from centerkp.report.evaluation_page import write_evaluation_page
 
     console, out = console or make_console(), Path(out)
-    guard = WriteGuard([*list_paths(coco), *models], overwrite)
     names = ("metrics.json", "curves.csv", *(["report.html"] if html else []))
-    guard.check([out / name for name in names], lambda path: says(path, mark("eval"), ",".join(CURVE_COLUMNS)))
-    results = measure_models(models, coco, console=console, **options)
+
+    def check_outputs(dataset: Dataset | None = None) -> None:
+        guard = WriteGuard([*list_paths(coco), *models, *(dataset.reads if dataset else ())], overwrite)
+        guard.check([out / name for name in names], lambda path: says(path, mark("eval"), ",".join(CURVE_COLUMNS)))
+
+    check_outputs()
+    results = measure_models(models, coco, console=console, allow=check_outputs, **options)
     # Written before they are printed, since "| head" ends the printing; printed also when the disk is full.
     try:
         paths = [write_metrics(results, coco, out), write_curves(results, out)]

@@ -1,6 +1,9 @@
 """`centerkp label-map`."""
 
 import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,17 +25,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """The command `centerkp label-map`: writes label_map.pbtxt."""
     from centerkp.console import make_console
-    from centerkp.labels.coco import read_schema
+    from centerkp.labels.joining import open_label_files
+    from centerkp.labels.label_file import schema_of
 
-    print_label_map(read_schema(options.coco), options.out, options.coco, options.overwrite, make_console())
+    source = open_label_files(options.coco)
+    schema = schema_of(source.path, source.content)
+    print_label_map(schema, options.out, options.coco, source.files, options.overwrite, make_console())
 
 
-def print_label_map(schema: "Schema", out: str, coco: str, overwrite: bool, console: "Console") -> None:
+def print_label_map(schema: "Schema", out: str, coco: str, reads: Sequence[Path], overwrite: bool, console: "Console") -> None:
     """What `centerkp label-map` does: writes the label map and says what it holds, and what it cannot hold."""
     from centerkp.formats.label_map import label_ids, write_label_map
     from centerkp.wording import count_of
 
-    write_label_map(out, schema, reads=[coco], overwrite=overwrite)
+    write_label_map(out, schema, reads=reads, overwrite=overwrite)
     text = f"{out}: {count_of(schema.num_classes, 'class')}, {schema.num_keypoints} keypoints"
     console.print(text, soft_wrap=True)
     if label_ids(schema) != [kind.category_id for kind in schema.classes]:
@@ -40,4 +46,4 @@ def print_label_map(schema: "Schema", out: str, coco: str, overwrite: bool, cons
     if any("json" in (kind.flip_source, kind.sigma_source) or kind.skeleton for kind in schema.classes):
         text = "  it has no skeletons, flip pairs and OKS sigmas; to keep them, train with"
         console.print(text, style="yellow")
-        console.print(f"    --label-map {coco}", soft_wrap=True)
+        console.print(f"    --label-map {quote(coco)}", soft_wrap=True)

@@ -79,8 +79,13 @@ def _review(options: argparse.Namespace) -> None:
     from centerkp.console import import_quietly, make_console
 
     out = Path(options.out)
-    paths, guard = (out / "report.html", out / "suspects.json"), WriteGuard([options.coco, options.model], options.overwrite)
-    guard.check(paths, lambda path: path.suffix == ".html" and says(path, mark("review")))
+    paths = (out / "report.html", out / "suspects.json")
+
+    def check_outputs(*found: Path) -> None:
+        guard = WriteGuard([options.coco, options.model, *found], options.overwrite)
+        guard.check(paths, lambda path: path.suffix == ".html" and says(path, mark("review")))
+
+    check_outputs()
     import_quietly("keras")
     from centerkp.cli.commands import print_notes
     from centerkp.review.corrections import write_suspects
@@ -100,6 +105,7 @@ def _review(options: argparse.Namespace) -> None:
         console=console,
     )
     dataset = judged.dataset
+    check_outputs(*dataset.reads)
     suspects = find_suspects(dataset.records, judged.detections, dataset.schema, options.score)
     write_suspects(paths[1], options.coco, suspects, dataset.records, dataset.schema, options.images)
     write_review_page(judged, suspects, paths[1], paths[0])

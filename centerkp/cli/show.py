@@ -1,7 +1,7 @@
 """`centerkp show`."""
 
 import argparse
-from typing import Any
+from pathlib import Path
 
 from centerkp.cli.size_argument import add_size_argument
 
@@ -32,8 +32,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """The command `centerkp show`: draws the labels of a dataset."""
-    from pathlib import Path
-
     from centerkp.cli.commands import print_notes
     from centerkp.console import import_quietly, make_console
     from centerkp.doctor.trainable import read_dataset
@@ -55,14 +53,14 @@ def run(options: argparse.Namespace) -> None:
     out = options.out or f"{Path(options.coco).stem}_show.png"
     reads = [path for path in (options.coco, options.augmentation) if path]
 
-    def check_output(*images: Any) -> None:
-        WriteGuard([*reads, *images], options.overwrite).check([out], lambda path: says(path, mark("show")))
+    def check_output(*found: Path) -> None:
+        WriteGuard([*reads, *found], options.overwrite).check([out], lambda path: says(path, mark("show")))
 
     check_output()
     dataset = read_dataset(options.coco, images_dir=options.images, check_images=options.check_images)
     console = make_console()
     print_notes(console, dataset.notes)
-    check_output(*(record.path for record in dataset.records))
+    check_output(*dataset.reads)
     records = choose_records(dataset.records, count, options.seed)
     if options.augment or options.augmentation or options.targets:
         augmentation = None

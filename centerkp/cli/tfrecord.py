@@ -31,8 +31,9 @@ def run(options: argparse.Namespace) -> None:
     console = make_console()
     dataset = read_dataset(options.coco, images_dir=options.images)
     print_notes(console, dataset.notes)
+    check_shards(options.out, dataset.reads, options.overwrite)
     if options.label_map:
-        print_label_map(dataset.schema, options.label_map, options.coco, options.overwrite, console)
+        print_label_map(dataset.schema, options.label_map, options.coco, dataset.reads, options.overwrite, console)
     files, converted = write_tfrecords(options.out, dataset.records, dataset.schema, overwrite=options.overwrite)
     if converted:
         text = f"  {converted} of {len(dataset.records)} images stored as PNG, since not every program reads them as they are"

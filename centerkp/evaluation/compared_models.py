@@ -2,7 +2,7 @@
 
 import csv
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -31,7 +31,7 @@ from centerkp.inference.detect import detect_records
 from centerkp.inference.detector import Detector
 from centerkp.inference.model_loading import load_for_use
 from centerkp.labels.content import Paths, list_paths
-from centerkp.labels.records import Record
+from centerkp.labels.records import Dataset, Record
 from centerkp.results import Detection
 from centerkp.schema import OksSigmas, Schema
 from centerkp.writing import mark, replacing, write_json
@@ -74,6 +74,7 @@ def measure_models(
     oks_sigmas: OksSigmas = None,
     check_images: bool = True,
     console: Console | None = None,
+    allow: Callable[[Dataset], None] = lambda dataset: None,
 ) -> list[ModelResult]:
     """Runs models on one dataset and measures how good and how fast they are.
 
@@ -86,6 +87,7 @@ def measure_models(
         min_score: see `evaluate`; also the least score of what is drawn.
         oks_sigmas: instead of those the model was trained with; see `Schema.with_sigmas`.
         check_images: see `read_coco`.
+        allow: is called with the dataset before any model looks at it, and raises where that must not be.
 
     Raises:
         ValueError, FileNotFoundError: a model or the dataset cannot be used, or they do not fit; says what.
@@ -101,6 +103,7 @@ def measure_models(
             datasets[schema, levels] = read_dataset(
                 coco, images_dir=images_dir, schema=schema, check_images=check_images, stretch=stretch
             )
+            allow(datasets[schema, levels])
         dataset = datasets[schema, levels]
         for line in () if results else dataset.notes:
             console.print(f"{dataset.path.name}: {line}")

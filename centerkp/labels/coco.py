@@ -1,5 +1,6 @@
 """Reads a COCO JSON: file -> tables -> annotations -> records. All checks happen here, everything after trusts them."""
 
+from dataclasses import replace
 from typing import Any
 
 from centerkp.labels.content import Paths, release
@@ -50,7 +51,8 @@ def make_dataset(file: LabelFile, *, settle: bool, **options: Any) -> Dataset:
         file.schema, notes = settle_sides(file.schema, vars(file.annotations))
         for note in notes:
             file.remarks.add_sentence(note.sentence)
-    return build_dataset(file.schema, file.images, file.annotations, file.remarks, **options)
+    dataset = build_dataset(file.schema, file.images, file.annotations, file.remarks, **options)
+    return replace(dataset, files=tuple(file.files))
 
 
 def read_label_file(

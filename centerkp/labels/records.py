@@ -58,7 +58,8 @@ class LeftOutImage:
 class Dataset:
     """What a COCO file holds: its schema, a record for each usable image, and a line for all that was mended or left out.
 
-    `left_out` are the images without a record, since their files or sizes cannot be used.
+    `left_out` are the images without a record, since their files or sizes cannot be used. `files` are the label files that
+    were read, also those in a folder.
     """
 
     path: Path
@@ -66,6 +67,13 @@ class Dataset:
     records: tuple[Record, ...]
     notes: tuple[str, ...]
     left_out: tuple[LeftOutImage, ...] = ()
+    files: tuple[Path, ...] = ()
+
+    @property
+    def reads(self) -> list[Path]:
+        """The files of labels and pictures that a dataset was read from, and that nothing may be written over."""
+        images = [*(record.path for record in self.records), *(image.path for image in self.left_out)]
+        return [*self.files, *(path for path in images if isinstance(path, Path))]
 
 
 @dataclass(eq=False)

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from centerkp.formats.labelme import find_labelme
 from centerkp.labels.content import list_paths
 from centerkp.labels.relocate import follow
 from centerkp.settings.defaults import STARTING_WORDS
@@ -38,9 +39,14 @@ def _each(function: Callable[[str], str], value: Any) -> Any:
     return function(value) if value else value
 
 
-def list_files(*values: Paths) -> list[str]:
-    """All files that some settings name."""
-    return [str(path) for value in values if value for path in list_paths(value)]
+def list_reads(*values: Paths) -> list[str]:
+    """All files that some settings name, and those of labels in folders that may have the name of one that a run writes.
+
+    Of all that other tools leave in a folder these are labelme's: it names them as the pictures are.
+    """
+    files = [path for value in values if value for path in list_paths(value)]
+    inside = [path for folder in files if folder.is_dir() for path in find_labelme(folder)]
+    return [str(path) for path in files + inside]
 
 
 def name_data(paths: Paths) -> str:

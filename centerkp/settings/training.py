@@ -20,7 +20,7 @@ from centerkp.settings.fields import (
     of_output,
     of_start,
 )
-from centerkp.settings.paths import Paths, anchor_paths, follow_paths, list_files, name_data
+from centerkp.settings.paths import Paths, anchor_paths, follow_paths, list_reads, name_data
 from centerkp.wording import quote, suggest
 
 
@@ -292,7 +292,7 @@ class TrainSettings:
     @property
     def reads(self) -> list[str]:
         """The files of labels and settings that a run reads, and that nothing may be written over."""
-        return list_files(self.coco, self.val, self.label_map, self.augmentation)
+        return list_reads(self.coco, self.val, self.label_map, self.augmentation)
 
     @property
     def loggers(self) -> list[str]:

@@ -275,7 +275,7 @@ def test_again_over_what_it_wrote_itself(own, tmp_path, models, name, capsys):
 
 
 @pytest.mark.parametrize("kind", ["labelme", "yolo", "yolo folder", "deeplabcut"])
-@pytest.mark.parametrize("command", ["import", "check", "merge"])
+@pytest.mark.parametrize("command", ["import", "check", "merge", "show", "tfrecord", "label-map", "label map of tfrecord"])
 def test_label_files_in_a_folder_are_not_written_over(tmp_path, capsys, kind, command):
     """They are read as much as a single file is, which --overwrite spares too."""
     (folder := tmp_path / "data").mkdir()
@@ -285,7 +285,23 @@ def test_label_files_in_a_folder_are_not_written_over(tmp_path, capsys, kind, co
     label = {"labelme": folder / "a.json", "deeplabcut": folder / "labeled-data" / "v" / "CollectedData_me.csv"}.get(kind)
     label = label or folder / "labels" / "train" / "a.txt"
     before, other = label.read_bytes(), write_labelme(tmp_path, name="other") / "other.json"
-    words = {"import": [label], "check": ["--fix", label], "merge": [other, "--out", label]}[command]
-    assert main([command, *map(str, [source, *words]), "--overwrite"]) == 2
+    record = tmp_path / "x.record"
+    words = {
+        "import": [command, source, label], "check": [command, source, "--fix", label],
+        "merge": [command, source, other, "--out", label], "show": [command, source, "--out", label],
+        "tfrecord": [command, "write", source, label], "label-map": [command, source, label],
+        "label map of tfrecord": ["tfrecord", "write", source, record, "--label-map", label],
+    }[command]  # fmt: skip
+    assert main([*map(str, words), "--overwrite"]) == 2
     assert "found as output and among the files to read" in " ".join(capsys.readouterr().err.split())
     assert label.read_bytes() == before
+
+
+def test_a_run_spares_the_labels_of_a_folder_too(tmp_path):
+    """labelme names them as the pictures are, which may be the name of a run's file."""
+    from centerkp.settings.training import TrainSettings
+    from centerkp.training.run_folder import RunFolder
+
+    folder = write_labelme(tmp_path / "data", name="schema")
+    with pytest.raises(ValueError, match=r"schema\.json: found as output and among the files to read"):
+        RunFolder(folder).refuse_taken(TrainSettings(coco=str(folder)).reads)

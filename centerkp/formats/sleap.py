@@ -1,5 +1,6 @@
 """SLEAP: labels in an .slp file, read by sleap-io; frames of videos are written as pictures first."""
 
+import shlex
 from collections.abc import Collection
 from itertools import chain, count
 from pathlib import Path, PurePath
@@ -83,7 +84,7 @@ def _find_image(path: Path, frame: Any, frames_dir: Path | None, stems: dict[int
     if frames_dir is None:
         raise LabelFault(
             f"{path}: found labels on frames of videos such as {video}, expected pictures; write the frames and a COCO JSON "
-            f"with: centerkp import {path} {path.stem}.json"
+            f"with: centerkp import {shlex.quote(str(path))} {shlex.quote(f'{path.stem}.json')}"
         )
     frames_dir.mkdir(parents=True, exist_ok=True)
     if id(frame.video) not in stems:

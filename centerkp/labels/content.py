@@ -3,6 +3,7 @@
 import gc
 import json
 import os
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -31,8 +32,8 @@ def name_paths(paths: Paths) -> Path:
 
 
 def list_words(paths: Paths) -> str:
-    """The files of a dataset as they stand on a command line."""
-    return " ".join(map(str, list_paths(paths)))
+    """The files of a dataset as they stand on a command line, quoted where a shell would take them apart."""
+    return shlex.join(map(str, list_paths(paths)))
 
 
 @dataclass(eq=False)
@@ -44,6 +45,7 @@ class Source:
         place: the file whose neighbourhood holds the images, unless there is an `images_dir`.
         notes: what was derived while it was made a COCO dataset.
         files: the label files and folders that were read, and the files in these that hold the labels.
+        named: those of them that were named.
     """
 
     path: Path
@@ -52,6 +54,7 @@ class Source:
     images_dir: str | Path | None = None
     notes: list[str] = field(default_factory=list)
     files: tuple[Path, ...] = ()
+    named: tuple[Path, ...] = ()
 
     @property
     def folders(self) -> list[Path]:
@@ -73,7 +76,7 @@ def open_label_file(path: Path, images_dir: str | Path | None = None, frames_dir
     content = None if found else load_json(path)
     found = found or read_content(path, content)
     content, notes, files = found or (require_coco(path, content), [], [])
-    return Source(path, path, content, images_dir, notes, (path, *files))
+    return Source(path, path, content, images_dir, notes, (path, *files), (path,))
 
 
 class NotCoco(ValueError):

@@ -41,7 +41,8 @@ def open_label_files(paths: Paths, images_dir: Paths | None = None) -> Source:
     # Of the images, which have other names now; what is mended in the objects, the joined labels have as well.
     told += [f"{file.path.name}: {note.sentence}" for file in files for note in file.remarks.notes if note.noun == "image"]
     read = tuple(one for file in files for one in file.files)
-    return Source(remarks.path, place, content, None, [*told, *remarks.sentences], read)
+    named = tuple(path for path, _ in pairs)
+    return Source(remarks.path, place, content, None, [*told, *remarks.sentences], read, named)
 
 
 def read_together(pairs: Sequence[tuple[Path, Path | None]]) -> list[LabelFile]:

@@ -40,7 +40,7 @@ def read_source(
     complete_keypoints(content, {kind.name: kind.keypoints for kind in schema.classes} if schema else {})
     for note in source.notes:
         remarks.add_sentence(note)
-    command = f"centerkp check {list_words(source.files or source.path)} --fix mended.json"
+    command = f"centerkp check {list_words(source.named or source.path)} --fix mended.json"
     schema, places = match_schema(source.path, _require_categories(content, remarks, command), schema, flip_pairs, oks_sigmas)
     table = Table(content, "images", remarks)
     ids, names, sizes = read_images(table)

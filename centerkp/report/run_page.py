@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 
 from centerkp.evaluation.evaluate import Evaluation
 from centerkp.evaluation.tables import GUESS, TextTable, class_table, collect_notes
@@ -136,7 +137,7 @@ def _add_overview(page: Page, facts: RunFacts) -> None:
 
 def _resume(facts: RunFacts) -> str:
     """How to go on with the run of the page."""
-    return f"Go on with: centerkp train --resume {facts.path}"
+    return f"Go on with: centerkp train --resume {quote(facts.path)}"
 
 
 def _explain(default: str, reason: str) -> str:

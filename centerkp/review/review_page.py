@@ -10,6 +10,7 @@ import numpy as np
 
 from centerkp.drawing.pictures import draw_detections, draw_record
 from centerkp.images.reading import read_image
+from centerkp.labels.content import list_words
 from centerkp.labels.records import Record
 from centerkp.report.page import MAX_SIDE, Finding, Page, Picture
 from centerkp.review.judged import Judged
@@ -37,7 +38,7 @@ def write_review_page(judged: Judged, suspects: Sequence[Suspect], out: Path, pa
     shown = suspects[:SHOWN]
     text = (
         f"Label at the left, prediction at the right. To correct labels, turn 'accept' to true at their ids in {out}, and run "
-        f"centerkp review --coco {judged.dataset.path} --accept {out} --fix NEW.json."
+        f"centerkp review --coco {list_words(judged.dataset.path)} --accept {list_words(out)} --fix NEW.json."
     )
     page.add_section(f"The first {len(shown)} of {len(suspects)}" if shown else "Nothing is suspicious", text if shown else "")
     pictures = [_draw_suspect(number, s, records[s.row], judged) for number, s in enumerate(shown, 1)]

@@ -157,6 +157,16 @@ def test_keypoints_that_drop_takes_away_take_their_mark_along(tmp_path):
     assert check_dataset(folder / "dropped.json").schema.num_keypoints == 0
 
 
+@pytest.mark.parametrize("name", ["", "a.json"])
+def test_the_command_that_mends_names_labels_as_they_were_named(tmp_path, name):
+    """A folder alone, without the files in it, which would be joined with it, and quoted where a shell asks for it."""
+    shape = labelme_shape(" ", [(5, 5), (20, 20)], "rectangle")
+    path = write_labelme(tmp_path / "my labels", shapes=[shape]) / name
+    with pytest.raises(ValueError) as error:
+        read_coco(path)
+    assert f"centerkp check '{path}' --fix mended.json" in str(error.value)
+
+
 def test_a_file_that_training_mends_is_refused_with_the_command_that_does(two):
     content = json.loads(two[1].read_text())
     for image in content["images"]:

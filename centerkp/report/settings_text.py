@@ -47,6 +47,8 @@ def format_command(settings: Any, backend: str) -> str:
         value, flag = getattr(settings, name), name.replace("_", "-")
         if isinstance(value, bool):
             words.append(f"--{flag}" if value else f"--no-{flag}")
+        elif isinstance(value, tuple) and value and isinstance(value[0], str):  # paths, of which each has its flag
+            words += [word for path in value for word in (f"--{flag}", path)]
         elif isinstance(value, tuple):
             words += [f"--{flag}", ",".join(map(str, value))]
         else:

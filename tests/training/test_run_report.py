@@ -133,6 +133,7 @@ def test_settings_are_explained():
     "values",
     [
         {"coco": "/my photos/it's.json", "flip": False, "tensorboard": True, "scale": (0.5, 2.0), "time": "1h30m"},
+        {"coco": ("/a.json", "/my photos/b.json"), "images": ("/x", "/y"), "val": "/v.json"},
         {"tfrecord": "r-?????-of-00010", "map_keypoint": "-a=b,c=d", "loss_weights": "box_size=0.2", "weight_decay": 1e-5},
     ],
 )

@@ -139,10 +139,11 @@ def load_source(
 
 def name_models(paths: Sequence[str | Path]) -> list[str]:
     """Short names that tell evaluated models apart: the ends of their paths, without what all have in common."""
-    parts = [Path(path).parts[::-1] for path in paths]
+    named = [path if path.name.strip(".") else path.resolve() for path in map(Path, paths)]  # "." and ".." name nothing
+    parts = [path.parts[::-1] for path in named]
     count = next((n for n in range(1, max(map(len, parts))) if len({p[:n] for p in parts}) == len(parts)), None)
     names = ["/".join(p[:count][::-1]).removeprefix("//") for p in parts]
-    if len({Path(path).name for path in paths}) == 1 and len(names) > 1 and count == 2:
+    if len({path.name for path in named}) == 1 and len(names) > 1 and count == 2:
         names = [p[1] for p in parts]  # runs/a/best.keras, runs/b/best.keras
     repeated = [name for name in names if names.count(name) > 1]
     return [f"{name} ({n})" if name in repeated else name for n, name in enumerate(names, 1)]

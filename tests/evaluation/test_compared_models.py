@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -162,6 +163,7 @@ def test_names_tell_models_apart():
     assert name_models(["runs/a/best.keras", "other/b/best.keras"]) == ["a", "b"]
     assert name_models(["x/run/best.keras", "y/run/best.keras"]) == ["x/run/best.keras", "y/run/best.keras"]
     assert name_models(["/m.keras", "m.onnx", "coco"]) == ["m.keras", "m.onnx", "coco"]
+    assert name_models(["."]) == [Path.cwd().name] and name_models(["..", "m.keras"]) == [Path.cwd().parent.name, "m.keras"]
     assert name_models(["m.keras", "m.keras"]) == ["m.keras (1)", "m.keras (2)"]
 
 

@@ -1,20 +1,21 @@
 """Detections that stand in a file already, to be evaluated like a model's own: predictions.json, or a list of COCO results."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
+from centerkp.doctor.mend import Mending
 from centerkp.labels.annotations import Annotations, read_annotations
-from centerkp.labels.coco import read_schema
 from centerkp.labels.content import Paths, list_paths, load_json, name_paths, require_coco
 from centerkp.labels.faults import Remarks
+from centerkp.labels.joining import open_label_files
 from centerkp.labels.label_file import match_schema, schema_of
 from centerkp.labels.records import Dataset, LeftOutImage, Record
-from centerkp.labels.tables import Table, is_number, read_images
+from centerkp.labels.tables import Table, is_number, read_images, read_integer
 from centerkp.results import Detection
 from centerkp.schema import Schema
 from centerkp.wording import count_of
@@ -42,14 +43,16 @@ class PredictionFile:
             FileNotFoundError, ValueError: there is none, it is something else, or its classes or keypoints are others.
         """
         path, content = Path(path), load_json(Path(path))
-        theirs, of = read_schema(coco, images_dir), name_paths(coco).name
+        source, of = open_label_files(coco, images_dir), name_paths(coco).name
+        mended = Mending(source.content).mend().content  # as the dataset itself will be read
+        theirs = schema_of(source.path, mended)
         if isinstance(content, list):
             if len(list_paths(coco)) > 1:  # which are numbered anew when they are joined
                 raise ValueError(
                     f"{path}: found a list of COCO results for {of}, expected the dataset that its ids are from; name one "
                     "JSON, or a file of predictions that names its images."
                 )
-            schema = theirs
+            _number_results(content, source.content, mended, schema := theirs)
             places = {c.category_id: (number, list(range(len(c.keypoints)))) for number, c in enumerate(schema.classes)}
             return cls(path, {"annotations": content}, schema, places)
         content = require_coco(path, content)
@@ -76,7 +79,10 @@ class PredictionFile:
             rows = _match_images(Table(self.content, "images", remarks), dataset.path.name, listed)
             remarks.raise_faults()  # of which all the objects of these images would be others
         table = Table(self.content, "annotations", remarks)
+        framed = 0 if "images" in self.content else _frame_keypoints(table.entries)
         _complete_entries(table.entries)
+        if "images" not in self.content:
+            _refuse_strangers(table, dataset.path.name, image_id=rows, category_id=self.places)
         columns = read_annotations(table, rows, [image.file_name for image in listed], self.places, self.schema)
         counts = np.array([*(len(c.keypoints) for c in self.schema.classes), 0])[columns.class_ids]
         pointless = [row for row, entry in enumerate(table.entries) if counts[row] and not entry.get("keypoints")]
@@ -92,6 +98,7 @@ class PredictionFile:
         remarks.raise_faults()
         found = _collect_detections(columns, table, self.schema, len(listed))
         usable = len(dataset.records)
+        remarks.add_note("object", framed, "no 'bbox', that around the keypoints taken, as pycocotools does")
         lost = sum(map(len, found[usable:]))
         remarks.add_note("object", lost, f"in images that {dataset.path.name} lists and that had to be left out, not counted")
         return found[:usable], remarks.sentences
@@ -100,6 +107,18 @@ class PredictionFile:
 def _has_shares(scores: Any) -> bool:
     """Whether a predicted object's scores of keypoints are a list of numbers from 0 to 1."""
     return isinstance(scores, list) and all(is_number(score) and 0 <= score <= 1 for score in scores)
+
+
+def _frame_keypoints(entries: Sequence[dict]) -> int:
+    """Gives COCO results of keypoints alone boxes around all their points, as pycocotools does; returns how many got one."""
+    if any(entry.get("bbox") for entry in entries):
+        return 0
+    framed = [e for e in entries if isinstance(e.get("keypoints"), list) and e["keypoints"] and not len(e["keypoints"]) % 3]
+    framed = [entry for entry in framed if all(map(is_number, entry["keypoints"]))]
+    for entry in framed:
+        xs, ys = entry["keypoints"][::3], entry["keypoints"][1::3]
+        entry["bbox"] = [min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)]
+    return len(framed)
 
 
 def _complete_entries(entries: Sequence[dict]) -> None:
@@ -113,6 +132,51 @@ def _complete_entries(entries: Sequence[dict]) -> None:
         if isinstance(entry.get("keypoints"), list):
             entry["num_keypoints"] = len(entry["keypoints"]) // 3
             entry["keypoints"][2::3] = [2] * len(entry["keypoints"][2::3])
+
+
+def _number_results(results: Sequence, written: Mapping, mended: Mapping, schema: Schema) -> None:
+    """Gives a list of COCO results the numbers that the dataset's images and classes have when it is read.
+
+    The dataset may have text as ids, and categories that stand twice. A result that names its file is of that one, whatever
+    its id; text that is no id of the dataset's is the name of a file without its ending, as Ultralytics writes it.
+    """
+    images, files = _number_images(written, mended)
+    known = {kind.name: kind.category_id for kind in schema.classes}
+    kinds = [e for e in written["categories"] if isinstance(e, dict) and isinstance(e.get("id"), str | int)]
+    categories = {e["id"]: known.get(str(e.get("name"))) for e in kinds}
+    for entry in (one for one in results if isinstance(one, dict)):
+        image, name, kind = entry.get("image_id"), entry.get("file_name"), entry.get("category_id")
+        found = files.get(name) if isinstance(name, str) else None
+        if found is None and isinstance(image, str) and read_integer(image) is None:
+            found = images.get(image, files.get(image))
+        if found is not None:
+            entry["image_id"] = found
+        if isinstance(kind, str | int) and categories.get(kind) is not None:
+            entry["category_id"] = categories[kind]
+
+
+def _number_images(written: Mapping, mended: Mapping) -> tuple[dict[str, int | None], dict[str, int | None]]:
+    """The numbers of a dataset's images for those that results name: by ids that are text, and by their files.
+
+    A file may be named as the dataset does, without its folder, and without its ending, where no other is called so.
+    """
+    numbers = {e["file_name"]: e.get("id") for e in mended["images"] if isinstance(e.get("file_name"), str)}
+    ends = {name: PurePosixPath(name.replace("\\", "/")) for name in numbers}
+    parts = [(part, numbers[name]) for name, end in ends.items() for part in {end.name, end.stem}]
+    times = Counter(part for part, _ in parts)
+    entries = [e for e in written["images"] if isinstance(e, dict) and isinstance(e.get("id"), str)]
+    named = {e["id"]: numbers[e["file_name"]] for e in entries if isinstance(e.get("file_name"), str)}
+    return named, {part: number for part, number in parts if times[part] == 1} | numbers
+
+
+def _refuse_strangers(table: Table, coco: str, **known: Mapping) -> None:
+    """Refuses COCO results with ids that the annotated dataset does not have, which no other list could hold."""
+    for key, ids in known.items():
+        strange = [row for row, value in enumerate(table.column(key)) if read_integer(value) not in ids]
+        some = ", ".join(map(str, list(ids)[:5])) + (", ..." if len(ids) > 5 else "")
+        remedy = f"write those that it has ({some}), name the dataset that the results are of, or leave these results out"
+        table.fault_value(strange, key, f"'{key}' that {coco} does not have", remedy)
+    table.remarks.raise_faults()
 
 
 def _match_images(table: Table, coco: str, listed: Sequence[Record | LeftOutImage]) -> dict[int, int]:

@@ -6,6 +6,7 @@ import json
 import pytest
 from rich.console import Console
 from squares import SquareDetector, write_dataset
+from tool_files import write_labelme
 
 from centerkp.cli.eval import evaluate_models
 from centerkp.evaluation import compared_models as models
@@ -93,6 +94,67 @@ def test_a_list_of_coco_results_has_the_ids_of_the_dataset(coco, tmp_path):
     (file,), _ = run([write_json(tmp_path / "results.json", results)], coco, tmp_path / "out")
     assert [[d.category_id for d in found] for found in file.detections] == [[103], [107], []]
     assert file.evaluation.per_keypoint["red/middle"]["median_px"] == 0 and file.evaluation.box_per_class["green"] > 0.99
+
+
+def rename_ids(content):
+    """The ids that scripts write: text, of images and of categories."""
+    names = {e["id"]: f"{e.get('name', 'photo')} {e['id']}" for e in content["images"] + content["categories"]}
+    for entry in content["images"] + content["categories"]:
+        entry["id"] = names[entry["id"]]
+    for entry in content["annotations"]:
+        entry |= {key: names[entry[key]] for key in ("image_id", "category_id")}
+
+
+def repeat_class(content):
+    content["categories"].append(content["categories"][0] | {"id": 9})
+    content["annotations"][0]["category_id"] = 9
+
+
+def pair_by_places(content):
+    content["categories"][0]["flip_pairs"] = [1, 0]
+
+
+@pytest.mark.parametrize("edit", [rename_ids, repeat_class, pair_by_places])
+def test_results_of_a_dataset_that_is_mended_have_the_ids_it_is_written_with(coco, tmp_path, edit):
+    """What eval of a model reads as it is meant, eval of results does, too."""
+    edit(content := json.loads(coco.read_text()))
+    write_json(coco, content)
+    results = [a | {"score": 0.9} for a in content["annotations"]]
+    (file,), _ = run([write_json(tmp_path / "results.json", results)], coco, tmp_path / "out")
+    assert sorted(file.schema.class_names) == ["green", "red"] and file.evaluation.box["AP"] == 1
+    assert file.evaluation.keypoints["AP"] == 1
+
+
+@pytest.mark.parametrize("more", [{}, {"file_name": "one.png"}])
+def test_results_may_name_files_as_ultralytics_does(coco, tmp_path, more):
+    """Without their ending, and as a number where that is all of the name."""
+    result = {"image_id": 52 if more else "one", "category_id": 107, "bbox": [10, 10, 40, 40], "score": 0.9, **more}
+    (file,), _ = run([write_json(tmp_path / "results.json", [result])], coco, tmp_path / "out")
+    assert [len(found) for found in file.detections] == [1, 0, 0]
+
+
+def test_results_of_keypoints_alone_have_boxes_around_them(coco, tmp_path):
+    """COCO's results of keypoints have no boxes; pycocotools makes them so."""
+    result = {"image_id": 51, "category_id": 103, "keypoints": [13, 10, 0.5, 33, 30, 0], "score": 0.9}
+    (file,), text = run([write_json(tmp_path / "results.json", [result])], coco, tmp_path / "out")
+    assert file.detections[0][0].box_xyxy.tolist() == [13, 10, 33, 30] and file.evaluation.keypoints["AP50"] > 0
+    assert "results.json: 1 object: no 'bbox', that around the keypoints taken, as pycocotools does" in text
+
+
+@pytest.mark.parametrize(("key", "own"), [("image_id", "51, 52, 53"), ("category_id", "103, 107")])
+def test_ids_that_the_dataset_lacks_are_no_list_to_complete(coco, tmp_path, key, own):
+    result = {"image_id": 52, "category_id": 107, "bbox": [50, 50, 40, 40], "score": 0.4, key: 9}
+    with pytest.raises(ValueError, match=rf"'{key}' that val\.json does not have \(1\): write those that it has \({own}\)"):
+        run([write_json(tmp_path / "results.json", [result])], coco, tmp_path / "out")
+
+
+def test_label_files_in_a_folder_are_not_written_over(tmp_path):
+    """They are read as much as a single file is, which --overwrite spares too."""
+    label = write_labelme(folder := tmp_path / "data", name="metrics") / "metrics.json"
+    before = label.read_bytes()
+    with pytest.raises(ValueError, match="found as output and among the files to read"):
+        evaluate_models([write_json(tmp_path / "results.json", [])], folder, folder, overwrite=True)
+    assert label.read_bytes() == before
 
 
 def change(key, **values):

@@ -89,7 +89,7 @@ def by_clock() -> str:
 def by_steps() -> str:
     """What the start on drawn objects gives in as many steps on each set."""
     rows = [row | {"set": row["set"].replace("_", " ")} for row in find_rows("STARTS", backbone=LIGHT)]
-    columns = ("set", "start", "steps", "box AP", "box AP50", "keypoint AP")
+    columns = ("set", "minutes", "steps", "start", "box AP", "box AP50", "keypoint AP")
     return pick(rows, dict(zip(columns, columns, strict=True)))
 
 
@@ -220,6 +220,7 @@ CLAIMS: dict[str, Callable[[], str]] = {
     "tta": lambda: copy("TTA"),
     "boxes": lambda: copy("BOXES"),
     "pictures": lambda: copy("PICTURES"),
+    "sizes": lambda: copy("SIZES", leave_out=("half", "seed", "PCK")),
     "once": lambda: copy("ONCE"),
     "serve": lambda: copy("SERVE", leave_out=("round", "infer, images/s", "95 % within")),
     "serve-answers": lambda: copy("SERVE", "Answers", leave_out=("objects", "largest difference", "in score", "exit code")),

@@ -131,6 +131,15 @@ def test_pictures_are_those_that_the_code_draws(monkeypatch):
         assert np.abs(stored.astype(int) - drawn).mean() < 6, f"{name}: run python docs/pictures.py"
 
 
+def test_curves_are_those_of_the_measurements(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    import curves
+
+    stored, drawn = cv2.imread(str(curves.PATH))[..., ::-1], curves.draw()
+    assert stored.shape == drawn.shape
+    assert np.abs(stored.astype(int) - drawn).mean() < 2, "run python docs/curves.py"
+
+
 def test_the_site_builds_strictly_and_asks_no_other_server(tmp_path):
     command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", str(tmp_path / "site")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

@@ -108,6 +108,7 @@ def test_a_killed_run_is_gone_on_with(command, model, tmp_path, capsys):
     assert main(command) == 0 and "16 files in 7 parts, 7 of them done" in say(capsys)
 
 
+@pytest.mark.long
 def test_a_fault_of_the_model_ends_the_run(command, tmp_path, capsys):
     command[3] = str(tmp_path / "bad.keras")
     Path(command[3]).write_bytes(b"no model")

@@ -122,6 +122,7 @@ def test_time_ends_a_search_that_has_found_something(monkeypatch):
     assert "no more in the time for it" in search.explain(4, 100)
 
 
+@pytest.mark.long
 def test_a_real_trial():
     """The smallest network, in the format that the run has."""
     network = {"backbone": "hourglass_10", "weights": "none", "image_size": 64, "precision": "float32"}

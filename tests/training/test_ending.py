@@ -125,6 +125,7 @@ def test_timed_run_ends_normally_within_an_epoch(make_settings, tmp_path, clock)
     assert folder.metrics.exists() and len(clock.progress) == steps and folder.read_log() == rows
 
 
+@pytest.mark.long
 def test_timed_run_ends_with_its_epochs(make_settings, tmp_path, clock):
     folder, console = RunFolder(tmp_path / "run"), Console(record=True, width=200)
     train(make_settings(time="1h", epochs=3, freeze="backbone", unfreeze_at=1), console=console)
@@ -134,6 +135,7 @@ def test_timed_run_ends_with_its_epochs(make_settings, tmp_path, clock):
     assert "1h: 3 epochs of 4 steps" in console.export_text()
 
 
+@pytest.mark.long
 def test_run_that_has_ended_is_prolonged(make_settings, tmp_path, monkeypatch, capsys):
     """From one epoch to two, killed on the way and told so again: the schedule of the second is one of its own."""
     folder, resume = RunFolder(tmp_path / "run"), ["train", "--resume", str(tmp_path / "run")]

@@ -72,6 +72,7 @@ def test_start_from_a_model_with_a_part_frozen(demo, trained, tmp_path, capsys):
         assert moved and not [name for name in moved if name.startswith("stem") or "_bn/" in name]
 
 
+@pytest.mark.long
 def test_frozen_then_unfrozen_and_interrupted(demo, trained, tmp_path, monkeypatch):
     """Three epochs, the backbone frozen during the first two: every number of it stays, statistics too, and trains afterwards.
 
@@ -142,6 +143,7 @@ def test_from_drawn_interrupted_and_resumed(demo, tmp_path, monkeypatch, capsys)
     np.testing.assert_array_equal(statistics, tensors["_blocks.15._bn2.running_mean"])
 
 
+@pytest.mark.long
 def test_float16_keeps_the_average_and_resumes(demo, tmp_path):
     """Keras wraps the optimizer to scale the loss, and steps whose gradients overflow do not count."""
     folder = RunFolder(tmp_path / "run")

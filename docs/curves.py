@@ -32,9 +32,10 @@ SIZE, DPI = (8.6, 3.2), 110  # inches, pixels an inch
 
 
 def draw() -> np.ndarray:
-    """The curves, a panel for each set, (height, width, 3) uint8 RGB."""
+    """The curves, a panel for each set that both starts were measured on, (height, width, 3) uint8 RGB."""
     rows = sorted(find_rows("STARTS", backbone=LIGHT), key=lambda row: (row["set"], row["start"], float(row["minutes"])))
     sets = {name: list(group) for name, group in groupby(rows, key=lambda row: row["set"])}
+    sets = {name: group for name, group in sets.items() if len({row["start"] for row in group}) > 1}
     with rc_context(SETTINGS):
         figure = Figure(figsize=SIZE, dpi=DPI, layout="constrained")
         canvas = FigureCanvasAgg(figure)
@@ -56,7 +57,8 @@ def _draw_set(axes: Axes, title: str, rows: list[Row]) -> None:
             heights = [float(row[score]) for row in several]
             label = f"{score}, {WORDS[start]}"
             axes.plot(minutes, heights, style, color=COLORS[start], marker="o", markersize=4, label=label)
-    axes.set(xlabel="minutes", ylim=(0, 1.03), xlim=(0, 8.3), xticks=[1, 3, 8])
+    ticks = sorted({float(row["minutes"]) for row in rows})
+    axes.set(xlabel="minutes", ylim=(0, 1.03), xlim=(0, 1.05 * ticks[-1]), xticks=ticks, xticklabels=[f"{t:g}" for t in ticks])
 
 
 def main() -> int:

@@ -200,8 +200,7 @@ def suggest_tile(labels: Labels, image_size: Canvas) -> int | None:
     lengths = labels.sizes[measured].max(1)
     if not measured.any() or suggest_size(labels) < SIZES[-1] or np.percentile(lengths, 90) < 2 * SIZES[-1]:
         return None
-    tile = fit_tile(sides[measured] * lengths / side, side)
-    return tile if side / 2 <= tile < np.percentile(lengths, 90) / 2 else None
+    return fit_tile(sides[measured] * lengths / side, lengths, side)
 
 
 def keypoint_gaps(labels: Labels) -> np.ndarray:

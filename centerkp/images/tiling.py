@@ -117,12 +117,16 @@ class Tiling:
         return list(zip(starts, lows, highs, strict=True))
 
 
-def fit_tile(sizes: np.ndarray, input_side: int) -> int:
+def fit_tile(sizes: np.ndarray, lengths: np.ndarray, input_side: int) -> int | None:
     """The side of tiles in which nearly all objects are large enough and no larger than the overlap of tiles.
+
+    None where such tiles are no use: they would be shown larger than twice, or the pictures have hardly two on a side.
 
     Args:
         sizes: (N,) how large objects are, the root of their box's area, in pixels of their pictures.
+        lengths: (N,) the longer sides of these pictures.
         input_side: of the network's input, in pixels.
     """
     low, high = np.percentile(sizes, [5, 95])
-    return STEP * round(max(input_side * low / SHOWN_SIZE, high / OVERLAP) / STEP)
+    tile = STEP * round(max(input_side * low / SHOWN_SIZE, high / OVERLAP) / STEP)
+    return tile if input_side / 2 <= tile < np.percentile(lengths, 90) / 2 else None

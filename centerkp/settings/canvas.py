@@ -40,10 +40,8 @@ def choose_canvas(settings: TrainSettings, records: Sequence[Record]) -> tuple[T
     sizes, lengths = _measure_objects(records)
     share = float(np.percentile(sizes / lengths, SMALLEST)) if len(sizes) else 1.0
     lines = []
-    if settings.tile is None and share * longest < TOO_SMALL:
-        tile = fit_tile(sizes, usual)
-        if usual / 2 <= tile < np.percentile(lengths, 90) / 2:
-            settings, lines = replace(settings, tile=tile), [_explain_tile(tile, usual, share * longest, longest, shapes)]
+    if settings.tile is None and share * longest < TOO_SMALL and (tile := fit_tile(sizes, lengths, usual)):
+        settings, lines = replace(settings, tile=tile), [_explain_tile(tile, usual, share * longest, longest, shapes)]
     if settings.tile:
         line = f"image size: {usual}, square as tiles are (--image-size decides otherwise)"
         return replace(settings, image_size=usual), [*lines, line]

@@ -1,4 +1,3 @@
-import errno
 import os
 import shutil
 
@@ -6,6 +5,7 @@ import pyarrow as pa
 import pyarrow.fs
 import pyarrow.parquet as pq
 import pytest
+from closed_folders import close_folder
 
 from centerkp.bulk.sources import list_parts, open_place, read_part, tell_kind
 
@@ -53,14 +53,7 @@ def test_what_disks_have_and_stores_do_not(source):
 
 
 def test_folders_that_cannot_be_listed_end_it(source, monkeypatch):
-    real = os.scandir
-
-    def scan(path):
-        if str(path).endswith("sub"):
-            raise PermissionError(errno.EACCES, "Permission denied", str(path))
-        return real(path)
-
-    monkeypatch.setattr(os, "scandir", scan)
+    close_folder(monkeypatch, "sub")
     with pytest.raises(ValueError, match=r"source/sub: found a folder that cannot be listed \(Permission denied\), expected"):
         list_parts(str(source), 1000, print)
 

@@ -1,5 +1,3 @@
-import errno
-import os
 import time
 import zipfile
 from pathlib import Path
@@ -9,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 import squares
+from closed_folders import close_folder
 
 from centerkp.images import packed
 from centerkp.images.packed import ImageBytes
@@ -227,14 +226,7 @@ def test_pictures_of_addresses_are_read_as_those_of_files(server):
 
 
 def test_folders_that_cannot_be_listed_are_named(folder, monkeypatch):
-    real = os.scandir
-
-    def scan(path):
-        if str(path).endswith("deep"):
-            raise PermissionError(errno.EACCES, "Permission denied", str(path))
-        return real(path)
-
-    monkeypatch.setattr(os, "scandir", scan)
+    close_folder(monkeypatch, "deep")
     notes = []
     assert names(find_sources([folder], notes.append)) == ["a.png", "film", "sub/b.PNG"]
     assert f"1 unreadable folder, such as {folder}/sub/deep (ask for the permission to list it)" in notes[0]

@@ -6,7 +6,7 @@
 
 When it is done, it writes the averaged weights into centerkp/weights/drawn, and the curves into PRETRAIN.md.
 
-The pictures are those of `centerkp/demo/endless.py`: step n shows pictures n * BATCH and following, so that no picture is seen
+The pictures are those of `centerkp/demo/endless.py`: step n shows pictures n * batch and following, so that no picture is seen
 twice and a resumed run sees what an unbroken one would have. `runs/pretrain/NAME/log.csv` has the curves: losses, and box AP
 and keypoint AP of the averaged weights on HELD pictures with seeds of their own.
 """
@@ -15,9 +15,12 @@ import argparse
 import csv
 import multiprocessing
 import os
+import re
 import sys
 import time
 from concurrent.futures import Executor, ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -37,20 +40,35 @@ from centerkp.training.optimizer import averaged_weights, make_optimizer, own_op
 from centerkp.weights.packaged import FOLDER, pack
 from centerkp.weights.start import build_model
 
-SIZE, BATCH, STEPS = 320, 32, 4900
 SETTINGS = TrainSettings(learning_rate=2e-3, vector_rate=4.0, ema=0.998, bn_momentum=0.98, precision="mixed_bfloat16")
 LOSS_WEIGHTS = {"center_heatmap": 5.0, "center_offset": 5.0, "box_size": 2.0, "keypoint_regression": 0.3}
 SEED, HELD_SEED, HELD = 1, 2, 320
 LOG_EVERY, SAVE_EVERY = 100, 1000  # steps
 SETTLE = 30  # batches that BatchNormalization sees with the averaged weights
-# What a backbone starts from, and what of it stays: features of photographs would only be worse after drawings.
-STARTS = {"efficientnet_lite0_fpn": ("imagenet", "stride32")}
-# What the page says of the packaged files beside their logs.
-MADE = (
-    "The packaged weights are those of the log below, made on one NVIDIA H200 with JAX, beside two other trainings, with 8 "
-    "processes that drew, for which its steps waited: 152,000 pictures. It "
-    "was stopped by --minutes 6.9 after 4,753 steps. Drawing a picture takes 13 ms of a core."
-)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How one backbone is trained: pixels, pictures a step, steps, what it starts from, what of that stays, where it ran."""
+
+    size: int
+    batch: int
+    steps: int
+    weights: str = "none"
+    frozen: str = "none"
+    made: str = ""
+
+
+PLANS = {
+    # Features of photographs would only be worse after drawings.
+    "efficientnet_lite0_fpn": Plan(
+        320, 32, 4900, "imagenet", "stride32",
+        "Made on one NVIDIA H200 with JAX, beside two other trainings, with 8 processes that drew, for which its steps waited: "
+        "152,000 pictures. It was stopped by --minutes 6.9 after 4,753 steps.",
+    ),
+    "hourglass_10": Plan(256, 8, 2800),
+    "hourglass_20": Plan(256, 8, 1500),
+}  # fmt: skip
 cv2.setNumThreads(1)  # also in the processes that draw, which import this module
 CLOCKS = {"minutes": time.monotonic, "core_minutes": time.process_time}
 SHOWN = 12  # rows of the log on the page
@@ -59,8 +77,7 @@ RUNS, PAGE = Path("runs/pretrain"), Path(__file__).with_name("PRETRAIN.md")
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("backbone")
-    parser.add_argument("--steps", type=int, default=STEPS, help="of the whole training, on which the learning rate depends")
+    parser.add_argument("backbone", choices=list(PLANS))
     parser.add_argument("--minutes", type=float, default=1e9, help="stop after so many, for --resume to go on")
     parser.add_argument("--processes", type=int, default=os.cpu_count(), help="that draw")
     parser.add_argument("--resume", action="store_true")
@@ -68,62 +85,62 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     keras.config.set_dtype_policy(SETTINGS.precision)
     console = make_console()
-    folder = RUNS / options.backbone
+    folder, plan = RUNS / options.backbone, PLANS[options.backbone]
     if options.resume or options.pack:
         model = load_model(folder / "last.keras")
     else:
-        model = _start(options.backbone, options.steps)
+        model = _start(options.backbone, plan)
     log = _Log(folder, options.minutes, console, fresh=not (options.resume or options.pack))
     log.set_model(model)
     done = log.step
     # Spawned, as a backend's threads and its GPU do not survive a fork.
     with ProcessPoolExecutor(options.processes, multiprocessing.get_context("spawn")) as pool:
-        if done < options.steps and not options.pack:
+        if done < plan.steps and not options.pack:
             own_optimizer(model).exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-            model.fit(_Pictures(pool, done, options.steps), epochs=1, shuffle=False, verbose=0, callbacks=[log])
+            model.fit(_Pictures(pool, plan, done, plan.steps), epochs=1, shuffle=False, verbose=0, callbacks=[log])
             save_model(model, folder / "last.keras")
-        if not options.pack and log.step < options.steps:
+        if not options.pack and log.step < plan.steps:
             return 0
         with averaged_weights(model):
-            _settle(model, pool)
-            log.write(**_score(model, pool))
+            _settle(model, pool, plan)
+            log.write(**_score(model, pool, plan))
             path = pack(model, FOLDER / f"{options.backbone}.npz")
-    PAGE.write_text(_format_page(), encoding="utf-8")
+    _write_page(options.backbone, log.rows)
     console.print(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
     return 0
 
 
-def _start(backbone: str, steps: int) -> CenterNet:
+def _start(backbone: str, plan: Plan) -> CenterNet:
     keras.utils.set_random_seed(SEED)
-    weights, frozen = STARTS.get(backbone, ("none", "none"))
-    options = {"bn_momentum": SETTINGS.bn_momentum, "loss_weights": LOSS_WEIGHTS, "weights": weights}
-    model = build_model(make_schema(), backbone=backbone, image_size=SIZE, **options)
-    model.freeze(frozen)
-    model.compile(make_optimizer(SETTINGS, steps))
+    options = {"bn_momentum": SETTINGS.bn_momentum, "loss_weights": LOSS_WEIGHTS, "weights": plan.weights}
+    model = build_model(make_schema(), backbone=backbone, image_size=plan.size, **options)
+    model.freeze(plan.frozen)
+    model.compile(make_optimizer(SETTINGS, plan.steps))
     return model
 
 
 class _Pictures(keras.utils.PyDataset):
     """Batches from step `done` to before step `steps`, drawn by other processes while the network computes."""
 
-    def __init__(self, pool: Executor, done: int, steps: int, seed: int = SEED):
+    def __init__(self, pool: Executor, plan: Plan, done: int, steps: int, seed: int = SEED):
         super().__init__(workers=4, max_queue_size=8)
-        self.pool, self.done, self.steps, self.seed = pool, done, steps, seed
+        self.pool, self.plan, self.done, self.steps, self.seed = pool, plan, done, steps, seed
 
     @property
     def num_batches(self) -> int:
         return self.steps - self.done
 
     def __getitem__(self, index: int):
-        first = (self.done + index) * BATCH
-        pairs = list(self.pool.map(_draw, [(self.seed, first + i) for i in range(BATCH)], chunksize=4))
+        size, batch = self.plan.size, self.plan.batch
+        seeds = [(self.seed, (self.done + index) * batch + i) for i in range(batch)]
+        pairs = list(self.pool.map(partial(_draw, size), seeds, chunksize=4))
         truths = [truth for _, truth in pairs]
         return np.stack([image for image, _ in pairs]), {name: np.stack([t[name] for t in truths]) for name in truths[0]}
 
 
-def _draw(seed: tuple[int, int]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def _draw(size: int, seed: tuple[int, int]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """A picture and its truth, in a process that draws."""
-    return draw_picture(seed, make_schema(), SIZE)
+    return draw_picture(seed, make_schema(), size)
 
 
 class _Log(keras.callbacks.Callback):
@@ -177,19 +194,19 @@ class _Log(keras.callbacks.Callback):
         self.console.print(" ".join(f"{name} {value}" for name, value in row.items()), soft_wrap=True)
 
 
-def _settle(model: CenterNet, pool: Executor) -> None:
+def _settle(model: CenterNet, pool: Executor, plan: Plan) -> None:
     """Gives BatchNormalization the statistics of the averaged weights."""
-    pictures = _Pictures(pool, 0, SETTLE, HELD_SEED + 1)
+    pictures = _Pictures(pool, plan, 0, SETTLE, HELD_SEED + 1)
     for index in range(SETTLE):
         model(pictures[index][0], training=True)
 
 
-def _score(model: CenterNet, pool: Executor) -> dict[str, float]:
+def _score(model: CenterNet, pool: Executor, plan: Plan) -> dict[str, float]:
     """Box AP and keypoint AP at sigma 0.05 on the held pictures."""
-    pictures, records, found = _Pictures(pool, 0, HELD // BATCH, HELD_SEED), [], []
+    pictures, records, found = _Pictures(pool, plan, 0, HELD // plan.batch, HELD_SEED), [], []
     for images, truth in (pictures[index] for index in range(pictures.num_batches)):
         decoded = model.predict_on_batch({"image": images, "valid_size": truth["valid_size"]})
-        for row in range(BATCH):
+        for row in range(plan.batch):
             records.append(_to_record(len(records), {name: values[row] for name, values in truth.items()}))
             found.append(split_objects({k: np.asarray(v)[row] for k, v in decoded.items()}, model.schema))
     evaluation = evaluate(records, found, model.schema)
@@ -216,29 +233,36 @@ def _to_record(number: int, truth: dict[str, np.ndarray]) -> Record:
     )
 
 
-def _format_page() -> str:
-    """The curves of every backbone, a dozen rows each, and the scores at the ends of its runs."""
-    settings = (
-        f"{BATCH} pictures of {SIZE} pixels a step, {SETTINGS.precision}, learning rate up to {SETTINGS.learning_rate:g} and "
-        f"{SETTINGS.vector_rate:g} times that for vectors, average {SETTINGS.ema}, BatchNormalization {SETTINGS.bn_momentum}; "
-        "losses are means since the row of the log before. The scores are the averaged weights' on "
-        f"{HELD} pictures that were not trained on. Core minutes are those of the processor, whatever else it did."
+def _write_page(backbone: str, rows: list[dict]) -> None:
+    """The backbone's section anew: a dozen rows of its log, and the scores at the end; other sections stay as they are."""
+    intro = (
+        f"Written by `python benchmarks/pretrain.py`, a section by each run: {SETTINGS.precision}, learning rate up to "
+        f"{SETTINGS.learning_rate:g} and {SETTINGS.vector_rate:g} times that for vectors, average {SETTINGS.ema}, "
+        f"BatchNormalization {SETTINGS.bn_momentum}; losses are means since the row of the log before. The scores are the "
+        f"averaged weights' on {HELD} pictures that were not trained on. Core minutes are the processor's, whatever else "
+        "it did. Drawing a picture takes 13 ms of a core."
     )
-    parts = [
-        "# Training on drawn pictures",
-        paragraph("Written by `python benchmarks/pretrain.py`. " + settings),
-        paragraph(MADE),
-    ]
-    for path in sorted(RUNS.glob("*/log.csv")):
-        with open(path, newline="") as file:
-            rows = list(csv.DictReader(file))
-        scored = [row for row in rows if row.get("box_ap")]
-        plain = [row for row in rows if row not in scored]
-        chosen = plain[:: max(len(plain) // SHOWN, 1)] + scored
-        chosen.sort(key=lambda row: (int(row["step"]), row in scored))
-        lines = [[row["step"], *(f"{float(v):.3g}" if v else "" for k, v in row.items() if k != "step")] for row in chosen]
-        parts += [f"## {path.parent.name}", table([name.replace("_", " ") for name in rows[0]], lines)]
-    return "\n\n".join(parts) + "\n"
+    old = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+    sections = dict(re.findall(r"^## (\S+)\n\n(.*?)\n*(?=^## |\Z)", old, re.MULTILINE | re.DOTALL))
+    sections[backbone] = f"{paragraph(_describe(PLANS[backbone]))}\n\n{_tabulate(rows)}"
+    parts = ["# Training on drawn pictures", paragraph(intro)]
+    parts += [f"## {name}\n\n{sections[name]}" for name in sorted(sections)]
+    PAGE.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+def _describe(plan: Plan) -> str:
+    start = {"none": "from random weights", "imagenet": "from features of photographs, which stay"}[plan.weights]
+    return f"{plan.batch} pictures of {plan.size} pixels a step, {start}. {plan.made}".strip()
+
+
+def _tabulate(rows: list[dict]) -> str:
+    scored = [row for row in rows if row.get("box_ap")]
+    plain = [row for row in rows if row not in scored]
+    chosen = plain[:: max(len(plain) // SHOWN, 1)] + scored
+    chosen.sort(key=lambda row: (int(row["step"]), row in scored))
+    names = list(dict.fromkeys(name for row in chosen for name in row))
+    lines = [[row["step"], *(f"{float(row[k]):.3g}" if row.get(k) else "" for k in names if k != "step")] for row in chosen]
+    return table([name.replace("_", " ") for name in names], lines)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,9 @@ FREEZABLE = ("none", "stem", "stride4", "stride8", "stride16", "stride32", "filt
 VECTOR_HEADS = ("box_size", "keypoint_regression")  # lengths of any size; the offsets are parts of a cell
 HEATMAP_HEADS = ("center_heatmap", "keypoint_heatmap")
 USUAL_OBJECTS = 100  # of an image, as in the zoo and in COCO
+# Pixels of the input that all but the smallest objects should be large, and how many in a hundred those are: where more are
+# smaller, a larger input taught more in the same time (benchmarks/SIZES.md).
+LARGE_ENOUGH, SMALLEST = 24, 5
 MAX_OBJECTS = 5000
 MAX_MARGIN = 10.0  # of boxes around keypoints, in shares of the keypoints' longer side
 # Pairs of an object and a candidate of a keypoint that decoding compares in an image, some 16 bytes each: as many as a model

@@ -9,7 +9,7 @@ from centerkp.doctor.findings import Finding
 from centerkp.doctor.reader import Reading
 from centerkp.doctor.settled_labels import Labels, make_object_finding
 from centerkp.geometry import fit_canvas
-from centerkp.heads import STRIDE, USUAL_OBJECTS, choose_max_objects
+from centerkp.heads import LARGE_ENOUGH, SMALLEST, STRIDE, USUAL_OBJECTS, choose_max_objects
 from centerkp.images.tiling import fit_tile
 from centerkp.labels.faults import SHOWN
 from centerkp.labels.rarity import repeat_factors
@@ -17,8 +17,7 @@ from centerkp.schema import Schema
 from centerkp.wording import count_of, name_canvas
 
 SMALL_CELLS = 2  # an object smaller than so many cells has hardly a place on the grid
-WELL_CELLS = 4  # nearly all objects should be at least so large, and the keypoints of one object so far apart
-SIZES = range(128, 1025, 128)
+SIZES = range(320, 1025, 64)  # longer sides that are suggested, from the light network's usual one on
 SHARE = 0.01  # of objects that may be too small or share a cell
 Canvas = tuple[int, int]  # (width, height) of the network's input
 EDGES = (0, 8, 16, 32, 64, 128, 256, 512, 1024)  # of the histogram, in input pixels
@@ -118,7 +117,7 @@ def check_statistics(labels: Labels, reading: Reading, statistics: Statistics) -
     if suggested is not None and suggested < max(image_size) and not small.any():
         share = math.prod(statistics.suggested_input) / math.prod(image_size)
         remedy = f"--image-size {wanted} may do: {share:.0%} of the pixels a step; fine keypoints gain from the larger one"
-        title = f"large at {at}, and nearly all still {WELL_CELLS} cells or more at {suggested}"
+        title = f"large at {at}, and nearly all still {LARGE_ENOUGH} pixels or more at {suggested}"
         findings.append(Finding("note", title, measured, "object", remedy))
     return findings
 
@@ -161,21 +160,18 @@ def shares_cell(labels: Labels, image_size: Canvas) -> np.ndarray:
 
 
 def suggest_size(labels: Labels) -> int | None:
-    """The smallest image size that by the dataset's statistics shows objects and keypoints well; None without any.
+    """The smallest image size that by the dataset's statistics shows objects well, as training chooses it; None without any.
 
-    Well is: hardly an object under `SMALL_CELLS` or sharing its cell, 95 % of `WELL_CELLS` or more, and as much between
-    neighbouring keypoints of half of the objects. Not larger than the pictures, which hold no more than they do.
+    Well is: hardly an object under `SMALL_CELLS` or sharing its cell, and all but `SMALLEST` % of `LARGE_ENOUGH` or more. Not
+    larger than the pictures, which hold no more than they do.
     """
     measured = np.isfinite(input_sides(labels, (SIZES[0], SIZES[0]))) & ~labels.is_crowd
     if not measured.any():
         return None
     native = float(np.percentile(labels.sizes[measured].max(1), 90))
-    sides = labels.sizes.max(1)
-    gaps = keypoint_gaps(labels) / np.where(sides > 0, sides, np.nan)
-    gap = float(np.median(gaps[np.isfinite(gaps)])) if np.isfinite(gaps).any() else np.inf
     for size in SIZES:
         square = (size, size)
-        well = min(np.percentile(input_sides(labels, square)[measured], 5), gap * size) >= WELL_CELLS * STRIDE
+        well = np.percentile(input_sides(labels, square)[measured], SMALLEST) >= LARGE_ENOUGH
         trouble = max(_share_of(is_small(labels, square), measured), _share_of(shares_cell(labels, square), measured))
         if size >= native or (well and trouble <= SHARE):
             return size
@@ -183,7 +179,7 @@ def suggest_size(labels: Labels) -> int | None:
 
 
 def _shape_input(labels: Labels, side: int) -> Canvas:
-    """The input of this longer side that has the shape of the labelled images; every backbone takes it."""
+    """The input of this longer side that has the shape of the labelled images; all backbones but the deepest two take it."""
     _, first = np.unique(labels.image_rows, return_index=True)
     sizes = labels.sizes[first]
     return fit_canvas(sizes[(sizes > 0).all(1)], side, SIZES.step)
@@ -201,23 +197,6 @@ def suggest_tile(labels: Labels, image_size: Canvas) -> int | None:
     if not measured.any() or suggest_size(labels) < SIZES[-1] or np.percentile(lengths, 90) < 2 * SIZES[-1]:
         return None
     return fit_tile(sides[measured] * lengths / side, lengths, side)
-
-
-def keypoint_gaps(labels: Labels) -> np.ndarray:
-    """Statistics, (N,): mean distance from an object's labelled keypoints to their nearest neighbours; NaN under two."""
-    gaps = np.full(len(labels.rows), np.nan)
-    for class_id in range(labels.schema.num_classes):
-        own = labels.schema.keypoint_slice(class_id)
-        rows = np.flatnonzero((labels.class_ids == class_id) & ((labels.visibility > 0).sum(1) >= 2) & ~labels.is_crowd)
-        rows = rows[:: max(len(rows) // 5000, 1)]  # a sample is as good
-        points = np.where((labels.visibility[rows, own] > 0)[..., None], labels.points_xy[rows, own], np.nan)
-        distances = np.linalg.norm(points[:, :, None] - points[:, None], axis=-1)
-        distances[np.isnan(distances)] = np.inf
-        distances[:, np.arange(own.stop - own.start), np.arange(own.stop - own.start)] = np.inf
-        nearest = distances.min(2, initial=np.inf)
-        nearest[~np.isfinite(nearest)] = np.nan
-        gaps[rows] = np.nanmean(nearest, axis=1)
-    return gaps
 
 
 def _input_boxes(labels: Labels, image_size: Canvas) -> np.ndarray:

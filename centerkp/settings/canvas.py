@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from centerkp.geometry import fit_canvas
+from centerkp.heads import LARGE_ENOUGH, SMALLEST
 from centerkp.images.tiling import Tiling, fit_tile
 from centerkp.labels.records import Record
 from centerkp.model.backbones import find_backbone
@@ -16,8 +17,7 @@ from centerkp.wording import name_canvas
 
 USUAL_SIDE = {"efficientnet_lite0_fpn": 320}  # the input's longer side where objects are large enough in it; 512 for others
 MOST_TIMES = {"hourglass_104": 1}  # the usual side is the longest: this network's memory was reckoned by it; 2 for others
-LARGE_ENOUGH, TOO_SMALL = 24, 8  # pixels of the input that objects should be large, and below which they want tiles
-SMALLEST = 5  # the percentile of objects that is asked
+TOO_SMALL = 8  # pixels of the input below which the smallest objects want tiles
 STEP = 64  # between longer sides
 CLEARLY = 0.9
 

@@ -1,8 +1,14 @@
 """Small objects, shared cells and the suggested image size; each with data where the doctor must stay silent."""
 
+import cv2
 import numpy as np
 import pytest
 from doctor import check, found
+
+from centerkp.labels.coco import read_coco
+from centerkp.settings.canvas import choose_canvas
+from centerkp.settings.training import TrainSettings
+from centerkp.settings.values import read_canvas
 
 WIDTH, HEIGHT = 1024, 768
 
@@ -38,7 +44,7 @@ def test_an_input_of_another_shape_shows_objects_smaller(tmp_path):
     content = dataset([*grid(100), (903, 603, 15, 15)])
     # Smaller than 16 pixels in 384 columns, where the larger input has the pictures' shape and is no longer.
     small = found(check(tmp_path, dataset(grid(32)), image_size=(128, 512)), "smaller than 2 cells")[0]
-    assert small.places[0].endswith("at 128x512") and small.remedy == "train with --image-size 512x384"
+    assert small.places[0].endswith("at 128x512") and small.remedy == "train with --image-size 768x576"
     assert found(check(tmp_path, content, image_size=(384, 512)), "smaller than 2 cells")[0].places[0].endswith("at 384x512")
     upright, wide = (check(tmp_path, content, image_size=size).statistics for size in ((384, 512), (512, 384)))
     assert upright.median_side == pytest.approx(0.75 * wide.median_side)
@@ -84,28 +90,28 @@ def test_rare_classes(tmp_path):
 
 class TestSuggestedSize:
     def test_small_objects_need_a_larger_one(self, tmp_path):
-        """24 pixels of 1024 must become 16: 16 / 24 * 1024 = 683, so 768; the height of 4:3 does with 640."""
-        checkup = check(tmp_path, dataset([*grid(24), (5, 700, 14, 14)]))
-        assert (checkup.statistics.suggested_size, checkup.statistics.suggested_input) == (768, (768, 640))
-        assert found(checkup, "smaller than 2 cells")[0].remedy == "train with --image-size 768x640"
+        """36 pixels of 1024 must become 24: 24 / 36 * 1024 = 683, so 704; the height of 4:3 nearly does with 512."""
+        checkup = check(tmp_path, dataset([*grid(36), (5, 700, 14, 14)]))
+        assert (checkup.statistics.suggested_size, checkup.statistics.suggested_input) == (704, (704, 512))
+        assert found(checkup, "smaller than 2 cells")[0].remedy == "train with --image-size 704x512"
 
     def test_never_larger_than_the_pictures(self, tmp_path):
         boxes = [(10, 10, 4, 4), (100, 100, 4, 4)]
-        statistics = check(tmp_path, dataset(boxes, size=(250, 200))).statistics
-        assert (statistics.suggested_size, statistics.suggested_input) == (256, (256, 256))
+        statistics = check(tmp_path, dataset(boxes, size=(440, 300))).statistics
+        assert (statistics.suggested_size, statistics.suggested_input) == (448, (448, 320))
 
     def test_large_objects_do_with_a_smaller_one(self, tmp_path):
         checkup = check(tmp_path, dataset(grid(200, 256)))
-        assert checkup.statistics.suggested_size == 128
+        assert checkup.statistics.suggested_size == 320
         assert found(checkup, "large at 512x512")[0].level == "note"
 
-    def test_keypoints_close_together_need_more(self, tmp_path):
-        """30 pixels apart of 1024 must become 16: at 546, so 640."""
-        boxes = grid(200, 256)
-        points = [[x + 50, y + 50, 2, x + 80, y + 50, 2] for x, y, _, _ in boxes]
-        checkup = check(tmp_path, dataset(boxes, points))
-        assert checkup.statistics.suggested_size == 640
-        assert not found(checkup, "large at")
+    @pytest.mark.parametrize("side", [30, 45, 60, 75, 90])
+    def test_it_is_what_training_takes(self, tmp_path, side):
+        checkup = check(tmp_path, dataset(grid(side)))
+        cv2.imwrite(str(tmp_path / "1.png"), np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+        records = read_coco(checkup.path).records
+        chosen, _ = choose_canvas(TrainSettings(backbone="efficientnet_lite0_fpn", rotation=0), records)
+        assert read_canvas(chosen.image_size)[0] == min(checkup.statistics.suggested_size, 640)
 
     def test_nothing_to_suggest_without_objects(self, tmp_path):
         assert check(tmp_path, dataset([])).statistics.suggested_size is None

@@ -17,7 +17,7 @@ test: $(VENV)/installed  ## style, types, then the tests on TensorFlow, then wha
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python $(PYTEST) -m "not long" $(SLOW_TESTS) tests
-	KERAS_BACKEND=jax $(BIN)/python $(PYTEST) -m "not long" $(BACKEND_TESTS)
+	KERAS_BACKEND=jax $(BIN)/python $(PYTEST) -m "not long and not once" $(BACKEND_TESTS)
 
 test-long: $(VENV)/installed  ## the tests that take longest: whole commands, killed and interrupted ones, the largest network
 	$(BIN)/python $(PYTEST) -m long tests

@@ -34,8 +34,9 @@ def greetings_of(code):
 
 def test_python_api_does_not_greet(tmp_path):
     """Neither when Keras comes in with the first name, nor when a GPU is looked for, nor when a file is what asks for Keras."""
-    build = "m = centerkp.build_model(num_classes=1, backbone='hourglass_10', image_size=32)"
+    backbone = "{'kind': 'hourglass', 'stem_channels': 2, 'channels': [4, 4], 'blocks': [1, 1], 'stacks': 1}"
     path = tmp_path / "m.keras"
+    build = f"m = centerkp.build_model(num_classes=1, backbone={backbone}, image_size=32)"
     assert greetings_of(f"import centerkp; {build}; m.save({str(path)!r}); print('done')") == ""
     assert greetings_of(f"import centerkp; centerkp.load_detector({str(path)!r}); print('done')") == ""
 

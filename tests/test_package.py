@@ -78,6 +78,7 @@ def test_the_source_distribution_can_be_tested(built):
     assert {path.relative_to(ROOT).as_posix() for path in wanted} <= names and not any("__pycache__" in name for name in names)
 
 
+@pytest.mark.long
 def test_the_wheel_runs_without_the_checkout(built, tmp_path):
     (wheel,) = built.glob("*.whl")
     home, work = tmp_path / "home", tmp_path / "work"

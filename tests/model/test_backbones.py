@@ -28,6 +28,7 @@ LIGHT = {
 }
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", BACKBONES)
 def test_configs_and_names(name):
     """Through JSON and back, whatever the heads' widths; no two rows have one body."""
@@ -38,11 +39,13 @@ def test_configs_and_names(name):
     assert spec.kind in KINDS and str(spec.hidden_channels("box_size")) in spec.describe()
 
 
+@pytest.mark.once
 def test_configs_of_earlier_files_are_hourglasses():
     old = {"stem_channels": 4, "channels": [8, 8], "blocks": [1, 1], "stacks": 1, "feature_channels": 8, "head_channels": 8}
     assert find_backbone(old) == Hourglass(4, (8, 8), (1, 1), 1)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "backbone, changes, words",
     [
@@ -62,6 +65,7 @@ def test_impossible_ones(backbone, changes, words):
         find_backbone(backbone, **changes)
 
 
+@pytest.mark.once
 def test_one_stack_may_be_asked_for():
     assert find_backbone("mobilenetv2_fpn", stacks=1) == BACKBONES["mobilenetv2_fpn"]
 
@@ -77,6 +81,7 @@ def test_maps_are_a_quarter_of_any_valid_size(kind):
         model(np.zeros((1, side, side + 4, 3)))
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("kind", LIGHT)
 def test_what_is_frozen(kind):
     """Down to a stride: the stem and every block that computes there or finer, and nothing of the pyramid."""
@@ -96,6 +101,7 @@ def test_what_is_frozen(kind):
     }
 
 
+@pytest.mark.once
 def test_an_hourglass_has_no_strides_to_freeze():
     with pytest.raises(ValueError, match=r"found 'stride8', expected one of \['none', 'stem', 'backbone'\] for this backbone"):
         CenterNet(SCHEMA, Hourglass(4, (8, 8), (1, 1), 1), 16).freeze("stride8")

@@ -56,6 +56,7 @@ def test_the_trunk_computes_in_float32():
     assert formats["pyramid4_conv"] == formats["stack0_box_size_hidden"] == "bfloat16"
 
 
+@pytest.mark.once
 def test_saved_and_loaded(model, tmp_path):
     """The same maps; what was frozen is remembered; a detector of other things starts from it by name."""
     images = np.random.default_rng(0).integers(0, 256, (1, 64, 96, 3), dtype="uint8")
@@ -73,6 +74,7 @@ def test_saved_and_loaded(model, tmp_path):
     np.testing.assert_array_equal(other.get_layer(conv).kernel, model.get_layer(conv).kernel)
 
 
+@pytest.mark.once
 def test_what_imagenet_cannot_start():
     with pytest.raises(ValueError, match="found backbone hourglass_10, expected one of"):
         build_model(num_classes=1, backbone="hourglass_10", image_size=64, weights="imagenet")
@@ -84,6 +86,7 @@ def test_what_imagenet_cannot_start():
         load_weights("imagenet")
 
 
+@pytest.mark.once
 def test_heads_of_another_width():
     wide = build_model(num_classes=1, backbone=NAME, image_size=64, weights="imagenet", head_channels=8)
     assert wide.get_layer("stack0_box_size_hidden").kernel.shape[-1] == 8

@@ -21,6 +21,7 @@ def list_names(graph):
     return [operation.name for operation in graph.operations if not isinstance(operation, keras.layers.InputLayer)]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", ["hourglass_10", "mobilenetv2_fpn"])
 def test_every_layer_is_in_one_segment(name):
     model = CenterNet(Schema.generic(1, 2), find_backbone(name), 128)
@@ -30,6 +31,7 @@ def test_every_layer_is_in_one_segment(name):
     assert len(segments) > 10
 
 
+@pytest.mark.once
 def test_files_know_nothing_of_it(tmp_path):
     model = CenterNet(Schema.generic(1, 2), "hourglass_10", 64)
     before = [v.path for v in model.variables]

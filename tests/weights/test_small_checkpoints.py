@@ -45,6 +45,7 @@ def draw_image(name, size):
     return reference.letterbox(image, size)
 
 
+@pytest.mark.once
 def test_structure_is_read_from_the_keys(ported):
     spec = ported.structure.backbone
     assert [(t.name, t.keypoints, t.shared_offset) for t in ported.structure.tasks] == [

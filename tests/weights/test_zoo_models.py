@@ -318,6 +318,7 @@ def check_equal(model, expected):
         np.testing.assert_array_equal(ops.convert_to_numpy(ours), ops.convert_to_numpy(theirs), err_msg=ours.path)
 
 
+@pytest.mark.once
 def test_saved_model_is_read_by_its_graph(small, tmp_path):
     """Every variable of the backbone under the number of its place in a list; the names are ways through the graph alone.
 
@@ -338,6 +339,7 @@ def test_saved_model_is_read_by_its_graph(small, tmp_path):
     check_equal(port(folder), small[1])
 
 
+@pytest.mark.once
 def test_training_checkpoint_with_an_optimizer(small, tmp_path):
     more = {f"{key}/.OPTIMIZER_SLOT/optimizer/m": value for key, value in list(small[0].items())[:5]}
     more |= {"optimizer/learning_rate": np.float32(1), "step": np.int64(7)}
@@ -351,6 +353,7 @@ def test_training_checkpoint_with_an_optimizer(small, tmp_path):
 LAYER = "model/_feature_extractor/_base_model/layer_with_weights"
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "change, words",
     [
@@ -381,6 +384,7 @@ STRUCTURES = {
 }
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("kind, tasks", [*((kind, TASKS) for kind in STRUCTURES), ("mobilenetv2_fpn", {})])
 def test_structure_is_read_from_the_keys(kind, tasks):
     """Networks of users: other depths and widths, several keypoint tasks or none."""
@@ -401,6 +405,7 @@ def test_structure_is_read_from_the_keys(kind, tasks):
     assert structure.backbone == spec and structure.num_classes == schema.num_classes and len(structure.tasks) == sums
 
 
+@pytest.mark.once
 def test_convert(small, tmp_path, capsys):
     """People's names come from the keys of the task; a model of one's own gets its names from a file as ever."""
     source, out = tmp_path / "source", tmp_path / "person.keras"

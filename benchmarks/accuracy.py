@@ -6,8 +6,8 @@
 A set is a folder with train.json and test.json. Each run is `python train.py --coco train.json --val test.json --time T` and
 the flags of the variant, in a process of its own, with nothing else to be done on the machine: minutes are those of the clock,
 start and evaluation with them. A variant is worth keeping when its mean over the sets is better by more than the seeds differ,
-and no set loses. Writes `benchmarks/ACCURACY.md` from all results in `runs/accuracy/results.json`, which may be of several
-processors, and repeats none that this one has given.
+and no set loses. Writes `benchmarks/ACCURACY.md` from all results, which may be of several processors, and repeats none that
+this one has given.
 """
 
 import argparse
@@ -23,9 +23,7 @@ import time
 from itertools import groupby, product
 from pathlib import Path
 
-from page import paragraph, processor_text, table
-
-from centerkp.writing import write_json
+from page import add_result, is_measured, paragraph, processor_text, table
 
 ROOT = Path(__file__).parent.parent
 RUNS, PAGE = Path("runs/accuracy"), Path(__file__).with_name("ACCURACY.md")
@@ -50,9 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _measure(folder: Path, flags: list[str], case: dict) -> None:
     """Trains unless this result is there already, and writes the page anew."""
-    path = RUNS / "results.json"
-    results = json.loads(path.read_text()) if path.exists() else []
-    if any(case.items() <= one.items() for one in results):
+    if is_measured(PAGE, case):
         return
     run = RUNS / "_".join(str(case[name]).replace(" ", "-") for name in ("set", "time", "variant", "seed"))
     shutil.rmtree(run, ignore_errors=True)  # of a measurement that was broken off
@@ -60,9 +56,7 @@ def _measure(folder: Path, flags: list[str], case: dict) -> None:
     began = time.monotonic()
     subprocess.run([*command, "--time", case["time"], "--seed", str(case["seed"]), "--run", run, *flags], check=True)
     minutes = round((time.monotonic() - began) / 60, 2)
-    results.append(case | {"minutes": minutes} | _read_scores(run))
-    write_json(path, results, indent=1)
-    PAGE.write_text(_format(results), encoding="utf-8")
+    add_result(PAGE, case | {"minutes": minutes} | _read_scores(run), _format)
 
 
 def _read_scores(run: Path) -> dict:

@@ -6,7 +6,7 @@ Chosen are those of which the model is least sure, unlike each other and the lab
 
 For each seed: a model is trained on 30 pictures of the drawn set; 30 more are chosen among 270 others by what it finds there,
 and 30 at random; a model is trained on each 60, with the same steps, and measured on 60 pictures that none has seen. Writes
-`benchmarks/NEXT.md` from all results in `runs/next/results.json`.
+`benchmarks/NEXT.md`.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from page import paragraph, table
+from page import add_result, is_measured, paragraph, table
 
 from centerkp.demo.scenes import write_demo
 from centerkp.images.phash import perceptual_hash
@@ -65,9 +65,9 @@ def _measure(seed: int) -> None:
 
 def _train(seed: int, way: str, rows: np.ndarray, content: dict, val: Path) -> Path:
     """The model trained on some of the images; its scores go into the results."""
-    run, path = RUNS / f"{way.replace(' ', '_')}_{seed}", RUNS / "results.json"
-    results = json.loads(path.read_text()) if path.exists() else []
-    if any(one["seed"] == seed and one["way"] == way for one in results):
+    run = RUNS / f"{way.replace(' ', '_')}_{seed}"
+    is_known = is_measured(PAGE, {"seed": seed, "way": way})
+    if is_known and run.exists():
         return run / "best.keras"
     images = [content["images"][row] for row in rows]
     ids = {image["id"] for image in images}
@@ -82,9 +82,8 @@ def _train(seed: int, way: str, rows: np.ndarray, content: dict, val: Path) -> P
     e = train(settings).evaluation
     scores = {"box_ap": e.box["AP"], "keypoint_ap": e.keypoints["AP"], "pck": e.pck}
     case = {"seed": seed, "way": way, "images": len(images), "objects": len(own["annotations"])}
-    results.append(case | {name: round(value, 4) for name, value in scores.items()})
-    write_json(path, results, indent=1)
-    PAGE.write_text(_format(results), encoding="utf-8")
+    if not is_known:
+        add_result(PAGE, case | {name: round(value, 4) for name, value in scores.items()}, _format)
     return run / "best.keras"
 
 

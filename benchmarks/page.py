@@ -1,11 +1,12 @@
-"""The page: numbers as text, tables, and what the machine is."""
+"""The page: numbers as text, tables, what the machine is, and the results of measurements that take hours, one by one."""
 
 import datetime
+import json
 import os
 import platform
 import statistics
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -71,6 +72,32 @@ def has_flag(*names: str) -> bool:
     """Whether the processor lists one of these extensions."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     return bool({*names} & set(next((line.split() for line in lines if line.startswith("flags")), [])))
+
+
+def is_measured(page: Path, case: dict) -> bool:
+    """Whether there is a result of this case among those of a page."""
+    return any(case.items() <= one.items() for one in _read_results(page))
+
+
+def add_result(page: Path, result: dict, write: Callable[[list[dict]], str]) -> None:
+    """Keeps one more result of a page, in `results/` beside it, and writes the page anew from all of them.
+
+    They are in the repository, so that a page has what was measured on several machines, and nothing is measured twice.
+    """
+    from centerkp.writing import write_json  # not with the module: programs that start others must stay small
+
+    results = [*_read_results(page), result]
+    write_json(_name_results(page), results, indent=1)
+    page.write_text(write(results), encoding="utf-8")
+
+
+def _read_results(page: Path) -> list[dict]:
+    path = _name_results(page)
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+
+
+def _name_results(page: Path) -> Path:
+    return page.parent / "results" / f"{page.stem}.json"
 
 
 def _is_installed(name: str) -> bool:

@@ -5,7 +5,7 @@
 A set is a folder with train.json, test.json and images/, or "drawn" for the demo's tools. The pictures of a smaller training
 are among those of the larger ones; the test images are the same. Steps, not minutes, are equal, so that a busy machine changes
 nothing.
-Writes `benchmarks/PICTURES.md` from all results in `runs/pictures/results.json`, and repeats none of them.
+Writes `benchmarks/PICTURES.md`, and repeats no result that it has.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import mean
 
 import numpy as np
-from page import paragraph, table
+from page import add_result, is_measured, paragraph, table
 
 from centerkp.demo.scenes import write_demo
 from centerkp.settings.training import TrainSettings
@@ -53,10 +53,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def measure(folder: Path, whole: dict, count: int, seed: int) -> None:
     """Trains on so many of a set's pictures unless this result is there already, and writes the page anew."""
-    path = RUNS / "results.json"
-    results = json.loads(path.read_text()) if path.exists() else []
     case = {"set": folder.name, "pictures": count, "seed": seed}
-    if any(case.items() <= one.items() for one in results):
+    if is_measured(PAGE, case):
         return
     run = RUNS / "_".join(str(value) for value in case.values())
     shutil.rmtree(run, ignore_errors=True)  # of a measurement that was broken off
@@ -72,9 +70,8 @@ def measure(folder: Path, whole: dict, count: int, seed: int) -> None:
     )  # fmt: skip
     found = train(settings).evaluation
     scores = {"box_ap": found.box["AP"], "box_ap50": found.box["AP50"], "keypoint_ap": found.keypoints["AP"], "pck": found.pck}
-    results.append(case | {"objects": len(chosen["annotations"])} | {name: round(one, 4) for name, one in scores.items()})
-    write_json(path, results, indent=1)
-    PAGE.write_text(write_page(results), encoding="utf-8")
+    scores = {name: round(one, 4) for name, one in scores.items()}
+    add_result(PAGE, case | {"objects": len(chosen["annotations"])} | scores, write_page)
 
 
 def write_page(results: list[dict]) -> str:

@@ -5,7 +5,7 @@
 A set is a folder with train.json, test.json and images/. A grid of 3 sets nine of its pictures into one, by chance and each as
 often as the others, so that objects are a third as large in the picture. Trainings of a set have as many steps as cost
 `--budget` seconds of one core, by what a step of a size costs, so that a busy machine changes nothing. Writes
-`benchmarks/SIZES.md` from all results in `runs/sizes/results.json`, and repeats none of them.
+`benchmarks/SIZES.md`, and repeats no result that it has.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from page import paragraph, table
+from page import add_result, is_measured, paragraph, table
 
 from centerkp.geometry import fit_canvas
 from centerkp.labels.coco import read_coco
@@ -53,9 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def measure(folder: Path, case: dict) -> None:
     """Trains unless this result is there already, and writes the page anew."""
-    path = RUNS / "results.json"
-    results = json.loads(path.read_text()) if path.exists() else []
-    if any(case.items() <= one.items() for one in results):
+    if is_measured(PAGE, case):
         return
     if case["grid"] > 1:
         folder = lay_out(folder, case["grid"], RUNS / f"{case['set']}_{case['grid']}")
@@ -78,9 +76,7 @@ def measure(folder: Path, case: dict) -> None:
         "small": float(small),
         "half": float(half),
     }
-    results.append(case | found | {name: round(value, 4) for name, value in scores.items()})
-    write_json(path, results, indent=1)
-    PAGE.write_text(format_page(results), encoding="utf-8")
+    add_result(PAGE, case | found | {name: round(value, 4) for name, value in scores.items()}, format_page)
 
 
 def measure_shares(records: list) -> np.ndarray:

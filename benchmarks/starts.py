@@ -4,22 +4,20 @@
 
 A set is a folder with train.json and test.json. MINUTES are counted in steps of STEP seconds, so that a busy machine changes
 nothing; each number of minutes is a training of its own, with the learning rate falling to its end. Both starts take the same
-images in the same order. Writes `benchmarks/STARTS.md` from all results in `runs/starts/results.json`.
+images in the same order. Writes `benchmarks/STARTS.md`, and repeats no result that it has.
 """
 
 import argparse
-import json
 import math
 import shutil
 import sys
 from pathlib import Path
 
-from page import paragraph, table
+from page import add_result, is_measured, paragraph, table
 
 from centerkp.labels.coco import read_coco
 from centerkp.settings.training import TrainSettings
 from centerkp.training.train import train
-from centerkp.writing import write_json
 
 STEP = {"hourglass_10": 0.33, "hourglass_20": 0.6, "efficientnet_lite0_fpn": 0.25}  # seconds on two free cores
 IMAGE_SIZE, BATCH = 320, 4
@@ -45,10 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _measure(backbone: str, folder: Path, minutes: float, start: str, seed: int) -> None:
     """Trains unless this result is there already, and writes the page anew."""
-    path = RUNS / "results.json"
-    results = json.loads(path.read_text()) if path.exists() else []
     case = {"backbone": backbone, "set": folder.name, "minutes": minutes, "start": start, "seed": seed}
-    if any(case.items() <= one.items() for one in results):
+    if is_measured(PAGE, case):
         return
     images = len(read_coco(folder / "train.json", check_images=False).records)
     steps = 60 * minutes / STEP[backbone]
@@ -62,9 +58,8 @@ def _measure(backbone: str, folder: Path, minutes: float, start: str, seed: int)
     evaluation = train(settings).evaluation
     scores = {"box_ap": evaluation.box["AP"], "box_ap50": evaluation.box["AP50"], "keypoint_ap": evaluation.keypoints["AP"]}
     scores["pck"] = evaluation.pck
-    results.append(case | {"steps": epochs * max(images // BATCH, 1)} | {k: round(v, 4) for k, v in scores.items()})
-    write_json(path, results, indent=1)
-    PAGE.write_text(_format(results), encoding="utf-8")
+    found = {"steps": epochs * max(images // BATCH, 1)} | {name: round(value, 4) for name, value in scores.items()}
+    add_result(PAGE, case | found, _format)
 
 
 def _format(results: list[dict]) -> str:

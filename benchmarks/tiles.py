@@ -1,9 +1,9 @@
 """What tiles are worth on pictures much larger than the network's input: 6000 x 4000 pixels with small objects.
 
-    python benchmarks/tiles.py [--time 4m] [--tile 608]
+    python benchmarks/tiles.py [--time 8m]
 
 Draws such pictures (mosaics of the demonstration's scenes, most of them without a tool), trains once on whole pictures and once
-on tiles, as long each, and evaluates both on pictures they have not seen; `check` named the size of the tiles. Writes
+as training does by itself, on tiles, as long each, and evaluates both on pictures they have not seen. Writes
 `benchmarks/TILES.md`.
 """
 
@@ -37,14 +37,13 @@ MIN_OVERLAP = 0.3  # of two detections of a class that are one object found twic
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
-    parser.add_argument("--time", default="4m")
-    parser.add_argument("--tile", type=int, default=608)
+    parser.add_argument("--time", default="8m")
     options = parser.parse_args(arguments)
     for number, (part, count) in enumerate(PARTS.items()):
         if not (RUNS / f"{part}.json").exists():
             draw_part(part, count, number)
-    rows = [measure(name, tile, options.time) for name, tile in (("whole", None), ("tiles", options.tile))]
-    PAGE.write_text(format_page(rows, options), encoding="utf-8")
+    rows = [measure(name, flags, options.time) for name, flags in (("whole", ("--tile", "0")), ("tiles", ()))]
+    PAGE.write_text(format_page(rows, options.time), encoding="utf-8")
     return 0
 
 
@@ -79,28 +78,28 @@ def _move(annotation: dict, x: int, y: int) -> dict:
     return moved
 
 
-def measure(name: str, tile: int | None, length: str) -> dict:
+def measure(name: str, flags: tuple[str, ...], length: str) -> dict:
     """Trains and evaluates in processes of their own; numbers, what was found twice, seconds and memory."""
     run = RUNS / f"run_{name}"
     if not (run / "metrics.json").exists():
         command = [sys.executable, ROOT / "train.py", "--coco", RUNS / "train.json", "--val", RUNS / "val.json", "--run", run]
-        command += ["--image-size", "320"]  # for pictures and for tiles
-        subprocess.run([*command, "--time", length, *(["--tile", str(tile)] if tile else [])], check=True)
+        subprocess.run([*command, "--time", length, *flags], check=True)
     pictures, began = sorted((RUNS / "images").glob("val_*.jpg")), time.monotonic()
     command = [sys.executable, ROOT / "infer.py", *pictures, "--weights", run / "best.keras", "--out", run / "found"]
     process = subprocess.Popen([*command, "--no-save-images", "--overwrite"])
     memory = os.wait4(process.pid, 0)[2].ru_maxrss * 1024 / 1e9
     seconds = time.monotonic() - began
     found = json.loads((run / "found" / "predictions.json").read_text())
-    metrics = json.loads((run / "metrics.json").read_text())
+    metrics, settings = (json.loads((run / f"{part}.json").read_text()) for part in ("metrics", "settings"))
     return {
-        "pictures": name,
+        "pictures": f"{name} of {settings['tile']}" if settings["tile"] else name,
+        "input": settings["image_size"],
         "box AP": metrics["box"]["AP"],
         "AP50": metrics["box"]["AP50"],
         "keypoint AP": metrics["keypoints"]["AP"],
         "found": len(found["annotations"]),
         "twice": count_doubles(found),
-        "at seams": count_doubles(found, Tiling.of(tile)),
+        "at seams": count_doubles(found, Tiling.of(settings["tile"])),
         "seconds": seconds / len(pictures),
         "GB": memory,
     }
@@ -125,12 +124,12 @@ def count_doubles(found: dict, tiling: Tiling | None = None) -> int:
     return doubles
 
 
-def format_page(rows: list[dict], options: argparse.Namespace) -> str:
+def format_page(rows: list[dict], length: str) -> str:
     width, height = SIZE
     intro = (
-        f"Written by `python benchmarks/tiles.py --time {options.time} --tile {options.tile}`: {PARTS['train']} pictures of "
-        f"{width} x {height} pixels to train on and {PARTS['val']} to be judged by, with drawn tools of 20 to 60 pixels, the "
-        "light network at 320; `check` names that size of tiles. `found` and `twice` are objects at the model's own threshold "
+        f"Written by `python benchmarks/tiles.py --time {length}`: {PARTS['train']} pictures of {width} x {height} pixels to "
+        f"train on and {PARTS['val']} to be judged by, with drawn tools of 20 to 60 pixels; tiles are what training takes by "
+        "itself, whole pictures what `--tile 0` asks for. `found` and `twice` are objects at the model's own threshold "
         f"and pairs of them that overlap by {MIN_OVERLAP:.0%} and more, `at seams` where two tiles meet; seconds are those of "
         "`infer.py` for a picture, its start included, and GB the most memory it had."
     )

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, MutableMapping, Sequence
 from typing import Any
 
-from starlette.datastructures import Headers, UploadFile
+from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.types import Receive
 
@@ -104,9 +104,31 @@ async def read_pictures(headers: Headers, body: Body, limits: Limits) -> list[Im
     return pictures
 
 
+class _FormParser(MultiPartParser):
+    """Starlette's, which takes a form that breaks off for a whole one, and leaves out the file that it breaks off in."""
+
+    has_ended = False
+
+    def on_end(self) -> None:
+        """Notes the boundary that closes the form."""
+        self.has_ended = True
+
+    async def parse(self) -> FormData:
+        """The whole form; MultiPartException for one that is none, or not whole."""
+        self.stream = self._require_end(self.stream)
+        return await super().parse()
+
+    async def _require_end(self, chunks: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+        """The same chunks of a form, which have to have ended it."""
+        async for chunk in chunks:
+            yield chunk
+        if not self.has_ended:
+            raise MultiPartException("it breaks off before its end")
+
+
 async def _read_form(headers: Headers, body: Body, limits: Limits) -> list[ImageBytes]:
     """The files of a form in a request, whatever its fields are called."""
-    parser = MultiPartParser(headers, body.chunks(), max_files=limits.pictures)
+    parser = _FormParser(headers, body.chunks(), max_files=limits.pictures)
     parser.spool_max_size = limits.bytes + 1  # what is larger would be written to a disk
     try:
         form = await parser.parse()

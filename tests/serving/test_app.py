@@ -109,6 +109,12 @@ REQUESTS = {
     "text": ("POST", "/predict", ONE, {"Content_Type": "text/plain"}, 415, "found Content-Type text/plain"),
     "no boundary": ("POST", "/predict", ONE, {"Content_Type": "multipart/form-data"}, 400, "a form that cannot be read"),
     "bad form": ("POST", "/predict", ONE, {"Content_Type": "multipart/form-data; boundary=x"}, 400, "form that cannot be"),
+    "cut-off form": (
+        "POST", "/predict",
+        b'--x\r\nContent-Disposition: form-data; name="f"; filename="a.png"\r\n\r\n' + ONE
+        + b'\r\n--x\r\nContent-Disposition: form-data; name="f"; filename="b.png"\r\n\r\n' + ONE[:50],
+        {"Content_Type": "multipart/form-data; boundary=x"}, 400, "a form that cannot be read (it breaks off before its end)",
+    ),
     "field": (
         "POST", "/predict", b'--x\r\nContent-Disposition: form-data; name="f"\r\n\r\ntext\r\n--x--\r\n',
         {"Content_Type": "multipart/form-data; boundary=x"}, 422, "found the field 'f' with a text",

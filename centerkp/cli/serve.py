@@ -1,6 +1,7 @@
 """`centerkp serve`."""
 
 import argparse
+import os
 from pathlib import Path
 
 from centerkp.cli.runtime_argument import add_runtime_argument, choose_for_use
@@ -76,7 +77,7 @@ def run(options: argparse.Namespace) -> int | None:
         )
         serve(
             detector,
-            "/".join(Path(path).parts[-2:]),  # best.keras alone says little
+            _name_model(path),
             listening,
             batch_size=options.batch_size,
             min_score=options.score,
@@ -85,3 +86,9 @@ def run(options: argparse.Namespace) -> int | None:
             console=console,
         )
     return None
+
+
+def _name_model(path: str | Path) -> str:
+    """What a model is called: its path's last two parts, since best.keras alone says little; of "." the folder's."""
+    name = "/".join(Path(path).parts[-2:])
+    return os.path.basename(os.path.realpath(path)) if name.rpartition("/")[2] in ("", ".", "..") else name

@@ -104,6 +104,13 @@ def test_by_default_for_this_machine_alone(asked, tmp_path, monkeypatch, capsys)
     assert asked["name"] == "mine/best.keras" and asked["at"][0] == "127.0.0.1" and capsys.readouterr().out == ""
 
 
+@pytest.mark.parametrize("given, name", [(".", "mine"), ("..", "runs"), ("../mine", "../mine"), ("best.keras", "best.keras")])
+def test_every_model_has_a_name(asked, tmp_path, monkeypatch, given, name):
+    (tmp_path / "runs" / "mine").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "runs" / "mine")
+    assert commands.main(["serve", given, "--port", "0"]) == 0 and asked["name"] == name
+
+
 def test_no_answer_waits_for_an_acknowledgement():
     """What stands behind the first packet of an answer is sent at once, and not when the client has said that it has that."""
     with (

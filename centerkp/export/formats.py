@@ -2,6 +2,7 @@
 
 import gc
 import mmap
+import os
 import platform
 import re
 import shutil
@@ -118,6 +119,7 @@ def export(
     kind, weights = check_choice(format, precision, batch), find_model(weights)
     rows = None if kind.any_batch and batch != "1" else 1
     target = Path(out) if out else _name_target(weights, format, precision, kind)
+    target = target if target.name else Path(os.path.abspath(target))  # of ".", beside which the workplace lies
     images = find_images(calibrate) if calibrate else []
     measured = spread(images or find_training(weights), CALIBRATION_IMAGES) if precision == "int8" else []
     _check_request(weights, format, precision, measured, target, kind)

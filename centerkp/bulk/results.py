@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Callable
 from glob import escape
@@ -25,6 +26,7 @@ def refuse_place_of_results(job: Job, overwrite: bool) -> None:
     (source, place), (files, root) = open_place(job.source), open_place(job.out)
     if files.type_name == "local":
         refuse_place(Path(root))
+        root, place = map(os.path.realpath, (root, place))  # links are other names of what is read
     if files == source and f"{root}/".startswith(f"{place}/"):
         raise ValueError(
             f"{job.out}: found as output inside {job.source}, the files to read, which are never changed, nor added to; choose "

@@ -92,6 +92,14 @@ def test_results_among_what_is_read_are_refused(job, tmp_path):
     refuse_place_of_results(Job(job.source, job.weights, str(tmp_path / "pictures2")), False)
 
 
+def test_results_among_what_is_read_by_another_name_are_refused(job, tmp_path):
+    """Which the next run would take for pictures that have come, and not go on."""
+    (tmp_path / "link").symlink_to("pictures")
+    for source, out in (("link", "pictures/new"), ("pictures", "link"), ("pictures", "link/new")):
+        with pytest.raises(ValueError, match="found as output inside"):
+            refuse_place_of_results(Job(str(tmp_path / source), job.weights, str(tmp_path / out)), False)
+
+
 def test_the_manifest_says_what_decides_the_results(job, tmp_path):
     begin(job)
     table = pq.read_table(tmp_path / "out" / MANIFEST)

@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> int | None:
 
     console = make_console()
     weights = options.weights or find_newest_model()
-    if not options.address:  # on a cluster other machines compute, perhaps on GPUs
+    if not options.address or options.runtime != "auto":  # on a cluster other machines compute, perhaps on GPUs
         weights = choose_for_use(options, weights, None, console)
     job = Job(options.source, str(weights), options.out, options.score, options.max_objects, options.batch_size)
     try:

@@ -65,6 +65,8 @@ def load_detector(
         ValueError: not a model, one that failed its comparison with Keras, or a size, stacks or number of objects that an
             artefact does not have.
     """
+    if max_objects is not None and max_objects < 1:
+        raise ValueError(f"max_objects: found {max_objects}, expected 1 or more.")
     path = find_model(path)
     place = find_artefact(path)
     if place is None:

@@ -137,6 +137,7 @@ def test_an_image_that_becomes_unreadable_lowers_no_average_precision(tmp_path):
         (["--format", "litert", "--precision", "int8"], r"no images for litert.*--calibrate photos/"),
         (["--format", "litert", "--batch", "dynamic"], r"'dynamic' for litert, expected '1'"),
         (["--format", "litert", "--out", "m.onnx"], r"ending '\.onnx' for litert, expected \.tflite"),
+        (["--format", "saved_model", "--max-objects", "0"], r"max_objects: found 0, expected 1 or more"),
         (["--format", "saved_model", "--out", "."], r"already there and no exported model"),
         (["--format", "saved_model", "--image-size", "65"], r"image_size.*expected a multiple of 8"),
         (["--format", "saved_model", "--stacks", "3"], r"expected 1 to 1"),

@@ -229,6 +229,7 @@ def measure_loss(weights: str, coco: str, calibrate: list[str]) -> dict:
     """Average precision of the trained model in all ways of running it."""
     from rich.console import Console
 
+    from centerkp.doctor.trainable import read_dataset
     from centerkp.export.accuracy import measure_accuracy
     from centerkp.export.fold import fold
     from centerkp.export.openvino import write_openvino
@@ -239,14 +240,14 @@ def measure_loss(weights: str, coco: str, calibrate: list[str]) -> dict:
     from centerkp.model.center_net import load_model
 
     model, console = load_model(weights), Console(file=open(os.devnull, "w"))  # noqa: SIM115
-    paths = find_images(calibrate)
+    paths, dataset = find_images(calibrate), read_dataset(coco, schema=model.schema)
     boxed = [letterbox_image(read_image(path), model.image_size) for path in paths]
     rows, accuracy = {}, None
     with tempfile.TemporaryDirectory() as folder:
         for precision in ("fp32", "bf16", "int8"):
             path = Path(folder) / f"{precision}.xml"
             write_openvino(fold(model), path, precision=precision, samples=[(canvas, size) for canvas, _, size in boxed])
-            accuracy = measure_accuracy(load_detector(path), model, coco, console)
+            accuracy = measure_accuracy(load_detector(path), model, dataset, coco, console)
             rows[f"OpenVINO {precision}"] = accuracy.artefact
     backbone = name_backbone(model.backbone) or "hourglass"
     name = f"{backbone} at {model.image_size[0]}x{model.image_size[1]}"

@@ -120,7 +120,7 @@ def make_schema() -> Any:
 
 def make_row(result: ImageResult, max_objects: int | None) -> dict:
     """The row of one picture: `error` is None where it could be read, else it has no size and no objects."""
-    width, height = result.size
+    width, height = (None, None) if result.error else result.size
     objects = [_describe(detection) for detection in result.detections[:max_objects]]
     return {"image": result.name, "width": width, "height": height, "error": result.error or None, "objects": objects}
 

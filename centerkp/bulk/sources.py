@@ -201,8 +201,14 @@ def _explain(files: Any, path: str, error: Exception, count: int = 0) -> _Unread
 
 
 def _unpack(files: Any, root: str, path: str, kind: str) -> Iterator[ImageBytes]:
-    """The pictures in a file of many; where it is damaged, those before, and then why there are no more."""
+    """The pictures in a file of many; where it is damaged, those before, and then why there are no more.
+
+    Raises:
+        ValueError: TensorFlow is missing, which reads TFRecords: that says nothing of the file.
+    """
     count = 0
+    if kind == "tfrecord":
+        import_tensorflow()
     try:
         with files.open_input_file(f"{root}/{path}") as file:
             for name, data in _UNPACKERS[kind](file):

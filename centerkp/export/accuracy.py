@@ -6,10 +6,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from centerkp.doctor.trainable import read_dataset
 from centerkp.evaluation.evaluate import evaluate
 from centerkp.inference.detect import detect_records
 from centerkp.inference.detector import Detector
+from centerkp.labels.records import Dataset
 from centerkp.model.center_net import CenterNet
 
 
@@ -33,20 +33,19 @@ class Accuracy:
         return {"source": self.source, "images": self.images, "keras": self.keras, "artefact": self.artefact, "lost": lost}
 
 
-def measure_accuracy(detector: Detector, model: CenterNet, coco: str | Path, console: Console) -> Accuracy:
-    """Average precision of an artefact and of its Keras model on the images of a COCO JSON.
+def measure_accuracy(detector: Detector, model: CenterNet, dataset: Dataset, source: str | Path, console: Console) -> Accuracy:
+    """Average precision of an artefact and of its Keras model on the images of a dataset that was read from `source`.
 
     Raises:
-        ValueError, FileNotFoundError: as `labels.coco.read_coco`, or an image has become unreadable.
+        ValueError: an image has become unreadable.
     """
-    dataset = read_dataset(coco, schema=model.schema)
     scores = []
     for name, one in (("keras", model), ("artefact", detector)):
         # One image at a time: the same for all formats, and the large network fits into small memories.
         detections = detect_records(one, dataset.records, 1, console, f"average precision, {name}")
         evaluation = evaluate(dataset.records, detections, model.schema)
         scores.append({"box_ap": evaluation.box["AP"], "keypoint_ap": evaluation.keypoints["AP"]})
-    return Accuracy(str(coco), len(dataset.records), *scores)
+    return Accuracy(str(source), len(dataset.records), *scores)
 
 
 def accuracy_table(accuracy: Accuracy) -> Table:

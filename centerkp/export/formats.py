@@ -16,6 +16,7 @@ import keras
 from rich.console import Console
 
 from centerkp.console import make_console, native_silence
+from centerkp.doctor.trainable import read_dataset
 from centerkp.evaluation.speed import describe_machine
 from centerkp.export.accuracy import Accuracy, measure_accuracy
 from centerkp.export.calibration import find_pictures, find_training, read_sample, show_as_trained, spread
@@ -129,6 +130,8 @@ def export(
     if measured and not named:
         console.print(f"int8 takes its ranges from {count_of(len(measured), 'training image')} of {Path(weights).parent}")
     model: Any = load_detector(weights, image_size=image_size, stacks=stacks, max_objects=max_objects, console=console)
+    # Whole and now: labels that do not fit the model would end an export that was written and compared.
+    dataset = read_dataset(coco, schema=model.schema) if coco else None
     pictures, origin = find_pictures(weights, coco, named, VERIFIED_IMAGES, model.levels)
     pictures = [show_as_trained(picture, model) for picture in pictures]
     workplace = target.with_name(target.name + UNVERIFIED)
@@ -142,7 +145,7 @@ def export(
         detector = load_detector(place, unverified=True)
     console.print(f"written in {time.monotonic() - started:.0f} s; compared on {len(pictures)} images: {origin}")
     verification = verify(detector, model, pictures, precision)
-    accuracy = measure_accuracy(detector, model, coco, console) if coco else None
+    accuracy = measure_accuracy(detector, model, dataset, str(coco), console) if dataset else None
     print_comparison(verification, accuracy, f"{format} {precision}", console)
     if precision == "int8" and not accuracy:
         console.print("average precision lost: not measured; name annotated images with --coco", style="yellow")

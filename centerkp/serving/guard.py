@@ -26,12 +26,12 @@ class Guard:
     since nobody can make it lead elsewhere.
 
     Args:
-        names: of this machine, besides localhost and its own.
+        names: of this machine, besides localhost and its own; a port or "https://" with them says nothing more.
     """
 
     def __init__(self, app: ASGIApp, names: Iterable[str] = ()):
         self._app = app
-        self._names = {name.lower() for name in ("localhost", socket.gethostname(), *names)}
+        self._names = {_find_name(name.rpartition("//")[2]) for name in ("localhost", socket.gethostname(), *names)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes a request on or answers it; of every answer the browser is told that it is for its own page alone."""
@@ -62,7 +62,12 @@ class Guard:
     def _is_ours(self, host: str) -> bool:
         """Whether the guard knows a host, with or without a port, as this machine."""
         try:
-            name = urlsplit(f"//{host}").hostname or ""
+            name = _find_name(host)
             return name in self._names or bool(ip_address(name))
         except ValueError:
             return False
+
+
+def _find_name(host: str) -> str:
+    """The name of a host that may have a port, in small letters, as the guard compares it."""
+    return urlsplit(f"//{host}").hostname or ""

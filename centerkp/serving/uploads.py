@@ -84,7 +84,7 @@ async def read_pictures(headers: Headers, body: Body, limits: Limits) -> list[Im
         Refusal: there are none, too many, or too large ones, or it is no kind of request that has any.
         Gone: the client left.
     """
-    kind = headers.get("content-type", "application/octet-stream").split(";")[0].strip().lower()
+    kind = (headers.get("content-type") or "application/octet-stream").split(";")[0].strip().lower()
     if kind != "multipart/form-data" and not kind.startswith(RAW):
         raise Refusal(415, f"request: found Content-Type {kind}, expected multipart/form-data, image/* or octet-stream.")
     length = headers.get("content-length", "")

@@ -1,5 +1,6 @@
 import os
 import shutil
+import sys
 
 import pyarrow as pa
 import pyarrow.fs
@@ -110,6 +111,13 @@ def test_which_column_has_the_pictures_must_be_clear(source):
         "two.parquet: could not be read (columns of bytes: found ['a', 'b'], expected one, the pictures), expected a whole "
         "file; copy it again."
     ]
+
+
+def test_a_package_that_is_missing_is_no_damage(source, monkeypatch):
+    """The part is not done then: installed, the same command reads it."""
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    with pytest.raises(ValueError, match="found no package tensorflow"):
+        list(read_part(str(source), ["r.tfrecord-00000-of-00001"]))
 
 
 def test_a_file_that_is_gone_is_a_fault_of_its_own(source):

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from centerkp.cli import main
 from centerkp.demo.scenes import write_demo
+from centerkp.doctor.trainable import read_dataset
 from centerkp.evaluation.speed import describe_machine
 from centerkp.export import calibration as samples
 from centerkp.export import formats
@@ -101,10 +102,20 @@ def test_a_writer_that_fails_leaves_nothing(weights, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_labels_that_do_not_fit_are_refused_before_anything_is_written(weights, demo, tmp_path, monkeypatch):
+    content = json.loads(demo.val_json.read_text())
+    content["categories"] = [one | {"name": f"other {one['name']}"} for one in content["categories"]]
+    coco = write_json(demo.val_json.with_name("other.json"), content)
+    monkeypatch.setitem(FORMATS, "saved_model", replace(FORMATS["saved_model"], write=lambda *_, **__: pytest.fail("written")))
+    with pytest.raises(ValueError, match="other"):
+        export(weights, "saved_model", out=tmp_path / "m", coco=coco)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_average_precision_lost(demo):
     schema = Schema.from_coco(demo.val_json)
     model = CenterNet(schema, {"stem_channels": 4, "channels": [8, 8], "blocks": [1, 1], "stacks": 1}, 64)
-    found = measure_accuracy(model, model, demo.val_json, Console(quiet=True))
+    found = measure_accuracy(model, model, read_dataset(demo.val_json), demo.val_json, Console(quiet=True))
     assert found.images == 3 and found.lost("box_ap") == 0.0 and found.to_dict()["lost"]["keypoint_ap"] == 0.0
 
 
@@ -123,7 +134,7 @@ def test_an_image_that_becomes_unreadable_lowers_no_average_precision(tmp_path):
             return model.predict_on_batch(inputs)
 
     with pytest.raises(ValueError, match="would not be those of the whole dataset"):
-        measure_accuracy(model, Breaking(), demo.val_json, Console(quiet=True))
+        measure_accuracy(model, Breaking(), read_dataset(demo.val_json), demo.val_json, Console(quiet=True))
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,10 @@ def test_bad_pictures(served, name):
     assert served.predict(("a.png", ONE))[0] == 200
 
 
+def test_a_type_that_is_left_empty_is_any(served):
+    assert served.ask("POST", "/predict", ONE, Content_Type="")[0] == 200
+
+
 def test_too_large_without_saying_so(served):
     chunks = (bytes(100_000) for _ in range(9))
     status, _, content = served.ask("POST", "/predict", chunks, Content_Type="image/png")
@@ -164,9 +168,10 @@ def test_who_may_ask(served):
 
 
 def test_other_names():
-    guard = Guard(None, ["detector.example"])
-    assert guard._is_ours("Detector.Example:80".lower()) and guard._is_ours(socket.gethostname().lower())
-    assert not guard._is_ours("other.example")
+    guard = Guard(None, ["detector.example", "https://Other.Example:8443", "third.example:80"])
+    for name in ("detector.example:80", "other.example", "other.example:8443", "third.example", socket.gethostname().lower()):
+        assert guard._is_ours(name)
+    assert not guard._is_ours("evil.example")
 
 
 def test_model_and_health(served):

@@ -59,10 +59,19 @@ def draw_window(
 
 
 def cut_records(records: Sequence[Record], tiling: Tiling | None, input_size: Sequence[int]) -> list[Record]:
-    """The records of all tiles of large pictures, numbered, those without an object left out; without tiles as they are."""
+    """The records of all tiles of large pictures, numbered, those without an object left out; without tiles as they are.
+
+    Raises:
+        ValueError: no tile holds enough of an object.
+    """
     if tiling is None:
         return list(records)
     tiles = ((r, tile) for r in records for tile in tiling.cut(r.width, r.height, input_size))
     cut = (crop_record(record, (tile.x, tile.y, tile.width, tile.height)) for record, tile in tiles)
-    kept = (record for record in cut if len(record.boxes_xyxy))
+    kept = [record for record in cut if len(record.boxes_xyxy)]
+    if records and not kept:
+        raise ValueError(
+            f"tile: found no object of which a tile of {tiling.size} pixels shows {MIN_VISIBLE:.0%}, expected some; take one "
+            "of several times the objects' size, or --tile 0 for whole pictures."
+        )
     return [replace(record, image_id=number) for number, record in enumerate(kept, 1)]

@@ -95,3 +95,10 @@ def test_all_tiles_of_records_hold_every_object(record):
     assert all(len(one.boxes_xyxy) and one.path == record.path for one in cut)
     assert [one.image_id for one in cut] == list(range(1, len(cut) + 1))
     assert cut_records([record], None, (96, 96)) == [record]
+
+
+def test_objects_that_no_tile_holds_enough_of_are_told(record):
+    huge = replace(record, boxes_xyxy=np.tile(np.float32([0, 0, *SIZE]), (3, 1)))
+    with pytest.raises(ValueError, match="no object of which a tile of 64 pixels shows 25%, .* or --tile 0 for whole"):
+        cut_records([huge], Tiling(64), (96, 96))
+    assert len(cut_records([huge, record], Tiling(64), (96, 96))) > 3

@@ -74,7 +74,8 @@ def _explain_tile(tile: int, usual: int, small: float, longest: int, shapes: Seq
 def _explain_size(width: int, height: int, usual: int, small: float) -> str:
     """The line on an input of this size: why, and what else; `small` is how large the smallest objects are at the usual one."""
     size, enlarged = name_canvas(width, height), max(width, height) > usual
-    reasons = [f"at {usual} one object in {100 // SMALLEST} is smaller than {small:.0f} pixels"] if enlarged else []
+    pixels = f"{small:.0f}" if small >= TOO_SMALL else f"{max(small, 0.1):.1f}"
+    reasons = [f"at {usual} one object in {100 // SMALLEST} is smaller than {pixels} pixels"] if enlarged else []
     reasons += [f"the images are {'wider than high' if width > height else 'higher than wide'}"] if width != height else []
     if not reasons:
         return f"image size: {size}, by default, because no narrower one suits the shapes of the images and their turns"

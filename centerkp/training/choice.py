@@ -76,7 +76,7 @@ def choose_room(settings: TrainSettings, records: Sequence[Record], num_keypoint
         memory = 1e-6 * min(fullest, settings.max_objects) * (OBJECT_BYTES + POINT_BYTES * num_keypoints)
         lines.append(
             f"objects of an image: up to {settings.max_objects}, because the fullest of {len(counts)} has {fullest}, and takes "
-            f"{memory:.2g} MB (--max-objects decides otherwise)"
+            f"{_name_megabytes(memory)} (--max-objects decides otherwise)"
         )
     require_max_objects(settings.max_objects, num_keypoints)
     beyond = np.maximum(counts - settings.max_objects, 0)
@@ -84,6 +84,11 @@ def choose_room(settings: TrainSettings, records: Sequence[Record], num_keypoint
         where = f"{count_of(int(beyond.sum()), 'object')} of {count_of(int((beyond > 0).sum()), 'image')}"
         lines.append(f"no place for {where}, the smallest there: neither learned nor taken for background")
     return settings, lines
+
+
+def _name_megabytes(memory: float) -> str:
+    """So many megabytes in the line on the objects of an image, which are next to nothing where objects are few."""
+    return "less than 0.01 MB" if memory < 0.01 else f"{memory:.2g} MB" if memory < 10 else f"{memory:.0f} MB"
 
 
 def choose_box_margins(settings: TrainSettings, records: Sequence[Record], schema: Schema) -> tuple[TrainSettings, list[str]]:

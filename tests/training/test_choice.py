@@ -132,6 +132,7 @@ def test_the_input_has_the_shape_of_nearly_all_images(backbone, shapes, expected
     (LIGHT[0], (1280, 1280), [96] * 200 + [5], 320, "by default"),  # one of two hundred decides nothing
     (LIGHT[0], (400, 400), [10] * 20, 448, "at 320 one object in 20 is smaller than 8 pixels"),  # hardly larger than they are
     (LIGHT[0], (200, 200), [10] * 20, 320, "by default"),
+    (LIGHT[0], (8000, 8000), [10] * 5 + [3000] * 20, 640, "at 320 one object in 20 is smaller than 0.4 pixels"),
     ("hourglass_10", (2000, 2000), [60] * 20, 832, "at 512 one object in 20 is smaller than 15 pixels"),
     ("hourglass_104", (2000, 2000), [60] * 20, 512, "by default"),  # of which the memory was reckoned
 ])  # fmt: skip
@@ -189,6 +190,8 @@ def test_a_given_size_that_does_not_suit_the_images_is_said():
     (66, 2, None, 100, "has 66"),
     (150, 2, None, 230, "has 150, and takes 0.29 MB (--max-objects decides otherwise)"),
     (150, 294, None, 184, "has 150, and takes 41 MB"),
+    (184, 294, None, 184, "has 184, and takes 51 MB"),
+    (3, 0, None, 100, "has 3, and takes less than 0.01 MB (--max-objects"),
     (9000, 0, None, 5000, "no place for 4000 objects of 1 image, the smallest there: neither learned nor taken for background"),
     (150, 2, 100, 100, "no place for 50 objects of 1 image"),
     (150, 2, 400, 400, ""),

@@ -75,6 +75,12 @@ class RunReport:
         tables = [*count_dataset(train, val, schema), describe_keypoints(schema)]
         self.notes, self.tables = [count_images(train, val), *notes], [asdict(table) for table in tables]
 
+    def note_given(self, *names: str) -> None:
+        """Takes settings for given from now on, whatever was said of them in the report before, as where a run is prolonged."""
+        self.choices = [line for line in self.choices if line.partition(": ")[0].replace(" ", "_") not in names]
+        if self.asked is not None:
+            self.asked = list(dict.fromkeys([*self.asked, *names]))
+
     @contextmanager
     def measure(self, part: str) -> Iterator[None]:
         """Adds the time that is spent inside to a part of the run's, of which the report tells."""

@@ -35,6 +35,7 @@ def prolong(run: Run, former: TrainSettings) -> None:
     if int(own_optimizer(model).iterations):  # else the average holds nothing yet
         start_from_average(model)
     model.schedule_start, model.timed = done, None
+    run.report.note_given("epochs", "time")
     compile_part(run, plan_parts(settings, done)[0])
     run.save_last()
     end = f"to {settings.epochs}" if settings.epochs else f"for {settings.time}"

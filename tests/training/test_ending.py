@@ -13,6 +13,7 @@ from rich.console import Console
 import centerkp
 from centerkp.cli import main
 from centerkp.demo.scenes import write_demo
+from centerkp.report.settings_text import explain_settings
 from centerkp.schema import Schema
 from centerkp.settings.training import TrainSettings
 from centerkp.training import train as training
@@ -177,12 +178,16 @@ def test_prolonged_for_epochs_or_a_time(make_settings, tmp_path):
         run = Run(model, range(8), range(3), new, RunFolder(tmp_path), time.monotonic(), console)
         compile_part(replace(run, settings=old), plan_parts(old, 0)[0])
         model.optimizer.iterations.assign(16)
+        run.report.asked, run.report.choices = ["coco"], ["epochs: 4, because of 8 images"]
         if isinstance(timed, str):
             with pytest.raises(ValueError, match=timed):
                 prolong(run, old)
             continue
         prolong(run, old)
         assert (model.schedule_start, int(model.optimizer.iterations)) == ((0, 16) if timed is None else (4, 0))
+        reasons = {name: why for name, _, _, why in explain_settings(new, run.report.asked, run.report.choices)}
+        why = "chosen: 4, because of 8 images" if timed is None else "given"
+        assert reasons[next(iter(longer))] == why  # on the run's page
         if timed:
             assert run.limit.progress == 0 and run.limit.deadline - time.monotonic() > 50 and not run.has_ended()
         elif timed is False:

@@ -1,8 +1,10 @@
 """Several training runs side by side on one page: their numbers, the settings in which they differ, and their curves."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from centerkp.evaluation.compared_models import name_models
 from centerkp.report.evaluation_parts import HEADLINES, add_comparison, add_keypoint_errors, list_headlines
 from centerkp.report.page import Page
 from centerkp.report.run_page import RunFacts, describe_state, list_times, measure_run
@@ -14,6 +16,8 @@ OWN = ("run",)  # settings that always differ and say nothing
 
 def write_runs_page(runs: Sequence[RunFacts], path: str | Path) -> Path:
     """Writes the HTML page of several training runs side by side and returns its path."""
+    if len({run.name for run in runs}) < len(runs):  # fold_1 of several, or ann of several folders
+        runs = [replace(run, name=name) for run, name in zip(runs, name_models([run.path for run in runs]), strict=True)]
     page = Page(count_of(len(runs), "training run"), ", ".join(run.path for run in runs), "report")
     page.add_section("Final numbers", "Of each run's best model, or of its newest evaluation where it has not finished.")
     _add_numbers(page, runs)

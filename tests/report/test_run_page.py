@@ -1,6 +1,7 @@
 """Pages of training runs: whatever a run has or does not have, and whatever its names are."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -112,6 +113,16 @@ def test_runs_side_by_side_show_what_differs_and_what_is_best(tmp_path):
     text = write_runs_page(runs, tmp_path / "rs.html").read_text()
     assert ">epochs</th>" in text and ">seed</th>" not in text and 'class="best"' in text
     assert text.count("border-top-style:dashed") == 2 * 2  # of eight runs two come after the last colour, in two legends
+
+
+def test_runs_of_the_same_name_are_told_apart(tmp_path):
+    """By what their paths differ in: curves and numbers of both are there."""
+    facts = make_facts(name="fold_1", rows=make_rows(3), evaluation=measure(SCHEMA))
+    runs = [replace(facts, path=f"runs/{name}/fold_1") for name in "ab"]
+    text = write_runs_page(runs, tmp_path / "rs.html").read_text()
+    assert text.count("</i>a</li>") == text.count("</i>b</li>") == 2  # beside curves, and errors by keypoint
+    text = write_runs_page([*runs, runs[1]], tmp_path / "rs.html").read_text()
+    assert "runs/b/fold_1 (2)" in text and "runs/b/fold_1 (3)" in text
 
 
 def test_best_epoch_is_the_last_that_was_best():

@@ -58,7 +58,7 @@ def cut_table(values: Sequence[float | None], about: str, where: str) -> tuple[l
         return list(range(len(values))), ""
     known = [(value, row) for row, value in enumerate(values) if value is not None]
     known.sort()
-    others = [f"{value:.3g}" for value, _ in known[FEW:]]
+    others = [f"{value:.3g}" if value < 1000 else f"{value:.0f}" for value, _ in known[FEW:]]
     line = f"{min(FEW, len(known))} of {len(values)} {about}"
     line += f"; {len(others)} others from {others[0]} to {others[-1]}" if others else ""
     line += f"; {len(values) - len(known)} without any" if len(known) < len(values) else ""

@@ -13,4 +13,5 @@ def test_long_tables_are_cut():
     rows, rest = cut_table([*range(50, 0, -1), None, None], "things, those with the least", "the page has all")
     assert rows == list(range(49, 39, -1))
     assert rest == "10 of 52 things, those with the least; 40 others from 11 to 50; 2 without any; the page has all"
+    assert "31 others from 1499 to 1499;" in cut_table([1499] * 41, "things", "all")[1]
     assert cut_table([None] * 41, "things", "all") == ([], "0 of 41 things; 41 without any; all")

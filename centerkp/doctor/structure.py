@@ -115,6 +115,8 @@ def check_objects(labels: Labels, reading: Reading, is_split: bool) -> list[Find
     if len(labels.rows) and labels.flat.all() and not labels.schema.num_keypoints:
         title += ": points stand as boxes without size, each in a category of its own"
         remedy = "one category with 'keypoints' is meant: export the labels again as keypoints"
+    elif (labels.visibility[~labels.has_box & ~labels.is_crowd] > 0).any():
+        remedy = "single keypoints have no box of their own: --point-box 32 makes one so large around each"
     return [Finding("unusable", title, 1, "file", remedy)]
 
 

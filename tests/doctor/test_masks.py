@@ -92,7 +92,7 @@ def test_run_lengths_of_another_size_than_their_image_are_not_used_and_said(fold
 @pytest.mark.parametrize(("point_box", "side"), [(30, 30), (0.25, 40)])
 def test_objects_of_one_keypoint_have_the_size_that_is_given(folder, point_box, side):
     path = write(folder)
-    with pytest.raises(ValueError, match="no object that could be trained on"):
+    with pytest.raises(ValueError, match="no object that could be trained on, of 3 annotations: .* --point-box 32 makes one"):
         read_train_and_val(path)
     assert any("--point-box" in finding.remedy for finding in check_dataset(path).findings)
     read = read_train_and_val(path, point_box=point_box)[0]

@@ -89,7 +89,7 @@ class TrainSettings:
     image_size: int | str | None = of_start(
         None,
         "side of the network's input in pixels, or width and height, as 320x192; by default 320 for efficientnet_lite0_fpn, "
-        "else 512, up to twice that where objects are small, and the shorter one as nearly all images allow",
+        "else 512, up to twice that (not hourglass_104) where objects are small, the shorter one as nearly all images allow",
         name="PIXELS",
     )
     max_objects: int | None = of_start(

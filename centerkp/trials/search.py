@@ -24,6 +24,7 @@ from centerkp.writing import WriteGuard, hold_folder, refuse_place, write_json
 
 WARM_UP = 4  # trials before one is measured by the others
 SHOWN = 10  # trials in the table
+BY_MACHINE = ("backbone", "precision", "batch_size")  # what is chosen by the machine where nobody says it
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def search_settings(
     optuna, kept = import_extra("optuna", "tune"), folder / "trials.json"
     refuse_place(folder)
     WriteGuard(settings.reads, overwrite=True).check([kept, folder / "best_settings.json"])
-    settings, choices = choose(settings)
+    settings, choices = choose(_take_chosen(settings, kept))
     for line in choices:
         console.print(line)
     about = {"settings": settings.anchor().to_dict(), "ranges": [repr(one) for one in ranges]}
@@ -97,6 +98,15 @@ def search_settings(
             gc.collect()
             longest, begun = max(longest, monotonic() - begun), monotonic()
         return _sum_up(rows, settings, console)
+
+
+def _take_chosen(settings: TrainSettings, kept: Path) -> TrainSettings:
+    """The settings with what a search that was begun has chosen by its machine, which may be another or busier one now."""
+    try:
+        known = json.loads(kept.read_text(encoding="utf-8"))["settings"]
+        return replace(settings, **{name: known[name] for name in BY_MACHINE if getattr(settings, name) in (None, "auto")})
+    except (OSError, ValueError, TypeError, KeyError):
+        return settings  # there is none, or `_read_rows` says what is wrong with it
 
 
 def _read_rows(kept: Path, about: dict[str, Any]) -> list[dict]:

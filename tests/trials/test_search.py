@@ -11,6 +11,7 @@ from rich.console import Console
 
 from centerkp.cli import main
 from centerkp.settings.training import TrainSettings
+from centerkp.training import choice
 from centerkp.training.run_folder import RunFolder
 from centerkp.trials import search
 from centerkp.trials.ranges import read_ranges
@@ -67,6 +68,15 @@ def test_the_best_is_found_and_laggards_are_ended(settings, trained):
     assert [row["state"] == "PRUNED" for row in rows] == [epochs < 4 for _, epochs in trained]
     best = TrainSettings.from_dict(json.loads((result.folder / "best_settings.json").read_text()))
     assert best.learning_rate == result.settings.learning_rate and "best settings: " in text and "25 trials" in text
+
+
+def test_a_search_goes_on_where_another_precision_would_be_chosen(settings, trained, monkeypatch):
+    for milliseconds in (1, 9):
+        monkeypatch.setattr(choice, "measure_convolutions", lambda *_, half=milliseconds: (4e-3, 1e-3 * half))
+        run(replace(settings, precision="auto"), 2 if milliseconds == 1 else 3)
+    assert [own.precision for own, _ in trained] == ["mixed_bfloat16"] * 3
+    with pytest.raises(ValueError, match="found other settings or ranges"):
+        run(replace(settings, precision="float32"), 4)
 
 
 def test_an_interrupted_search_goes_on(settings, trained, monkeypatch):

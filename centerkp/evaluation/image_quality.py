@@ -10,6 +10,7 @@ from centerkp.geometry import box_ious
 from centerkp.labels.records import Record
 from centerkp.results import Detection
 from centerkp.schema import Schema
+from centerkp.wording import count_of
 
 
 @dataclass(frozen=True)
@@ -28,10 +29,11 @@ class ImageQuality:
 
     def describe(self) -> str:
         """How one image went, as in "2 of 5 objects missed, 1 false, quality 0.41"."""
-        parts = [f"{self.missed} of {self.objects} objects missed"] if self.missed else []
+        objects = count_of(self.objects, "object")
+        parts = [f"{self.missed} of {objects} missed"] if self.missed else []
         parts += [f"{self.mistaken} of another class"] if self.mistaken else []
         parts += [f"{self.false} false"] if self.false else []
-        return ", ".join([*(parts or [f"{self.objects} objects found"]), f"quality {self.quality:.2f}"])
+        return ", ".join([*(parts or [f"{objects} found"]), f"quality {self.quality:.2f}"])
 
 
 def measure_image(record: Record, found: Sequence[Detection], schema: Schema, min_score: float) -> ImageQuality:

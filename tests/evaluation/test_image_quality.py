@@ -26,6 +26,7 @@ def test_quality_is_the_iou_without_points_and_zero_for_mistakes():
     assert quality.quality == pytest.approx(0.8 / 3)
     assert quality.describe() == "1 of 2 objects missed, 1 false, quality 0.27"
     weak = measure_image(record, [make_detection(SCHEMA, 2, BOX, score=0.2)], SCHEMA, 0.3)
+    assert measure_image(make_record(SCHEMA, 1, [(2, BOX, ())]), found[:1], SCHEMA, 0.3).describe().startswith("1 object found")
     assert weak.quality == 0 and weak.missed == 2 and weak.false == 0
 
 

@@ -1,7 +1,13 @@
 """`centerkp report`."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from centerkp.report.run_page import RunFacts
+    from centerkp.training.run_folder import RunFolder
 
 HELP = "write the page of a training run anew, or several runs side by side"
 NEEDS_KERAS = False
@@ -37,9 +43,20 @@ def run(options: argparse.Namespace) -> None:
     out = Path(options.out) if options.out else there[0].page if len(there) == 1 else Path("runs.html")
     reads = [path for folder in there for path in folder.path.rglob("*") if path != folder.page]
     WriteGuard(reads, options.overwrite).check([out], lambda path: says(path, mark("report")))
-    facts = [read_facts(folder) for folder in there]
+    facts = [_see_state(folder, read_facts(folder)) for folder in there]
     if len(facts) == 1:
         write_run_page(facts[0], out)
     else:
         write_runs_page(facts, out)
     console.print(f"written: {out}", soft_wrap=True)
+
+
+def _see_state(folder: "RunFolder", facts: "RunFacts") -> "RunFacts":
+    """The facts of the run, as of an unfinished one where it says that it goes on and no process holds its folder."""
+    if facts.state != "training":
+        return facts
+    try:
+        with folder.hold():
+            return replace(facts, state="unfinished")
+    except (ValueError, OSError):
+        return facts

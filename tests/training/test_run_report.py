@@ -166,6 +166,17 @@ def test_command_of_runs_of_earlier_versions_and_of_several(folder, tmp_path, ca
     assert main(["report", "empty"]) == 2 and "settings.json" in capsys.readouterr().err
 
 
+def test_page_of_a_killed_run_says_how_to_go_on(folder):
+    """Its own last word is that it goes on; so it does while a process holds its folder."""
+    RunReport(state="training").write(folder.report)
+    with folder.hold():
+        assert main(["report", str(folder.path)]) == 0
+    assert "The run goes on" in folder.page.read_text()
+    assert main(["report", str(folder.path)]) == 0
+    text = folder.page.read_text()
+    assert "The run goes on" not in text and f"--resume {folder.path}" in text
+
+
 @pytest.mark.parametrize("name", ["metrics", "schema", "versions", "report", "post_mortem"])
 def test_damaged_files_are_named(folder, name):
     path = getattr(folder, name)

@@ -48,7 +48,7 @@ from centerkp.training.run_folder import RunFolder
 from centerkp.training.run_images import KeptImages, read_records
 from centerkp.weights.start import build_from_weights, build_model
 from centerkp.wording import format_duration
-from centerkp.writing import write_json
+from centerkp.writing import short_name, write_json
 
 PICTURES = 12  # validation images drawn
 
@@ -298,7 +298,8 @@ def finish(run: Run) -> TrainResult:
     write_json(folder.predictions, coco_dataset(images, detections, model.schema))
     for record, found in list(zip(val_records, detections, strict=True))[:PICTURES]:
         picture = draw_validation(record, found, model)
-        write_image(folder.pictures / "validation" / f"{record.path.stem}_{record.image_id}.jpg", picture, "train")
+        name = short_name(f"{record.path.stem}_{record.image_id}.jpg")
+        write_image(folder.pictures / "validation" / name, picture, "train")
     epoch = model.trained_epochs
     run.report_evaluation("finished", f"best.keras, epoch {epoch}", epoch, evaluation, detections)
     print_evaluation(evaluation, console)

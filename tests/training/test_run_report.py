@@ -3,6 +3,7 @@
 import argparse
 import shlex
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -164,6 +165,18 @@ def test_command_of_runs_of_earlier_versions_and_of_several(folder, tmp_path, ca
     assert main(["report", str(folder.path), str(folder.path), "empty"]) == 0
     assert (tmp_path / "runs.html").exists() and "empty: no training run, left out" in capsys.readouterr().out
     assert main(["report", "empty"]) == 2 and "settings.json" in capsys.readouterr().err
+
+
+def test_images_with_names_as_long_as_may_be_end_no_training(folder, monkeypatch):
+    records, found, _ = measure(2)
+    for record in records:
+        record.path = Path(f"{'ü' * 125}.jpg")  # 254 bytes, and more with the image's id
+    monkeypatch.setattr(training, "load_model", lambda _: SimpleNamespace(schema=SCHEMA, trained_epochs=1, thresholds=None))
+    monkeypatch.setattr(training, "detect_together", lambda *_: found)
+    monkeypatch.setattr(training, "draw_validation", lambda *_: PICTURE)
+    monkeypatch.setattr("centerkp.training.run.write_worst_images", lambda *_: [])
+    training.finish(make_run(folder, records))
+    assert len(list((folder.pictures / "validation").glob("*.jpg"))) == 2
 
 
 def test_page_of_a_killed_run_says_how_to_go_on(folder):

@@ -42,7 +42,7 @@ class Forecast(keras.callbacks.Callback):
         if self.done != self.LAST:
             return
         step = (time.monotonic() - self.started) / (self.LAST - self.FIRST)
-        if self.limit and (fitting := self.limit.count_left() / self.limit.step) < self.steps - self.done:
+        if self.limit and (fitting := max(self.limit.count_left() / self.limit.step, 0)) < self.steps - self.done:
             self.console.print(f"{self.limit.step:.2g} s a step: about {fitting:.0f} more fit into the time")
             return
         left = step * (self.steps - self.done)

@@ -40,6 +40,14 @@ def test_forecast(monkeypatch):
     assert "--image-size 384x256 would take 75%" in forecast(monkeypatch, 0.9, (512, 256), 128)
 
 
+def test_no_less_than_no_step_fits_into_a_time_that_is_up():
+    console = Console(record=True, width=200)
+    one = Forecast(1013, SimpleNamespace(count_left=lambda: -9.0, step=0.5), console)
+    for step in range(13):
+        one.on_train_batch_end(step)
+    assert console.export_text() == "0.5 s a step: about 0 more fit into the time\n"
+
+
 @pytest.mark.parametrize(("seconds", "size", "multiple"), [(0.05, 320, 32), (0.9, 128, 128), (0.9, (256, 128), 256)])
 def test_no_smaller_size_is_proposed_for_short_runs_and_where_there_is_none(monkeypatch, seconds, size, multiple):
     assert forecast(monkeypatch, seconds, size, multiple).endswith("evaluations not counted\n")

@@ -105,7 +105,7 @@ def fit_part(run: Run, part: Part, run_log: RunLog) -> None:
     with Interruption() as interruption:
         epoch_end = EpochEnd(run, val_batches, run.read_rows(), interruption)
         left = steps * (part.end - first_epoch) - first_step
-        forecast = Forecast(left, run.limit, console)
+        forecast = Forecast(left, run.limit, console, is_new=not first_epoch + first_step)
         bar = ProgressBar(settings.epochs, steps, console)
         late = [LateEvaluation(epoch_end)] if run.callbacks else []
         caching = [CacheWhenSlow(run, run.cache)] if settings.cache == "auto" else []

@@ -25,13 +25,13 @@ SHORT_NAMES = {
 
 
 class Forecast(keras.callbacks.Callback):
-    """Says after the first steps how long the rest takes, and how it would take less."""
+    """Says after the first steps how long the rest takes, and how a new run, which alone has the choice, would take less."""
 
     FIRST, LAST = 3, 13  # the steps between which is measured; the first ones build the graph
 
-    def __init__(self, steps: int, limit: TimeLimit | None, console: Console):
+    def __init__(self, steps: int, limit: TimeLimit | None, console: Console, is_new: bool = True):
         super().__init__()
-        self.steps, self.limit, self.console = steps, limit, console
+        self.steps, self.limit, self.console, self.is_new = steps, limit, console, is_new
         self.done = 0
 
     def on_train_batch_end(self, batch: int, logs: Mapping | None = None) -> None:
@@ -50,7 +50,7 @@ class Forecast(keras.callbacks.Callback):
         longer = max(size) * 3 // 4 // multiple * multiple
         smaller = [math.ceil(longer * side / max(size) / multiple) * multiple for side in size]  # of the same shape, or wider
         line = f"{step:.2g} s a step: {format_duration(left)} to go, evaluations not counted"
-        if left > SHORT and 0 < math.prod(smaller) < math.prod(size):
+        if self.is_new and left > SHORT and 0 < math.prod(smaller) < math.prod(size):
             share = math.prod(smaller) / math.prod(size)
             line += f"; --image-size {name_canvas(*smaller)} would take {share:.0%} of it, fewer --epochs in proportion"
         self.console.print(line)

@@ -18,12 +18,12 @@ from centerkp.training.step_watch import BrokenStep
 from centerkp.wording import format_duration
 
 
-def forecast(monkeypatch, seconds, size, multiple, steps=1013):
+def forecast(monkeypatch, seconds, size, multiple, steps=1013, is_new=True):
     """What is said after thirteen steps of so many seconds each."""
     now = iter([100.0, 100.0 + 10 * seconds])
     monkeypatch.setattr(callbacks.time, "monotonic", lambda: next(now))
     console = Console(record=True, width=200)
-    one = Forecast(steps, None, console)
+    one = Forecast(steps, None, console, is_new)
     one.set_model(SimpleNamespace(multiple=multiple, image_size=size if isinstance(size, tuple) else (size, size)))
     for step in range(20):
         one.on_train_batch_end(step)
@@ -35,6 +35,7 @@ def test_forecast(monkeypatch):
         "0.9 s a step: 15 minutes to go, evaluations not counted; --image-size 224 would take 49% of it, fewer --epochs in "
         "proportion\n"
     )
+    assert forecast(monkeypatch, 0.9, 320, 32, is_new=False).endswith("to go, evaluations not counted\n")
     assert "--image-size 384 would take 56%" in forecast(monkeypatch, 0.9, 512, 128)
     assert "--image-size 224x160 would take 58%" in forecast(monkeypatch, 0.9, (320, 192), 32)
     assert "--image-size 384x256 would take 75%" in forecast(monkeypatch, 0.9, (512, 256), 128)

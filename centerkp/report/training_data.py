@@ -85,8 +85,8 @@ def describe_keypoints(schema: Schema, cut: bool = False) -> TextTable:
 
 def warn_of_reach(console: Console, records: Sequence[Record], image_size: tuple[int, int], reach: int) -> list[str]:
     """Before training, prints and returns a line when many objects are longer than one cell sees: no training mends that."""
-    scales = [np.full(len(r.boxes_xyxy), min(image_size[0] / r.width, image_size[1] / r.height)) for r in records]
-    boxes = np.concatenate([r.boxes_xyxy for r in records])
+    scales = [np.full((~r.is_crowd).sum(), min(image_size[0] / r.width, image_size[1] / r.height)) for r in records]
+    boxes = np.concatenate([r.boxes_xyxy[~r.is_crowd] for r in records])
     lengths = np.concatenate(scales) * (boxes[:, 2:] - boxes[:, :2]).max(1)
     share = float((lengths > reach).mean()) if len(lengths) else 0.0
     if share <= MAX_OUT_OF_REACH:

@@ -15,8 +15,8 @@ VECTOR_RATE = 8.0
 LIGHT_LOSSES = "box_size=0.3,keypoint_regression=0.4"
 
 
-def find_defaults(backbone: str, weights: str, *, timed: bool) -> dict[str, Any]:
-    """The defaults, by name, of settings that follow from a run's backbone, its weights and whether it is timed."""
+def find_defaults(backbone: str, weights: str) -> dict[str, Any]:
+    """The defaults, by name, of settings that follow from a run's backbone and its weights."""
     light = backbone == "efficientnet_lite0_fpn"
     start = STARTS.get(backbone, "none") if weights == "auto" else weights
     kind = start if start in RATES else "trained"
@@ -27,5 +27,4 @@ def find_defaults(backbone: str, weights: str, *, timed: bool) -> dict[str, Any]
         "vector_rate": VECTOR_RATE if kind in ("imagenet", "drawn") else 1.0,
         "loss_weights": LIGHT_LOSSES if light else None,
         "freeze": "filters" if light and start != "none" else "none",
-        "eval_every": None if timed else 5,
     }

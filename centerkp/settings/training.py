@@ -206,7 +206,7 @@ class TrainSettings:
     eval_every: int | str | None = of_evaluation(
         None,
         "epochs between evaluations on the validation images, or the time, as 10m, that is over at the end of an epoch; by "
-        "default 5 epochs, with --time as many as take a tenth of it, but 3 to 20 evaluations where so many epochs end in it",
+        "default 5 epochs or 100 steps, with --time a tenth of it, but 3 to 20 evaluations where so many epochs end in it",
         name="EPOCHS",
     )
 
@@ -280,7 +280,7 @@ class TrainSettings:
         What depends on the machine is decided by `choice.choose`, and what on the data by its other functions: until then the
         image size may be None. A batch size of `AUTO` stays, and the learning rate that depends on it.
         """
-        defaults = find_defaults(self.backbone, self.weights, timed=bool(self.time))
+        defaults = find_defaults(self.backbone, self.weights)
         if self.batch_size == AUTO:
             del defaults["learning_rate"]
         return replace(self, **{name: value for name, value in defaults.items() if getattr(self, name) in (None, "auto")})

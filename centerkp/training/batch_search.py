@@ -67,7 +67,8 @@ def choose_batch_size(
             f"--batch-size auto: found no memory for a step of one image of {settings.image_size}, expected it; take "
             "--remat, a smaller --image-size or --backbone."
         )
-    lines = [f"batch size: {size}, {search.explain(size, most)}"]
+    why = "there are no more images" if size == images else f"more would leave fewer than {LEAST_STEPS} steps an epoch"
+    lines = [f"batch size: {size}, {search.explain(why if size == most else '')}"]
     chosen = replace(settings, batch_size=size).resolve()
     factor = min(math.sqrt(chosen.step_images / usual.batch_size), MOST_RATE)
     if settings.learning_rate is None and factor != 1:
@@ -162,15 +163,12 @@ class Search:
                 return
             time.sleep(PAUSE)
 
-    def explain(self, size: int, most: int) -> str:
-        """Why a search has come to a batch size, for its line: what fitted and what did not, in which memory and time."""
-        fits, fails = (
-            [str(size) for size, fitted in sorted(self.tried.items()) if fitted is wanted] for wanted in (True, False)
-        )
+    def explain(self, bound: str) -> str:
+        """Why a search has come to a batch size: what fitted and what did not, in which memory and time, and what bounds it."""
+        fits, fails = ([str(size) for size, fitted in sorted(self.tried.items()) if fitted is one] for one in (True, False))
         tried = f"tried: {', '.join(fits)} fit{'' if len(fits) > 1 else 's'}"
         tried += f", {', '.join(fails)} {'do' if len(fails) > 1 else 'does'} not" if fails else ""
         memory = min(self.limits.values())
         where = f" in {memory / 1e9:.1f} GB" if memory < math.inf else ""
-        why = f", more would leave fewer than {LEAST_STEPS} steps an epoch" if size == most else ""
-        late = ", no more in the time for it" if self.is_late else ""
-        return f"{tried}{where}{why}{late} ({time.monotonic() - self.started:.0f} s)"
+        late = "no more in the time for it" if self.is_late else ""
+        return f"{', '.join(filter(None, (tried + where, bound, late)))} ({time.monotonic() - self.started:.0f} s)"

@@ -27,6 +27,7 @@ LARGE, LIGHT = "hourglass_104", "efficientnet_lite0_fpn"
 FIXED_MEMORY, IMAGE_MEMORY = 3.2, 4.1
 STEPS, FEW_IMAGES = 2000, 100  # a network takes so many steps to learn even from so few images
 FEWEST_EPOCHS, MOST_EPOCHS = 12, 300
+EVAL_EPOCHS, EVAL_STEPS = 5, 100  # between evaluations, at least: of few images an epoch is a step or two
 # What an object, and each of its keypoints, takes in training besides the maps: the truth, and sparse targets in 29 cells.
 OBJECT_BYTES, POINT_BYTES = 28, 12 + 2 * 29 * 16
 LEAST_GAIN = 1.3  # of a convolution in bfloat16: casts and the rest of the step take some of it back
@@ -48,19 +49,27 @@ def choose(settings: TrainSettings, devices: int = 1) -> tuple[TrainSettings, li
     return settings.resolve(), lines
 
 
-def choose_epochs(settings: TrainSettings, images: int) -> tuple[TrainSettings, list[str]]:
-    """Chooses a run's epochs, where nobody says how long it is to be, for so many training images; a line of what and why.
+def choose_epochs(settings: TrainSettings, images: int, views: int = 0) -> tuple[TrainSettings, list[str]]:
+    """Chooses a run's epochs, and those between evaluations, where nobody says it, for its training images; why, in a line.
 
     The steps grow with the square root of the images: more images hold more to learn, but each less than the one before.
+    Of `views`, all tiles of all images, an epoch shows one of each image.
     """
-    if settings.epochs or settings.time:
+    if settings.time:
         return settings, []
-    steps = STEPS * math.sqrt(max(images / FEW_IMAGES, 1))
-    wanted = round(steps * settings.step_images / images)
-    epochs = min(max(wanted, FEWEST_EPOCHS), MOST_EPOCHS)
-    why = f"{count_of(images, 'image')} in batches of {settings.step_images} are to be trained on for {steps:.0f} steps"
-    bound = "" if epochs == wanted else f", within {FEWEST_EPOCHS} to {MOST_EPOCHS} epochs"
-    return replace(settings, epochs=epochs), [f"epochs: {epochs}, because {why}{bound} (--epochs or --time decide otherwise)"]
+    lines = []
+    if not settings.epochs:
+        steps = STEPS * math.sqrt(max(images / FEW_IMAGES, 1))
+        wanted, most = round(steps * settings.step_images / images), MOST_EPOCHS * max(views // images, 1)
+        epochs = min(max(wanted, FEWEST_EPOCHS), most)
+        why = f"{count_of(images, 'image')} in batches of {settings.step_images} are to be trained on for {steps:.0f} steps"
+        bound = "" if epochs == wanted else f", within {FEWEST_EPOCHS} to {most} epochs"
+        settings = replace(settings, epochs=epochs)
+        lines.append(f"epochs: {epochs}, because {why}{bound} (--epochs or --time decide otherwise)")
+    if settings.eval_every is None:
+        steps = max(images // settings.step_images, 1)
+        settings = replace(settings, eval_every=min(max(EVAL_EPOCHS, math.ceil(EVAL_STEPS / steps)), settings.epochs or 1))
+    return settings, lines
 
 
 def choose_room(settings: TrainSettings, records: Sequence[Record], num_keypoints: int) -> tuple[TrainSettings, list[str]]:

@@ -37,9 +37,10 @@ def dry_run(model: CenterNet, records: Sequence[Record], are_tiles: bool = False
         ValueError: the annotations do not survive; training would learn something else than what they say.
     """
     shared = {id(record): _count_shared_cells(record, model.image_size) for record in records}
-    chosen = [r for r in records if 0 < len(r.boxes_xyxy) <= model.decode_options.max_objects]
+    # Crowd regions alone have no average precision.
+    chosen = [r for r in records if not r.is_crowd.all() and len(r.boxes_xyxy) <= model.decode_options.max_objects]
     chosen = sorted(chosen, key=lambda r: (sum(shared[id(r)]), -len(r.boxes_xyxy), r.image_id))[:2]
-    if not any(len(record.boxes_xyxy) for record in records):
+    if all(record.is_crowd.all() for record in records):
         raise ValueError("Training data: found no image with an object, expected at least one; check the annotations.")
     if not chosen:
         return [f"left out, since every image has more than {count_of(model.decode_options.max_objects, 'object')}"]

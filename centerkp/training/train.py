@@ -246,14 +246,14 @@ def _read_and_check(
     settings, room = choose_room(settings, cut_records(records, tiling, size), schema.num_keypoints)
     settings, boxes = choose_box_margins(settings, train_records, schema)
     settings, choices = choose_batch_size(settings, schema, records, len(train_records), console)
-    settings, more = choose_epochs(settings, len(train_records))
+    seen = cut_records(train_records, tiling, size)
+    settings, more = choose_epochs(settings, len(train_records), len(seen))
     choices = canvas + room + boxes + choices + more
     for line in choices:
         console.print(line)
     report.choices += choices
     # Raises now, and not at the first evaluation, when the validation images cannot decide what to choose the best model by.
     evaluate(val_records, ground_truth_as_detections(val_records, schema), schema).score(settings.monitor)
-    seen = cut_records(train_records, tiling, size)
     checked = [f"dry run: {line}" for line in dry_run(build_probe(schema, settings), seen, bool(tiling))]
     for line in checked:
         console.print(line)

@@ -134,7 +134,7 @@ def _train_folds(ones: Sequence[RunFolder], settings: TrainSettings, started: fl
             if settings.time:  # of a resumed run so much as the folds that are left had at its start
                 whole = read_time(settings.time) * len(left) / len(ones)
                 share = (started + whole - apart - now) / (len(left) - done)
-                own = replace(own, time=f"{max(share, 1):.0f}s")
+                own = replace(own, time=f"{share / 60:.0f}m" if share > 1e5 else f"{max(share, 1):.0f}s")
             train(own, started=now, console=console)
         gc.collect()  # a model and its graphs refer to each other: memory for the next
 

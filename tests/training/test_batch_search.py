@@ -106,7 +106,7 @@ def test_whatever_ends_a_trial_does_not_fit(monkeypatch, end):
     search = make_search()
     search.limits = {"resident": 6 * 10**7}
     assert search.try_sizes([2, 4, 8, 16]) == [2, 4]
-    assert search.explain(4, 100).startswith("tried: 2, 4 fit, 8 does not in 0.1 GB (")
+    assert search.explain("").startswith("tried: 2, 4 fit, 8 does not in 0.1 GB (")
 
 
 def test_a_fault_is_no_lack_of_memory(monkeypatch):
@@ -119,7 +119,7 @@ def test_time_ends_a_search_that_has_found_something(monkeypatch):
     fake_trial(monkeypatch, "print(job['sizes'][0], flush=True)\ntime.sleep(60)")
     search = make_search(seconds=0.0)
     assert search.try_sizes([4, 8]) == [4] and search.try_sizes([6]) == []
-    assert "no more in the time for it" in search.explain(4, 100)
+    assert "no more in the time for it" in search.explain("")
 
 
 @pytest.mark.long

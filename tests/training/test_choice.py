@@ -299,6 +299,16 @@ def test_epochs_suit_the_number_of_images(images, batch, epochs, why):
     assert choose_epochs(settings, 5) == (settings, [])
 
 
+@pytest.mark.parametrize("given, images, views, epochs, every", [
+    ({}, 100, 100, 80, 5), ({}, 40, 40, 200, 10), ({}, 8, 8, 300, 50), ({}, 8, 800, 1000, 50), ({"epochs": 20}, 8, 8, 20, 20),
+    ({"epochs": 20, "eval_every": 3}, 8, 8, 20, 3), ({"time": "5m"}, 8, 8, None, None),
+])  # fmt: skip
+def test_evaluations_lie_a_hundred_steps_apart(given, images, views, epochs, every):
+    """Of eight images an epoch is two steps; of their hundred tiles each it shows one, so that more epochs repeat nothing."""
+    settings, _ = choose_epochs(TrainSettings(batch_size=4, **given), images, views)
+    assert (settings.epochs, settings.eval_every) == (epochs, every)
+
+
 def test_unfreezing_fits_into_the_chosen_epochs():
     settings = TrainSettings(batch_size=8, freeze="backbone", unfreeze_at=12)
     with pytest.raises(ValueError, match="unfreeze_at: found 12 with freeze 'backbone' and epochs 12"):

@@ -120,7 +120,8 @@ class Tiling:
 def fit_tile(sizes: np.ndarray, lengths: np.ndarray, input_side: int) -> int | None:
     """The side of tiles in which nearly all objects are large enough and no larger than the overlap of tiles.
 
-    None where such tiles are no use: they would be shown larger than twice, or the pictures have hardly two on a side.
+    None where tiles are no use: they would be shown larger than twice, the pictures have hardly two on a side, or the large
+    objects want tiles so large that the small ones are not half as large there as they should be.
 
     Args:
         sizes: (N,) how large objects are, the root of their box's area, in pixels of their pictures.
@@ -129,4 +130,5 @@ def fit_tile(sizes: np.ndarray, lengths: np.ndarray, input_side: int) -> int | N
     """
     low, high = np.percentile(sizes, [5, 95])
     tile = STEP * round(max(input_side * low / SHOWN_SIZE, high / OVERLAP) / STEP)
-    return tile if input_side / 2 <= tile < np.percentile(lengths, 90) / 2 else None
+    most = min(np.percentile(lengths, 90) / 2, 2 * input_side * low / SHOWN_SIZE + STEP)
+    return tile if input_side / 2 <= tile < most else None

@@ -65,9 +65,10 @@ def _enlarge(usual: int, share: float, step: int, most: int) -> int:
 
 
 def _explain_tile(tile: int, usual: int, small: float, longest: int, shapes: Sequence[tuple[int, int]]) -> str:
-    counts = [len(Tiling(tile).cut(width, height, (usual, usual))) for width, height in shapes]
+    counts = sorted({len(Tiling(tile).cut(width, height, (usual, usual))) for width, height in shapes})
+    many = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
     why = f"one object in {100 // SMALLEST} is smaller than {small:.1f} pixels even at {longest}"
-    what = f"a picture is seen in tiles of {tile} pixels, {np.median(counts):.0f} of them"
+    what = f"a picture is seen in tiles of {tile} pixels, {many} of them"
     return f"tile: {tile}, because {why}: {what} (--tile 0 shows it whole)"
 
 

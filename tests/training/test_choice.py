@@ -157,7 +157,12 @@ def test_what_is_too_small_in_any_input_is_seen_in_tiles():
     assert (whole.tile, whole.image_size) == (0, "640x416") and "wider than high" in line
     given, _ = choose_canvas(TrainSettings(backbone=LIGHT[0], image_size=640), large)
     assert (given.tile, given.image_size) == (None, 640)  # who says the size says what is seen
+    _, (tile, _) = choose_canvas(TrainSettings(backbone=LIGHT[0]), [*large, pictured(600, 400, 40)])
+    assert f"of 608 pixels, 1 to {count} of them" in tile
     mixed, _ = choose_canvas(TrainSettings(backbone=LIGHT[0]), [pictured(6000, 4000, *([30] * 5 + [1500] * 20))])
+    assert mixed.tile is None
+    # In tiles for the larger ones the small ones would be 5 pixels.
+    mixed, _ = choose_canvas(TrainSettings(backbone=LIGHT[0]), [pictured(8000, 5000, *([30] * 5 + [400] * 20))])
     assert mixed.tile is None  # what is large would be cut
 
 

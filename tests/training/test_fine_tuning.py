@@ -66,7 +66,7 @@ def test_start_from_a_model_with_a_part_frozen(demo, trained, tmp_path, capsys):
     assert "fresh" not in text
     settings, first = folder.read_settings(), trained.read_settings()
     assert (settings.weights, settings.learning_rate) == (str(trained.best), 2.5e-4)
-    assert (first.weights, first.learning_rate) == ("none", 1e-3)
+    assert (first.weights, first.learning_rate) == ("drawn", 1e-3)
     for path in (folder.last, folder.best):
         moved = changed(read_backbone(trained.best), read_backbone(path))
         assert moved and not [name for name in moved if name.startswith("stem") or "_bn/" in name]
@@ -239,6 +239,7 @@ def test_what_auto_means():
         ("x.keras", 2.5e-4, 8, "none", 1): ({"backbone": "hourglass_20", "weights": "x.keras"},),
         ("coco", 3e-3, 2, "stem", 4): (large | {"learning_rate": 3e-3, "batch_size": 2, "freeze": "stem", "vector_rate": 4.0},),
         ("drawn", 1e-3, 4, "filters", 8): (light,),
+        ("drawn", 1e-3, 8, "none", 8): ({"backbone": "hourglass_10"},),
         ("none", 1e-3, 4, "none", 1): (light | {"weights": "none"},),
         ("x.keras", 2.5e-4, 4, "filters", 1): (light | {"weights": "x.keras"},),
         ("imagenet", 1e-3, 4, "none", 8): (light | {"freeze": "none", "weights": "imagenet"},),

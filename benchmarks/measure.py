@@ -119,7 +119,9 @@ def add_up_parts(nodes: Sequence[dict]) -> dict[str, float]:
     parts = {"network": 0.0, "reorders inside": 0.0, "not the network": 0.0}
     for node in nodes:
         name = node["name"]
-        if not name.startswith(("network/", "heads/")) or name.startswith(("network/normalise", "network/Sub")):
+        if "Convolution" in node["kind"]:  # which may have lost its name
+            part = "network"
+        elif not name.startswith(("network/", "heads/")) or name.startswith(("network/normalise", "network/Sub")):
             part = "not the network"
         elif node["kind"] == "Reorder":
             part = "reorders inside" if "_network/" in name else "not the network"

@@ -75,7 +75,11 @@ def has_flag(*names: str) -> bool:
 
 
 def is_measured(page: Path, case: dict) -> bool:
-    """Whether there is a result of this case among those of a page."""
+    """Whether there is a result of this case among those of a page; asked before it is measured.
+
+    Raises:
+        FileExistsError: the page is there, but not the results that it was written from, which would be lost with it.
+    """
     return any(case.items() <= one.items() for one in _read_results(page))
 
 
@@ -93,6 +97,8 @@ def add_result(page: Path, result: dict, write: Callable[[list[dict]], str]) -> 
 
 def _read_results(page: Path) -> list[dict]:
     path = _name_results(page)
+    if page.exists() and not path.exists():
+        raise FileExistsError(f"{page}: found no {path}, expected the results in it; move the page away to begin a new one.")
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
 
 

@@ -160,10 +160,10 @@ def shares_cell(labels: Labels, image_size: Canvas) -> np.ndarray:
 
 
 def suggest_size(labels: Labels) -> int | None:
-    """The smallest image size that by the dataset's statistics shows objects well, as training chooses it; None without any.
+    """The smallest image size that by the dataset's statistics shows objects well; None without any.
 
-    Well is: hardly an object under `SMALL_CELLS` or sharing its cell, and all but `SMALLEST` % of `LARGE_ENOUGH` or more. Not
-    larger than the pictures, which hold no more than they do.
+    Well is: all but `SMALLEST` % of them of `LARGE_ENOUGH` or more, by which training chooses its input too, and hardly one
+    under `SMALL_CELLS` or sharing its cell. Not larger than the pictures, which hold no more than they do.
     """
     measured = np.isfinite(input_sides(labels, (SIZES[0], SIZES[0]))) & ~labels.is_crowd
     if not measured.any():

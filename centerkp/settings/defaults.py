@@ -15,10 +15,12 @@ VECTOR_RATE = 8.0
 LIGHT_LOSSES = "box_size=0.3,keypoint_regression=0.4"
 
 
-def find_defaults(backbone: str, weights: str) -> dict[str, Any]:
-    """The defaults, by name, of settings that follow from a run's backbone and its weights."""
+def find_defaults(backbone: str, weights: str, stacks: int | None) -> dict[str, Any]:
+    """The defaults, by name, of settings that follow from a run's backbone, its stacks and its weights."""
     light = backbone == "efficientnet_lite0_fpn"
     start = STARTS.get(backbone, "none") if weights == "auto" else weights
+    if weights == "auto" and start == "drawn" and (stacks or 1) > 1:
+        start = "none"  # the packaged networks have one
     kind = start if start in RATES else "trained"
     return {
         "weights": start,

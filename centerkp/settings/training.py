@@ -280,7 +280,7 @@ class TrainSettings:
         What depends on the machine is decided by `choice.choose`, and what on the data by its other functions: until then the
         image size may be None. A batch size of `AUTO` stays, and the learning rate that depends on it.
         """
-        defaults = find_defaults(self.backbone, self.weights)
+        defaults = find_defaults(self.backbone, self.weights, self.stacks)
         if self.batch_size == AUTO:
             del defaults["learning_rate"]
         return replace(self, **{name: value for name, value in defaults.items() if getattr(self, name) in (None, "auto")})

@@ -53,7 +53,7 @@ def choose_epochs(settings: TrainSettings, images: int, views: int = 0) -> tuple
     """Chooses a run's epochs, and those between evaluations, where nobody says it, for its training images; why, in a line.
 
     The steps grow with the square root of the images: more images hold more to learn, but each less than the one before.
-    Of `views`, all tiles of all images, an epoch shows one of each image.
+    Of `views`, the tiles of all images that hold objects, an epoch shows one of each image.
     """
     if settings.time:
         return settings, []

@@ -81,7 +81,6 @@ def test_maps_are_a_quarter_of_any_valid_size(kind):
         model(np.zeros((1, side, side + 4, 3)))
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("kind", LIGHT)
 def test_what_is_frozen(kind):
     """Down to a stride: the stem and every block that computes there or finer, and nothing of the pyramid."""

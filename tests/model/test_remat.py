@@ -31,7 +31,6 @@ def test_every_layer_is_in_one_segment(name):
     assert len(segments) > 10
 
 
-@pytest.mark.once
 def test_files_know_nothing_of_it(tmp_path):
     model = CenterNet(Schema.generic(1, 2), "hourglass_10", 64)
     before = [v.path for v in model.variables]

@@ -405,7 +405,6 @@ def test_structure_is_read_from_the_keys(kind, tasks):
     assert structure.backbone == spec and structure.num_classes == schema.num_classes and len(structure.tasks) == sums
 
 
-@pytest.mark.once
 def test_convert(small, tmp_path, capsys):
     """People's names come from the keys of the task; a model of one's own gets its names from a file as ever."""
     source, out = tmp_path / "source", tmp_path / "person.keras"

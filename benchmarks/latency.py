@@ -46,9 +46,10 @@ The networks have one class of {KEYPOINTS} keypoints and random weights, scaled 
 look like on drawn pictures. Before every call the program sleeps for {PAUSE:g} s, so that no runtime's waiting threads take
 time from the next one's. "Keras" is `predict_on_batch` of the model as it is trained, and "folded" the same network with its
 BatchNormalization inside the convolutions. ONNX Runtime and OpenVINO start behind the letterbox of their files, as `infer.py`
-has them. "Not the network" is what OpenVINO's own profile gives for normalisation, decoding, and changes of type and layout
-around the network; "reorders inside" are changes of layout between its layers, which OpenVINO chooses for the processor.
-Without `avx512_bf16` or `amx_bf16` among its instructions a processor computes bf16 files in float32.
+has them. "Not the network" is what OpenVINO's own profile, in a process that runs nothing else, gives for normalisation,
+decoding, and changes of type and layout around the network; "reorders inside" are changes of layout between its layers, which
+OpenVINO chooses for the processor. Without `avx512_bf16` or `amx_bf16` among its instructions a processor computes bf16 files
+in float32.
 int8 is NNCF's post-training quantisation. Behind the times stand differences from Keras over {PICTURES} drawn pictures: the
 largest of the scores, rank by rank, and the median and the largest of the corners and keypoints of objects that both found. A
 random network's peaks are hardly higher than their neighbours, so that the last digit decides which of them is the object,
@@ -63,6 +64,10 @@ def main(arguments: list[str] | None = None) -> int:
     options = read_arguments(arguments)
     if options.case:
         print(json.dumps(run_case(*json.loads(options.case)), default=lambda number: number.item()))
+        return 0
+    if options.profile:
+        nodes = measure.profile_canvases(options.profile, draw_pictures(options.side), PROFILED)
+        print(json.dumps(measure.add_up_parts(nodes)))
         return 0
     if options.accuracy:
         print(json.dumps(measure_loss(options.weights, options.coco, options.calibrate)))
@@ -105,6 +110,8 @@ def read_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, help=f"file to write (default: {RESULTS.name} beside this program)")
     parser.add_argument("--case", help=argparse.SUPPRESS)
     parser.add_argument("--accuracy", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--profile", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--side", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.weights and not (options.coco and options.calibrate):
         parser.error("--weights needs --coco and --calibrate")
@@ -120,12 +127,10 @@ def run_case(backbone: str, stacks: int | None, size: int) -> dict:
     import keras
     import numpy as np
 
-    from centerkp.demo.scenes import draw_scene
     from centerkp.export.verify import first_row
     from centerkp.model.cost import count_gmac
 
-    rng = np.random.default_rng(0)
-    pictures = [draw_scene(rng, (size, size), 6)[0] for _ in range(max(PICTURES, CALIBRATION))]
+    pictures = draw_pictures(size)
     model = build_network(backbone, stacks, size, pictures[:2])
     row = {"case": (backbone, stacks, size), "gmac": count_gmac(model), "rates": measure.sample_rates()}
     with tempfile.TemporaryDirectory() as folder:
@@ -136,9 +141,18 @@ def run_case(backbone: str, stacks: int | None, size: int) -> dict:
             way: describe_differences(found["Keras"], objects, model.schema) for way, objects in found.items()
         }
         row["times"] = time_in_turns(ways, inputs[0])
-        row["parts"] = profile_ways(Path(folder), pictures)
+        row["parts"] = profile_ways(Path(folder), size)
     row["rates"] += measure.sample_rates()
     return row | {"backend": keras.backend.backend(), "peak": measure.read_peak_rss()}
+
+
+def draw_pictures(size: int) -> list:
+    import numpy as np
+
+    from centerkp.demo.scenes import draw_scene
+
+    rng = np.random.default_rng(0)
+    return [draw_scene(rng, (size, size), 6)[0] for _ in range(max(PICTURES, CALIBRATION))]
 
 
 def build_network(backbone: str, stacks: int | None, size: int, pictures: list):
@@ -184,11 +198,10 @@ def open_ways(model, pictures: list, folder: Path) -> tuple[dict, dict]:
     return ways, size
 
 
-def profile_ways(folder: Path, pictures: list) -> dict[str, dict[str, float]]:
-    """Milliseconds of the network and of what is not, by name of the way."""
+def profile_ways(folder: Path, size: int) -> dict[str, dict[str, float]]:
+    """Milliseconds of the network and of what is not, by name of the way: each in a process of its own, as a user has it."""
     files = {f"OpenVINO {precision}": folder / f"openvino_{precision}.xml" for precision in ("fp32", "bf16", "int8")}
-    profiles = {way: measure.profile_canvases(path, pictures, PROFILED) for way, path in files.items()}
-    return {way: measure.add_up_parts(nodes) for way, nodes in profiles.items()}
+    return {way: measure.run_apart(__file__, ["--profile", str(path), "--side", str(size)]) for way, path in files.items()}
 
 
 def compile_folded(network):
@@ -284,7 +297,6 @@ def cells(values: dict, keras_values: dict) -> list[str]:
 
 
 def write_table(row: dict) -> str:
-    differ = ["scores", "corners, px", "keypoints, px", "without partner"]
     differ = ["scores", "corners, px", "keypoints, px", "without partner"]
     header = ["", "one image", "range", "times as fast", *MEASURED, "file", *differ]
     lines = []

@@ -49,27 +49,31 @@ SETTLE = 30  # batches that BatchNormalization sees with the averaged weights
 
 @dataclass(frozen=True)
 class Plan:
-    """How one backbone is trained: pixels, pictures a step, steps, what it starts from, what of that stays, where it ran."""
+    """How one backbone is trained: pixels, pictures a step, steps, what it starts from, what of that stays, where it ran.
+
+    In the first `fours` steps a picture is four of half its size side by side, which shows four times as many objects at
+    the same cost for the network.
+    """
 
     size: int
     batch: int
     steps: int
     weights: str = "none"
     frozen: str = "none"
+    fours: int = 0
     made: str = ""
 
 
 ONE_CORE = "Made on one core of an AMD EPYC with bfloat16, beside other work: "
-TOO_FEW = "12,000 pictures. Not packaged: on two of three sets random weights came further in a minute (STARTS.md)."
 PLANS = {
     # Features of photographs would only be worse after drawings.
     "efficientnet_lite0_fpn": Plan(
         320, 32, 4900, "imagenet", "stride32",
-        "Made on one NVIDIA H200 with JAX, beside two other trainings, with 8 processes that drew, for which its steps waited: "
-        "152,000 pictures. It was stopped by --minutes 6.9 after 4,753 steps.",
+        made="Made on one NVIDIA H200 with JAX, beside two other trainings, with 8 processes that drew, for which its steps "
+        "waited: 152,000 pictures. It was stopped by --minutes 6.9 after 4,753 steps.",
     ),
     "hourglass_10": Plan(256, 8, 2800, made=ONE_CORE + "22,400 pictures."),
-    "hourglass_20": Plan(256, 8, 1500, made=ONE_CORE + TOO_FEW),
+    "hourglass_20": Plan(256, 4, 3800, fours=2700, made=ONE_CORE + "47,600 pictures."),
 }  # fmt: skip
 cv2.setNumThreads(1)  # also in the processes that draw, which import this module
 CLOCKS = {"minutes": time.monotonic, "core_minutes": time.process_time}
@@ -133,9 +137,10 @@ class _Pictures(keras.utils.PyDataset):
         return self.steps - self.done
 
     def __getitem__(self, index: int):
-        size, batch = self.plan.size, self.plan.batch
-        seeds = [(self.seed, (self.done + index) * batch + i) for i in range(batch)]
-        pairs = list(self.pool.map(partial(_draw, size), seeds, chunksize=4))
+        step, batch = self.done + index, self.plan.batch
+        draw = _draw_four if self.seed == SEED and step < self.plan.fours else _draw
+        seeds = [(self.seed, step * batch + i) for i in range(batch)]
+        pairs = list(self.pool.map(partial(draw, self.plan.size), seeds, chunksize=4))
         truths = [truth for _, truth in pairs]
         return np.stack([image for image, _ in pairs]), {name: np.stack([t[name] for t in truths]) for name in truths[0]}
 
@@ -143,6 +148,19 @@ class _Pictures(keras.utils.PyDataset):
 def _draw(size: int, seed: tuple[int, int]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """A picture and its truth, in a process that draws."""
     return draw_picture(seed, make_schema(), size)
+
+
+def _draw_four(size: int, seed: tuple[int, int]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Four pictures of half the size side by side, and the truth of all."""
+    image, half = np.empty((size, size, 3), np.uint8), size // 2
+    truths = []
+    for number, (top, left) in enumerate(((0, 0), (0, half), (half, 0), (half, half))):
+        image[top : top + half, left : left + half], truth = draw_picture((*seed, number), make_schema(), half)
+        truth["boxes_xyxy"] = truth["boxes_xyxy"] + np.array([left, top] * 2, np.float32)
+        truth["keypoints_xy"] = truth["keypoints_xy"] + np.array([left, top], np.float32)
+        truths.append(truth)
+    valid_size = np.array([size, size], np.float32)
+    return image, {name: np.concatenate([one[name] for one in truths]) for name in truths[0]} | {"valid_size": valid_size}
 
 
 class _Log(keras.callbacks.Callback):
@@ -254,7 +272,8 @@ def _write_page(backbone: str, rows: list[dict]) -> None:
 
 def _describe(plan: Plan) -> str:
     start = {"none": "from random weights", "imagenet": "from features of photographs, which stay"}[plan.weights]
-    return f"{plan.batch} pictures of {plan.size} pixels a step, {start}. {plan.made}".strip()
+    fours = f", in the first {plan.fours:,} steps each of four drawn ones of half the size" if plan.fours else ""
+    return f"{plan.batch} pictures of {plan.size} pixels a step{fours}, {start}. {plan.made}".strip()
 
 
 def _tabulate(rows: list[dict]) -> str:

@@ -72,11 +72,24 @@ def pick(rows: Sequence[Row], columns: dict[str, str]) -> str:
     return make_table(list(columns.values()), ([row[column] for column in columns] for row in rows))
 
 
+def describe_processor(cell: str) -> str:
+    """A processor in words, from its name and its instructions for narrow numbers."""
+    name, _, instructions = cell.partition(";")
+    name = name.replace("(R)", "").removesuffix(" Processor")
+    return f"{name} with {'AMX' if 'amx' in instructions else 'bfloat16' if 'bf16' in instructions else 'AVX2'}"
+
+
+def processor(page: str) -> str:
+    """The processor on which a page was measured."""
+    (row,) = find_rows(page, machine="processor")
+    return describe_processor(row[""])
+
+
 def by_clock() -> str:
     """Accuracy of the defaults by minutes."""
     rows = [
         {
-            "processor": row["processor"].split(";")[0] + (" with bfloat16" if "bf16" in row["processor"] else ""),
+            "processor": describe_processor(row["processor"]),
             "set": row["set"].replace("_", " "),
             "time": row["time"].replace("m", " minutes"),
         }
@@ -210,6 +223,9 @@ CLAIMS: dict[str, Callable[[], str]] = {
     "light-fp32": lambda: peer_ratio("320", "fp32"),
     "light-int8": lambda: peer_ratio("320", "int8"),
     "latency": latency,
+    "latency-processor": lambda: processor("LATENCY"),
+    "training-processor": lambda: processor("TRAINING"),
+    "peers-processor": lambda: processor("PEERS"),
     "openvino-bf16": lambda: times_as_fast("OpenVINO bf16"),
     "openvino-int8": lambda: times_as_fast("OpenVINO int8"),
     "next": next_pictures,

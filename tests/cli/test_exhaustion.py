@@ -86,7 +86,12 @@ def infer(tmp_path, monkeypatch, capsys):
     return run
 
 
-@pytest.mark.parametrize("work", MEMORY, ids=lambda work: work.__name__)
+@pytest.mark.parametrize(
+    "work",
+    # TensorFlow waits for ten seconds before it says so.
+    [pytest.param(work, marks=pytest.mark.long) if work is layer_of_keras else work for work in MEMORY],
+    ids=lambda work: work.__name__,
+)
 def test_memory(infer, work):
     code, text = infer(work)
     assert code == 2 and len(text.splitlines()) == 1

@@ -56,7 +56,7 @@ def test_the_end_of_one_ends_all_with_a_sentence(tmp_path, victim, ending):
     processes[victim].communicate()
 
 
-@pytest.mark.parametrize("victim", [0, 2])
+@pytest.mark.parametrize("victim", [0, pytest.param(2, marks=pytest.mark.long)])
 def test_one_that_is_stopped_ends_all_with_a_sentence(tmp_path, victim):
     """Its connections stay open, and the system goes on to answer for it."""
     busy = "until = time.monotonic() + 5\nwhile time.monotonic() < until: pass\n"  # which is no silence

@@ -11,7 +11,7 @@ def small_model():
 
 
 # One small network of every other kind, with all that its kind consists of: strides, both paddings, shortcuts, several filters.
-KINDS = ("mobilenet", "resnet_v1", "resnet_v2")
+KINDS = ("mobilenet", pytest.param("resnet_v1", marks=pytest.mark.long), "resnet_v2")
 
 
 @pytest.fixture(scope="session", params=KINDS)

@@ -148,6 +148,7 @@ def model():
     return build_model(SCHEMA, backbone=Hourglass(4, (6, 6), (1, 1), 1), image_size=(64, 48))
 
 
+@pytest.mark.once
 def test_one_size_without_a_mirror_is_the_model_itself(model):
     images = np.random.default_rng(1).integers(0, 256, (2, 48, 64, 3)).astype(np.uint8)
     inputs = {"image": images, "valid_size": np.array([[64, 40], [50, 48]], "float32")}
@@ -187,6 +188,7 @@ def test_no_pass_stretches_the_picture(size):
     assert size in [(len(one.columns), len(one.rows)) for one in augmented._passes]
 
 
+@pytest.mark.once
 def test_scales_agree_on_where_things_are(model):
     """Half the size and back: what a pass finds lies in pixels of the canvas."""
     half = AugmentedDetector(model, scales=(0.5, 1.0))

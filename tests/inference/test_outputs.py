@@ -14,6 +14,7 @@ import squares
 from centerkp.console import make_console
 from centerkp.drawing.legend import LINE
 from centerkp.images.saving import write_image
+from centerkp.inference import video
 from centerkp.inference.outputs import OutputChoice, OutputNames
 from centerkp.inference.sources import Item, Picture, find_sources
 from centerkp.inference.stream import predict_sources
@@ -154,6 +155,7 @@ BAD_LINES = ["http://", "http://[::1/x", "http:///a.jpg", "ftp://h/a.jpg", "http
 def test_one_bad_thing_among_good_ones(tmp_path, monkeypatch):
     """All good ones are predicted, and every bad one is named: damaged, badly called, of odd rates, and no sources at all."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(video, "TIMEOUT", 1)  # nobody answers at udp://
     folder = tmp_path / "in"
     encoded = squares.write_png(folder / "a.png", ("red", 20, 30, 40)).read_bytes()
     # Legal names: control characters, bytes that are no letters, 252 bytes and more, a protocol, a pattern, a quote.

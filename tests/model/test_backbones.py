@@ -70,6 +70,7 @@ def test_one_stack_may_be_asked_for():
     assert find_backbone("mobilenetv2_fpn", stacks=1) == BACKBONES["mobilenetv2_fpn"]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("kind", LIGHT)
 def test_maps_are_a_quarter_of_any_valid_size(kind):
     model = CenterNet(SCHEMA, LIGHT[kind], 64)

@@ -56,6 +56,7 @@ def test_the_trunk_computes_in_float32():
     assert formats["pyramid4_conv"] == formats["stack0_box_size_hidden"] == "bfloat16"
 
 
+@pytest.mark.once
 def test_saved_and_loaded(model, tmp_path):
     """The same maps; what was frozen is remembered; a detector of other things starts from it by name."""
     images = np.random.default_rng(0).integers(0, 256, (1, 64, 96, 3), dtype="uint8")

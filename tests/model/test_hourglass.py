@@ -27,6 +27,7 @@ def test_shortcut_and_down_path_start_from_the_same_input():
     assert sources == {"stem_block_relu"}
 
 
+@pytest.mark.once
 def test_own_widths():
     spec = find_backbone(
         {"stem_channels": 4, "channels": [8, 12, 16], "blocks": [1, 2, 1], "stacks": 2}, stacks=None, head_channels=6

@@ -35,7 +35,7 @@ def whole():
         return train()
 
 
-@pytest.mark.parametrize("few", [1, 8, 64])
+@pytest.mark.parametrize("few", [pytest.param(1, marks=pytest.mark.once), 8, pytest.param(64, marks=pytest.mark.once)])
 def test_same_step_at_few_cells(few, whole, monkeypatch):
     """As many as the map has, which are enough; an eighth, and a single cell, which are not."""
     counts = []
@@ -46,6 +46,7 @@ def test_same_step_at_few_cells(few, whole, monkeypatch):
     assert set(counts) == {64 // few}
 
 
+@pytest.mark.once
 def test_separable_heads_stay_whole():
     """They are quick as they are: where all are, a training step computes the maps that the model gives."""
     stages = ((3, 1, 8, 1, 1), (3, 2, 12, 3, 2), (3, 2, 16, 3, 2))

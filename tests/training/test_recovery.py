@@ -100,6 +100,7 @@ def test_broken_labels_are_named_and_end_the_run_at_the_second_time(make_setting
     assert centerkp.load_model(folder.last).rate_factor == 0.5
 
 
+@pytest.mark.long
 def test_recovers_once_from_where_it_was_saved(make_settings, break_labels, tmp_path):
     """A fault that does not come again, in the last step of a timed run: it goes back by a step, and ends at half the rate."""
     folder, console = RunFolder(tmp_path / "run"), Console(record=True, width=300)

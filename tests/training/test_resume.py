@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from quick import run_eagerly
 from rich.console import Console
 from same_run import assert_same_run
 
@@ -37,7 +38,9 @@ def demo(tmp_path_factory):
 def whole(demo, tmp_path_factory):
     """Two epochs of three steps, a quarter of the images held back, never interrupted."""
     folder = RunFolder(tmp_path_factory.mktemp("runs") / "whole")
-    assert main([*command(demo, folder), "--val-fraction", "0.25"]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        run_eagerly(patch)
+        assert main([*command(demo, folder), "--val-fraction", "0.25"]) == 0
     return folder
 
 
@@ -69,6 +72,7 @@ def usual_signals():
 
 
 @pytest.mark.long
+@pytest.mark.usefixtures("eagerly")
 def test_signal_in_an_epoch_loses_no_step(demo, whole, tmp_path, monkeypatch, capsys):
     """Between two steps, behind the last, and while an epoch is evaluated: saved there, gone on from there, and in the end the
     run that was never interrupted."""

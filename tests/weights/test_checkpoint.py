@@ -80,6 +80,7 @@ def test_training_checkpoint_with_an_optimizer(tiny, tmp_path):
     check_equal(port(tmp_path / "run" / "ckpt-10.index"), tiny[2])
 
 
+@pytest.mark.long
 def test_saved_model_by_other_names(tiny, tmp_path):
     """A SavedModel has the root `_model` and stores a variable under the shortest way to it, here through a list of all."""
     import tensorflow as tf

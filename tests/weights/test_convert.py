@@ -112,6 +112,7 @@ def test_task_order_follows_the_classes(hg10, files, capsys):
         np.testing.assert_allclose(ops.convert_to_numpy(maps[head]), expected, atol=1e-4, err_msg=head)
 
 
+@pytest.mark.long
 def test_coco_model_needs_no_names(files, capsys):
     """The pipeline.config inside the archive gives the image size; one stack alone is what the first one says."""
     folder = files / "source"

@@ -196,5 +196,8 @@ def _is_to_be_used(place: _Place, made: dict[str, Any], asked: bool, console: Co
     if times < 1 and not asked:
         console.print(f"computed by Keras: {name} was slower when it was compared, {times:.2f} times as fast")
         return False
-    console.print(f"computed by {name}, {times:.1f} times as fast as Keras when they were compared (--runtime keras for that)")
+    console.print(
+        f"computed by {name}, {times:.1f} times as fast as Keras when they were compared (--runtime keras for that, which "
+        "alone says how uncertain each keypoint is)"
+    )
     return True

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -58,3 +60,17 @@ def test_only_what_was_laid_later_hides_a_point():
     assert truth["visibility"][0, own].tolist() == [2, 2, 1, 0]
     assert truth["keypoints_xy"][0, own].tolist() == [[5, 5], [15, 5], [25, 5], [0, 0]]
     assert truth["object_weights"].sum() == 1 and truth["visibility"].sum() == 5
+
+
+def test_batches_of_training_have_one_shape(monkeypatch):
+    """Of four pictures side by side, whose truth is that of all, and of one."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
+    from pretrain import _draw_four, _draw_with_room
+
+    (image, truth), (other, room) = _draw_four(128, (1, 7)), _draw_with_room(128, (1, 7))
+    assert image.shape == other.shape and {k: (v.shape, v.dtype) for k, v in truth.items()} == {
+        k: (v.shape, v.dtype) for k, v in room.items()
+    }
+    for row in np.flatnonzero(truth["object_weights"]):
+        x0, y0, x1, y1 = truth["boxes_xyxy"][row]
+        assert 2 * ((y0 + y1) / 2 >= 64) + ((x0 + x1) / 2 >= 64) == row // MAX_OBJECTS

@@ -65,24 +65,25 @@ def join_tiles(found: Iterable[tuple[Tile, Mapping[str, np.ndarray]]]) -> dict[s
     """The objects of all tiles of a picture, each once.
 
     Of objects that are one and the same by the rule of test-time augmentation (class, overlap and keypoints, see `rivals`),
-    that stays which lies deepest in its tile, where the least of it is cut off. Each tile is compared with those before it
-    alone: all pairs of a large picture would fill the memory.
+    that stays which lies deepest in its tile, where the least of it is cut off. Each tile is compared with what those before it
+    gave, of which no two are compared again: they were found to be two, whatever they overlap. All pairs of a large picture
+    would fill the memory, too.
     """
     joined: dict[str, np.ndarray] = {}
-    sources, depths = np.zeros(0, int), np.zeros(0)
-    for number, (tile, objects) in enumerate(found):
-        depth = _measure_depth(tile, objects["boxes"])
+    depths = np.zeros(0)
+    for tile, objects in found:
+        depth, known = _measure_depth(tile, objects["boxes"]), len(depths)
         kept = depth >= 0
         new = {name: values[kept] for name, values in objects.items()}
         joined = {name: np.concatenate([joined[name], new[name]]) for name in new} if joined else new
-        sources, depths = np.append(sources, np.full(kept.sum(), number)), np.append(depths, depth[kept])
+        depths = np.append(depths, depth[kept])
         near = np.flatnonzero(_lie_inside(tile, joined["boxes"]))
-        groups = group_rivals({name: values[near] for name, values in joined.items()}, sources[near], MIN_OVERLAP)
-        stays = np.ones(len(sources), bool)
+        groups = group_rivals({name: values[near] for name, values in joined.items()}, near >= known, MIN_OVERLAP)
+        stays = np.ones(len(depths), bool)
         for group in (near[rows] for rows in groups if len(rows) > 1):
             stays[group] = group == group[depths[group].argmax()]
         joined = {name: values[stays] for name, values in joined.items()}
-        sources, depths = sources[stays], depths[stays]
+        depths = depths[stays]
     return joined
 
 

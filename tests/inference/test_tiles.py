@@ -101,6 +101,15 @@ def test_of_objects_found_twice_the_whole_one_stays():
     assert sorted(joined["boxes"].tolist()) == sorted([whole[0], other[0], apart[0]])
 
 
+def test_objects_that_overlap_stay_two_where_more_than_two_tiles_see_them():
+    """Of each the deepest is kept, of one from the first tile, of the other from the second; a third must not make them one."""
+    tiles = Tiling(100, 0.7).cut(220, 100, (96, 96))
+    boxes = np.array([[52, 40, 72, 60], [60, 40, 80, 60]], float)
+    for order in ([0.9, 0.8], [0.8, 0.9]):
+        one = {"boxes": boxes, "scores": np.array(order), "class_ids": np.zeros(2, int)}
+        assert join_tiles((tile, one) for tile in tiles)["boxes"].tolist() == boxes.tolist()
+
+
 def test_pictures_without_objects():
     [result] = detect(RoomyDetector(), [squares.draw(size=(150, 90))], tiling=Tiling(TILE))
     assert result.detections == [] and result.size == (150, 90)

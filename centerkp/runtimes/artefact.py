@@ -185,8 +185,10 @@ class AnySizeDetector(ArtefactDetector):
 
     def run_canvas(self, image: np.ndarray, valid_size: np.ndarray) -> dict[str, np.ndarray]:
         """Objects in canvases: without its padding, one is an image that the artefact leaves as large as it is."""
-        # One side of a letterboxed picture is as long as the canvas, so that no scaling is left to do.
+        # One side of a letterboxed picture is as long as the canvas, so that no scaling is left to do. One that is smaller than
+        # a tile has neither: it keeps the black beside it, without which it would be shown larger.
         sizes = np.clip(np.rint(valid_size), 1, image.shape[2:0:-1]).astype(int)
+        sizes[(sizes < image.shape[2:0:-1]).all(axis=1), 0] = image.shape[2]
         starts = [0, *(np.flatnonzero((sizes[1:] != sizes[:-1]).any(axis=1)) + 1), len(sizes)]
         parts = []
         for start, end in zip(starts[:-1], starts[1:], strict=True):  # neighbours with pictures of one size go together

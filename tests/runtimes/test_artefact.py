@@ -6,7 +6,7 @@ import pytest
 from centerkp.images.sensors import Levels
 from centerkp.inference.model_loading import load_detector
 from centerkp.results import Thresholds
-from centerkp.runtimes.artefact import ArtefactDetector, Description, find_artefact, in_batches
+from centerkp.runtimes.artefact import AnySizeDetector, ArtefactDetector, Description, find_artefact, in_batches
 from centerkp.schema import ObjectClass, Schema
 
 SCHEMA = Schema((ObjectClass("Zange", 3, ("Spitze links", "Spitze rechts"), flip_pairs=((0, 1),)), ObjectClass("nut", 7)))
@@ -68,6 +68,20 @@ def test_predict_on_batch_takes_what_keras_takes(tmp_path):
     assert detector.predict_on_batch(image)["boxes"][0, 0].tolist() == [4, 2, 4, 2]
     with pytest.raises(ValueError, match=r"found images of shape \(4, 2, 3\), expected 2 x 4 x 3"):
         detector.predict_on_batch({"image": np.zeros((1, 4, 2, 3), np.uint8)})
+
+
+def test_an_artefact_that_letterboxes_scales_no_canvas(tmp_path):
+    """Of a picture smaller than a tile, whose sides are both shorter than the canvas, one is filled up with its black."""
+    seen = []
+
+    class Seeing(AnySizeDetector):
+        def run_images(self, image):
+            seen.append(image.shape)
+            return {name: np.zeros((len(image), 1)) for name in ("boxes", "scores", "class_ids")}
+
+    detector = Seeing(tmp_path, Description(Schema.generic(1), (8, 4), "x"))
+    detector.predict_on_batch({"image": np.zeros((4, 4, 8, 3)), "valid_size": [[8, 2], [3, 4], [3, 4], [5, 3]]})
+    assert seen == [(1, 2, 8, 3), (2, 4, 3, 3), (1, 3, 8, 3)]
 
 
 def test_what_is_an_artefact(tmp_path):

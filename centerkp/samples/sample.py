@@ -82,8 +82,8 @@ class Sampler:
                 "was read; read the dataset again."
             )
         if self.tiling:
-            # A validation image shows the same window at each evaluation, whatever number that is.
-            chance = rng if self.augmentation else np.random.default_rng(record.image_id)
+            # A validation image shows the same window at each evaluation, whatever number that is; ids may be below 0.
+            chance = rng if self.augmentation else np.random.default_rng(abs(record.image_id))
             x, y, width, height = window = draw_window(record, self.tiling, self.size, chance)
             image, record = image[y : y + height, x : x + width], crop_record(record, window)
         keypoints, visibility = record.keypoints_xy.astype(np.float64), record.visibility

@@ -83,8 +83,9 @@ def test_samples_show_what_their_truth_says(record, augmentation):
     assert seen > 15 and 20 < np.median(sides) < 45
 
 
-def test_validation_shows_the_same_window_each_time(record):
-    sampler = Sampler(squares.SCHEMA, (96, 96), 5, tiling=Tiling(64))
+@pytest.mark.parametrize("image_id", [1, 0, -7])
+def test_validation_shows_the_same_window_each_time(record, image_id):
+    sampler, record = Sampler(squares.SCHEMA, (96, 96), 5, tiling=Tiling(64)), replace(record, image_id=image_id)
     first, again = (sampler(record, np.random.default_rng(number))[0] for number in (0, 1))
     np.testing.assert_array_equal(first, again)
 

@@ -19,6 +19,7 @@ SCHEMA = Schema((ObjectClass("cup", 4, ("rim", "foot")), ObjectClass("lid", 9)))
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     path = tmp_path_factory.mktemp("model") / "m.keras"
+    keras.utils.set_random_seed(0)  # of one model in seven the mirrored scores differ by more than a test allows
     build_model(SCHEMA, backbone=Hourglass(4, (8, 8), (1, 1), 1), image_size=64).save(path)
     return path
 

@@ -65,7 +65,12 @@ def detect(
 
     Yields:
         `ImageResult`; an unreadable image gives one with `error`, it does not stop the others.
+
+    Raises:
+        ValueError: a batch size below 1, when the first result is asked for.
     """
+    if batch_size < 1:
+        raise ValueError(f"batch_size: found {batch_size}, expected 1 or more.")
     tiling = getattr(detector, "tiling", None) if tiling == "stored" else tiling
     pool, budget = ThreadPoolExecutor(threads or os.cpu_count()), Budget(PICTURE_BYTES)
     # Huge pictures are taken one by one: what fills a step are their parts.

@@ -3,8 +3,10 @@ import json
 import cv2
 import numpy as np
 import pytest
+import squares
 from pycocotools.coco import COCO
 
+import centerkp
 from centerkp.geometry import letterbox
 from centerkp.inference.detect import detect
 from centerkp.inference.search import find_images
@@ -56,6 +58,12 @@ def test_detect_keeps_order_size_and_errors(images):
     assert set(next(d for d in first if d.class_name == "cup").keypoints) == {"rim", "foot"}
     assert next(d for d in first if d.class_name == "lid").keypoints == {}
     assert list(detect(model, paths[:1], min_score=0.9999))[0].detections == []
+
+
+@pytest.mark.parametrize("batch_size", [0, -1])
+def test_steps_have_an_image_at_least(batch_size):
+    with pytest.raises(ValueError, match=f"batch_size: found {batch_size}, expected 1 or more"):
+        centerkp.predict(squares.SquareDetector(), squares.draw(), batch_size=batch_size)
 
 
 def test_to_source_undoes_the_letterbox():

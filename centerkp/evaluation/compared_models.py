@@ -30,6 +30,7 @@ from centerkp.evaluation.tables import (
 from centerkp.inference.detect import detect_records
 from centerkp.inference.detector import Detector
 from centerkp.inference.model_loading import load_for_use
+from centerkp.inference.scores import check_score
 from centerkp.labels.content import Paths, list_paths
 from centerkp.labels.records import Dataset, Record
 from centerkp.results import Detection
@@ -93,6 +94,8 @@ def measure_models(
         ValueError, FileNotFoundError: a model or the dataset cannot be used, or they do not fit; says what.
     """
     console = console or make_console()
+    if min_score is not None:
+        check_score(min_score)
     results, datasets = [], {}
     for name, path in zip(name_models(models), models, strict=True):
         source = load_source(path, coco, images_dir, console, image_size=image_size, tta=tta, tile=tile, overlap=overlap)

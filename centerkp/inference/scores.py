@@ -23,6 +23,12 @@ class LeastScores:
         return [d for d in detections if d.score >= self.values[d.class_id]]
 
 
+def check_score(given: float) -> None:
+    """Raises ValueError for a least score of objects that no object could have."""
+    if not 0 <= given <= 1:
+        raise ValueError(f"score: found {given:g}, expected a number from 0 to 1.")
+
+
 def choose_least_scores(detector: Detector, given: float | None = None) -> LeastScores:
     """The least scores for what a detector finds: the given one, else those stored with it, else `DEFAULT_SCORE`.
 
@@ -31,8 +37,7 @@ def choose_least_scores(detector: Detector, given: float | None = None) -> Least
     """
     schema = detector.schema
     if given is not None:
-        if not 0 <= given <= 1:
-            raise ValueError(f"score: found {given:g}, expected a number from 0 to 1.")
+        check_score(given)
         return LeastScores((given,) * schema.num_classes, f"least score {given:g}, as given")
     stored = getattr(detector, "thresholds", None)  # a detector that somebody wrote in Python need not know any
     if stored is None:

@@ -44,6 +44,12 @@ def widest(text):
     return max(len(line) for line in text.splitlines() if not line.startswith("written: "))  # paths are not broken
 
 
+@pytest.mark.parametrize("score", [50, -0.1, float("nan")])
+def test_a_least_score_that_no_object_has_is_refused(tmp_path, squares, score):
+    with pytest.raises(ValueError, match="score: found .*, expected a number from 0 to 1"):
+        run(["missing"], write_dataset(tmp_path / "data"), tmp_path / "out", min_score=score)
+
+
 def test_numbers_files_and_page_of_one_model(tmp_path, squares):
     (result,), text = run(["runs/a/best.keras"], write_dataset(tmp_path / "data", shift=3), tmp_path / "out")
     assert result.evaluation.box["AP"] == pytest.approx(1) and result.evaluation.all_keypoints["median_px"] == pytest.approx(3)

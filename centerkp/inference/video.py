@@ -128,6 +128,7 @@ class ClipReader:
         """The frames of a video file, up to its end or to where nothing more can be read."""
         position, broken, fruitless = 0, 0, 0
         started = seconds = None
+        before, step = 0.0, 1 / self.fps  # the clock at the frame before, and what it last went on by
         while not stop.is_set() and fruitless < FRUITLESS:
             read, image = self.capture.grab(), None
             if read and (position + fruitless) % stride == 0:
@@ -139,9 +140,12 @@ class ClipReader:
                 continue
             position, broken, fruitless = position + fruitless, broken + fruitless, 0
             clock = self.capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-            started = clock - position / self.fps * (position > 0) if started is None else started
-            # Some files have no times, or some frames of theirs have none.
-            seconds = clock - started if seconds is None or clock - started > seconds else seconds + 1 / self.fps
+            if started is None:
+                started, before = clock - position / self.fps * (position > 0), clock
+            # Some files have no times, some frames of theirs have none, and some clocks stand still or go back. The mean rate
+            # says nothing of frames that come unevenly: times that follow it may be ahead of the clock for ever.
+            step, before = clock - before if 0 < clock - before < 1 / self.fps else step, clock
+            seconds = clock - started if seconds is None or clock - started > seconds else seconds + step
             if image is not None:
                 yield position, seconds, image
             position += 1

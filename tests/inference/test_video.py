@@ -177,6 +177,28 @@ def test_files_without_times_count_frames(tmp_path):
     assert [seconds for _, seconds, _ in frames] == pytest.approx(np.arange(6) / 10)
 
 
+@pytest.mark.parametrize(
+    "clock, expected",
+    [
+        ([0, 0.1, 0.2, 0.2, 0.25, 0.3, 0.35, 2], [0, 0.1, 0.2, 0.3, 0.35, 0.4, 0.45, 2]),  # two frames at once
+        ([5, 5.1, 5.2, 0, 0.1, 0.2, 0.4, 0.5], [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.8]),  # two recordings in one file
+        ([0, 0.1, 0.2, 0, 0.4, 0.5, 0, 0.7], [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]),  # frames without a time
+        ([900, 900.1, 0, 900.11, 900.12, 900.13, 900.5, 901], [0, 0.1, 0.2, 0.3, 0.31, 0.32, 0.5, 1]),
+    ],
+)
+def test_times_go_on_at_the_pace_of_a_clock_that_stands_still_or_goes_back(clock, expected):
+    """The mean of 2 frames a second says nothing of them."""
+    left, grabbed = iter(clock), iter([True] * len(clock))
+    answers = {cv2.CAP_PROP_FPS: 2.0, cv2.CAP_PROP_FRAME_COUNT: len(clock)}
+    capture = SimpleNamespace(
+        get=lambda what: 1000 * next(left) if what == cv2.CAP_PROP_POS_MSEC else answers.get(what, 0),
+        grab=lambda: next(grabbed, False),
+        retrieve=lambda: (True, np.zeros((2, 2, 3), np.uint8)),
+    )
+    frames = list(video.ClipReader(Clip("c", "a.mkv"), capture).read_frames(pytest.fail, Event()))
+    assert [seconds for _, seconds, _ in frames] == pytest.approx(expected)
+
+
 def test_only_a_file_as_opencv_writes_it_is_timed(tmp_path):
     (tmp_path / "a.mp4").write_bytes(b"\0\0\0\x10moov" + bytes(8) + b"\0\0\0\x08mdat")
     with pytest.raises(ValueError, match="found no index of frames behind them"):

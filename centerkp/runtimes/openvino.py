@@ -57,9 +57,11 @@ class OpenVinoDetector(AnySizeDetector):
 
     def run_images(self, image: np.ndarray) -> dict[str, np.ndarray]:
         """Runs the compiled OpenVINO model on images (B, H, W, 3) of any size -> objects in their pixels."""
-        if self._images is None:
-            self._images = self._compile(self.path, "LATENCY")
-        return self._read(self._images(image, share_inputs=True))
+        with self._lock:
+            if self._images is None:
+                self._images = _Stream(self._compile(self.path, "LATENCY"))
+        [found] = self._images.run([(image,)])
+        return {name: found[name] for name in self._outputs}
 
     def run_canvas(self, image: np.ndarray, valid_size: np.ndarray) -> dict[str, np.ndarray]:
         """Runs OpenVINO on canvases (B, S_h, S_w, 3) from where they are letterboxed on -> objects in their pixels."""
@@ -72,10 +74,6 @@ class OpenVinoDetector(AnySizeDetector):
             canvases = self._canvases
         found = canvases.run([(image[row : row + 1], valid_size[row : row + 1]) for row in range(len(image))])
         return {name: np.concatenate([one[name] for one in found]) for name in self._outputs}
-
-    def _read(self, found: Any) -> dict[str, np.ndarray]:
-        """The outputs of a compiled OpenVINO model by name."""
-        return {name: found[name] for name in self._outputs}
 
 
 class _Stream:

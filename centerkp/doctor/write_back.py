@@ -1,6 +1,5 @@
 """Writes settled labels back into a COCO file's content: boxes, keypoints and sizes in the frame of the files."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -88,14 +87,7 @@ def name_images(reading: Reading, images: Images, out: Path) -> dict[int, str]:
     """Row -> the image's name to write back where the JSON has another: one that leads to its file from a JSON at `out`."""
     rows = [row for row, path in enumerate(images.paths) if path is not None]
     names = relocate_names([reading.names[row] for row in rows], [images.paths[row] for row in rows], out)
-    chosen = {}
-    for row, name in zip(rows, names, strict=True):
-        # Other programs take a name at its word.
-        is_plain = images.paths[row].as_posix().endswith(name.removeprefix("./")) or os.path.isfile(out.parent / name)
-        name = name if is_plain else Path(os.path.relpath(images.paths[row], out.parent)).as_posix()
-        if name != reading.names[row]:
-            chosen[row] = name
-    return chosen
+    return {row: name for row, name in zip(rows, names, strict=True) if name != reading.names[row]}
 
 
 def _hold_faulty_images(reading: Reading, labels: Labels, frames: Frames) -> tuple[Labels, Frames]:

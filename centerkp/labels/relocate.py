@@ -12,15 +12,18 @@ from centerkp.labels.image_files import image_folders, locate_images
 def relocate_names(names: Sequence[str], paths: Sequence[Path], out_path: Path) -> list[str]:
     """The `file_name` of each image in a JSON at `out_path`: the old name where it leads to the same file, else the way there.
 
-    The way is relative to the JSON's folder, with "/", or absolute where no relative way exists (another drive). One file gets
-    one name, also where the old names differ.
+    Other programs take a name at its word, and a search finds more files when more are there: a name that was only found by
+    searching, or spelled otherwise, is written anew. The way is relative to the JSON's folder, with "/", or absolute where no
+    relative way exists (another drive). One file gets one name, also where the old names differ.
     """
-    found = locate_images(names, image_folders(out_path, None))
+    folders = image_folders(out_path, None)
+    found = locate_images(names, folders)
     chosen: dict[Path, str] = {}
     for name, path, files in zip(names, paths, found, strict=True):
         real = real_path(path)
-        same = [real_path(file) for file in files] == [real]
-        if ".." in Path(name).parts:  # it would be found without the "..", too, but other programs take it at its word
+        plain = next((folder / name for folder in folders if os.path.isfile(folder / name)), None)
+        same = plain is not None and [real_path(file) for file in (plain, *files)] == [real, real]
+        if ".." in Path(name).parts:  # it would be found without the "..", too
             same = real_path(out_path.parent / name) == real
         if real not in chosen:
             chosen[real] = name if same else _way_from(path, out_path)

@@ -228,6 +228,23 @@ def _measure_or_trust(
     return sizes, errors
 
 
+def write_sizes(images: Sequence[dict], paths: Sequence[Path], sizes: np.ndarray) -> list[dict]:
+    """The images of labels to be written, those without a width and height with that of their upright file, if it is readable.
+
+    VIA writes none, and Label Studio none for images without labels; other programs divide by them.
+
+    Args:
+        sizes: (n, 2) width and height in the labels, 0 where they do not say.
+    """
+    rows = np.flatnonzero(~sizes.all(1)).tolist()
+    looks, _ = measure_image_files([paths[row] for row in rows], decode=False)
+    written = list(images)
+    for row, size in zip(rows, looks, strict=True):
+        if not isinstance(size, str):
+            written[row] = images[row] | {"width": size[0], "height": size[1]}
+    return written
+
+
 def compare_image_sizes(written: np.ndarray, upright: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Compares the sizes that labels give, (n, 2), with those of the upright image files, (n, 2); 0 where one is not known.
 

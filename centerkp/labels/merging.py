@@ -5,8 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from centerkp.labels.content import open_label_file
 from centerkp.labels.faults import Remarks
+from centerkp.labels.image_files import write_sizes
 from centerkp.labels.joining import join_contents, pair_images, read_together, rename_images
 from centerkp.labels.label_file import LabelFile, read_source
 from centerkp.wording import count_of
@@ -35,8 +38,8 @@ def merge_coco(
     Categories of one name become one and must have the same keypoints in the same order; the first file that says something
     about a category (skeleton, flip pairs, sigmas) is believed, and it keeps its id if no other has it. Licences are joined
     by content. Other parts of the file ('info' and the like) are taken from the first file that has them. `file_name` changes
-    where the image would not be found from the new file's place. Images that stand in the files more than once (the same
-    file, or another with the same bytes) are all kept, and reported.
+    where it would not lead to the image from the new file's place; images without a size have that of their files. Images that
+    stand in the files more than once (the same file, or another with the same bytes) are all kept, and reported.
 
     Args:
         images_dirs: where the images are: none to find them beside each file, one folder for all files, or one for each.
@@ -80,6 +83,8 @@ def import_labels(
 def _write_joined(sources: Sequence[LabelFile], out: Path, remarks: Remarks) -> Merged:
     """Writes label files that are one dataset into one COCO file."""
     content = join_contents(sources, remarks)
+    paths, sizes = [path for s in sources for path in s.images.paths], np.concatenate([s.images.sizes for s in sources])
+    content["images"] = write_sizes(content["images"], paths, sizes)
     rename_images(content, sources, out)
     write_json(out, content)
     objects = Counter(a["category_id"] for a in content["annotations"])

@@ -11,6 +11,7 @@ from centerkp.geometry import box_ious
 from centerkp.images.kinds import real_path
 from centerkp.labels.coco import read_coco, read_label_file
 from centerkp.labels.faults import Remarks
+from centerkp.labels.image_files import write_sizes
 from centerkp.labels.records import Dataset, Record
 from centerkp.labels.relocate import relocate_names
 from centerkp.schema import Schema
@@ -120,7 +121,7 @@ def write_sigmas(
         own = dict(zip(names, values[sigmas.schema.keypoint_slice(class_id)], strict=True))
         ordered = [float(f"{own[str(name)]:.3g}") for name in category.get("keypoints") or []]
         categories.append(category | ({"oks_sigmas": ordered} if ordered else {}))
-    images = source.content["images"]
+    images = write_sizes(source.content["images"], source.images.paths, source.images.sizes)
     names = relocate_names([image["file_name"] for image in images], source.images.paths, out)
     images = [image | {"file_name": name} for image, name in zip(images, names, strict=True)]
     return write_json(out, source.content | {"images": images, "categories": categories})

@@ -14,7 +14,7 @@ from centerkp.images.phash import group_hashes, perceptual_hash
 from centerkp.images.reading import read_image
 from centerkp.labels.coco import read_label_file
 from centerkp.labels.faults import Remarks
-from centerkp.labels.image_files import map_image_files
+from centerkp.labels.image_files import map_image_files, write_sizes
 from centerkp.labels.label_file import LabelFile
 from centerkp.labels.relocate import relocate_names
 from centerkp.wording import count_of
@@ -59,8 +59,8 @@ def split_coco(
 
     Images and objects of every class are shared out in proportion, the rarest class first; each part gets some of every class
     as long as there are groups to give. Everything in the file is kept: info, licences, categories, fields of other tools.
-    Only `file_name` changes, where the image would not be found from the new file's place. The same arguments give the
-    same files.
+    Only `file_name` changes, where it would not lead to the image from the new file's place, and images without a size have
+    that of their files. The same arguments give the same files.
 
     Args:
         val, test: shares of the images, 0 < val, 0 <= test, together below 1.
@@ -260,10 +260,11 @@ def _fill_gaps(parts: np.ndarray, amounts: np.ndarray, wanted: np.ndarray) -> No
 def _select_images(source: LabelFile, chosen: np.ndarray, file: Path) -> dict:
     """The content of one part's COCO file: the images chosen by the split, with their annotations."""
     rows = np.flatnonzero(chosen).tolist()
-    images = source.content["images"]
-    names = relocate_names([images[r]["file_name"] for r in rows], [source.images.paths[r] for r in rows], file)
+    paths = [source.images.paths[r] for r in rows]
+    images = write_sizes([source.content["images"][r] for r in rows], paths, source.images.sizes[rows])
+    names = relocate_names([image["file_name"] for image in images], paths, file)
     annotations = list(compress(source.content["annotations"], chosen[source.annotations.image_rows]))
-    moved = [images[r] | {"file_name": name} for r, name in zip(rows, names, strict=True)]
+    moved = [image | {"file_name": name} for image, name in zip(images, names, strict=True)]
     return source.content | {"images": moved, "annotations": annotations}
 
 

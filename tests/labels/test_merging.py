@@ -5,9 +5,10 @@ import shutil
 
 import pytest
 from coco_files import write_coco, write_picture
+from tool_files import write_via
 
 from centerkp.labels.coco import read_coco
-from centerkp.labels.merging import merge_coco
+from centerkp.labels.merging import import_labels, merge_coco
 
 BEE = {"id": 3, "name": "bee", "keypoints": ["head", "sting"], "skeleton": [[1, 2]]}
 WASP = {"id": 7, "name": "wasp"}
@@ -137,3 +138,10 @@ def test_refusals(two, tmp_path):
     with pytest.raises(FileExistsError, match="ab.json"):
         merge_coco(two, tmp_path / "ab.json")
     assert merge_coco(two, tmp_path / "ab.json", overwrite=True).images == 4
+
+
+def test_images_without_a_size_have_that_of_their_files(two, tmp_path):
+    images = read(import_labels(write_via(tmp_path / "via"), tmp_path / "out.json").file)["images"]
+    edit(two[0], images=[{k: v for k, v in image.items() if k != "width"} for image in read(two[0])["images"]])
+    images += read(merge_coco(two, tmp_path / "ab.json").file)["images"]
+    assert {(image["width"], image["height"]) for image in images} == {(40, 30)}

@@ -137,6 +137,14 @@ def test_files_hold_everything_once(bees):
         assert len(read_coco(result.files[name]).records) == result.totals[number]
 
 
+def test_images_without_a_size_have_that_of_their_files(bees):
+    content = read(bees)
+    sizes = [(image.pop("width"), image.pop("height")) for image in content["images"]]
+    bees.write_text(json.dumps(content))
+    images = [image for file in split_coco(bees).files.values() for image in read(file)["images"]]
+    assert [(image["width"], image["height"]) for image in sorted(images, key=lambda image: image["id"])] == sizes
+
+
 def test_same_seed_same_bytes(bees, tmp_path):
     def contents(out, seed):
         return [file.read_bytes() for file in split_coco(bees, seed=seed, out_dir=tmp_path / out).files.values()]

@@ -101,7 +101,9 @@ def check_statistics(labels: Labels, reading: Reading, statistics: Statistics) -
     )
     remedy = f"train with --image-size {wanted}" if larger else "no image size helps: the pictures hold no more; cut them up"
     if tile := suggest_tile(labels, image_size):
-        remedy = f"the pictures are large: train with --tile {tile}, whose tiles of {tile} pixels fill the input"
+        # The tile suits this input alone: the light network's usual one is smaller, and training fits its own tile to that.
+        given = f"--tile {tile} --image-size {max(image_size)}"
+        remedy = f"the pictures are large: train with {given}, whose tiles of {tile} pixels fill the input"
     if not (larger or tile) and max(statistics.small, statistics.shared) <= SHARE:
         remedy = "few; look whether they are labelled on purpose"
     at = "{}x{}".format(*image_size)

@@ -130,7 +130,7 @@ def test_small_objects_of_large_pictures_want_tiles(tmp_path):
     """
     boxes = [(300 * i % 5800, 700 * i % 3800, 30 + 30 * (i % 2), 30 + 30 * (i % 2)) for i in range(40)]
     (finding,) = found(check(tmp_path, dataset(boxes, size=(6000, 4000))), "smaller than 2 cells")
-    assert "--tile 960" in finding.remedy
+    assert "--tile 960 --image-size 512, whose" in finding.remedy
     small = [(90 * i % 1400, 110 * i % 1000, 10, 10) for i in range(40)]
     (finding,) = found(check(tmp_path, dataset(small, size=(1500, 1100))), "smaller than 2 cells")
     assert "--tile" not in finding.remedy

@@ -100,7 +100,8 @@ def _describe_witness(model: Path, records: Sequence[Record], is_file: bool) -> 
     """Which model speaks in a review, and whether it has learned from the labels that it judges."""
     if is_file and any(model.parent.glob("fold_*/images.json")):
         return f"{model}: predictions of folds, of every image by a model that was trained without it."
-    kept = read_images(model.parent / "images.json")
+    # The model may be named by its run's folder.
+    kept = read_images(model / "images.json") or read_images(model.parent / "images.json")
     if kept is None:
         return (
             f"{model}: whether its model was trained on these labels is not known; one that was vouches for them, errors "

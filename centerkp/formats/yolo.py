@@ -53,7 +53,8 @@ def read_yolo(path: Path, gathering: Gathering, images_dir: Path | None = None) 
     with reading(path, "YOLO dataset"):
         pairs = list(pair_labels(path, images_dir)) if path.is_dir() else pair_images(path, content, images_dir)
     if path.is_file() and content.get("val"):
-        gathering.note("", f"its validation images ({content['val']}) are not read with it; give the folder of their labels")
+        remedy = "train and check take the folder of their labels as --val"
+        gathering.note("", f"its validation images ({content['val']}) are not read with it; {remedy}")
     unused = 0 if path.is_dir() else count_unused(label for _, label in pairs)
     gathering.note("label file", "without an image among those to train on, not read", unused)
     rows = {label: _read_rows(label) for _, label in pairs if label is not None}

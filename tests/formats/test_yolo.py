@@ -27,7 +27,8 @@ def test_data_yaml(tmp_path):
     assert kind.keypoints == ("tip", "end") and (kind.flip_source, kind.flip_pairs) == ("json", ((0, 1),))
     assert [len(record.class_ids) for record in dataset.records] == [1, 0]
     assert dataset.notes[0] == "YOLO dataset: 2 images, 1 class (rod), 1 object"
-    assert any("validation images (images/val) are not read with it" in note for note in dataset.notes)
+    told = "validation images (images/val) are not read with it; train and check take the folder of their labels as --val"
+    assert any(told in note for note in dataset.notes)
     assert len(check(read_coco(tmp_path)).records) == 2
 
 

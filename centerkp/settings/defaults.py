@@ -5,7 +5,9 @@ from typing import Any
 from centerkp.weights.addresses import COCO_ARCHIVES
 
 # What a backbone starts from where nothing is said; the others start from random weights.
-STARTS = dict.fromkeys(COCO_ARCHIVES, "coco") | {"efficientnet_lite0_fpn": "drawn", "hourglass_10": "drawn"}
+STARTS = dict.fromkeys(COCO_ARCHIVES, "coco") | dict.fromkeys(
+    ("efficientnet_lite0_fpn", "hourglass_10", "hourglass_20"), "drawn"
+)
 # Highest learning rates by what the weights are; a model of any kind counts as trained.
 RATES = {"none": 1e-3, "imagenet": 1e-3, "drawn": 1e-3, "trained": 2.5e-4}
 STARTING_WORDS = ("auto", "coco", *(word for word in RATES if word != "trained"))  # what --weights takes besides paths

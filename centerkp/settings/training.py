@@ -78,8 +78,8 @@ class TrainSettings:
         "auto",
         "what to start from: 'coco' (the model zoo's, fetched once into weights/), a .keras file or a COCO checkpoint, moved "
         "by name; 'imagenet' (features of photographs, installed) or 'drawn' (those with a pyramid and heads that were trained "
-        "on drawn objects, installed); 'none' for random weights; 'auto' is drawn for efficientnet_lite0_fpn and hourglass_10, "
-        "none for hourglass_20 to _52 and coco for the others, which the zoo has",
+        "on drawn objects, installed); 'none' for random weights; 'auto' is drawn for efficientnet_lite0_fpn, hourglass_10 and "
+        "_20, none for hourglass_32 and _52 and coco for the others, which the zoo has",
         name="FILE",
     )
     map_keypoint: str | None = of_start(

@@ -236,14 +236,14 @@ def test_what_auto_means():
     decided = {
         ("coco", 2.5e-4, 8, "none", 1): (large, large | {"weights": "coco"}),
         ("none", 1e-3, 8, "none", 1): (
-            {"backbone": "hourglass_20"},
+            {"backbone": "hourglass_32"},
             {"backbone": "hourglass_10", "stacks": 2},
             large | {"weights": "none"},
         ),
         ("x.keras", 2.5e-4, 8, "none", 1): ({"backbone": "hourglass_20", "weights": "x.keras"},),
         ("coco", 3e-3, 2, "stem", 4): (large | {"learning_rate": 3e-3, "batch_size": 2, "freeze": "stem", "vector_rate": 4.0},),
         ("drawn", 1e-3, 4, "filters", 8): (light,),
-        ("drawn", 1e-3, 8, "none", 8): ({"backbone": "hourglass_10"}, {"backbone": "hourglass_10", "stacks": 1}),
+        ("drawn", 1e-3, 8, "none", 8): ({"backbone": "hourglass_10"}, {"backbone": "hourglass_20", "stacks": 1}),
         ("none", 1e-3, 4, "none", 1): (light | {"weights": "none"},),
         ("x.keras", 2.5e-4, 4, "filters", 1): (light | {"weights": "x.keras"},),
         ("imagenet", 1e-3, 4, "none", 8): (light | {"freeze": "none", "weights": "imagenet"},),

@@ -4,7 +4,9 @@ BIN := $(VENV)/bin
 PYTEST := -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 # Files that take long come first, so that no worker ends minutes after the other.
 SLOW_TESTS := tests/training tests/trials tests/distribution $(wildcard tests/test_*.py) tests/bulk tests/cli
-BACKEND_TESTS := tests/codec tests/inference/test_augmented.py $(addprefix tests/model/test_,losses.py hourglass.py hourglass_104.py center_net.py averaging.py accumulation.py remat.py sparse_heads.py efficientnet.py backbones.py) tests/training/test_optimizer.py $(addprefix tests/weights/test_,small_checkpoints.py zoo_models.py)
+# What the model runs, on JAX: what everything else stands on, and the rest.
+BACKEND_TESTS := tests/weights/test_small_checkpoints.py $(addprefix tests/model/test_,center_net.py accumulation.py averaging.py losses.py hourglass.py) tests/codec tests/training/test_optimizer.py
+MORE_BACKEND_TESTS := tests/inference/test_augmented.py $(addprefix tests/model/test_,hourglass_104.py remat.py sparse_heads.py efficientnet.py backbones.py) tests/weights/test_zoo_models.py
 OLDEST_TESTS := tests/codec tests/images tests/samples tests/formats tests/drawing tests/tfrecord tests/evaluation
 
 .PHONY: demo test test-long docs claims bench package oldest clean
@@ -12,16 +14,16 @@ OLDEST_TESTS := tests/codec tests/images tests/samples tests/formats tests/drawi
 demo: $(VENV)/installed  ## draw a dataset, train, evaluate and predict on it
 	$(BIN)/centerkp demo
 
-test: $(VENV)/installed  ## style, types, then the tests on TensorFlow, then what the model runs on JAX
+test: $(VENV)/installed  ## style, types, then the tests on TensorFlow, then the model's foundations on JAX
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python $(PYTEST) -m "not long" $(SLOW_TESTS) tests
 	KERAS_BACKEND=jax $(BIN)/python $(PYTEST) -m "not long and not once" $(BACKEND_TESTS)
 
-test-long: $(VENV)/installed  ## the tests that take longest: whole commands, killed and interrupted ones, the largest network
+test-long: $(VENV)/installed  ## the tests that take longest: whole commands, killed and interrupted ones, the largest network, the rest on JAX
 	$(BIN)/python $(PYTEST) -m long tests
-	KERAS_BACKEND=jax $(BIN)/python $(PYTEST) -m long $(BACKEND_TESTS)
+	KERAS_BACKEND=jax $(BIN)/python $(PYTEST) -m "not once" $(MORE_BACKEND_TESTS)
 
 docs: $(VENV)/installed  ## the documentation as a site: build/site/index.html
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet

@@ -37,6 +37,9 @@ def test_it_is_whole_and_asks_no_other_server(site):
         assert not re.findall(r"<link[^>]+rel=\"?(?:stylesheet|preconnect|preload)\"?[^>]+href=\"?(?:https?:)?//", text), name
     assert "var __index" in (site / "search" / "search_index.js").read_text()[:20]
     assert "iframe-worker.js" in pages["start.html"]
+    # Two arguments in one line of a docstring would be an argument without a default.
+    names = re.findall(r'<tr class="doc-section-item">\s*<td>\s*<code>([^<]*)</code>', pages["api.html"])
+    assert len(names) > 50 and not [name for name in names if "," in name]
 
 
 @pytest.mark.long

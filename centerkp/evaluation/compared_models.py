@@ -83,8 +83,9 @@ def measure_models(
         models: what `load_detector` takes, or .json files of predictions (`infer`'s, a run's, COCO results), which are measured
             as they are; their classes must be those of the dataset.
         tta: test-time augmentation such as "flip" or "flip,scale"; none by default.
-        tile, overlap: looks at tiles of every picture, see `images.tiling.Tiling`, at whole ones for 0; as in the
-            model's training by default.
+        tile: looks at tiles of every picture of so many pixels, see `images.tiling.Tiling`, at whole ones for 0; as in
+            the model's training by default.
+        overlap: of neighbouring tiles, a share of them.
         min_score: see `evaluate`; also the least score of what is drawn.
         oks_sigmas: instead of those the model was trained with; see `Schema.with_sigmas`.
         check_images: see `read_coco`.

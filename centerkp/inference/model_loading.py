@@ -146,8 +146,9 @@ def load_for_use(
     """Loads a detector as `load_detector` does, and says where and how it computes: device, precision, augmentation, tiles.
 
     Args:
-        tile, overlap: looks at tiles of every picture, see `images.tiling.Tiling`, or at whole pictures for 0; by default
-            as in the model's training.
+        tile: looks at tiles of every picture of so many pixels, see `images.tiling.Tiling`, or at whole pictures for 0; by
+            default as in the model's training.
+        overlap: of neighbouring tiles, a share of them.
         device: "cpu", "gpu", "gpu:1" and what else Keras's backend has; by default the backend's choice.
         precision: number format of the network's computation, one of `PRECISIONS`; the decoded numbers are float32.
         tta: "flip", "scale" or "flip,scale": looks at every image more than once, see `augmented`.

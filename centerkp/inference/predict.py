@@ -46,8 +46,9 @@ def predict(
             and why, is printed, once for each model.
         batch_size: images per step of the network.
         tta: test-time augmentation, "flip", "scale" or "flip,scale"; see `inference.augmented.AugmentedDetector`.
-        tile, overlap: cuts pictures much larger than the network's input into tiles of so many pixels that overlap by such a
-            share, 0.2 by default, see `images.tiling.Tiling`; 0 cuts none. By default as in the model's training.
+        tile: cuts pictures much larger than the network's input into tiles of so many pixels, see `images.tiling.Tiling`; 0
+            cuts none. By default as in the model's training.
+        overlap: of neighbouring tiles, a share of them, 0.2 by default.
 
     Returns:
         A list with one `ImageResult` per image, in order. For a file that cannot be read it has `error` and no detections, and

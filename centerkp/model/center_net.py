@@ -48,7 +48,8 @@ class CenterNet(keras.Model):
         loss_weights: factors of the loss terms, by head; those not named keep the zoo's.
         mask_rule: what an unlabelled keypoint silences, see `codec.targets.render_targets`.
         decode: options that differ from `DecodeOptions()`.
-        frozen, frozen_bn: what does not train, see `freeze`.
+        frozen: what does not train, see `freeze`.
+        frozen_bn: whether BatchNormalization does not, see `freeze`.
         trained_epochs: how many epochs of a run the weights have seen.
         thresholds: config of the `Thresholds` from which on objects count where nobody says it; None before an evaluation.
         levels: config of the `Levels` at which pictures of more than 8 bits were black and white in training; None for all.

@@ -59,7 +59,8 @@ def build_model(
         backbone: a name in `centerkp.model.backbones.BACKBONES`, such as "hourglass_104" or "mobilenetv2_fpn", or a `Backbone`
             of your own widths, such as a `Hourglass`.
         image_size: side, or (width, height), in pixels.
-        stacks, head_channels: change these fields of the backbone.
+        stacks: changes this field of the backbone.
+        head_channels: changes this one.
         weights: "coco" starts from the model zoo's COCO keypoint model of this backbone, fetched once into the folder
             `weights`; "imagenet" from packaged features of photographs, where the backbone has them; "drawn" from what
             `benchmarks/pretrain.py` packed for it; a path, from that `.keras` file or checkpoint; "none", from random numbers.

@@ -37,9 +37,8 @@ def _measure_distances(objects: Mapping[str, np.ndarray], leaders: np.ndarray, r
     """How far rivals' keypoints lie from their leaders' in another pass: the mean, as a share of the leader's longer side."""
     if "keypoints" not in objects:
         return 0.0
-    apart = np.linalg.norm(
-        objects["keypoints"][rivals] - objects["keypoints"][leaders], axis=-1
-    )  # 0 for those of other classes
+    points = objects["keypoints"]
+    apart = np.linalg.norm(points[rivals] - points[leaders], axis=-1)  # 0 for those of other classes
     counts = np.maximum((objects["keypoint_scores"][leaders] > 0).sum(-1), 1)
     return apart.sum(-1) / counts / longer_side(objects["boxes"][leaders])
 

@@ -27,7 +27,8 @@ CASES = [("hourglass_104", None, 512)]
 HOURGLASSES = ("hourglass_52", "hourglass_32", "hourglass_20", "hourglass_10")
 TRUNKS = ("resnet50_v1_fpn", "resnet50_v2", "mobilenetv2_fpn", "efficientnet_lite0_fpn")
 CASES += [(name, None, 512) for name in HOURGLASSES + TRUNKS]
-KEYPOINTS, PICTURES, CALIBRATION, PROFILED = 17, 2, 4, 21
+KEYPOINTS, PICTURES, CALIBRATION = 17, 2, 4
+PROFILES, PROFILED = 3, 7  # processes that profile a file, and the calls in each
 PAUSE = 0.03
 MEASURED = ("not the network", "reorders inside")
 ROUNDS, SECONDS = 7, 12.0  # of every network: turns of everything, and how long they may take when there are three
@@ -46,10 +47,11 @@ The networks have one class of {KEYPOINTS} keypoints and random weights, scaled 
 look like on drawn pictures. Before every call the program sleeps for {PAUSE:g} s, so that no runtime's waiting threads take
 time from the next one's. "Keras" is `predict_on_batch` of the model as it is trained, and "folded" the same network with its
 BatchNormalization inside the convolutions. ONNX Runtime and OpenVINO start behind the letterbox of their files, as `infer.py`
-has them. "Not the network" is what OpenVINO's own profile, in a process that runs nothing else, gives for normalisation,
-decoding, and changes of type and layout around the network; "reorders inside" are changes of layout between its layers, which
-OpenVINO chooses for the processor. Without `avx512_bf16` or `amx_bf16` among its instructions a processor computes bf16 files
-in float32.
+has them. "Not the network" is what OpenVINO's own profile gives for normalisation, decoding, and changes of type and layout
+around the network, the median of {PROFILES} processes that run nothing else; heads that are computed only at the cells which
+decoding reads are of the network, with the gathering of what they read there. "Reorders inside" are changes of layout between
+its layers, which OpenVINO chooses for the processor. Without `avx512_bf16` or `amx_bf16` among its instructions a processor
+computes bf16 files in float32.
 int8 is NNCF's post-training quantisation. Behind the times stand differences from Keras over {PICTURES} drawn pictures: the
 largest of the scores, rank by rank, and the median and the largest of the corners and keypoints of objects that both found. A
 random network's peaks are hardly higher than their neighbours, so that the last digit decides which of them is the object,
@@ -199,9 +201,13 @@ def open_ways(model, pictures: list, folder: Path) -> tuple[dict, dict]:
 
 
 def profile_ways(folder: Path, size: int) -> dict[str, dict[str, float]]:
-    """Milliseconds of the network and of what is not, by name of the way: each in a process of its own, as a user has it."""
+    """Milliseconds of the network and of what is not, by name of the way: medians of processes that run nothing else."""
     files = {f"OpenVINO {precision}": folder / f"openvino_{precision}.xml" for precision in ("fp32", "bf16", "int8")}
-    return {way: measure.run_apart(__file__, ["--profile", str(path), "--side", str(size)]) for way, path in files.items()}
+    found: dict[str, list[dict[str, float]]] = {way: [] for way in files}
+    for _ in range(PROFILES):
+        for way, path in files.items():
+            found[way].append(measure.run_apart(__file__, ["--profile", str(path), "--side", str(size)]))
+    return {way: {part: page.median([one[part] for one in all_of]) for part in all_of[0]} for way, all_of in found.items()}
 
 
 def compile_folded(network):

@@ -3,6 +3,8 @@
 Of all heads but the heat maps the decoder reads a hundred cells, or that many for every keypoint; the maps have thousands.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -105,34 +107,36 @@ class ComputedCells(MappedCells):
 
     def _sum_by_channel(self, patches: str, kernel: np.ndarray, name: str) -> str:
         """ONNX nodes that weigh the cells of patches (B, N, cells, channels) by channel and add them up: (B, N, channels)."""
-        g, scope = self.graph, self.graph.scope
-        g.scope = "heads"
-        weighed = g("Mul", patches, kernel, name=f"{name}/weighed")
-        y = g("ReduceSum", weighed, np.array([2]), keepdims=0, name=name)
-        g.scope = scope
-        return y
+        with self._as_heads() as g:
+            weighed = g("Mul", patches, kernel, name=f"{name}/weighed")
+            return g("ReduceSum", weighed, np.array([2]), keepdims=0, name=name)
 
     def _multiply(self, x: str, kernel: np.ndarray, bias: np.ndarray, name: str) -> str:
         """ONNX nodes that multiply a layer's input (..., channels) with its matrix and add its bias."""
-        g, scope = self.graph, self.graph.scope
-        g.scope = "heads"
-        y = g("Add", g("MatMul", x, np.ascontiguousarray(kernel), name=f"{name}/product"), bias, name=name)
-        g.scope = scope
-        return y
+        with self._as_heads() as g:
+            return g("Add", g("MatMul", x, np.ascontiguousarray(kernel), name=f"{name}/product"), bias, name=name)
 
     def _take_patches(self, index: str, side: int) -> str:
         """ONNX nodes for the features around cells `index` (B, N), zeros beyond the map: (B, N, side * side, channels)."""
         key = f"{index}/{side}"
         if key not in self._patches:
-            g = self.graph
             steps = np.arange(side) - (side - 1) // 2
             near = (steps[:, None] * self.width + steps).reshape(-1)
-            place = g("Add", unsqueeze(g, index, 2), near)  # (B, N, side * side); beyond an end of a row in another row
-            place = g("Max", g("Min", place, np.array(self.count - 1)), np.array(0))  # as TensorRT has it for whole numbers
-            found = g("GatherND", self.features, unsqueeze(g, place, 3), batch_dims=1)
-            inside = g.cast(g("Gather", self._find_inside(side), index), "float")
-            self._patches[key] = g("Mul", found, unsqueeze(g, inside, 3))
+            with self._as_heads() as g:
+                place = g("Add", unsqueeze(g, index, 2), near)  # (B, N, side * side); beyond an end of a row in another row
+                # As TensorRT has it for whole numbers.
+                place = g("Max", g("Min", place, np.array(self.count - 1)), np.array(0))
+                found = g("GatherND", self.features, unsqueeze(g, place, 3), batch_dims=1)
+                inside = g.cast(g("Gather", self._find_inside(side), index), "float")
+                self._patches[key] = g("Mul", found, unsqueeze(g, inside, 3))
         return self._patches[key]
+
+    @contextmanager
+    def _as_heads(self) -> Iterator[Graph]:
+        """The graph, which names what is written meanwhile after the heads."""
+        scope, self.graph.scope = self.graph.scope, "heads"
+        yield self.graph
+        self.graph.scope = scope
 
     def _find_inside(self, side: int) -> str:
         """An ONNX constant (cells, side * side) bool that says which of the cells around a cell are of the map."""

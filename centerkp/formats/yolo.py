@@ -97,6 +97,9 @@ def _add_row(row: Sequence[float], size: tuple[int, int], layout: _Layout, image
     (width, height), (x, y, across, down), rest = size, row[1:5], row[5:]
     points: dict[str, Point] = {}
     box = [(x - across / 2) * width, (y - down / 2) * height, (x + across / 2) * width, (y + down / 2) * height]
+    if layout.points == 0 and len(rest) % 2:  # boxes and polygons have pairs alone
+        row, rest = row[:-1], rest[:-1]
+        gathering.note("object", "a number behind its box or polygon, as of a network's certainty, left out")
     if layout.points == 0 and rest:
         xs, ys = row[1::2], row[2::2]
         box = [min(xs) * width, min(ys) * height, max(xs) * width, max(ys) * height]

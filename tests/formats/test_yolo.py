@@ -137,6 +137,27 @@ def test_polygons_are_boxes(tmp_path):
     assert "1 object: a polygon, the box around it taken" in dataset.notes
 
 
+@pytest.mark.parametrize("source", [".", "labels/train"])
+def test_a_certainty_behind_a_box_makes_no_polygon_of_it(tmp_path, source):
+    """As Ultralytics writes what it found, with save_conf; a folder alone has no names."""
+    write_yolo(tmp_path)
+    (tmp_path / "data.yaml").write_text("train: images/train\nnames: [rod]\n")
+    (tmp_path / "labels" / "train" / "a.txt").write_text("0 0.5 0.5 0.2 0.4 0.87\n0 0.5 0.5 0.4 0.4\n")
+    if source != ".":
+        (tmp_path / "data.yaml").unlink()
+    dataset = read_coco(tmp_path / source)
+    np.testing.assert_allclose(dataset.records[0].boxes_xyxy, [[16, 9, 24, 21], [12, 9, 28, 21]], atol=1e-4)
+    assert any("1 object: a number behind its box or polygon" in note for note in dataset.notes)
+    assert not any("the box around it" in note for note in dataset.notes)
+
+
+def test_a_certainty_behind_a_polygon_is_no_corner(tmp_path):
+    write_yolo(tmp_path)
+    (tmp_path / "data.yaml").write_text("train: images/train\nnames: [rod]\n")
+    (tmp_path / "labels" / "train" / "a.txt").write_text("0 0.1 0.2 0.6 0.2 0.6 0.8 0.1 0.8 0.95\n")
+    np.testing.assert_allclose(read_coco(tmp_path).records[0].boxes_xyxy, [[4, 6, 24, 24]], atol=1e-4)
+
+
 def test_label_files_that_nobody_reads_are_counted(tmp_path):
     config = write_yolo(tmp_path)
     for name in ("c", "d", "._a", "classes"):

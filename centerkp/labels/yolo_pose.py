@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 import yaml
 
+from centerkp.geometry import box_areas
 from centerkp.labels.records import Record
 from centerkp.schema import Schema
 from centerkp.wording import count_of
 from centerkp.writing import part_folder, refuse_place, unwritable
+
+AREA_ROUNDING = 0.01  # by which an area that is the box's may differ from it
 
 
 def write_yolo(out: str | Path, parts: Mapping[str, Sequence[Record]], schema: Schema) -> list[str]:
@@ -42,13 +45,28 @@ def write_yolo(out: str | Path, parts: Mapping[str, Sequence[Record]], schema: S
             os.rename(folder, out)
     except OSError as error:
         raise unwritable(out, error) from None
-    crowds = sum(int(record.is_crowd.sum()) for records in parts.values() for record in records)
+    return _list_losses([record for records in parts.values() for record in records], schema)
+
+
+def _list_losses(records: Sequence[Record], schema: Schema) -> list[str]:
+    """Notes on what records and schema say that a YOLO-pose dataset cannot."""
+    counts = [len(kind.keypoints) for kind in schema.classes]
+    crowds = sum(int(record.is_crowd.sum()) for record in records)
     notes = [f"{count_of(crowds, 'crowd region')}: left out, YOLO has none"] if crowds else []
     if any(counts) and not schema.can_flip:
         notes.append("what swaps in a mirror: not known, so 'flip_idx' is left out; without it nothing is mirrored")
     elif any(counts) and _join_flips(schema, max(counts)) is None:
         notes.append("what swaps in a mirror: left out, YOLO has one 'flip_idx' for all classes, and theirs differ")
-    return notes
+    told = [
+        *["skeletons"] * any(kind.skeleton for kind in schema.classes),
+        *["OKS sigmas"] * any(kind.sigma_source in ("json", "flag") for kind in schema.classes),
+    ]
+    notes += [f"{' and '.join(told)}: left out, YOLO has none"] if told else []
+    own = sum(
+        int((~np.isclose(record.areas, box_areas(record.boxes_xyxy), rtol=AREA_ROUNDING) & ~record.is_crowd).sum())
+        for record in records
+    )
+    return notes + ([f"{count_of(own, 'object')}: area left out, YOLO has that of the box alone"] if own else [])
 
 
 def _write_files(folder: Path, parts: Mapping[str, Sequence[Record]], schema: Schema, count: int) -> None:

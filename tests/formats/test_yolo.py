@@ -271,6 +271,25 @@ def test_what_does_not_swap_for_certain_is_not_written_as_if_it_stayed(tmp_path,
     assert not read_coco(tmp_path / "yolo" / "data.yaml").schema.can_flip
 
 
+def test_what_yolo_cannot_say_is_said(tmp_path, capsys):
+    """Skeletons, OKS sigmas and the areas of masks; the areas of boxes are no loss."""
+    write_picture(tmp_path / "1.png", 1)
+    image = {"id": 1, "file_name": "1.png", "width": 40, "height": 30}
+    kind = {"id": 1, "name": "rod", "keypoints": ["left_end", "right_end"], "skeleton": [[1, 2]], "oks_sigmas": [0.02, 0.03]}
+    one = {"image_id": 1, "category_id": 1, "bbox": [4, 6, 20, 20], "keypoints": [6, 8, 2, 20, 22, 1], "iscrowd": 0}
+    objects = [one | {"id": 1, "area": 150}, one | {"id": 2, "area": 300, "bbox": [4, 6, 20, 15]}]
+    (tmp_path / "ann.json").write_text(json.dumps({"images": [image], "annotations": objects, "categories": [kind]}))
+    assert main(["export-labels", str(tmp_path / "ann.json"), str(tmp_path / "yolo")]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "skeletons and OKS sigmas: left out, YOLO has none" in text
+    assert "1 object: area left out, YOLO has that of the box alone" in text
+    plain = {name: value for name, value in kind.items() if name in ("id", "name", "keypoints")}
+    objects = [one | {"id": 1, "area": 400}]
+    (tmp_path / "ann.json").write_text(json.dumps({"images": [image], "annotations": objects, "categories": [plain]}))
+    assert main(["export-labels", str(tmp_path / "ann.json"), str(tmp_path / "plain")]) == 0
+    assert "left out" not in capsys.readouterr().out
+
+
 def test_import_writes_a_coco_file(tmp_path, capsys):
     config = write_yolo(tmp_path / "data")
     assert main(["import", str(config), str(tmp_path / "ann.json")]) == 0

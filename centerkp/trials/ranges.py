@@ -16,6 +16,7 @@ DEFAULT = (
     "color=true,false",
 )
 LOGARITHMIC = 10  # a range of so many times its least value is searched by factors
+_OF_ALL = ("run", "folds")  # settings of the whole search: where its trials are, and what they are judged on
 _BOOLS = {"true": True, "false": False}
 
 
@@ -57,6 +58,10 @@ def _read_range(text: str, settings: TrainSettings) -> Range:
     known = {one.name: one.type for one in fields(TrainSettings)}
     if name not in known:
         raise ValueError(f"--search: found '{text}', expected the name of a setting and its values{suggest(name, known)}.")
+    if name in _OF_ALL:
+        raise ValueError(
+            f"--search: found '{text}', expected a setting in which trainings can differ; leave it out of the ranges."
+        )
     kinds = get_args(known[name]) or (known[name],)
     kind: Any = next((k for k in (bool, int, float) if k in kinds), str)
     parts = values.split("..") if ".." in values else values.split(",")

@@ -30,6 +30,8 @@ def test_ranges_as_they_are_written():
     [
         ("rotatoin=0..4", "did you mean 'rotation'"),
         ("rotation=4..0", "from low to high"),
+        ("run=a,b", "a setting in which trainings can differ"),
+        ("folds=2,3", "a setting in which trainings can differ"),
         ("rotation=a..b", "could not convert"),
         ("rotation", "could not convert"),
         ("warmup=0.1..1.5", "from 0 to below 1"),

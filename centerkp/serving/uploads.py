@@ -140,7 +140,8 @@ async def _read_form(headers: Headers, body: Body, limits: Limits) -> list[Image
     for field, value in form.multi_items():
         if not isinstance(value, UploadFile):
             raise Refusal(422, f"request: found the field {quote(field)} with a text, expected files alone.")
-        pictures.append(ImageBytes(value.filename or f"image_{len(pictures)}", value.file.read()))
+        name = (value.filename or "").encode(errors="replace").decode()  # a form may say an encoding that has half characters
+        pictures.append(ImageBytes(name or f"image_{len(pictures)}", value.file.read()))
         value.file.close()
     return pictures
 

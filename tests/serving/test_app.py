@@ -102,6 +102,13 @@ def test_a_type_that_is_left_empty_is_any(served):
     assert served.ask("POST", "/predict", ONE, Content_Type="")[0] == 200
 
 
+def test_names_with_half_characters(served):
+    """As the encoding that a form may say can give them; no JSON holds them."""
+    kind = {"Content-Type": "multipart/form-data; boundary=limit; charset=utf-7"}
+    status, _, answer = served.predict(("+2AA-.png", ONE), **kind)
+    assert (status, answer["images"][0]["file_name"]) == (200, "?.png")
+
+
 def test_too_large_without_saying_so(served):
     chunks = (bytes(100_000) for _ in range(9))
     status, _, content = served.ask("POST", "/predict", chunks, Content_Type="image/png")

@@ -21,14 +21,14 @@ def read_label_map(path: str | Path) -> list[dict]:
     for item in read_text_format(path).get("item", []):
         if not isinstance(item, Mapping):
             raise ValueError(f"{path}: found an item '{item}', expected one such as item {{ id: 1 name: 'person' }}.")
-        names = [item[key][0] for key in ("display_name", "name") if item.get(key)]
-        number = item.get("id", [""])[0]
-        if not names or not number.isdigit() or number == "0":
+        names = [name for key in ("display_name", "name") if (name := first_value(item, key, ""))]
+        number = first_value(item, "id", "")
+        if not names or not number.isdecimal() or not int(number):
             raise ValueError(f"{path}: found an item with id '{number}', names {names}, expected an id from 1 on and a name.")
         points = item.get("keypoints", [])
         keypoints = [first_value(point, "label", "") for point in points]
         texts = [first_value(point, "id", "") for point in points]
-        ids = [int(text) if text.isdigit() else None for text in texts]
+        ids = [int(text) if text.isdecimal() else None for text in texts]
         categories.append(
             {"id": int(number), "name": names[0], "label": names[-1], "keypoints": keypoints, "keypoint_ids": ids}
         )

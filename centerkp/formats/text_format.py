@@ -31,7 +31,10 @@ def read_text_format(path: str | Path) -> Message:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not a text file ({error}); expected a label_map.pbtxt or a pipeline.config.") from None
-    return _read_message(_Tokens(text, str(path)), end=None)
+    try:
+        return _read_message(_Tokens(text, str(path)), end=None)
+    except RecursionError:
+        raise ValueError(f"{path}: found brackets within brackets without end, expected a few; check the file.") from None
 
 
 class _Tokens:
@@ -125,6 +128,10 @@ def quote_text(text: str) -> str:
 
 
 def first_value(message: Message, name: str, default: Any = None) -> Any:
-    """The first value of a field of a message in the text format; without it `default`, or an empty message."""
+    """The first value of a field of a message in the text format, a text or a message as `default` is one.
+
+    Without such a value it is `default`, or an empty message.
+    """
     values = message.get(name) if isinstance(message, dict) else None
-    return values[0] if values else {} if default is None else default
+    kind = dict if default is None else type(default)
+    return values[0] if values and isinstance(values[0], kind) else {} if default is None else default

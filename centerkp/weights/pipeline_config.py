@@ -48,6 +48,6 @@ def _read_image_size(resizer: Message, path: str | Path) -> tuple[int, int] | No
 def _read_int(message: Message, name: str, path: str | Path) -> int | None:
     """A whole number of a pipeline.config, None where it does not say."""
     text = first_value(message, name, "")
-    if text and not text.isdigit():
+    if text and not text.isdecimal():
         raise ValueError(f"{path}: found {name} '{text}', expected a whole number; check the file.")
     return int(text) if text else None

@@ -72,10 +72,18 @@ def test_a_map_without_keypoint_ids_and_with_other_names(tmp_path):
         ("item { id: 1 name: ", "ends early"),
         ("item { id: 1 name: } }", "line 1"),
         ("item: 3", "found an item '3'"),
+        ("item { id {} name: 'x' }", "an item with id ''"),
+        ("item { id: [] name: 'x' }", "an item with id ''"),
+        ("item { id: 00 name: 'x' }", "an id from 1 on"),
+        ("item { id: ² name: 'x' }", "an id from 1 on"),
+        ("item { id: 1 name { a: 1 } }", "an id from 1 on and a name"),
+        ("item { id: 1 name: 'x' keypoints { id {} label: 'y' } } item { id: 2 }", "an id from 1 on and a name"),
+        ("item {" * 5000, "brackets within brackets"),
+        ("item: " + "[" * 5000, "brackets within brackets"),
     ],
 )
 def test_faulty_maps_are_refused(tmp_path, text, words):
-    (tmp_path / "map.pbtxt").write_text(text)
+    (tmp_path / "map.pbtxt").write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match="map.pbtxt") as error:
         read_label_map(tmp_path / "map.pbtxt")
     assert words in str(error.value)

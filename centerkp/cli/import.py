@@ -16,7 +16,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("out", metavar="OUT.json", help="COCO JSON to write; frames of SLEAP's videos go to OUT_frames")
     parser.add_argument("--images", metavar="DIR", help="folder of the images (default: found by the names in the labels)")
-    parser.add_argument("--overwrite", action="store_true", help="replace the file to write if it is there")
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace the file to write if it is there, and other pictures of the frames' names",
+    )
 
 
 def run(options: argparse.Namespace) -> None:

@@ -12,19 +12,22 @@ import numpy as np
 from centerkp.console import import_extra
 from centerkp.formats.gathering import NAMELESS, Gathering, LabelFault, reading
 from centerkp.formats.hdf5 import check_hdf5
+from centerkp.writing import WriteGuard, replacing
 
 KIND = "SLEAP file"
 _Classes = dict[tuple[str, frozenset[str]], str]  # the class of skeletons by their name and nodes
 
 
-def read_sleap(path: Path, gathering: Gathering, frames_dir: Path | None = None) -> None:
+def read_sleap(path: Path, gathering: Gathering, frames_dir: Path | None = None, overwrite: bool = False) -> None:
     """Reads the labels of a SLEAP file that were set by hand; predictions are left out.
 
     Args:
         frames_dir: where the labelled frames of videos are written as PNG; without it labels of videos are refused.
+        overwrite: frames take the place of other pictures of their names there.
 
     Raises:
         LabelFault: the labels are of videos, or it is no SLEAP file.
+        FileExistsError: there is another picture of a frame's name, and `overwrite` is False.
         FileNotFoundError: sleap-io is needed, and not there; or a video is missing.
     """
     sleap = import_extra("sleap_io", "sleap")
@@ -41,7 +44,7 @@ def read_sleap(path: Path, gathering: Gathering, frames_dir: Path | None = None)
         for frame in labels.labeled_frames:
             gathering.note("object", "predicted by SLEAP, left out", len(frame.instances) - len(frame.user_instances))
             if frame.user_instances:
-                image_id = gathering.add_image(_find_image(path, frame, frames_dir, stems))
+                image_id = gathering.add_image(_find_image(path, frame, frames_dir, stems, overwrite))
                 for instance in frame.user_instances:
                     places = np.asarray(instance.numpy(), float)
                     seen = {
@@ -72,7 +75,7 @@ def _number(name: str, joint: str, taken: Collection[str]) -> str:
     return next(one for one in names if one.lower() not in folded)
 
 
-def _find_image(path: Path, frame: Any, frames_dir: Path | None, stems: dict[int, str]) -> str:
+def _find_image(path: Path, frame: Any, frames_dir: Path | None, stems: dict[int, str], overwrite: bool) -> str:
     """The picture of a frame that SLEAP's labels are about: of a series its file, of a video one that is written here.
 
     Videos of different folders may have one name, and those that are embedded have all that of the file: `stems` keeps the
@@ -86,7 +89,6 @@ def _find_image(path: Path, frame: Any, frames_dir: Path | None, stems: dict[int
             f"{path}: found labels on frames of videos such as {video}, expected pictures; write the frames and a COCO JSON "
             f"with: centerkp import {shlex.quote(str(path))} {shlex.quote(f'{path.stem}.json')}"
         )
-    frames_dir.mkdir(parents=True, exist_ok=True)
     if id(frame.video) not in stems:
         stems[id(frame.video)] = _number(PurePath(str(video).replace("\\", "/")).stem, "_", stems.values())
     picture = frames_dir / f"{stems[id(frame.video)]}_{frame.frame_idx:06d}.png"
@@ -94,5 +96,9 @@ def _find_image(path: Path, frame: Any, frames_dir: Path | None, stems: dict[int
         pixels = np.asarray(frame.image)
     except OSError as error:
         raise LabelFault(f"{path}: found no video to read the frames from ({error}), expected it there; put it back.") from None
-    cv2.imwrite(str(picture), pixels[..., ::-1] if pixels.shape[-1] == 3 else pixels)
+    coded = cv2.imencode(".png", pixels[..., ::-1] if pixels.shape[-1] == 3 else pixels)[1].tobytes()
+    # Those of an earlier import may be other labels' pictures: videos often have one name.
+    WriteGuard([path], overwrite).check([picture], lambda found: found.read_bytes() == coded)
+    with replacing(picture) as part:
+        part.write_bytes(coded)
     return str(picture.resolve())

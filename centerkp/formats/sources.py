@@ -39,12 +39,14 @@ def read_folder(folder: Path, images_dir: Path | None = None) -> Content | None:
     return *gathering.content(folder), files
 
 
-def read_file(path: Path, images_dir: Path | None = None, frames_dir: Path | None = None) -> Content | None:
+def read_file(
+    path: Path, images_dir: Path | None = None, frames_dir: Path | None = None, overwrite: bool = False
+) -> Content | None:
     """Reads a file of labels as CVAT, DeepLabCut, SLEAP, VIA (CSV) or YOLO leave it; None where it is none of them.
 
     Args:
         images_dir: the images, for tools whose coordinates are shares of their sides.
-        frames_dir: as `read_sleap` takes it.
+        frames_dir, overwrite: as `read_sleap` takes them.
     """
     with open(path, "rb") as file:
         start = file.read(1 << 14)
@@ -63,7 +65,7 @@ def read_file(path: Path, images_dir: Path | None = None, frames_dir: Path | Non
         is_sleap = _is_sleap(path)
         gathering.kind = "SLEAP file" if is_sleap else "DeepLabCut table"
         if is_sleap:
-            read_sleap(path, gathering, frames_dir)
+            read_sleap(path, gathering, frames_dir, overwrite)
         else:
             files = read_deeplabcut([path], gathering)
     elif path.name == "config.yaml" and (tables := find_tables(path.parent)):

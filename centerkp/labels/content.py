@@ -62,17 +62,19 @@ class Source:
         return image_folders(self.place, self.images_dir)
 
 
-def open_label_file(path: Path, images_dir: str | Path | None = None, frames_dir: Path | None = None) -> Source:
+def open_label_file(
+    path: Path, images_dir: str | Path | None = None, frames_dir: Path | None = None, overwrite: bool = False
+) -> Source:
     """Loads one label file, a COCO JSON or a file or folder of another tool; raises as `load_json`, or `LabelFault`.
 
     Args:
-        frames_dir: where frames are written that only videos hold, as `formats.sleap.read_sleap` takes it.
+        frames_dir, overwrite: where frames are written that only videos hold, as `formats.sleap.read_sleap` takes them.
     """
     folder = None if images_dir is None else Path(images_dir)
     if path.is_dir():
         found = read_folder(path, folder)
     else:
-        found = read_file(path, folder, frames_dir) if path.exists() else None
+        found = read_file(path, folder, frames_dir, overwrite) if path.exists() else None
     content = None if found else load_json(path)
     found = found or read_content(path, content)
     content, notes, files = found or (require_coco(path, content), [], [])

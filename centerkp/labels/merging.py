@@ -75,7 +75,7 @@ def import_labels(
     """
     path, out = Path(path), Path(out)
     WriteGuard([path], overwrite).check([out])
-    source = read_source(open_label_file(path, images_dir, out.with_name(f"{out.stem}_frames")))
+    source = read_source(open_label_file(path, images_dir, out.with_name(f"{out.stem}_frames"), overwrite))
     WriteGuard([*source.files, *source.images.paths], overwrite).check([out])
     return _write_joined([source], out, source.remarks)
 

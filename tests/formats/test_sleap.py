@@ -85,6 +85,24 @@ def test_videos_of_one_name_keep_their_pictures(tmp_path, file, monkeypatch, vid
     assert [read_image(record.path).max() for record in records] == [50 * n for n in range(len(videos))]
 
 
+def test_frames_take_the_place_of_no_other_pictures(tmp_path, file, monkeypatch, capsys):
+    """A second import under the same name, after the labels of the first were moved, whose pictures stay there."""
+    labels = labels_of("/day1/cam.mp4")
+    give(monkeypatch, labels)
+    assert main(["import", str(file), str(tmp_path / "out.json")]) == 0
+    (tmp_path / "out.json").rename(tmp_path / "day1.json")
+    assert main(["import", str(file), str(tmp_path / "out.json")]) == 0  # the same pictures
+    (tmp_path / "out.json").unlink()
+    labels.labeled_frames[0].image = np.full((30, 40, 1), 200, np.uint8)
+    assert main(["import", str(file), str(tmp_path / "out.json")]) == 2
+    said = capsys.readouterr().err
+    assert "cam_000001.png: found a file of this name" in said and "--overwrite" in said
+    (record,) = read_coco(tmp_path / "day1.json").records
+    assert read_image(record.path).max() == 90 and not (tmp_path / "out.json").exists()
+    assert main(["import", str(file), str(tmp_path / "out.json"), "--overwrite"]) == 0
+    assert read_image(record.path).max() == 200
+
+
 @pytest.mark.parametrize(
     "skeletons, classes",
     [([("Skeleton-0", "abc"), ("Skeleton-1", "cde")], ["object", "object-2"]),

@@ -13,7 +13,7 @@ from centerkp.labels.joining import open_label_files
 from centerkp.labels.label_file import LabelFile, read_source, schema_of
 from centerkp.labels.records import Record
 from centerkp.labels.relocate import relocate_names
-from centerkp.review.suspects import Label, Suspect
+from centerkp.review.suspects import KINDS, Label, Suspect
 from centerkp.schema import Schema
 from centerkp.wording import count_of, quote
 from centerkp.writing import WriteGuard, mark, write_json
@@ -136,11 +136,11 @@ def _read_accepted(path: Path) -> tuple[list[dict], dict[str, list[str]]]:
             f"{path}: found no list 'annotations' whose entries have all of {list(OWN)}, expected the suspects.json of a "
             "review; name that, with 'accept' true at what is to be corrected."
         )
-    odd = [a["id"] for a in listed if not isinstance(a["accept"], bool) or not isinstance(a["proposal"], dict | None)]
+    odd = [a["id"] for a in listed if not _is_written(a)]
     if odd:
         raise ValueError(
-            f"{path}: found 'accept' other than true or false, or a 'proposal' that is no object, at the ids {quote(odd)}, "
-            "expected them as the review wrote them; mend these."
+            f"{path}: found 'accept' other than true or false, a 'suspect' of no known kind, or a 'proposal' that is no object "
+            f"at the ids {quote(odd)}, expected them as the review wrote them; mend these."
         )
     chosen = [a for a in listed if a["accept"]]
     if not chosen:
@@ -150,6 +150,13 @@ def _read_accepted(path: Path) -> tuple[list[dict], dict[str, list[str]]]:
         )
     schema = schema_of(path, require_coco(path, content))
     return chosen, {kind.name: list(kind.keypoints) for kind in schema.classes}
+
+
+def _is_written(entry: Mapping) -> bool:
+    """Whether an entry of a file of suspects says what a review says: only to delete a label it has no proposal."""
+    kind, proposal = entry["suspect"], entry["proposal"]
+    deletes = proposal is None and kind != "missing"
+    return isinstance(entry["accept"], bool) and kind in list(KINDS) and (deletes or isinstance(proposal, dict))
 
 
 def _refuse_others(chosen: Sequence[Mapping], entries: Mapping[int, Mapping], source: LabelFile, path: Path) -> None:

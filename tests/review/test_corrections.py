@@ -112,6 +112,8 @@ WRONG = {
     "nothing ticked": (untick, "no suspect with 'accept' true"),
     "no suspects": (lambda s: s[0].pop("proposal"), "expected the suspects.json of a review"),
     "a word": (lambda s: s[0].update(accept="yes"), "'accept' other than true or false"),
+    "nothing to add": (lambda s: next(a for a in s if a["id"] == 100).update(proposal=None), "a 'proposal' that is no object"),
+    "another kind": (lambda s: s[0].update(suspect=["odd"]), "a 'suspect' of no known kind"),
     "another label": (lambda s: next(a for a in s if a["id"] == 70)["bbox"].reverse(), "or another than the review saw"),
     "a label that is gone": (lambda s: next(a for a in s if a["id"] == 70).update(id=12345), "the ids [12345]"),
     "an image that is gone": (lambda s: next(a for a in s if a["id"] == 100).update(image_id=12345), "the ids [100]"),

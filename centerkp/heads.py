@@ -18,6 +18,7 @@ USUAL_OBJECTS = 100  # of an image, as in the zoo and in COCO
 # smaller, a larger input taught more in the same time (benchmarks/SIZES.md).
 LARGE_ENOUGH, SMALLEST = 24, 5
 MAX_OBJECTS = 5000
+MAX_WEIGHT = 10**6  # of a term of the loss
 MAX_MARGIN = 10.0  # of boxes around keypoints, in shares of the keypoints' longer side
 # Pairs of an object and a candidate of a keypoint that decoding compares in an image, some 16 bytes each: as many as a model
 # gets by itself, and as many as anybody may ask for.

@@ -12,7 +12,7 @@ from typing import Any
 
 import h5py
 
-from centerkp.heads import MAX_MARGIN, MAX_OBJECTS, MAX_PAIRS, MAX_SIDE
+from centerkp.heads import MAX_MARGIN, MAX_OBJECTS, MAX_PAIRS, MAX_SIDE, MAX_WEIGHT
 from centerkp.images.sensors import Levels
 from centerkp.images.tiling import Tiling
 from centerkp.model.backbone import Backbone
@@ -70,7 +70,7 @@ def check_fields(config: Mapping, count_parameters: Callable[[Schema, Backbone],
         _check_number(name, config.get(name, 0), 0, 10**9)
     _check_state(config)
     for head, weight in (config.get("loss_weights") or {}).items():
-        _check_number(f"loss_weights, {head}", weight, 0, 10**6, float)
+        _check_number(f"loss_weights, {head}", weight, 0, MAX_WEIGHT, float)
     schema = Schema.from_config(config["schema"])
     Thresholds.from_config(config.get("thresholds"), schema.num_classes)
     Levels.from_config(config.get("levels"))

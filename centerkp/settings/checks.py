@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from types import UnionType
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
+from centerkp.heads import MAX_WEIGHT, head_channels
 from centerkp.images.sensors import Levels
 from centerkp.images.tiling import Tiling
-from centerkp.settings.values import read_box_margins, read_canvas, read_keypoint_map, read_time
+from centerkp.schema import Schema
+from centerkp.settings.values import read_box_margins, read_canvas, read_keypoint_map, read_numbers, read_time
 from centerkp.wording import quote, suggest
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "clip_norm": (0, math.inf), "threads": (0, math.inf), "stacks": (1, math.inf),
 }  # fmt: skip
 LOGGERS = ("tensorboard", "wandb", "mlflow")
+HEADS = tuple(head_channels(Schema.generic(1, 1)))  # each has a term of the loss
 _KINDS: dict[Any, str] = {str: "text", int: "a whole number", float: "a number", bool: "true or false", tuple: "two numbers"}
 _KINDS[Sequence] = "a list of texts"
 
@@ -86,6 +89,11 @@ def check_ranges(settings: "TrainSettings") -> None:
         Levels.parse(settings.stretch)
     read_keypoint_map(settings.map_keypoint)
     read_box_margins(settings.box_margins)
+    for head, weight in read_numbers(settings.loss_weights, "loss_weights").items():
+        if head not in HEADS:
+            raise ValueError(f"loss_weights: found '{head}', expected some of {', '.join(HEADS)}{suggest(head, HEADS)}.")
+        if not 0 <= weight <= MAX_WEIGHT:
+            raise ValueError(f"loss_weights: found {head}={weight:g}, expected a number from 0 to {MAX_WEIGHT}.")
     for name in settings.loggers:
         if name not in LOGGERS:
             raise ValueError(f"log: found '{name}', expected one or more of {', '.join(LOGGERS)}{suggest(name, LOGGERS)}.")

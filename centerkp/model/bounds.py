@@ -23,7 +23,7 @@ from centerkp.wording import quote
 
 MAX_DEPTH = 40
 MAX_TEXT = 2000
-MAX_NUMBER = 10**15
+MAX_NUMBER = 2**63  # ids of categories may be as large
 MAX_CHANNELS = 8192
 MAX_BLOCKS = 256  # residual blocks in all; the largest of ours has 28
 MAX_RATIO = 20  # of the weights as they are to the weights as they are packed; Keras stores them as they are

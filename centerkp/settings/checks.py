@@ -20,7 +20,7 @@ AUTO = 0  # the batch size that is still to be found
 # What numbers may be at least and at most, where it is no share; those of the augmentation are those of `samples.augment`.
 RANGES: dict[str, tuple[float, float]] = {
     "rotation": (0, 180), "translation": (0, 1), "seed": (0, 2**32 - 1), "weight_decay": (0, math.inf),
-    "clip_norm": (0, math.inf), "threads": (0, math.inf), "stacks": (1, math.inf),
+    "clip_norm": (0, 10**12), "threads": (0, math.inf), "stacks": (1, math.inf),
 }  # fmt: skip
 LOGGERS = ("tensorboard", "wandb", "mlflow")
 HEADS = tuple(head_channels(Schema.generic(1, 1)))  # each has a term of the loss

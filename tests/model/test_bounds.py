@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import pytest
 
+from centerkp.labels.tables import MAX_ID
 from centerkp.model.backbones import BACKBONES
 from centerkp.model.center_net import count_parameters, load_model
 from centerkp.model.hourglass import Hourglass
@@ -133,6 +134,13 @@ ABSURD = {
 
 def many_points(config):
     config["schema"]["classes"][0] |= {"keypoints": [str(i) for i in range(100)], "oks_sigmas": [0.1] * 100}
+
+
+def test_ids_of_categories_are_as_large_as_labels_may_have_them(tmp_path):
+    """Some tools make them of hashes."""
+    schema = Schema.from_coco({"categories": [{"id": MAX_ID - 1, "name": "bee", "keypoints": ["head"]}]})
+    build_model(schema, backbone=TINY, image_size=16).save(tmp_path / "bee.keras")
+    assert load_model(tmp_path / "bee.keras").schema == schema
 
 
 @pytest.mark.parametrize("kind", ABSURD)

@@ -24,6 +24,7 @@ def test_round_trip(tmp_path):
      ({"rotation": 200}, "rotation: found 200, expected a number from 0 to 180"), ({"seed": -1}, "seed: found -1"),
      ({"translation": 1.5}, "from 0 to 1"), ({"scale": (1.4, 0.6)}, "smallest and the largest"), ({"scale": (0, 1)}, "above 0"),
      ({"weight_decay": -1}, "weight_decay: found -1, expected 0 or more"), ({"stacks": 0}, "1 or more"),
+     ({"clip_norm": 1e20}, "clip_norm: found 1e.20, expected a number from 0 to 1000000000000"),
      ({"loss_weights": "center_offset=2,box_size=nan"}, "loss_weights: found box_size=nan, expected a number from 0 to 10"),
      ({"loss_weights": "box_size=-0.1"}, "found box_size=-0.1"), ({"loss_weights": "box_size=inf"}, "found box_size=inf"),
      ({"loss_weights": "box_siz=1"}, "found 'box_siz', expected some of center_heatmap, .* did you mean 'box_size'"),

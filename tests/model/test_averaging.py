@@ -37,6 +37,15 @@ def test_average_of_the_weights(steps, decay):
     assert average == pytest.approx(np.dot(shares, path), abs=1e-5)
 
 
+def test_without_a_step_the_average_is_the_weights_themselves():
+    """In mixed_float16 the first steps do not count where their gradients are too large; zeros were taken for the average."""
+    variable, inner = make_variable(value=5.0), AveragingAdamW(0.1, use_ema=True)
+    optimizer = keras.optimizers.LossScaleOptimizer(inner)
+    optimizer.build([variable])
+    optimizer.finalize_variable_values([variable])
+    assert read(variable) == 5.0 and read(inner._model_variables_moving_average[0]) == 5.0
+
+
 def test_the_start_is_forgotten():
     """After 100 steps at 0.983 Keras's average is to 18 % the first step's weights; of ours nothing is left of them."""
     held = {}

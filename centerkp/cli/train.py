@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> None:
     if options.resume:
         given, folder = _list_given(options), RunFolder(options.resume)
         saved = folder.read_settings()
-        ignored = sorted(set(given) - {*LENGTH, *MACHINE, "save_every", *DATA_PATHS})
+        ignored = sorted({*given, *["settings"] * bool(options.settings)} - {*LENGTH, *MACHINE, "save_every", *DATA_PATHS})
         if ignored:
             raise ValueError(
                 f"--resume: found {ignored} beside it, expected none but --epochs, --time, --save-every, --threads, --devices, "

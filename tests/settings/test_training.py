@@ -159,6 +159,14 @@ def test_the_length_of_another_run_gives_way_to_a_time(tmp_path, monkeypatch):
     assert [(s.epochs, s.eval_every, s.batch_size) for s in seen] == [(80, 5, 2), (None, None, 2), (7, None, 2)]
 
 
+def test_settings_of_another_run_are_refused_beside_resume(tmp_path, monkeypatch, capsys):
+    """They were passed over."""
+    (tmp_path / "settings.json").write_text(json.dumps({"coco": "a.json", "epochs": 8}))
+    monkeypatch.setattr("centerkp.training.train.train", lambda *_, **options: pytest.fail("resumed"))
+    assert main(["train", "--resume", str(tmp_path), "--settings", str(tmp_path / "settings.json")]) == 2
+    assert "--resume: found ['settings'] beside it, expected none but --epochs" in capsys.readouterr().err
+
+
 def test_no_command_shows_them_all(capsys):
     assert main([]) == 2
     text = capsys.readouterr().err

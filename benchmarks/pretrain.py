@@ -72,7 +72,7 @@ PLANS = {
         made="Made on one NVIDIA H200 with JAX, beside two other trainings, with 8 processes that drew, for which its steps "
         "waited: 152,000 pictures. It was stopped by --minutes 6.9 after 4,753 steps.",
     ),
-    "hourglass_10": Plan(256, 8, 2800, made=ONE_CORE + "22,400 pictures."),
+    "hourglass_10": Plan(256, 4, 3800, fours=2000, made=ONE_CORE + "39,200 pictures."),
     "hourglass_20": Plan(256, 4, 3800, fours=2000, made=ONE_CORE + "38,320 pictures. It was stopped after 3,580 steps."),
 }  # fmt: skip
 cv2.setNumThreads(1)  # also in the processes that draw, which import this module

@@ -16,9 +16,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 PATH = Path(__file__).with_name("starts.png")
-COLORS = {"drawn": "#1f6fb2", "imagenet": "#c2571a"}
-WORDS = {"drawn": "photographs and drawn objects (the default)", "imagenet": "photographs alone"}
+BACKBONES = {LIGHT: f"{LIGHT} (the default)", "hourglass_20": "hourglass_20", "hourglass_10": "hourglass_10"}
+COLORS = {"drawn": "#1f6fb2", "other": "#c2571a"}
+WORDS = {"drawn": "with drawn objects", "other": "without (photographs alone, or random weights)"}
 SCORES = {"box AP": "-", "keypoint AP": "--"}
+MINUTES = (1, 3, 8)
 SETTINGS = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
@@ -28,37 +30,39 @@ SETTINGS = {
     "axes.axisbelow": True,
     "grid.color": "#dddddd",
 }
-SIZE, DPI = (8.6, 3.2), 110  # inches, pixels an inch
+SIZE, DPI = (8.6, 7.6), 110  # inches, pixels an inch
+HEIGHTS = (1, 1, 1.22)  # of the rows, the last with the legend below
 
 
 def draw() -> np.ndarray:
-    """The curves, a panel for each set that both starts were measured on, (height, width, 3) uint8 RGB."""
-    rows = sorted(find_rows("STARTS", backbone=LIGHT), key=lambda row: (row["set"], row["start"], float(row["minutes"])))
-    sets = {name: list(group) for name, group in groupby(rows, key=lambda row: row["set"])}
-    sets = {name: group for name, group in sets.items() if len({row["start"] for row in group}) > 1}
+    """The curves, a row of panels for each backbone and a panel for each set, (height, width, 3) uint8 RGB."""
     with rc_context(SETTINGS):
         figure = Figure(figsize=SIZE, dpi=DPI, layout="constrained")
         canvas = FigureCanvasAgg(figure)
-        panels = figure.subplots(1, len(sets), sharey=True, squeeze=False)[0]
-        for axes, (name, group) in zip(panels, sets.items(), strict=True):
-            _draw_set(axes, name.replace("_", " "), group)
-        panels[0].set_ylabel("average precision")
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
+        lines = figure.subfigures(len(BACKBONES), height_ratios=HEIGHTS)
+        for line, (backbone, title) in zip(lines, BACKBONES.items(), strict=True):
+            rows = sorted(find_rows("STARTS", backbone=backbone), key=lambda row: (row["set"], float(row["minutes"])))
+            sets = {name: list(group) for name, group in groupby(rows, key=lambda row: row["set"])}
+            line.suptitle(title, x=0.01, ha="left", weight="bold")
+            panels = line.subplots(1, len(sets), sharey=True, squeeze=False)[0]
+            for axes, (name, group) in zip(panels, sets.items(), strict=True):
+                _draw_set(axes, name.replace("_", " "), group)
+            panels[0].set_ylabel("average precision")
+        lines[-1].legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
         canvas.draw()
         return np.asarray(canvas.buffer_rgba())[..., :3]
 
 
 def _draw_set(axes: Axes, title: str, rows: list[Row]) -> None:
     axes.set_title(title)
-    for start, group in groupby(rows, key=lambda row: row["start"]):
-        several = list(group)
+    for start, words in WORDS.items():
+        several = [row for row in rows if (row["start"] == "drawn") == (start == "drawn")]
         minutes = [float(row["minutes"]) for row in several]
         for score, style in SCORES.items():
             heights = [float(row[score]) for row in several]
-            label = f"{score}, {WORDS[start]}"
+            label = f"{score}, {words}"
             axes.plot(minutes, heights, style, color=COLORS[start], marker="o", markersize=4, label=label)
-    ticks = sorted({float(row["minutes"]) for row in rows})
-    axes.set(xlabel="minutes", ylim=(0, 1.03), xlim=(0, 1.05 * ticks[-1]), xticks=ticks, xticklabels=[f"{t:g}" for t in ticks])
+    axes.set(xlabel="minutes", ylim=(0, 1.03), xlim=(0, 1.05 * MINUTES[-1]), xticks=MINUTES)
 
 
 def main() -> int:

@@ -16,6 +16,9 @@ from centerkp.runtimes.artefact import Description
 OPENVINO_PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 # Whatever moves a coordinate stays float: only the network's own convolutions and additions become int8.
 FLOAT_PARTS = ("letterbox/.*", "network/normalise.*", "network/Sub.*", "decode/.*", "heads/.*")
+# Of networks with depthwise convolutions also the first layers: places on trained ones are off by a third less, for a tenth of
+# the time.
+LIGHT_FLOAT_PARTS = ("network/stem.*", "network/stride2.*")
 
 
 def write_openvino(
@@ -75,12 +78,13 @@ def _quantize_openvino(model: Any, samples: Sequence[tuple[np.ndarray, tuple[int
     nncf.set_log_level(logging.WARNING)  # else it names every operation that stays float
     pictures = [np.ascontiguousarray(canvas[None, :height, :width]) for canvas, (width, height) in samples]
     is_light = any(step.get_type_name() == "GroupConvolution" for step in model.get_ops())
+    float_parts = [*FLOAT_PARTS, *(LIGHT_FLOAT_PARTS if is_light else ())]
     return nncf.quantize(
         model,
         nncf.Dataset(pictures),
         preset=nncf.QuantizationPreset.MIXED,
         subset_size=len(pictures),
-        ignored_scope=nncf.IgnoredScope(patterns=list(FLOAT_PARTS), validate=False),
+        ignored_scope=nncf.IgnoredScope(patterns=float_parts, validate=False),
         advanced_parameters=nncf.AdvancedQuantizationParameters(
             # Processors without VNNI add up two products of 8 bits in 16, which overflow unless the weights have 7.
             overflow_fix=nncf.OverflowFix.ENABLE,

@@ -1,6 +1,6 @@
 """The label map of the Object Detection API, label_map.pbtxt: reads it as COCO categories, and writes it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from centerkp.formats.text_format import first_value, quote_text, read_text_format
@@ -19,7 +19,7 @@ def read_label_map(path: str | Path) -> list[dict]:
     """
     categories = []
     for item in read_text_format(path).get("item", []):
-        if not isinstance(item, Mapping):
+        if not isinstance(item, dict):
             raise ValueError(f"{path}: found an item '{item}', expected one such as item {{ id: 1 name: 'person' }}.")
         names = [name for key in ("display_name", "name") if (name := first_value(item, key, ""))]
         number = first_value(item, "id", "")

@@ -27,6 +27,7 @@ COCO_SIGMAS = (
 DEFAULT_SIGMA = 0.05
 MAX_NAMES = 20_000  # classes, and keypoints of all of them
 MAX_LETTERS = 500  # of a name
+MAX_ID = 2**62  # leaves room in 64 bits for the ids given to annotations without one
 OksSigmas = float | Mapping[str, float] | None  # one for all keypoints, or some by name
 
 

@@ -16,8 +16,8 @@ from centerkp.runtimes.artefact import Description
 OPENVINO_PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 # Whatever moves a coordinate stays float: only the network's own convolutions and additions become int8.
 FLOAT_PARTS = ("letterbox/.*", "network/normalise.*", "network/Sub.*", "decode/.*", "heads/.*")
-# Of networks with depthwise convolutions also the first layers: places on trained ones are off by a third less, for a tenth of
-# the time.
+# Of networks with depthwise convolutions also the first layers: places on trained ones are off by a third less, for about a
+# tenth more time.
 LIGHT_FLOAT_PARTS = ("network/stem.*", "network/stride2.*")
 
 

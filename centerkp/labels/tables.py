@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from centerkp.labels.faults import Remarks, Rows
+from centerkp.schema import MAX_ID
 from centerkp.wording import quote
 
-MAX_ID = 2**62  # leaves room in 64 bits for the ids given to annotations without one
 MAX_NUMBER = 1e12  # beyond any coordinate or area; NaN and infinity fail the same comparison
 REPEATED_IDS = "{} ids that stand more than once"  # of which entries
 NO_OBJECTS = "entries of '{}' that are no JSON objects"  # of which list

@@ -30,10 +30,10 @@ class AveragingAdamW(keras.optimizers.AdamW):
     def build(self, variables: Sequence[Tensor]) -> None:
         """Makes what the optimizer keeps of each variable; its average is the variable itself until the first step."""
         super().build(variables)
-        averages = self._model_variables_moving_average if self.use_ema else [None] * len(variables)
-        for variable, average in zip(variables, averages, strict=True):
-            if average is not None:
-                average.assign(ops.copy(variable))  # JAX gives a model's own arrays away when it trains
+        if self.use_ema:
+            for variable, average in zip(variables, self._model_variables_moving_average, strict=True):
+                if average is not None:
+                    average.assign(ops.copy(variable))  # JAX gives a model's own arrays away when it trains
 
     def apply(self, grads: Sequence[Tensor], trainable_variables: Sequence[Tensor] | None = None) -> None:
         """One step. Its learning rate is worked out once: Keras's weight decay follows the schedule anew for each variable."""

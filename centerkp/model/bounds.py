@@ -18,12 +18,12 @@ from centerkp.images.tiling import Tiling
 from centerkp.model.backbone import Backbone
 from centerkp.model.backbones import find_backbone, name_backbone
 from centerkp.results import MAX_COUNT, Thresholds
-from centerkp.schema import Schema
+from centerkp.schema import MAX_ID, Schema
 from centerkp.wording import quote
 
 MAX_DEPTH = 40
 MAX_TEXT = 2000
-MAX_NUMBER = 2**63  # ids of categories may be as large
+MAX_NUMBER = 10**15
 MAX_CHANNELS = 8192
 MAX_BLOCKS = 256  # residual blocks in all; the largest of ours has 28
 MAX_RATIO = 20  # of the weights as they are to the weights as they are packed; Keras stores them as they are
@@ -47,8 +47,10 @@ def check_values(config: Mapping) -> None:
             pending += [(name, one, depth + 1) for one in value]
         elif isinstance(value, str) and len(value) > MAX_TEXT:
             raise ValueError(f"{name}: found a text of {len(value)} letters, expected at most {MAX_TEXT}")
-        elif isinstance(value, int | float) and not abs(value) <= MAX_NUMBER:  # false for NaN, too
-            raise ValueError(f"{name}: found {value:.3g}, expected a number that is finite and not above {MAX_NUMBER:.0e}")
+        elif isinstance(value, int | float):
+            most = MAX_ID if name.endswith("category_id") else MAX_NUMBER
+            if not abs(value) <= most:  # false for NaN, too
+                raise ValueError(f"{name}: found {value:.3g}, expected a number that is finite and not above {most:.0e}")
 
 
 def check_fields(config: Mapping, count_parameters: Callable[[Schema, Backbone], int], weight_bytes: int) -> None:

@@ -11,11 +11,10 @@ import keras
 import numpy as np
 import pytest
 
-from centerkp.labels.tables import MAX_ID
 from centerkp.model.backbones import BACKBONES
 from centerkp.model.center_net import count_parameters, load_model
 from centerkp.model.hourglass import Hourglass
-from centerkp.schema import Schema
+from centerkp.schema import MAX_ID, Schema
 from centerkp.weights.start import build_model
 
 TINY = Hourglass(4, (4, 4), (1, 1), 1)

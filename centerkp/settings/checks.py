@@ -134,3 +134,21 @@ def check_combinations(settings: "TrainSettings") -> None:
             f"settings: found hosts {machines[0]}, num_hosts {machines[1]} and host_id {machines[2]}, expected all three, as "
             "in --hosts node1:1234 --num-hosts 4 --host-id 2, with an id from 0 to below their number."
         )
+
+
+def list_idle(settings: "TrainSettings") -> list[str]:
+    """A sentence for each setting that was given and says nothing, because of another that was given or was not."""
+    held_apart = " and ".join(name for name in ("val", "val_tfrecord", "folds") if getattr(settings, name))
+    idle = {
+        "images": "tfrecord" if settings.tfrecord else "",
+        "point_box": "tfrecord" if settings.tfrecord else "",
+        "val_images": "" if settings.val else "no val",
+        "val_fraction": held_apart,
+        "map_keypoint": "weights none" if settings.weights == "none" else "",
+    }
+    return [f"{name}: with {why} it has no effect" for name, why in idle.items() if why and _is_given(settings, name)]
+
+
+def _is_given(settings: "TrainSettings", name: str) -> bool:
+    """Whether a setting is another than by default."""
+    return getattr(settings, name) != type(settings).__dataclass_fields__[name].default

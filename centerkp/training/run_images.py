@@ -16,6 +16,7 @@ from centerkp.labels.faults import Remarks
 from centerkp.labels.folds import deal_folds, split_records
 from centerkp.labels.records import Dataset, Record
 from centerkp.schema import Schema
+from centerkp.settings.checks import list_idle
 from centerkp.settings.training import TrainSettings
 from centerkp.settings.values import read_flip_pairs, read_sigmas
 from centerkp.tfrecord.reader import read_tfrecords
@@ -80,7 +81,7 @@ def read_records(
         FileNotFoundError, ValueError: as `read_train_and_val`; or images of the run are gone.
     """
     dataset, held = _read_datasets(settings)
-    notes = list(dataset.notes)
+    notes = [*dataset.notes, *list_idle(settings)]
     if held:
         notes += [f"validation: {note}" for note in held.notes]
     elif not kept and not settings.folds:

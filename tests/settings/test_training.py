@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from centerkp.cli.commands import build_parser, main
+from centerkp.settings.checks import list_idle
 from centerkp.settings.training import TrainSettings
 from centerkp.settings.values import read_canvas, read_flip_pairs, read_sigmas, read_time
 from centerkp.wording import name_canvas
@@ -33,6 +34,17 @@ def test_round_trip(tmp_path):
 def test_wrong_settings(values, words):
     with pytest.raises(ValueError, match=words):
         TrainSettings.from_dict(values)
+
+
+@pytest.mark.parametrize(
+    "values, names",
+    [({}, []), ({"val": "b.json", "val_images": "b", "map_keypoint": "nose=tip"}, []), ({"val_images": "b"}, ["val_images"]),
+     ({"val": "b.json", "val_fraction": 0.1}, ["val_fraction"]), ({"folds": 5, "val_fraction": 0.1}, ["val_fraction"]),
+     ({"tfrecord": "a.tfrecord", "images": "a", "point_box": 8.0}, ["images", "point_box"]),
+     ({"weights": "none", "map_keypoint": "nose=tip"}, ["map_keypoint"])],
+)  # fmt: skip
+def test_settings_that_say_nothing_are_named(values, names):
+    assert [line.split(":")[0] for line in list_idle(TrainSettings.from_dict(values))] == names
 
 
 def test_every_setting_is_a_flag_with_help(capsys):

@@ -39,7 +39,8 @@ def test_training_and_validation_are_stretched_alike_and_it_is_said(tmp_path):
     _, records, held, notes = read_records(TrainSettings(coco=coco, val=val))
     assert {record.levels for record in records + held} == {None}
     assert any(note.startswith("4 images: more than 8 bits") and "--stretch" in note for note in notes)
-    _, records, held, notes = read_records(TrainSettings(coco=coco, val=val, stretch="auto"))
+    _, records, held, notes = read_records(TrainSettings(coco=coco, val=val, stretch="auto", val_fraction=0.5))
+    assert "val_fraction: with val it has no effect" in notes
     (levels,) = {record.levels for record in records + held}
     assert levels.black == pytest.approx(7500, abs=1) and levels.white == pytest.approx(7559, abs=1)
     assert f"pictures of more than 8 bits: {levels.black:g} is black and {levels.white:g} white, stretched" in notes

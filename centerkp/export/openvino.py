@@ -1,6 +1,5 @@
 """A trained model as OpenVINO's pair of files, `.xml` and `.bin`; the fastest way on Intel processors."""
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,15 +9,11 @@ import numpy as np
 
 from centerkp.console import import_extra
 from centerkp.export.fold import FoldedNetwork
+from centerkp.export.int8 import quantize_openvino
 from centerkp.export.onnx_file import write_onnx
 from centerkp.runtimes.artefact import Description
 
 OPENVINO_PRECISIONS = ("fp32", "fp16", "bf16", "int8")
-# Whatever moves a coordinate stays float: only the network's own convolutions and additions become int8.
-FLOAT_PARTS = ("letterbox/.*", "network/normalise.*", "network/Sub.*", "decode/.*", "heads/.*")
-# Of networks with depthwise convolutions also the first layers: places on trained ones are off by a third less, for about a
-# tenth more time.
-LIGHT_FLOAT_PARTS = ("network/stem.*", "network/stride2.*")
 
 
 def write_openvino(
@@ -53,7 +48,7 @@ def write_openvino(
         model = openvino.Core().read_model(write_onnx(network, Path(folder) / "model.onnx", batch=batch, whole_maps=whole))
         _settle_constants(model)
         if precision == "int8":
-            model = _quantize_openvino(model, samples)
+            model = quantize_openvino(model, network, samples)
         description = Description.of(network, "openvino", precision, batch)
         model.set_rt_info(description.to_json(), "centerkp")
         openvino.save_model(model, path, compress_to_fp16=precision != "fp32")
@@ -70,25 +65,3 @@ def _settle_constants(model: Any) -> None:
     manager = passes.Manager()
     manager.register_pass(passes.ConstantFolding())
     manager.run_passes(model)
-
-
-def _quantize_openvino(model: Any, samples: Sequence[tuple[np.ndarray, tuple[int, int]]]) -> Any:
-    """The OpenVINO model with its convolutions in int8, by NNCF, with the ranges of the samples."""
-    nncf = import_extra("nncf", "openvino")
-    nncf.set_log_level(logging.WARNING)  # else it names every operation that stays float
-    pictures = [np.ascontiguousarray(canvas[None, :height, :width]) for canvas, (width, height) in samples]
-    is_light = any(step.get_type_name() == "GroupConvolution" for step in model.get_ops())
-    float_parts = [*FLOAT_PARTS, *(LIGHT_FLOAT_PARTS if is_light else ())]
-    return nncf.quantize(
-        model,
-        nncf.Dataset(pictures),
-        preset=nncf.QuantizationPreset.MIXED,
-        subset_size=len(pictures),
-        ignored_scope=nncf.IgnoredScope(patterns=float_parts, validate=False),
-        advanced_parameters=nncf.AdvancedQuantizationParameters(
-            # Processors without VNNI add up two products of 8 bits in 16, which overflow unless the weights have 7.
-            overflow_fix=nncf.OverflowFix.ENABLE,
-            # Boxes of trained light networks are off by a fifth less with it; no other kind has shown a gain.
-            disable_bias_correction=not is_light,
-        ),
-    )

@@ -45,7 +45,8 @@ def predict(
         min_score: objects with a lower score are left out. By default those stored with the model, by class, else 0.3; which,
             and why, is printed, once for each model.
         batch_size: images per step of the network.
-        tta: test-time augmentation, "flip", "scale" or "flip,scale"; see `inference.augmented.AugmentedDetector`.
+        tta: test-time augmentation, "flip", "scale" or "flip,scale". Its graphs are made at each call: for many, pass an
+            `inference.augmented.AugmentedDetector` as the model.
         tile: cuts pictures much larger than the network's input into tiles of so many pixels, see `images.tiling.Tiling`; 0
             cuts none. By default as in the model's training.
         overlap: of neighbouring tiles, a share of them, 0.2 by default.

@@ -16,6 +16,7 @@ from centerkp.codec.targets import gaussian_sigma
 from centerkp.heads import STRIDE, Tensor
 
 FAR = 1e5  # distance given to candidates that do not count, in cells
+LIKENESS = 0.5  # least overlap of a box around keypoints with that of the head: else one of the points is not the object's
 SPREAD_RADIUS = 6  # cells on each side of a peak over which its spread is measured
 
 
@@ -36,8 +37,8 @@ class DecodeOptions:
         clip_keypoints: moves keypoints outside the image to its border with score 0 (what the zoo's 2020 exports do).
         ignored_classes: class channels that never become detections, such as the gaps in COCO's ids.
         box_margins: by class, how far boxes reach beyond the outermost keypoints on each side, as a share of the longer side of
-            the keypoints' own extent, where labels have them so; None for a class whose boxes the network alone tells, empty
-            for none but these.
+            the keypoints' own extent, where labels have them so and the network's box is alike; None for a class whose boxes
+            the network alone tells, empty for none but these.
     """
 
     max_objects: int = 100
@@ -116,7 +117,7 @@ def decode(
             margins = ops.take(
                 ops.convert_to_tensor(fill_margins(options.box_margins, keypoint_mask)), class_ids, axis=0
             )  # (B, M)
-            found["boxes"] = ops.clip(_frame_keypoints(points, snapped, own, margins, boxes), 0.0, borders)
+            found["boxes"] = _frame_keypoints(points, snapped, own, margins, found["boxes"], borders)
         if options.clip_keypoints:
             clipped = ops.clip(points, 0.0, limit[:, None, None])
             point_scores = ops.where(ops.all(clipped == points, axis=-1), point_scores, 0.0)
@@ -192,17 +193,30 @@ def fill_margins(box_margins: Sequence[float | None], keypoint_mask: np.ndarray)
     return np.where(keypoint_mask.any(1), margins, np.float32(-1))
 
 
-def _frame_keypoints(points: Tensor, snapped: Tensor, own: Tensor, margins: Tensor, boxes: Tensor) -> Tensor:
+def _frame_keypoints(points: Tensor, snapped: Tensor, own: Tensor, margins: Tensor, boxes: Tensor, borders: Tensor) -> Tensor:
     """Boxes (B, M, 4) around decoded points (B, M, K, 2), in their unit, where they are made so; else `boxes`.
 
     They are where the class has a margin (B, M) and each of the object's `own` (B, M, K) points has a peak of the heat map:
-    such points are exact where the head's lengths, one cell to tell them for all of an object, are not.
+    such points are exact where the head's lengths, one cell to tell them for all of an object, are not. A point on a peak that
+    is not its own, as after a short training, would spoil all of the box, which is then not like that of the head.
     """
     others = (1.0 - own)[..., None] * FAR
     low, high = ops.min(points + others, axis=2), ops.max(points - others, axis=2)
     reach = margins[..., None] * ops.max(high - low, axis=-1, keepdims=True)
+    frames = ops.clip(ops.concatenate([low - reach, high + reach], axis=-1), 0.0, borders)
     framed = ops.logical_and(margins >= 0, ops.all(ops.logical_or(snapped, own == 0), axis=-1))
-    return ops.where(framed[..., None], ops.concatenate([low - reach, high + reach], axis=-1), boxes)
+    framed = ops.logical_and(framed, _are_alike(frames, boxes))
+    return ops.where(framed[..., None], frames, boxes)
+
+
+def _are_alike(ours: Tensor, theirs: Tensor) -> Tensor:
+    """Whether boxes (B, M, 4) overlap by `LIKENESS`, intersection over union: (B, M)."""
+    low, high = ops.maximum(ours[..., :2], theirs[..., :2]), ops.minimum(ours[..., 2:], theirs[..., 2:])
+    shared, *areas = (
+        ops.prod(ops.maximum(end - start, 0.0), axis=-1)
+        for start, end in ((low, high), *((one[..., :2], one[..., 2:]) for one in (ours, theirs)))
+    )
+    return shared >= LIKENESS * (areas[0] + areas[1] - shared)
 
 
 def _take_candidates(values: Tensor, chosen: Tensor) -> Tensor:

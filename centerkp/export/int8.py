@@ -57,8 +57,8 @@ def quantize_openvino(model: Any, network: FoldedNetwork, samples: Sequence[tupl
 def _settle_box_sizes(quantized: Any, model: Any, network: FoldedNetwork, pictures: Sequence[np.ndarray]) -> None:
     """Takes out of the box sizes of a quantised model what they are off by on the mean, at objects; in place.
 
-    NNCF corrects the means of layers over all cells. The few at objects have the largest numbers, which int8 cuts off: boxes of
-    trained networks were up to 0.8 pixels too narrow on the mean.
+    NNCF corrects the means of layers over all cells, of which few are at objects: boxes of trained networks were up to 0.5
+    pixels too narrow there on the mean.
     """
     tail = keras.Model(find_features(network), {head: network.output[head] for head in ("center_heatmap", "box_size")})
     runs = [_compile_features(one, find_features(network)._keras_history.operation.name) for one in (model, quantized)]

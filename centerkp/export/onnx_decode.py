@@ -5,7 +5,7 @@ The same steps in the same order as `centerkp.codec.decode`, in ONNX operators.
 
 import numpy as np
 
-from centerkp.codec.decode import FAR, DecodeOptions, fill_margins
+from centerkp.codec.decode import FAR, LIKENESS, DecodeOptions, fill_margins
 from centerkp.export.onnx_cells import MappedCells, unsqueeze
 from centerkp.export.onnx_layers import Graph
 from centerkp.heads import STRIDE
@@ -70,14 +70,14 @@ class _Decoder:
         low, high = (g("Min", g("Max", g(sign, center, half), 0.0), extent) for sign in ("Sub", "Add"))
         limit = g("Reshape", self.valid_size, np.array([-1, 1, 2]))
         scale = g("Reshape", to_source, np.array([-1, 1, 2]))
-        corners = [g("Mul", corner, float(STRIDE)) for corner in (low, high)]
+        corners = [self._clip(g("Mul", corner, float(STRIDE)), limit) for corner in (low, high)]
         found = {"scores": scores, "class_ids": g.cast(class_ids, "int32")}
         if self.keypoints:
             own = g("Gather", self.keypoint_mask.astype(np.float32), class_ids)  # (B, M, K)
             points, point_scores, snapped = self._snap_keypoints(index, cell, low, high)
             points = g("Mul", points, float(STRIDE))  # (B, M, K, 2)
             if self.options.box_margins:
-                corners = self._frame_keypoints(points, snapped, own, class_ids, corners)
+                corners = self._frame_keypoints(points, snapped, own, class_ids, corners, limit)
             if self.options.clip_keypoints:
                 clipped = g("Min", g("Max", points, 0.0), unsqueeze(g, limit, 2))
                 moved = g("ReduceMax", g("Abs", g("Sub", clipped, points)), axes=[3], keepdims=0)
@@ -85,8 +85,11 @@ class _Decoder:
                 points = clipped
             found["keypoints"] = g("Mul", g("Mul", points, unsqueeze(g, scale, 2)), unsqueeze(g, own, 3))
             found["keypoint_scores"] = g("Mul", point_scores, own)
-        corners = [g("Mul", g("Min", g("Max", corner, 0.0), limit), scale) for corner in corners]
-        return {"boxes": g("Concat", *corners, axis=2)} | found
+        return {"boxes": g("Concat", *(g("Mul", corner, scale) for corner in corners), axis=2)} | found
+
+    def _clip(self, corner: str, limit: str) -> str:
+        """ONNX nodes that move corners (B, M, 2) into the picture."""
+        return self.graph("Min", self.graph("Max", corner, 0.0), limit)
 
     def _find_centers(self) -> tuple[str, str, str]:
         """ONNX nodes for scores, cells and classes, (B, M) each, of the best center peaks inside the picture."""
@@ -198,7 +201,9 @@ class _Decoder:
         points = g("Where", unsqueeze(g, snapped, 3), position, regressed)
         return points, g("Where", snapped, score, options.unmatched_score), snapped
 
-    def _frame_keypoints(self, points: str, snapped: str, own: str, class_ids: str, corners: list[str]) -> list[str]:
+    def _frame_keypoints(
+        self, points: str, snapped: str, own: str, class_ids: str, corners: list[str], limit: str
+    ) -> list[str]:
         """ONNX nodes that do what `codec.decode` does with `box_margins`, to `corners` (B, M, 2) twice, in input pixels."""
         g = self.graph
         foreign = g("Sub", 1.0, own)
@@ -208,9 +213,18 @@ class _Decoder:
         margins = unsqueeze(g, g("Gather", fill_margins(self.options.box_margins, self.keypoint_mask), class_ids), 2)
         reach = g("Mul", margins, g("ReduceMax", g("Sub", high, low), axes=[2], keepdims=1))  # (B, M, 1)
         seen = g("ReduceMin", g("Max", g.cast(snapped, "float"), foreign), axes=[2], keepdims=1)
-        framed = g("And", g("Greater", seen, 0.0), g("GreaterOrEqual", margins, 0.0))
-        frame = g("Sub", low, reach), g("Add", high, reach)
+        frame = [self._clip(corner, limit) for corner in (g("Sub", low, reach), g("Add", high, reach))]
+        framed = g("And", g("And", g("Greater", seen, 0.0), g("GreaterOrEqual", margins, 0.0)), self._are_alike(frame, corners))
         return [g("Where", framed, around, corner) for around, corner in zip(frame, corners, strict=True)]
+
+    def _are_alike(self, ours: list[str], theirs: list[str]) -> str:
+        """ONNX nodes that do what `codec.decode._are_alike` does, of corners (B, M, 2) twice: (B, M, 1)."""
+        g = self.graph
+        shared = g("Max", *(one[0] for one in (ours, theirs))), g("Min", *(one[1] for one in (ours, theirs)))
+        area, *areas = (
+            g("ReduceProd", g("Max", g("Sub", high, low), 0.0), axes=[2], keepdims=1) for low, high in (shared, ours, theirs)
+        )
+        return g("GreaterOrEqual", area, g("Mul", g("Sub", g("Add", *areas), area), LIKENESS))
 
     def _find_nearest(self, regressed: str, positions: str, scores: str) -> tuple[str, str]:
         """ONNX nodes for the number of each point's nearest candidate that counts, and its distance: (B, K, M) each."""

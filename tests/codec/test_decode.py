@@ -186,7 +186,10 @@ def test_no_keypoints_and_tiny_map():
 
 
 def test_boxes_around_keypoints():
-    """Where labels' boxes are frames around keypoints, so are the boxes found, if every keypoint of the object has a peak."""
+    """Where labels' boxes are frames around keypoints, so are the boxes found, if every keypoint of the object has a peak.
+
+    And if the network's box is alike: else one of the peaks is of something else.
+    """
     schema = Schema.generic(3, [2, 2, 0])
     maps = {"center_heatmap": (16, 3), "center_offset": (16, 2), "box_size": (16, 2), "keypoint_heatmap": (16, 4)}
     maps |= {"keypoint_offset": (16, 8), "keypoint_regression": (16, 8)}
@@ -201,14 +204,17 @@ def test_boxes_around_keypoints():
         center = np.array([(4, 4), (10, 4)][point // 2])
         maps["keypoint_regression"][0, center[1], center[0], 2 * point : 2 * point + 2] = np.array([x, y]) - center
 
-    def find(*margins):
-        found = decode(maps, schema.keypoint_mask, DecodeOptions(max_objects=3, box_margins=margins), np.float32([[64, 64]]))
+    def find(*margins, width=64):
+        options, size = DecodeOptions(max_objects=3, box_margins=margins), np.float32([[width, 64]])
+        found = decode(maps, schema.keypoint_mask, options, size)
         return ops.convert_to_numpy(found["boxes"])[0].tolist()
 
     seen = [[4, 4, 28, 28], [28, 4, 52, 28], [4, 32, 28, 56]]
     assert find() == find(None, None, None) == seen
     # Points at (12, 12) and (24, 16), (36, 16) and (48, 24): the longer sides are 12; what leaves the image is cut off.
     assert find(0.5, None, None) == [[6, 6, 30, 22], *seen[1:]]
-    assert find(0.0, 2.0, 1.0) == [[12, 12, 24, 16], [12, 0, 64, 48], seen[2]]
+    assert find(None, 0.5, 1.0) == [seen[0], [30, 10, 54, 30], seen[2]]
+    assert find(None, 0.5, 1.0, width=50)[1] == [30, 10, 50, 30]
+    assert find(0.0, 2.0, 1.0) == seen  # an overlap of 0.08 and of 0.25
     maps["keypoint_heatmap"][0, 6, 12, 3] = -9
-    assert find(0.0, 2.0, None) == [[12, 12, 24, 16], *seen[1:]]
+    assert find(0.5, 0.5, None) == [[6, 6, 30, 22], *seen[1:]]

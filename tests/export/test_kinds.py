@@ -11,7 +11,9 @@ import pytest
 from keras import layers
 
 from centerkp.cli import main
+from centerkp.codec import decode
 from centerkp.demo.scenes import write_demo
+from centerkp.export import onnx_decode
 from centerkp.export.fold import fold
 from centerkp.export.litert import write_litert
 from centerkp.export.onnx_file import write_onnx
@@ -91,12 +93,14 @@ def test_boxes_around_keypoints_equal_keras(tiny_model, inputs, tmp_path, monkey
     plain = tiny_model.decode_options
     learned = np.asarray(tiny_model.predict_on_batch(inputs)["boxes"])
     monkeypatch.setattr(tiny_model, "decode_options", replace(plain, box_margins=(0.1, None, 0.3)))
+    for module in (decode, onnx_decode):  # points of random weights are far from their boxes
+        monkeypatch.setattr(module, "LIKENESS", 0.01)
     tiny_model.predict_function = None
     theirs = {key: np.asarray(values) for key, values in tiny_model.predict_on_batch(inputs).items()}
     tiny_model.predict_function = None
     moved = np.abs(theirs["boxes"] - learned).max(axis=2) > 0.1
     assert moved[theirs["class_ids"] == 0].any() and moved[theirs["class_ids"] == 2].any()
-    assert not moved[theirs["class_ids"] == 1].any()
+    assert not moved[theirs["class_ids"] == 1].any() and not moved[theirs["class_ids"] == 2].all()
     name, write = (FILES | {"saved_model": ("served", write_saved_model)})[form]
     ours = load_detector(write(fold(tiny_model), tmp_path / name)).predict_on_batch(inputs)
     np.testing.assert_allclose(ours["scores"], theirs["scores"], atol=1e-4)

@@ -80,7 +80,8 @@ def _format(rows: list[list[str]], thresholds: list[list[str]]) -> str:
     intro = (
         "Written by `python benchmarks/boxes.py`: one training of each set with the default settings, the best model on the "
         "test images, its boxes as the network tells them and, from the same weights, around its keypoints by the margin that "
-        'the training labels have. "None" is a class whose labelled boxes are no such frames: there both are the same.'
+        "the training labels have, where the network's overlap that by half. "
+        '"None" is a class whose labelled boxes are no such frames: there both are the same.'
     )
     f1 = (
         "F1 of the boxes at IoU 0.5 on the test images, all classes together: at the thresholds that training stored, which "

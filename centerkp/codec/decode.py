@@ -211,12 +211,12 @@ def _frame_keypoints(points: Tensor, snapped: Tensor, own: Tensor, margins: Tens
 
 def _are_alike(ours: Tensor, theirs: Tensor) -> Tensor:
     """Whether boxes (B, M, 4) overlap by `LIKENESS`, intersection over union: (B, M)."""
-    low, high = ops.maximum(ours[..., :2], theirs[..., :2]), ops.minimum(ours[..., 2:], theirs[..., 2:])
-    shared, *areas = (
-        ops.prod(ops.maximum(end - start, 0.0), axis=-1)
-        for start, end in ((low, high), *((one[..., :2], one[..., 2:]) for one in (ours, theirs)))
-    )
-    return shared >= LIKENESS * (areas[0] + areas[1] - shared)
+
+    def area(low: Tensor, high: Tensor) -> Tensor:
+        return ops.prod(ops.maximum(high - low, 0.0), axis=-1)
+
+    shared = area(ops.maximum(ours[..., :2], theirs[..., :2]), ops.minimum(ours[..., 2:], theirs[..., 2:]))
+    return shared >= LIKENESS * (sum(area(one[..., :2], one[..., 2:]) for one in (ours, theirs)) - shared)
 
 
 def _take_candidates(values: Tensor, chosen: Tensor) -> Tensor:

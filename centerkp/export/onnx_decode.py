@@ -221,9 +221,8 @@ class _Decoder:
         """ONNX nodes that do what `codec.decode._are_alike` does, of corners (B, M, 2) twice: (B, M, 1)."""
         g = self.graph
         shared = g("Max", *(one[0] for one in (ours, theirs))), g("Min", *(one[1] for one in (ours, theirs)))
-        area, *areas = (
-            g("ReduceProd", g("Max", g("Sub", high, low), 0.0), axes=[2], keepdims=1) for low, high in (shared, ours, theirs)
-        )
+        sides = [g("Max", g("Sub", high, low), 0.0) for low, high in (shared, ours, theirs)]
+        area, *areas = (g("Mul", *(g("Gather", one, np.array([axis]), axis=2) for axis in (0, 1))) for one in sides)
         return g("GreaterOrEqual", area, g("Mul", g("Sub", g("Add", *areas), area), LIKENESS))
 
     def _find_nearest(self, regressed: str, positions: str, scores: str) -> tuple[str, str]:

@@ -1,6 +1,7 @@
 """Whether TensorRT's parser takes our ONNX files, by what it publishes: no machine of the suite has TensorRT itself."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,11 @@ def check_operators(network, folder, precision):
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_only_operators_that_the_parser_lists(network, tmp_path, precision):
     check_operators(network, tmp_path, precision)
+
+
+def test_boxes_around_keypoints_take_no_other_operators(network, tmp_path, monkeypatch):
+    monkeypatch.setattr(network, "decode_options", replace(network.decode_options, box_margins=(0.1, None, 0.3)))
+    check_operators(network, tmp_path, "fp32")
 
 
 def test_other_backbones_have_no_other_operators(kind_model, tmp_path):
